@@ -1,0 +1,133 @@
+/**
+ * Every error this package can raise. A leaf: it imports nothing, so that each layer may throw.
+ *
+ * Errors are told apart by `code`, never by message. Codes made by us begin with `OSS_ERR_`; an
+ * error that OSS answered keeps OSS's own code (`AccessDenied`, `ObjectNotAppendable`, ...).
+ * Secrets, signatures and raw bodies never get in here: whoever builds a message keeps them out.
+ */
+
+/**
+ * The end of an object as known: its length in bytes and the CRC-64/XZ of all its bytes, an unsigned
+ * decimal string. `crc64` is undefined only where nobody could tell it (a 409 names a length alone).
+ */
+export interface ErrorTail {
+  readonly position: number
+  readonly crc64?: string | undefined
+}
+
+/** The codes made by us. Anything else in `code` is OSS's own word. */
+export type OssErrorCode =
+  | 'OSS_ERR_INVALID_OPTION'
+  | 'OSS_ERR_INTEGRITY'
+  | 'OSS_ERR_OBJECT_REPLACED'
+  | 'OSS_ERR_OBJECT_FULL'
+  | 'OSS_ERR_RETRIES_EXHAUSTED'
+  | 'OSS_ERR_CREDENTIALS'
+  | 'OSS_ERR_ABORTED'
+  | 'OSS_ERR_TIMEOUT'
+  | 'OSS_ERR_NETWORK'
+
+export interface OssErrorDetails {
+  readonly bucket?: string | undefined
+  readonly key?: string | undefined
+  readonly isCurable?: boolean | undefined
+  readonly cause?: unknown
+}
+
+/** The base of all our errors. */
+export class OssError extends Error {
+  readonly code: string
+  bucket?: string | undefined
+  key?: string | undefined
+  /** The acknowledged tail when the stream failed; undefined if it was never known. */
+  tail?: ErrorTail | undefined
+  /** How many attempts the failed operation took, from 1; undefined where nothing was attempted. */
+  attempts?: number | undefined
+  /**
+   * The batch whose fate is unknown: some of its attempts may have landed, and nobody could tell.
+   * Undefined means that no byte after `tail.position` is ours.
+   */
+  unresolved?: { readonly position: number; readonly length: number } | undefined
+  /**
+   * The same request may be accepted if it is made afresh (corrected clock, other credentials).
+   * Says what the code alone does not: `SecurityTokenExpired` is curable with a provider, and
+   * final with a fixed token. Not enumerable: it is the appender's business, not the reader's.
+   */
+  declare readonly isCurable: boolean
+
+  constructor(code: string, message: string, details: OssErrorDetails = {}) {
+    super(message, details.cause === undefined ? undefined : { cause: details.cause })
+    this.code = code
+    if (details.bucket !== undefined) this.bucket = details.bucket
+    if (details.key !== undefined) this.key = details.key
+    Object.defineProperty(this, 'isCurable', { value: details.isCurable ?? false })
+  }
+}
+
+export interface OssServiceErrorDetails extends OssErrorDetails {
+  readonly status: number
+  readonly requestId: string
+  readonly hostId?: string | undefined
+  readonly ec?: string | undefined
+  readonly nextPosition?: number | undefined
+}
+
+/** OSS answered and refused. `code` is OSS's own. */
+export class OssServiceError extends OssError {
+  /** HTTP status. */
+  readonly status: number
+  /** `x-oss-request-id`: what Alibaba's support asks for. */
+  readonly requestId: string
+  readonly hostId?: string | undefined
+  /** OSS's finer error code, for diagnosis only: it is not forward compatible. */
+  readonly ec?: string | undefined
+  /** The object's true length in bytes, which a 409 `PositionNotEqualToLength` tells in a header. */
+  readonly nextPosition?: number | undefined
+
+  constructor(code: string, message: string, details: OssServiceErrorDetails) {
+    super(code, message, details)
+    this.status = details.status
+    this.requestId = details.requestId
+    if (details.hostId !== undefined) this.hostId = details.hostId
+    if (details.ec !== undefined) this.ec = details.ec
+    if (details.nextPosition !== undefined) this.nextPosition = details.nextPosition
+  }
+}
+
+export interface OssConflictDetails extends OssErrorDetails {
+  readonly before: ErrorTail
+  readonly after: ErrorTail
+  readonly seen: ErrorTail
+}
+
+/** Somebody else wrote to the object: its tail is neither what we found nor what we made. */
+export class OssConflictError extends OssError {
+  declare readonly code: 'PositionNotEqualToLength'
+  /** Our tail before the batch. */
+  readonly before: ErrorTail
+  /** Our tail if the batch had landed. */
+  readonly after: ErrorTail
+  /** The server's tail. */
+  readonly seen: ErrorTail
+
+  constructor(message: string, details: OssConflictDetails) {
+    super('PositionNotEqualToLength', message, details)
+    this.before = details.before
+    this.after = details.after
+    this.seen = details.seen
+  }
+}
+
+// On the prototype: an inspected error shows its name once, and no own property of that name.
+for (const [type, name] of [
+  [OssError, 'OssError'],
+  [OssServiceError, 'OssServiceError'],
+  [OssConflictError, 'OssConflictError'],
+] as const) {
+  Object.defineProperty(type.prototype, 'name', { value: name, configurable: true, writable: true })
+}
+
+/** The error for a wrong option; `option` is its dotted name as in the documentation. */
+export function invalidOption(option: string, problem: string): OssError {
+  return new OssError('OSS_ERR_INVALID_OPTION', `option ${option}: ${problem}`)
+}

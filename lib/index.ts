@@ -1,0 +1,1 @@
+export { OssConflictError, OssError, OssServiceError } from './errors.ts'
