@@ -1,0 +1,276 @@
+/**
+ * Where keys come from: a fixed set, the environment, or a provider that is asked anew each time.
+ *
+ * Nothing is cached beyond the call in flight: providers such as `@alicloud/credentials` renew
+ * their tokens by themselves, and a copy kept here could only be older than theirs. This file signs
+ * nothing and reads no metadata service. Secrets live in private members, so that nothing prints
+ * them, and no message here quotes a value or another's message.
+ */
+
+import { invalidOption, OssError } from './errors.ts'
+
+/** An access key, with the token that makes it a temporary (STS) one. */
+export interface Credentials {
+  readonly accessKeyId: string
+  readonly accessKeySecret: string
+  readonly securityToken?: string | undefined
+}
+
+/** What a provider may answer, loosely typed: it is checked. Other members are ignored. */
+export interface CredentialsLike {
+  readonly accessKeyId?: string | null | undefined
+  readonly accessKeySecret?: string | null | undefined
+  readonly securityToken?: string | null | undefined
+}
+
+/**
+ * The option `credentials`: keys, a function returning them or a promise of them, or an object with
+ * `getCredential()` or `getCredentials()` (both kinds that `@alicloud/credentials` has). Undefined:
+ * `OSS_ACCESS_KEY_ID`, `OSS_ACCESS_KEY_SECRET`, `OSS_SESSION_TOKEN` from the environment.
+ */
+export type CredentialsOption =
+  | Credentials
+  | (() => CredentialsLike | PromiseLike<CredentialsLike>)
+  | { getCredential(): CredentialsLike | PromiseLike<CredentialsLike> }
+  | { getCredentials(): CredentialsLike | PromiseLike<CredentialsLike> }
+  | undefined
+
+/** Whom the client asks before every attempt. */
+export interface CredentialSource {
+  /** Asking again may give other credentials. */
+  readonly isRenewable: boolean
+  /**
+   * The credentials as of now. Aborting `signal` rejects this call alone, with the signal's reason.
+   *
+   * Rejects with `OSS_ERR_CREDENTIALS`: curable when the provider failed or was too slow, final
+   * when what it gave, or the environment, lacks something; the message says what.
+   */
+  get(signal?: AbortSignal | undefined): Promise<Credentials>
+}
+
+/** Time as the provider's deadline needs it; injected by tests. */
+export interface CredentialClock {
+  /** Monotonic, in milliseconds. */
+  now(): number
+  /** The timer must keep the process alive: whoever waits for keys has bytes to deliver. */
+  setTimeout(callback: () => void, delay: number): unknown
+  clearTimeout(timer: unknown): void
+}
+
+export interface CredentialSourceDetails {
+  /** How long a provider may take, in milliseconds; default 30 000. */
+  readonly timeout?: number | undefined
+  readonly clock?: CredentialClock | undefined
+}
+
+type Provider = () => unknown
+
+/** Makes the error for a wrong member; an undefined member is the answer as a whole. */
+type Refuse = (member: keyof Credentials | undefined, problem: string) => OssError
+
+const systemClock: CredentialClock = {
+  now: () => performance.now(),
+  setTimeout: (callback, delay) => setTimeout(callback, delay),
+  clearTimeout: timer => clearTimeout(timer as NodeJS.Timeout),
+}
+
+/**
+ * Turn the option into a source. A fixed set is checked here and copied.
+ *
+ * @throws OssError `OSS_ERR_INVALID_OPTION`, naming `credentials` or its member
+ */
+export function createCredentialSource(
+  option: CredentialsOption,
+  env: NodeJS.ProcessEnv = process.env,
+  details: CredentialSourceDetails = {},
+): CredentialSource {
+  if (option === undefined) return new EnvironmentSource(env)
+  const provider = providerOf(option)
+  if (provider !== undefined) return new ProviderSource(provider, details)
+  return new FixedSource(readCredentials(option, refuseOption))
+}
+
+function providerOf(option: unknown): Provider | undefined {
+  if (typeof option === 'function') return () => option()
+  const object = Object(option)
+  for (const method of ['getCredential', 'getCredentials']) {
+    if (typeof object[method] === 'function') return () => object[method]()
+  }
+  return undefined
+}
+
+/** Keys that never change. */
+class FixedSource implements CredentialSource {
+  readonly isRenewable = false
+  readonly #credentials: Credentials
+
+  constructor(credentials: Credentials) {
+    this.#credentials = Object.freeze(credentials)
+  }
+
+  async get(signal?: AbortSignal): Promise<Credentials> {
+    signal?.throwIfAborted()
+    return this.#credentials
+  }
+}
+
+/** The environment, read at each call: a program may change its own while it runs. */
+class EnvironmentSource implements CredentialSource {
+  readonly isRenewable = true
+  readonly #env: NodeJS.ProcessEnv
+
+  constructor(env: NodeJS.ProcessEnv) {
+    this.#env = env
+  }
+
+  async get(signal?: AbortSignal): Promise<Credentials> {
+    signal?.throwIfAborted()
+    const env = this.#env
+    const missing = ['OSS_ACCESS_KEY_ID', 'OSS_ACCESS_KEY_SECRET'].filter(
+      name => !env[name]?.trim(),
+    )
+    if (missing.length > 0) {
+      const mend = `set ${missing.join(' and ')} in the environment, or pass the option credentials`
+      throw credentialsError(`no credentials: ${mend}`)
+    }
+    const answer = {
+      accessKeyId: env.OSS_ACCESS_KEY_ID,
+      accessKeySecret: env.OSS_ACCESS_KEY_SECRET,
+      securityToken: env.OSS_SESSION_TOKEN,
+    }
+    return readCredentials(answer, refuseEnvironment)
+  }
+}
+
+/** One call of the provider, shared by all who ask while it runs. */
+interface Flight {
+  readonly answer: Promise<Credentials>
+  /** When everybody stops waiting for it, by the clock. */
+  readonly deadline: number
+}
+
+/**
+ * A provider, asked at each `get()`. The timer belongs to the caller and not to the call: it exists
+ * exactly while somebody waits, so a provider that hangs cannot hold a process that gave up.
+ */
+class ProviderSource implements CredentialSource {
+  readonly isRenewable = true
+  readonly #provider: Provider
+  readonly #timeout: number
+  readonly #clock: CredentialClock
+  #flight: Flight | undefined
+
+  constructor(
+    provider: Provider,
+    { timeout = 30_000, clock = systemClock }: CredentialSourceDetails,
+  ) {
+    this.#provider = provider
+    this.#timeout = timeout
+    this.#clock = clock
+  }
+
+  async get(signal?: AbortSignal): Promise<Credentials> {
+    signal?.throwIfAborted()
+    return this.#wait(this.#join(), signal)
+  }
+
+  /** The call that is in flight, or a new one. A call past its deadline is nobody's any more. */
+  #join(): Flight {
+    const now = this.#clock.now()
+    if (this.#flight === undefined || now >= this.#flight.deadline) {
+      const flight: Flight = { answer: this.#ask(), deadline: now + this.#timeout }
+      const leave = () => this.#leave(flight)
+      flight.answer.then(leave, leave)
+      this.#flight = flight
+    }
+    return this.#flight
+  }
+
+  #leave(flight: Flight): void {
+    if (this.#flight === flight) this.#flight = undefined
+  }
+
+  async #ask(): Promise<Credentials> {
+    let answer: unknown
+    try {
+      answer = await this.#provider()
+    } catch (cause) {
+      throw credentialsError('the credentials provider failed', { isCurable: true, cause })
+    }
+    return readCredentials(answer, refuseAnswer)
+  }
+
+  /** The answer, unless the deadline passes or the caller aborts. Leaves no timer or listener. */
+  async #wait(flight: Flight, signal: AbortSignal | undefined): Promise<Credentials> {
+    let timer: unknown
+    let abort = () => {}
+    const interruption = new Promise<never>((_, reject) => {
+      abort = () => reject(signal?.reason)
+      signal?.addEventListener('abort', abort)
+      timer = this.#clock.setTimeout(() => {
+        this.#leave(flight)
+        const problem = `the credentials provider did not answer within ${this.#timeout} ms`
+        reject(credentialsError(problem, { isCurable: true }))
+      }, flight.deadline - this.#clock.now())
+    })
+    try {
+      return await Promise.race([flight.answer, interruption])
+    } finally {
+      this.#clock.clearTimeout(timer)
+      signal?.removeEventListener('abort', abort)
+    }
+  }
+}
+
+/** Copy the three members out of an answer, trimmed and checked. */
+function readCredentials(answer: unknown, refuse: Refuse): Credentials {
+  if (typeof answer !== 'object' || answer === null) {
+    throw refuse(undefined, 'must be an object with accessKeyId and accessKeySecret')
+  }
+  const { accessKeyId, accessKeySecret, securityToken, type } = answer as Record<string, unknown>
+  if (type === 'bearer' && !accessKeyId) {
+    throw refuse(undefined, 'must be an access key or an STS triple: OSS takes no bearer token')
+  }
+  const required = {
+    accessKeyId: readValue('accessKeyId', accessKeyId, refuse),
+    accessKeySecret: readValue('accessKeySecret', accessKeySecret, refuse),
+  }
+  // A plain access key has no token; providers and environments say so with an empty one too.
+  const isPlain = typeof securityToken === 'string' ? securityToken.trim() === '' : !securityToken
+  if (isPlain) return required
+  return { ...required, securityToken: readValue('securityToken', securityToken, refuse) }
+}
+
+function readValue(member: keyof Credentials, value: unknown, refuse: Refuse): string {
+  if (value === undefined || value === null) throw refuse(member, 'is missing')
+  if (typeof value !== 'string') throw refuse(member, 'must be a string')
+  const text = value.trim()
+  if (text === '') throw refuse(member, 'must not be empty')
+  // It goes into a header as it is: a line break would begin another header.
+  if (/[^\x20-\x7e]/.test(text)) throw refuse(member, 'must hold printable ASCII characters only')
+  return text
+}
+
+const refuseOption: Refuse = (member, problem) =>
+  invalidOption(member === undefined ? 'credentials' : `credentials.${member}`, problem)
+
+const refuseAnswer: Refuse = (member, problem) =>
+  credentialsError(
+    `${member === undefined ? 'the answer' : `the ${member}`} of the credentials provider ${problem}`,
+  )
+
+const variables = {
+  accessKeyId: 'OSS_ACCESS_KEY_ID',
+  accessKeySecret: 'OSS_ACCESS_KEY_SECRET',
+  securityToken: 'OSS_SESSION_TOKEN',
+} as const
+
+const refuseEnvironment: Refuse = (member, problem) =>
+  credentialsError(`the environment variable ${variables[member ?? 'accessKeyId']} ${problem}`)
+
+function credentialsError(
+  message: string,
+  details: { isCurable?: boolean; cause?: unknown } = {},
+): OssError {
+  return new OssError('OSS_ERR_CREDENTIALS', message, details)
+}
