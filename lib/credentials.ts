@@ -179,15 +179,14 @@ class ProviderSource implements CredentialSource {
     const now = this.#clock.now()
     if (this.#flight === undefined || now >= this.#flight.deadline) {
       const flight: Flight = { answer: this.#ask(), deadline: now + this.#timeout }
-      const leave = () => this.#leave(flight)
+      // A call that ends after its deadline must not end the one that took its place.
+      const leave = () => {
+        if (this.#flight === flight) this.#flight = undefined
+      }
       flight.answer.then(leave, leave)
       this.#flight = flight
     }
     return this.#flight
-  }
-
-  #leave(flight: Flight): void {
-    if (this.#flight === flight) this.#flight = undefined
   }
 
   async #ask(): Promise<Credentials> {
@@ -208,7 +207,6 @@ class ProviderSource implements CredentialSource {
       abort = () => reject(signal?.reason)
       signal?.addEventListener('abort', abort)
       timer = this.#clock.setTimeout(() => {
-        this.#leave(flight)
         const problem = `the credentials provider did not answer within ${this.#timeout} ms`
         reject(credentialsError(problem, { isCurable: true }))
       }, flight.deadline - this.#clock.now())

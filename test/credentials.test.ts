@@ -1,3 +1,4 @@
+import { setImmediate } from 'node:timers/promises'
 import { inspect } from 'node:util'
 import t from 'tap'
 import {
@@ -303,7 +304,7 @@ t.test('a provider that hangs', async t => {
   const next = source.get()
   t.equal(calls.length, 2, 'the next caller does not wait for the dead call')
   calls[0]!.resolve({ ...good, accessKeyId: 'stale' })
-  await Promise.resolve()
+  await setImmediate()
   const companion = source.get()
   t.equal(calls.length, 2, 'the dead call, come alive, does not end the new one')
   calls[1]!.resolve(good)
