@@ -42,8 +42,8 @@ export interface EndpointOptions {
 const MAX_KEY_BYTES = 1023
 
 /**
- * Check a target by OSS's naming rules. Any other character is fine in a key, line breaks and NUL
- * too: percent-encoding makes them harmless, and OSS takes every UTF-8 text.
+ * Check a target by OSS's naming rules. Control characters in a key are refused as well; any other
+ * character is fine.
  *
  * @throws OssError `OSS_ERR_INVALID_OPTION`, naming `bucket` or `key`
  */
@@ -88,6 +88,8 @@ function keyProblem(key: unknown): string | undefined {
   if (key.startsWith('/') || key.startsWith('\\')) {
     return `must not begin with ${key[0]}: leave that character out`
   }
+  // Percent-encoding would make them harmless, but no listing (XML) can show such a key.
+  if (/\p{Cc}/u.test(key)) return 'must not contain control characters'
   // In a `u` regular expression a surrogate matches only where it has no partner.
   const lone = key.search(/\p{Surrogate}/u)
   if (lone !== -1) {

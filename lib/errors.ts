@@ -131,3 +131,56 @@ for (const [type, name] of [
 export function invalidOption(option: string, problem: string): OssError {
   return new OssError('OSS_ERR_INVALID_OPTION', `option ${option}: ${problem}`)
 }
+
+/** The object exists and takes no appends. */
+export function notAppendable(
+  { type, requestId }: { readonly type: string; readonly requestId: string },
+  code: 'ObjectNotAppendable' | 'AppendSealedObjectNotAllowed',
+): OssServiceError {
+  const what = code === 'ObjectNotAppendable' ? `of type ${type}` : 'sealed'
+  const message = `the object is ${what}: nothing can be appended to it`
+  return new OssServiceError(code, message, { status: 409, requestId })
+}
+
+/** OSS acknowledged something else than what was sent. */
+export function integrity(
+  expected: ErrorTail,
+  { position, crc64, requestId }: ErrorTail & { readonly requestId: string },
+): OssError {
+  const message =
+    `OSS acknowledged the append with position ${position} and CRC-64 ${crc64 ?? 'unknown'}, ` +
+    `not ${expected.position} and ${expected.crc64 ?? 'any'} (request ${requestId}): ` +
+    'the object is not what was written'
+  return new OssError('OSS_ERR_INTEGRITY', message)
+}
+
+/** The object is shorter than what was acknowledged, or gone (`seen` is null). */
+export function replaced(before: ErrorTail, seen: ErrorTail | null, cause: Error): OssError {
+  const now = seen ? `has ${seen.position} bytes` : 'is gone'
+  const message = `the object ${now}, and ${before.position} were acknowledged: it was deleted or replaced`
+  return new OssError('OSS_ERR_OBJECT_REPLACED', message, { cause })
+}
+
+export function conflict(
+  before: ErrorTail,
+  after: ErrorTail,
+  seen: ErrorTail,
+  cause: Error,
+): OssConflictError {
+  const message =
+    `somebody else wrote to the object: it ends at ${seen.position}, ` +
+    `and we append at ${before.position}`
+  return new OssConflictError(message, { before, after, seen, cause })
+}
+
+/** Nothing of the append was sent. */
+export function objectFull(position: number, maxObjectBytes: number): OssError {
+  const message = `the next append would end at ${position} bytes, and the object takes ${maxObjectBytes}`
+  return new OssError('OSS_ERR_OBJECT_FULL', message)
+}
+
+export function exhausted(cause: Error, attempts: number): OssError {
+  const times = attempts === 1 ? '1 attempt' : `${attempts} attempts`
+  const message = `gave up after ${times}: ${cause.message}`
+  return new OssError('OSS_ERR_RETRIES_EXHAUSTED', message, { cause })
+}

@@ -1,1 +1,37 @@
-export { OssConflictError, OssError, OssServiceError } from './errors.ts'
+/**
+ * What is public: the stream, the client to share among streams, the errors, and the checksum.
+ */
+
+export type { Target } from './address.ts'
+export type { AppendInfo, RetryInfo } from './appender.ts'
+export type { RetryPolicy } from './backoff.ts'
+export {
+  type AppendReply,
+  type AppendRequest,
+  type Client,
+  type ClientOptions,
+  type Head,
+  OssClient,
+} from './client.ts'
+export { crc64, crc64Combine } from './crc64/index.ts'
+export type { Credentials, CredentialsLike, CredentialsOption } from './credentials.ts'
+export {
+  type ErrorTail,
+  OssConflictError,
+  OssError,
+  type OssErrorCode,
+  OssServiceError,
+} from './errors.ts'
+export type {
+  AppendStreamOptions,
+  ObjectAcl,
+  ServerSideEncryption,
+  StorageClass,
+} from './options.ts'
+export {
+  createAppendStream,
+  OssAppendStream,
+  type OssAppendStreamEvents,
+  type ReadyInfo,
+} from './stream.ts'
+export type { Tail } from './tail.ts'

@@ -1,0 +1,81 @@
+/**
+ * How long to wait before the next attempt, and when to stop. One `Backoff` lives from one
+ * acknowledgement to the next, so that a stream of months never uses up its retries: whoever makes
+ * progress starts afresh. Time and chance are arguments.
+ */
+
+import type { Outcome } from './outcome.ts'
+
+export interface RetryPolicy {
+  /** Retries since the last progress. Default Infinity. */
+  readonly maxRetries: number
+  /**
+   * Milliseconds from the first failure since the last progress. Looked at before a wait: an attempt
+   * is never cut. Default 300,000.
+   */
+  readonly maxElapsed: number
+  /** Milliseconds: the first wait is uniform in [0, minDelay], each next one in twice as much. Default 200. */
+  readonly minDelay: number
+  /** Milliseconds: no wait is longer. Default 20,000. */
+  readonly maxDelay: number
+}
+
+/** Where time and chance come from. */
+export interface Clock {
+  /** Milliseconds from some fixed moment; never goes back. */
+  now(): number
+  /** Uniform in [0, 1). */
+  random(): number
+  setTimeout(callback: () => void, delay: number): Timer
+  clearTimeout(timer: Timer): void
+}
+
+/** A timer that holds the process (`ref`, as it is born) or does not (`unref`). */
+export interface Timer {
+  ref(): unknown
+  unref(): unknown
+}
+
+/** Throttled appends wait longer: OSS lifts a limit in seconds, not in milliseconds. */
+const THROTTLED_FACTOR = 5
+
+/** How often an outcome that is mended at once may come up again; more means that it was not mended. */
+const AT_ONCE: Partial<Record<Outcome, number>> = { clock: 1, credentials: 1, damaged: 2 }
+
+/** Attempts on a host name that does not resolve, while nothing ever came from that host. */
+const UNKNOWN_HOST_RETRIES = 2
+
+export class Backoff {
+  readonly #policy: RetryPolicy
+  readonly #clock: Clock
+  readonly #counts = new Map<Outcome, number>()
+  #retries = 0
+  #firstFailure: number | undefined
+
+  constructor(policy: RetryPolicy, clock: Clock) {
+    this.#policy = policy
+    this.#clock = clock
+  }
+
+  /**
+   * Milliseconds to wait before the next attempt, or undefined: stop.
+   * `hasReply`: whether the host has ever answered.
+   */
+  next(outcome: Outcome, hasReply: boolean): number | undefined {
+    const { maxRetries, maxElapsed, minDelay, maxDelay } = this.#policy
+    const now = this.#clock.now()
+    this.#firstFailure ??= now
+    this.#retries += 1
+    const count = (this.#counts.get(outcome) ?? 0) + 1
+    this.#counts.set(outcome, count)
+
+    if (outcome === 'final' || this.#retries > maxRetries) return undefined
+    if (now - this.#firstFailure >= maxElapsed) return undefined
+    if (outcome === 'unknownHost' && !hasReply && count > UNKNOWN_HOST_RETRIES) return undefined
+    const atOnce = AT_ONCE[outcome]
+    if (atOnce !== undefined) return count > atOnce ? undefined : 0
+
+    const base = outcome === 'throttled' ? minDelay * THROTTLED_FACTOR : minDelay
+    return this.#clock.random() * Math.min(maxDelay, base * 2 ** (this.#retries - 1))
+  }
+}

@@ -1,0 +1,386 @@
+/**
+ * One HTTP exchange per method, over undici: network, identity and clock live here. No retries, no
+ * state of any object: those are the appender's. The only file of the core that knows undici, which
+ * is loaded at the first request, since loading it takes longer than everything else together.
+ */
+
+import type { Agent, Dispatcher } from 'undici'
+import {
+  checkEndpointHost,
+  type Endpoint,
+  locate,
+  resolveEndpoint,
+  type Target,
+} from './address.ts'
+import { checkInteger, checkKnown, checkMethods, MAX_DELAY } from './check.ts'
+import {
+  type CredentialSource,
+  type Credentials,
+  type CredentialsOption,
+  createCredentialSource,
+} from './credentials.ts'
+import { OssError } from './errors.ts'
+import {
+  type ErrorDocument,
+  header,
+  notOss,
+  type ReplyHeaders,
+  readCrc64,
+  readErrorDocument,
+  readLength,
+  refusal,
+} from './reply.ts'
+import { encodeQuery, sign } from './signer.ts'
+
+/** What HEAD tells of an object. */
+export interface Head {
+  /** `Appendable`, `Normal`, `Multipart` or `Symlink`. */
+  readonly type: string
+  /** Bytes. */
+  readonly length: number
+  /** Where the next append starts; only appendable objects have it. */
+  readonly position?: number | undefined
+  /** CRC-64 of the whole object, an unsigned decimal string. */
+  readonly crc64?: string | undefined
+  /** When the object was sealed (an HTTP date), if it was. */
+  readonly sealedTime?: string | undefined
+  readonly requestId: string
+}
+
+export interface AppendRequest {
+  readonly position: number
+  readonly body: Uint8Array
+  readonly headers: Readonly<Record<string, string>>
+  readonly signal: AbortSignal
+}
+
+export interface AppendReply {
+  /** `x-oss-next-append-position`. */
+  readonly position: number
+  /** `x-oss-hash-crc64ecma`: of the whole object. */
+  readonly crc64?: string | undefined
+  readonly requestId: string
+}
+
+/**
+ * The seam: one HTTP exchange per method, no retries. What fails is an `OssServiceError` (OSS refused)
+ * or an `OssError` with `OSS_ERR_NETWORK`, `OSS_ERR_TIMEOUT` or `OSS_ERR_CREDENTIALS`; anything else
+ * thrown is taken for a bug, and final. A promise settles soon after its `signal` is aborted.
+ */
+export interface Client {
+  /** False: the body travels without TLS, and `contentMd5` is on by default. */
+  readonly isSecure?: boolean | undefined
+  head(target: Target, options: { readonly signal: AbortSignal }): Promise<Head | null>
+  append(target: Target, request: AppendRequest): Promise<AppendReply>
+  seal?(target: Target, position: number, options: { readonly signal: AbortSignal }): Promise<void>
+  close(): Promise<void>
+}
+
+/** How to reach OSS, and as whom. Streams that share a client share its connections, keys and clock. */
+export interface ClientOptions {
+  /** Region id, as in `cn-hangzhou`. Default: `OSS_REGION`, or read from the endpoint. */
+  readonly region?: string | undefined
+  /** Host, with or without scheme (https). Default: `OSS_ENDPOINT`, or the region's public one. */
+  readonly endpoint?: string | undefined
+  /** `host/bucket/key` instead of `bucket.host/key`. Default: true for an IP address or `localhost`. */
+  readonly pathStyle?: boolean | undefined
+  /** `endpoint` is a domain bound to the bucket. Default false. */
+  readonly cname?: boolean | undefined
+  /** Keys, or who gives them. Default: `OSS_ACCESS_KEY_ID`, `OSS_ACCESS_KEY_SECRET`, `OSS_SESSION_TOKEN`. */
+  readonly credentials?: CredentialsOption
+  /** Any undici Dispatcher (proxy, TLS, mock); it is not closed by us. Default: an Agent of our own. */
+  readonly dispatcher?: Dispatcher | undefined
+  /** Milliseconds to open a connection, for our own Agent. Default 5,000. */
+  readonly connectTimeout?: number | undefined
+  /**
+   * Milliseconds for one exchange; 1 ms per 64 bytes of body is always added, so that a slow line
+   * (64 KB/s) gets its time. Default 30,000.
+   */
+  readonly requestTimeout?: number | undefined
+}
+
+export const CLIENT_OPTIONS = [
+  'region',
+  'endpoint',
+  'pathStyle',
+  'cname',
+  'credentials',
+  'dispatcher',
+  'connectTimeout',
+  'requestTimeout',
+] as const satisfies readonly (keyof ClientOptions)[]
+
+/** Below the idle timeout of OSS and of usual proxies: a socket that the peer has just closed costs a doubt. */
+const KEEP_ALIVE = 15_000
+/** Bytes of an error answer that are read. OSS's are under 2 KiB. */
+const MAX_ERROR_BODY = 65_536
+/** Bytes of body per millisecond that the slowest line is expected to carry. */
+const SLOWEST_LINE = 64
+/** MD5 of nothing, which OSS's own SDKs send with a seal. */
+const MD5_OF_NOTHING = '1B2M2Y8AsgTpgAmY7PhCfg=='
+/** A server time before this package existed, or absurdly far on, is a poisoned one. */
+const EARLIEST_TIME = Date.UTC(2024, 0)
+const LATEST_TIME = Date.UTC(2100, 0)
+
+interface Request {
+  readonly method: 'HEAD' | 'POST'
+  readonly target: Target
+  readonly query: Readonly<Record<string, string>>
+  readonly headers: Readonly<Record<string, string>>
+  readonly body: Uint8Array | null
+  readonly signal: AbortSignal
+}
+
+/** A successful answer, its body consumed. */
+interface Reply {
+  readonly headers: ReplyHeaders
+  readonly requestId: string
+}
+
+/**
+ * Talks to one OSS endpoint. Share one among streams to share connections; close it after them.
+ *
+ * @throws {OssError} `OSS_ERR_INVALID_OPTION`, from the constructor.
+ */
+export class OssClient implements Client {
+  readonly isSecure: boolean
+  readonly #endpoint: Endpoint
+  readonly #credentials: CredentialSource
+  readonly #connectTimeout: number
+  readonly #requestTimeout: number
+  readonly #givenDispatcher: Dispatcher | undefined
+  #ownAgent: Promise<Agent> | undefined
+  /** Server time minus local time, in milliseconds. */
+  #clockOffset = 0
+
+  constructor(options: ClientOptions = {}) {
+    checkKnown('options', options, CLIENT_OPTIONS)
+    const { env } = process
+    this.#endpoint = resolveEndpoint({
+      region: options.region ?? (env.OSS_REGION || undefined),
+      endpoint: options.endpoint ?? (env.OSS_ENDPOINT || undefined),
+      pathStyle: options.pathStyle,
+      cname: options.cname,
+    })
+    this.#credentials = createCredentialSource(options.credentials)
+    const { dispatcher, connectTimeout = 5_000, requestTimeout = 30_000 } = options
+    if (dispatcher !== undefined) checkMethods('dispatcher', dispatcher, ['request'])
+    this.#givenDispatcher = dispatcher
+    this.#connectTimeout = checkInteger('connectTimeout', connectTimeout, 1, MAX_DELAY)
+    this.#requestTimeout = checkInteger('requestTimeout', requestTimeout, 1, MAX_DELAY)
+    this.isSecure = this.#endpoint.origin.startsWith('https:')
+  }
+
+  /** Refuses a bucket that this endpoint cannot serve. */
+  checkBucket(bucket: string): void {
+    checkEndpointHost(this.#endpoint, bucket)
+  }
+
+  async head(target: Target, { signal }: { readonly signal: AbortSignal }): Promise<Head | null> {
+    const reply = await this.#exchange({
+      method: 'HEAD',
+      target,
+      query: {},
+      headers: {},
+      body: null,
+      signal,
+    })
+    if (reply === null) return null
+    const { headers, requestId } = reply
+    const type = header(headers, 'x-oss-object-type')
+    const length = readLength(header(headers, 'content-length'))
+    if (type === undefined || length === undefined) throw notOss(200)
+    return {
+      type,
+      length,
+      position: readLength(header(headers, 'x-oss-next-append-position')),
+      crc64: readCrc64(header(headers, 'x-oss-hash-crc64ecma')),
+      sealedTime: header(headers, 'x-oss-sealed-time'),
+      requestId,
+    }
+  }
+
+  async append(
+    target: Target,
+    { position, body, headers, signal }: AppendRequest,
+  ): Promise<AppendReply> {
+    const query = { append: '', position: String(position) }
+    const reply = await this.#exchange({ method: 'POST', target, query, headers, body, signal })
+    const next = readLength(header(reply?.headers ?? {}, 'x-oss-next-append-position'))
+    if (reply === null || next === undefined) throw notOss(200)
+    const crc64 = readCrc64(header(reply.headers, 'x-oss-hash-crc64ecma'))
+    return { position: next, crc64, requestId: reply.requestId }
+  }
+
+  async seal(
+    target: Target,
+    position: number,
+    { signal }: { readonly signal: AbortSignal },
+  ): Promise<void> {
+    const query = { seal: '', position: String(position) }
+    const headers = { 'content-type': 'application/xml', 'content-md5': MD5_OF_NOTHING }
+    await this.#exchange({ method: 'POST', target, query, headers, body: null, signal })
+  }
+
+  /** Cuts every connection of our own Agent; a dispatcher that was given is its owner's. */
+  async close(): Promise<void> {
+    const agent = await this.#ownAgent
+    await agent?.destroy()
+  }
+
+  /** One exchange: `null` where a HEAD finds no object. */
+  async #exchange(request: Request): Promise<Reply | null> {
+    const credentials = await this.#credentials.get(request.signal)
+    const dispatcher = this.#givenDispatcher ?? (await this.#agent())
+    const { method, target, query, body } = request
+    const { origin, path } = locate(this.#endpoint, target)
+    const search = encodeQuery(query)
+    const identity = {
+      credentials,
+      region: this.#endpoint.region,
+      date: new Date(Date.now() + this.#clockOffset),
+    }
+    const options = {
+      origin,
+      path: search === '' ? path : `${path}?${search}`,
+      method,
+      headers: sign({ method, target, query, headers: request.headers }, identity),
+      body,
+      // Ours counts for the whole exchange, and knows how long the body is.
+      headersTimeout: 0,
+      bodyTimeout: 0,
+    }
+    const timeout = this.#requestTimeout + (body?.length ?? 0) / SLOWEST_LINE
+    return withDeadline(timeout, request.signal, async signal => {
+      const response = await dispatcher.request({ ...options, signal })
+      return this.#read(request, credentials, response)
+    })
+  }
+
+  /** Reads an answer to its end, so that its connection is free again, or gone. */
+  async #read(
+    { method }: Request,
+    credentials: Credentials,
+    { statusCode, headers, body }: Dispatcher.ResponseData,
+  ): Promise<Reply | null> {
+    const requestId = header(headers, 'x-oss-request-id')
+    const isSuccess = statusCode >= 200 && statusCode < 300
+    if (isSuccess && requestId !== undefined) {
+      await body.dump({ limit: MAX_ERROR_BODY })
+      return { headers, requestId }
+    }
+    const text = await readStart(body)
+    if (requestId === undefined) throw notOss(statusCode)
+    const document = readErrorDocument(headers, text)
+    const isAbsent = document.code === undefined || document.code === 'NoSuchKey'
+    if (method === 'HEAD' && statusCode === 404 && isAbsent) return null
+    const isCurable = this.#cure(statusCode, headers, document)
+    const message = document.message && redact(document.message, credentials)
+    throw refusal(statusCode, headers, { ...document, message }, isCurable)
+  }
+
+  /** Whether the same request, signed afresh, may be accepted. Corrects our clock, if that was wrong. */
+  #cure(status: number, headers: ReplyHeaders, document: ErrorDocument): boolean {
+    const { code, message } = document
+    switch (code) {
+      case 'SecurityTokenExpired':
+      case 'InvalidAccessKeyId':
+      case 'InvalidSecurityToken':
+      case 'AccessKeyIdAndSecurityTokenNotMatch':
+        return this.#credentials.isRenewable
+      case 'RequestTimeTooSkewed':
+        return this.#setClock(headers, document)
+      case 'InvalidArgument':
+        // V4's other word for a wrong clock; only its text tells it from other arguments.
+        if (status !== 400 || !message?.startsWith('Invalid signing date')) return false
+        return this.#setClock(headers, document)
+      default:
+        return false
+    }
+  }
+
+  /**
+   * Takes over the server's time. Against the raw local clock: the offset in use is already in the
+   * signing time, and would be counted twice. The document's own time is preferred, since a proxy may
+   * have written the `Date` header.
+   */
+  #setClock(headers: ReplyHeaders, { serverTime }: ErrorDocument): boolean {
+    const time = Date.parse(serverTime ?? header(headers, 'date') ?? '')
+    if (!(time >= EARLIEST_TIME && time < LATEST_TIME)) return false
+    this.#clockOffset = time - Date.now()
+    return true
+  }
+
+  #agent(): Promise<Agent> {
+    this.#ownAgent ??= import('undici').then(
+      ({ Agent }) =>
+        new Agent({
+          connect: { timeout: this.#connectTimeout },
+          keepAliveTimeout: KEEP_ALIVE,
+          keepAliveMaxTimeout: KEEP_ALIVE,
+        }),
+    )
+    return this.#ownAgent
+  }
+}
+
+/**
+ * Runs one exchange under a deadline and the caller's signal. Both undone at the end: nothing stays
+ * behind on a signal that lives longer, which `AbortSignal.any` would leak on Node 20 and 22.
+ */
+async function withDeadline<T>(
+  timeout: number,
+  outer: AbortSignal,
+  run: (signal: AbortSignal) => Promise<T>,
+): Promise<T> {
+  outer.throwIfAborted()
+  const controller = new AbortController()
+  const abort = () => controller.abort(outer.reason)
+  outer.addEventListener('abort', abort)
+  const timer = setTimeout(
+    () => {
+      controller.abort(
+        new OssError('OSS_ERR_TIMEOUT', `no answer within ${Math.round(timeout)} ms`),
+      )
+    },
+    Math.min(timeout, MAX_DELAY),
+  )
+  try {
+    return await run(controller.signal)
+  } catch (error) {
+    if (controller.signal.aborted) throw controller.signal.reason
+    throw error instanceof OssError ? error : networkError(error)
+  } finally {
+    clearTimeout(timer)
+    outer.removeEventListener('abort', abort)
+  }
+}
+
+function networkError(cause: unknown): OssError {
+  const { code, message } = cause as { code?: unknown; message?: unknown }
+  const what = typeof code === 'string' ? code : String(message)
+  return new OssError('OSS_ERR_NETWORK', `the exchange with OSS failed: ${what}`, { cause })
+}
+
+/** The first bytes of a body; the connection of a longer one is cut. A body cut short by its sender is as good. */
+async function readStart(body: Dispatcher.ResponseData['body']): Promise<string> {
+  const chunks: Buffer[] = []
+  let length = 0
+  try {
+    // Leaving the loop early destroys the body, and its connection with it.
+    for await (const chunk of body as AsyncIterable<Buffer>) {
+      chunks.push(chunk)
+      length += chunk.length
+      if (length > MAX_ERROR_BODY) break
+    }
+  } catch {
+    // Status and headers are there, and say enough.
+  }
+  return Buffer.concat(chunks).toString('utf8', 0, MAX_ERROR_BODY)
+}
+
+/** OSS does not echo secrets in a message; whoever stands in between might. */
+function redact(text: string, { accessKeySecret, securityToken }: Credentials): string {
+  const clean = text.replaceAll(accessKeySecret, '***')
+  return securityToken ? clean.replaceAll(securityToken, '***') : clean
+}

@@ -1,0 +1,109 @@
+/**
+ * What a failed attempt means for the next one: a pure table from an error to what to do. Sending the
+ * same bytes to the same position again can never write them twice, so the only question is whether
+ * another attempt could go better. Status and code decide, never the text of a message.
+ */
+
+import { OssConflictError, OssError, OssServiceError } from './errors.ts'
+
+export type Outcome =
+  /** No attempt will go better. */
+  | 'final'
+  /** Wait, then send the same again. */
+  | 'wait'
+  /** The same, with longer waits: OSS is refusing load. */
+  | 'throttled'
+  /** The host's name does not resolve: a typing error, if nothing ever came from it. */
+  | 'unknownHost'
+  /** The client has corrected its clock: send again at once, once. */
+  | 'clock'
+  /** The provider may have better credentials by now: send again at once, once. */
+  | 'credentials'
+  /** The body was damaged on its way, and refused before it was committed: send again, twice. */
+  | 'damaged'
+
+/** OSS documentation, "Error codes" (503); matched as well by the form, since the list keeps growing. */
+const THROTTLING =
+  /^(TotalQpsLimitExceeded|PartitionQpsLimitted|MetaOperationQpsLimitExceeded|QpsLimitExceeded|ActiveRequestLimitExceeded|CpuLimitExceeded|(Upload|Download)TrafficRateLimitExceeded|SlowDown)$/
+
+const BY_CODE: Readonly<Record<string, Outcome>> = {
+  // Judged before it gets here: what is left is "our batch is not in the object yet".
+  PositionNotEqualToLength: 'wait',
+  // 400s by which OSS says that the network was slow or broke; the body was not taken.
+  RequestTimeout: 'wait',
+  IncompleteBody: 'wait',
+  InvalidDigest: 'damaged',
+  BadRequest: 'damaged',
+}
+
+const CREDENTIAL_CODES = new Set([
+  'SecurityTokenExpired',
+  'InvalidAccessKeyId',
+  'InvalidSecurityToken',
+  'AccessKeyIdAndSecurityTokenNotMatch',
+])
+
+/** Node's names for certificates that will not be better at the next attempt (Node doc, "X509 certificate error codes"). */
+const CERTIFICATE =
+  /^(CERT_|ERR_TLS_CERT_|UNABLE_TO_|DEPTH_ZERO_|SELF_SIGNED_|HOSTNAME_MISMATCH$|INVALID_CA$|PATH_LENGTH_EXCEEDED$)/
+
+export function outcomeOf(error: unknown): Outcome {
+  if (error instanceof OssServiceError) return outcomeOfRefusal(error)
+  if (!(error instanceof OssError) || error instanceof OssConflictError) return 'final'
+  switch (error.code) {
+    case 'OSS_ERR_TIMEOUT':
+      return 'wait'
+    case 'OSS_ERR_NETWORK':
+      return outcomeOfNetwork(systemCode(error.cause))
+    case 'OSS_ERR_CREDENTIALS':
+      return error.isCurable ? 'wait' : 'final'
+    default:
+      return 'final'
+  }
+}
+
+function outcomeOfRefusal(error: OssServiceError): Outcome {
+  const { code, status } = error
+  const known = Object.hasOwn(BY_CODE, code) ? BY_CODE[code] : undefined
+  if (known) return known
+  if (error.isCurable) return CREDENTIAL_CODES.has(code) ? 'credentials' : 'clock'
+  if (THROTTLING.test(code)) return 'throttled'
+  if (status === 408 || status === 429) return 'wait'
+  return status >= 500 && status !== 501 ? 'wait' : 'final'
+}
+
+function outcomeOfNetwork(code: string): Outcome {
+  if (code === 'ENOTFOUND') return 'unknownHost'
+  return CERTIFICATE.test(code) ? 'final' : 'wait'
+}
+
+/**
+ * Whether a failed attempt may have landed, or may land yet. A plain refusal by OSS has not, nor has
+ * what found no connection; of everything else nobody can tell.
+ */
+export function isAmbiguous(error: unknown): boolean {
+  if (error instanceof OssServiceError) {
+    const outcome = outcomeOf(error)
+    return (
+      (outcome === 'wait' || outcome === 'throttled') && error.code !== 'PositionNotEqualToLength'
+    )
+  }
+  if (!(error instanceof OssError)) return true
+  switch (error.code) {
+    case 'OSS_ERR_NETWORK':
+      return !NEVER_SENT.has(systemCode(error.cause)) && outcomeOf(error) !== 'final'
+    case 'OSS_ERR_TIMEOUT':
+    case 'OSS_ERR_INTEGRITY':
+      return true
+    default:
+      return false
+  }
+}
+
+const NEVER_SENT = new Set(['ECONNREFUSED', 'ENOTFOUND', 'EAI_AGAIN', 'UND_ERR_CONNECT_TIMEOUT'])
+
+/** The system's or undici's code of a network failure; `''` if it has none. */
+function systemCode(cause: unknown): string {
+  const code = (cause as { code?: unknown } | undefined)?.code
+  return typeof code === 'string' ? code : ''
+}
