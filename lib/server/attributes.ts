@@ -1,0 +1,187 @@
+// The headers that say what an object is, checked by OSS's rules: read from a creating request and
+// from no other, since OSS ignores them on every later append, even when they are wrong. (The ACL
+// is OSS's own exception, and is checked whenever it is sent.) Also the headers that any writing
+// request may carry and those that none may.
+
+import { invalidArgument, Refusal } from './errors.ts'
+import type { Attributes } from './objects.ts'
+import type { Call } from './request.ts'
+
+const ACLS = ['default', 'private', 'public-read', 'public-read-write']
+const STORAGE_CLASSES = ['Standard', 'IA', 'Archive']
+const COLD_CLASSES = ['ColdArchive', 'DeepColdArchive']
+const STORED: Readonly<Record<string, string>> = {
+  'content-type': 'Content-Type',
+  'cache-control': 'Cache-Control',
+  'content-disposition': 'Content-Disposition',
+  'content-encoding': 'Content-Encoding',
+  expires: 'Expires',
+}
+const META = 'x-oss-meta-'
+const MAX_META_BYTES = 8 * 1024
+const MAX_TAGS = 10
+const MAX_TAG_KEY_BYTES = 128
+const MAX_TAG_VALUE_BYTES = 256
+const TAG = /^[\p{L}\p{N} +\-=._:/]*$/u
+
+/** Reads what a creating request says of its object. Throws a Refusal for what OSS does not take. */
+export function readAttributes(call: Call): Attributes {
+  return {
+    headers: readStoredHeaders(call),
+    acl: readAcl(call) ?? 'default',
+    storageClass: readStorageClass(call),
+    encryption: readEncryption(call),
+    tagging: readTagging(call.headers.get('x-oss-tagging')),
+  }
+}
+
+/** The ACL that is asked for, if any. */
+export function readAcl({ headers }: Call): string | undefined {
+  return oneOf('x-oss-object-acl', headers.get('x-oss-object-acl'), ACLS)
+}
+
+function readStoredHeaders({ headers }: Call): Record<string, string> {
+  const stored: Record<string, string> = { 'Content-Type': 'application/octet-stream' }
+  let metaBytes = 0
+  for (const [name, value] of headers) {
+    const canonical = Object.hasOwn(STORED, name) ? STORED[name] : undefined
+    if (canonical !== undefined && value !== '') stored[canonical] = value
+    if (!name.startsWith(META)) continue
+    if (!/^[a-z0-9-]+$/.test(name.slice(META.length))) {
+      throw invalidArgument(name, value, 'The name of the user meta is invalid.')
+    }
+    metaBytes += name.length - META.length + value.length
+    stored[name] = value
+  }
+  if (metaBytes > MAX_META_BYTES) {
+    const message = 'The size of user meta exceeds the limit of 8 KB.'
+    throw invalidArgument('x-oss-meta', String(metaBytes), message)
+  }
+  return stored
+}
+
+function readStorageClass({ headers, operation }: Call): string {
+  const value = headers.get('x-oss-storage-class')
+  if (operation === 'append' && value !== undefined && COLD_CLASSES.includes(value)) {
+    const message = 'The storage class is not supported for an appendable object.'
+    throw invalidArgument('x-oss-storage-class', value, message, '0016-00000503')
+  }
+  const allowed = operation === 'append' ? STORAGE_CLASSES : [...STORAGE_CLASSES, ...COLD_CLASSES]
+  return oneOf('x-oss-storage-class', value, allowed) ?? 'Standard'
+}
+
+function readEncryption({ headers }: Call): Record<string, string> {
+  const name = 'x-oss-server-side-encryption'
+  const dataName = 'x-oss-server-side-data-encryption'
+  const algorithm = headers.get(name)
+  const data = headers.get(dataName)
+  if (algorithm !== undefined && !['AES256', 'KMS', 'SM4'].includes(algorithm)) {
+    const message = 'The encryption algorithm is not supported.'
+    throw new Refusal(400, 'InvalidEncryptionAlgorithmError', message)
+  }
+  if (data !== undefined && (data !== 'SM4' || algorithm !== 'KMS')) {
+    const message = 'The data encryption algorithm must be SM4, together with KMS.'
+    throw new Refusal(400, 'InvalidDataEncryptionAlgorithmError', message)
+  }
+  const encryption: Record<string, string> = {}
+  if (algorithm !== undefined) encryption[name] = algorithm
+  if (data !== undefined) encryption[dataName] = data
+  return encryption
+}
+
+function readTagging(header: string | undefined): [string, string][] {
+  if (header === undefined) return []
+  const tags = header.split('&').map((pair): [string, string] => {
+    const equals = pair.indexOf('=')
+    if (equals === -1) return [decodeTag(pair), '']
+    return [decodeTag(pair.slice(0, equals)), decodeTag(pair.slice(equals + 1))]
+  })
+  const isValid =
+    tags.length <= MAX_TAGS &&
+    new Set(tags.map(([key]) => key)).size === tags.length &&
+    tags.every(
+      ([key, value]) =>
+        key !== '' &&
+        Buffer.byteLength(key) <= MAX_TAG_KEY_BYTES &&
+        Buffer.byteLength(value) <= MAX_TAG_VALUE_BYTES &&
+        TAG.test(key) &&
+        TAG.test(value),
+    )
+  if (!isValid) throw invalidTag()
+  return tags
+}
+
+function decodeTag(text: string): string {
+  try {
+    return decodeURIComponent(text.replaceAll('+', ' '))
+  } catch {
+    throw invalidTag()
+  }
+}
+
+function invalidTag(): Refusal {
+  return new Refusal(400, 'InvalidTag', 'The tag you provided is invalid.')
+}
+
+// What a request may say with a header of OSS's own. Anything else is a mistake or a feature that
+// is not here, and either should show.
+const COMMON = [
+  'x-oss-content-sha256',
+  'x-oss-date',
+  'x-oss-security-token',
+  'x-oss-request-payer',
+  'x-oss-traffic-limit',
+  'x-oss-user-agent',
+]
+const WRITING = [
+  'x-oss-object-acl',
+  'x-oss-storage-class',
+  'x-oss-server-side-encryption',
+  'x-oss-server-side-data-encryption',
+  'x-oss-tagging',
+  'x-oss-forbid-overwrite',
+]
+
+/** Refuses headers that the operation does not have, and wrong values of those that any may have. */
+export function checkHeaders({ operation, headers, query }: Call): void {
+  const isWrite = operation === 'append' || operation === 'put'
+  for (const name of headers.keys()) {
+    if (!name.startsWith('x-oss-')) continue
+    if (COMMON.includes(name)) continue
+    if (isWrite && (WRITING.includes(name) || name.startsWith(META))) continue
+    if (operation === 'get' && name === 'x-oss-range-behavior') continue
+    throw notImplemented(name)
+  }
+  if (operation !== 'get' && operation !== 'head' && operation !== 'meta') {
+    const conditions = ['if-match', 'if-none-match', 'if-modified-since', 'if-unmodified-since']
+    const condition = conditions.find(each => headers.has(each))
+    if (condition !== undefined) throw notImplemented(condition)
+  }
+  oneOf('x-oss-request-payer', headers.get('x-oss-request-payer'), ['requester'])
+  oneOf('x-oss-forbid-overwrite', headers.get('x-oss-forbid-overwrite'), ['true', 'false'])
+  checkTrafficLimit(headers.get('x-oss-traffic-limit'), query.get('x-oss-traffic-limit'))
+}
+
+// Bits per second.
+function checkTrafficLimit(header: string | undefined, parameter: string | undefined): void {
+  const value = header ?? parameter
+  if (value === undefined) return
+  const bits = /^\d{1,12}$/.test(value) ? Number(value) : Number.NaN
+  if (
+    (header !== undefined && parameter !== undefined) ||
+    !(bits >= 245_760 && bits <= 838_860_800)
+  ) {
+    const message = 'The traffic limit must be 245760 to 838860800 bit/s, in one place.'
+    throw invalidArgument('x-oss-traffic-limit', value, message)
+  }
+}
+
+function oneOf(name: string, value: string | undefined, allowed: readonly string[]) {
+  if (value === undefined || allowed.includes(value)) return value
+  throw invalidArgument(name, value, `The value of ${name} is invalid.`)
+}
+
+function notImplemented(header: string): Refusal {
+  const message = 'A header you provided implies functionality that is not implemented.'
+  return new Refusal(400, 'NotImplemented', message, { children: { Header: header } })
+}

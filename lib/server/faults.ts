@@ -1,0 +1,173 @@
+// The faults that a test can script, and the queue they wait in. A fault strikes the next request
+// that fits it, once, and is gone; a request that no fault fits is served by the rules. Only rightly
+// signed requests are struck, so that a fault cannot cover up a client's own mistake. What each
+// fault does is in mischief.ts.
+
+import type { Call } from './request.ts'
+
+/**
+ * Which requests a fault strikes. `append`: adds bytes or creates the object; `probe`: an empty
+ * append that changes nothing.
+ */
+export type FaultTarget = 'append' | 'probe' | 'head' | 'get' | 'put' | 'delete' | 'seal' | 'any'
+
+/** Where and when a fault strikes. */
+export interface FaultScope {
+  /** Default `append`; `head` for `stale` and `forbidden`. */
+  readonly on?: FaultTarget | undefined
+  /** Default: every bucket. */
+  readonly bucket?: string | undefined
+  /** Default: every key. */
+  readonly key?: string | undefined
+  /** How many requests it strikes, default 1; Infinity is allowed. */
+  readonly times?: number | undefined
+  /** How many fitting requests it lets pass first, default 0. */
+  readonly skip?: number | undefined
+  /** Counted in `fired` under this name, default its kind. */
+  readonly name?: string | undefined
+  /** Faults that strike the same request together with this one; their scopes are not looked at. */
+  readonly with?: readonly Fault[] | undefined
+}
+
+/** How a request goes without its answer: RST, silence, or an error of this status (500, 503). */
+export type Unanswered = 'reset' | 'hang' | number
+
+/** What goes wrong. Durations are ms, rates bytes per second. */
+export type FaultKind =
+  /** Its connection is reset and the port is closed, so that connecting is refused, for so long. */
+  | { readonly kind: 'refused'; readonly duration: number }
+  /** RST before, in the middle of or after the body. Nothing is committed. */
+  | { readonly kind: 'reset'; readonly when: 'before' | 'middle' | 'after' }
+  /** Served by the rules, but the answer is lost. */
+  | { readonly kind: 'lost'; readonly how: Unanswered }
+  /**
+   * Not served now, but later by the rules as they then are: before the next request on the key is
+   * judged, after the next HEAD or probe was, or after so many ms.
+   */
+  | {
+      readonly kind: 'late'
+      readonly how: Unanswered
+      readonly lands: 'beforeNext' | 'afterLook' | number
+    }
+  /** An error as OSS words it; without `code` an empty body. `commits`: after it was served. */
+  | {
+      readonly kind: 'status'
+      readonly status: number
+      readonly code?: string
+      readonly message?: string
+      readonly ec?: string
+      /** Further children of `<Error>`, such as `Endpoint`. */
+      readonly children?: Readonly<Record<string, string>>
+      readonly headers?: Readonly<Record<string, string | string[]>>
+      /** Sent in place of the XML. */
+      readonly body?: string | Buffer
+      readonly commits?: boolean
+    }
+  /** HTML from a proxy, default 502, with nothing of OSS in it. */
+  | { readonly kind: 'html'; readonly status?: number; readonly commits?: boolean }
+  /** Bytes that are no HTTP; then the connection ends. */
+  | { readonly kind: 'garbage'; readonly bytes?: Buffer; readonly commits?: boolean }
+  /**
+   * The answer lacks a part, or has it wrong (`value`, default a plausible one). `commits: false`:
+   * nothing was stored, though the answer (of an append) says so.
+   */
+  | {
+      readonly kind: 'mangled'
+      readonly part: 'requestId' | 'position' | 'crc64'
+      readonly how: 'missing' | 'wrong'
+      readonly value?: string | string[]
+      readonly commits?: boolean
+    }
+  /**
+   * Somebody else appends, before the request is judged, or after it with our answer lost by reset.
+   * `bytes`: how many; default as many as ours, and other ones.
+   */
+  | { readonly kind: 'rival'; readonly when: 'before' | 'after'; readonly bytes?: number }
+  /** The object is gone before the request is judged. */
+  | { readonly kind: 'deleted' }
+  /** The object is another one before the request is judged, of `length` bytes, default the same. */
+  | {
+      readonly kind: 'replaced'
+      readonly by: 'Normal' | 'Appendable'
+      readonly length?: number
+    }
+  /** The object is sealed before the request is judged. */
+  | { readonly kind: 'sealed' }
+  /** One byte of the body is damaged on its way, at this index, default the middle. */
+  | { readonly kind: 'corrupted'; readonly at?: number }
+  /** 403 AccessDenied. */
+  | { readonly kind: 'forbidden' }
+  /** HEAD shows the object as it was before its last append; 404 if that created it. */
+  | { readonly kind: 'stale' }
+  /**
+   * The server's clock jumps to `offset` ms from the machine's, and stays there (`clockOffset`);
+   * with more than 15 minutes the request is refused. `hidesServerTime`: only by the Date header.
+   */
+  | { readonly kind: 'skewed'; readonly offset: number; readonly hidesServerTime?: boolean }
+  /** The credentials of this request are expired from now on. */
+  | { readonly kind: 'expired' }
+  /** The body is read no faster than this. */
+  | { readonly kind: 'slowRead'; readonly rate: number }
+  /** The answer comes so much later, after the request was served. */
+  | { readonly kind: 'slowAnswer'; readonly delay: number }
+  /** An error, default 503, before the body is read; then the connection is closed. */
+  | { readonly kind: 'early'; readonly status?: number; readonly code?: string }
+  /** The connection is closed after the answer, with `Connection: close` or without a word. */
+  | { readonly kind: 'closed'; readonly how: 'header' | 'silent' }
+
+/** A fault: what, and when. */
+export type Fault = FaultScope & FaultKind
+
+interface Waiting {
+  readonly fault: Fault
+  skip: number
+  times: number
+}
+
+/** Faults in the order in which they were pushed. */
+export class FaultQueue {
+  /** How often each has struck, by its name or else its kind. */
+  readonly fired: Record<string, number> = {}
+  #waiting: Waiting[] = []
+
+  /** How many still wait. */
+  get length(): number {
+    return this.#waiting.length
+  }
+
+  push(...faults: readonly Fault[]): void {
+    for (const fault of faults) {
+      this.#waiting.push({ fault, skip: fault.skip ?? 0, times: fault.times ?? 1 })
+    }
+  }
+
+  /** Forgets the faults that wait; `fired` stays. */
+  clear(): void {
+    this.#waiting = []
+  }
+
+  /** The fault that strikes this request, if any, and those that come with it. */
+  take(call: Call, isProbe: boolean): readonly Fault[] {
+    for (const waiting of this.#waiting) {
+      const { fault } = waiting
+      if (!fits(fault, call, isProbe)) continue
+      if (waiting.skip-- > 0) continue
+      waiting.times--
+      if (waiting.times <= 0) this.#waiting = this.#waiting.filter(each => each !== waiting)
+      const struck = [fault, ...(fault.with ?? [])]
+      for (const { name, kind } of struck) {
+        this.fired[name ?? kind] = (this.fired[name ?? kind] ?? 0) + 1
+      }
+      return struck
+    }
+    return []
+  }
+}
+
+function fits(fault: Fault, call: Call, isProbe: boolean): boolean {
+  if (fault.bucket !== undefined && fault.bucket !== call.bucket) return false
+  if (fault.key !== undefined && fault.key !== call.key) return false
+  const usual = fault.kind === 'stale' || fault.kind === 'forbidden' ? 'head' : 'append'
+  const on = fault.on ?? usual
+  return on === 'any' || on === (isProbe ? 'probe' : call.operation)
+}

@@ -1,0 +1,40 @@
+// The server as one request sees it: what it keeps, what it allows, and how it is set. OssServer is
+// one; requests and faults know it by this face only.
+
+import type { FaultQueue } from './faults.ts'
+import type { LateAppends } from './late.ts'
+import type { RequestRecord } from './log.ts'
+import type { Objects } from './objects.ts'
+import type { Addressing } from './request.ts'
+import type { Identity } from './signature.ts'
+
+/** The server, as far as a request is concerned. */
+export interface House extends Addressing {
+  readonly objects: Objects
+  readonly faults: FaultQueue
+  readonly late: LateAppends
+  readonly requests: RequestRecord[]
+  readonly identities: readonly Identity[]
+  /** RAM actions that are allowed, such as `oss:GetObject`. */
+  readonly permissions: ReadonlySet<string>
+  /** Buckets that exist; undefined: all do. */
+  readonly buckets: ReadonlySet<string> | undefined
+  readonly maxObjectBytes: number
+  readonly canSeal: boolean
+  /** ms that the server's clock is ahead of the machine's. */
+  clockOffset: number
+  /** ms before each answer. */
+  readonly latency: number
+  /** Bytes per second at which bodies are read. */
+  readonly readRate: number
+  /** Aborted when the server closes. */
+  readonly signal: AbortSignal
+  newRequestId(): string
+  /** Closes the port for so many ms. */
+  refuse(duration: number): void
+}
+
+/** The server's clock, ms since 1970. */
+export function clock(house: House): number {
+  return Date.now() + house.clockOffset
+}

@@ -1,0 +1,66 @@
+// What the server has seen, for tests and benchmarks: one record for each request, begun when its
+// headers arrive and completed as it goes on. The oldest are dropped. No secret is kept: neither
+// the Authorization header nor a security token.
+
+import type { IncomingMessage } from 'node:http'
+import type { Operation } from './request.ts'
+
+/** One request. Times are `performance.now()`; lengths are bytes. */
+export interface RequestRecord {
+  readonly requestId: string
+  readonly method: string
+  /** As it came, still encoded. */
+  readonly target: string
+  /** Lower-case names, without `authorization` and `x-oss-security-token`. */
+  readonly headers: Readonly<Record<string, string>>
+  readonly remotePort: number
+  /** When the headers had come. */
+  readonly received: number
+  /** Absent when the request made no sense. */
+  operation?: Operation
+  bucket?: string
+  key?: string
+  query?: Readonly<Record<string, string>>
+  /** Of an append or a seal, as a number; NaN when it is none. */
+  position?: number
+  /** Who signed it. */
+  accessKeyId?: string
+  /** Bytes of body that were read. */
+  length: number
+  /** When the body had come. */
+  bodyRead?: number
+  /** Kinds of the faults that struck. */
+  faults?: readonly string[]
+  /** Status by the rules; differs from `status` when a fault hid, changed or delayed it. */
+  outcome?: number
+  /** What was answered; absent when nothing was, or no HTTP. */
+  status?: number
+  /** OSS's error code, if the answer had one. */
+  code?: string
+  /** When the last byte of the answer had left, or the connection was gone. */
+  answered?: number
+}
+
+const CAPACITY = 10_000
+const SECRET = ['authorization', 'x-oss-security-token']
+
+/** Adds a record for a request to `log`, which keeps the last 10,000. */
+export function record(log: RequestRecord[], req: IncomingMessage, requestId: string) {
+  const headers: Record<string, string> = {}
+  for (let i = 0; i < req.rawHeaders.length; i += 2) {
+    const name = req.rawHeaders[i]!.toLowerCase()
+    if (!SECRET.includes(name)) headers[name] = req.rawHeaders[i + 1]!
+  }
+  const entry: RequestRecord = {
+    requestId,
+    method: req.method ?? '',
+    target: (req.url ?? '').replace(/(x-oss-(?:security-token|signature)=)[^&]*/g, '$1...'),
+    headers,
+    remotePort: req.socket.remotePort ?? 0,
+    received: performance.now(),
+    length: 0,
+  }
+  log.push(entry)
+  if (log.length > CAPACITY) log.shift()
+  return entry
+}

@@ -1,0 +1,179 @@
+// The objects themselves: what each is, and the only two ways it changes, `write` and `remove`.
+// Both are synchronous, so that whoever compares a position and then writes has done both in one
+// turn of the event loop: this is what makes an append atomic. Bytes and states are kept by a Shelf
+// (memory.ts, folder.ts). It knows nothing of HTTP, and it believes its caller about positions.
+//
+//   Objects ── Map "bucket/key" ──> StoredObject { state, content, previous }
+//                                        │            │
+//                                   JSON, replaced   bytes; only ever longer,
+//                                   as a whole       valid up to state.length
+
+import { randomBytes } from 'node:crypto'
+import { updateAll } from './crc64.ts'
+
+/** An object without its bytes; plain JSON. Times are ms since 1970. */
+export interface ObjectState {
+  readonly bucket: string
+  readonly key: string
+  readonly type: 'Appendable' | 'Normal'
+  readonly length: number
+  /** Of all its bytes, unsigned decimal. */
+  readonly crc64: string
+  /** With its quotes, as on the wire. */
+  readonly etag: string
+  readonly lastModified: number
+  readonly sealedTime?: number | undefined
+  readonly attributes: Attributes
+}
+
+/** What is fixed when an object is created. */
+export interface Attributes {
+  /** `Content-Type`, `Cache-Control`, ... and `x-oss-meta-*`, as they are sent back. */
+  readonly headers: Readonly<Record<string, string>>
+  /** The one attribute that a later append can change. */
+  readonly acl: string
+  readonly storageClass: string
+  /** The `x-oss-server-side-*` headers that every answer repeats. */
+  readonly encryption: Readonly<Record<string, string>>
+  readonly tagging: readonly (readonly [key: string, value: string])[]
+}
+
+/** The bytes of one object. */
+export interface Content {
+  /** Writes after the first `length` bytes, over anything that a failed write left there. */
+  append(length: number, chunks: readonly Buffer[]): void
+  /** Bytes [start, end). What is appended or removed meanwhile does not show. */
+  read(start: number, end: number): Iterable<Buffer>
+}
+
+/** Where bytes and states are kept. */
+export interface Shelf {
+  load(): Iterable<StoredObject>
+  create(): Content
+  /** Makes `object`, as it now is, the truth; with `replaced` gone. All or nothing. */
+  commit(object: StoredObject, replaced: StoredObject | undefined): void
+  discard(object: StoredObject): void
+}
+
+/** An object and its bytes. */
+export interface StoredObject {
+  state: ObjectState
+  readonly content: Content
+  /** The state before its last append, for a HEAD that is behind. */
+  previous?: ObjectState | undefined
+}
+
+/** What a write does to an object beside the bytes. */
+export interface Change {
+  readonly type: 'Appendable' | 'Normal'
+  readonly chunks: readonly Buffer[]
+  /** CRC of the whole object afterwards. Computed here when absent. */
+  readonly crc64?: string | undefined
+  readonly etag?: string | undefined
+  readonly attributes: Attributes
+  readonly now: number
+}
+
+/** What an object has when its creator said nothing. */
+export const PLAIN: Attributes = {
+  headers: { 'Content-Type': 'application/octet-stream' },
+  acl: 'default',
+  storageClass: 'Standard',
+  encryption: {},
+  tagging: [],
+}
+
+/** All objects of a server. */
+export class Objects {
+  readonly #shelf: Shelf
+  readonly #objects = new Map<string, StoredObject>()
+
+  constructor(shelf: Shelf) {
+    this.#shelf = shelf
+    for (const object of shelf.load()) this.#objects.set(path(object.state), object)
+  }
+
+  get(bucket: string, key: string): StoredObject | undefined {
+    return this.#objects.get(path({ bucket, key }))
+  }
+
+  /** Creates an object, in the place of whatever was there. */
+  create(bucket: string, key: string, change: Change): StoredObject {
+    const content = this.#shelf.create()
+    const replaced = this.get(bucket, key)
+    content.append(0, change.chunks)
+    const object: StoredObject = {
+      content,
+      state: {
+        bucket,
+        key,
+        type: change.type,
+        length: totalLength(change.chunks),
+        crc64: change.crc64 ?? updateAll(change.chunks, '0'),
+        etag: change.etag ?? newEtag(),
+        lastModified: change.now,
+        attributes: change.attributes,
+      },
+    }
+    this.#shelf.commit(object, replaced)
+    this.#objects.set(path(object.state), object)
+    return object
+  }
+
+  /** Adds bytes to the end of an object. */
+  append(object: StoredObject, chunks: readonly Buffer[], now: number, crc64?: string): void {
+    object.content.append(object.state.length, chunks)
+    const { state } = object
+    this.#replaceState(object, {
+      ...state,
+      length: state.length + totalLength(chunks),
+      crc64: crc64 ?? updateAll(chunks, state.crc64),
+      etag: newEtag(),
+      lastModified: now,
+    })
+    object.previous = state
+  }
+
+  setAcl(object: StoredObject, acl: string): void {
+    const attributes = { ...object.state.attributes, acl }
+    this.#replaceState(object, { ...object.state, attributes })
+  }
+
+  /** Ends an object for good. The time of the first seal stays. */
+  seal(object: StoredObject, now: number): void {
+    if (object.state.sealedTime !== undefined) return
+    this.#replaceState(object, { ...object.state, sealedTime: now })
+  }
+
+  remove(bucket: string, key: string): void {
+    const object = this.get(bucket, key)
+    if (object === undefined) return
+    this.#shelf.discard(object)
+    this.#objects.delete(path(object.state))
+  }
+
+  [Symbol.iterator](): IterableIterator<StoredObject> {
+    return this.#objects.values()
+  }
+
+  // In memory only once it is on the shelf: a failed write leaves the old state standing.
+  #replaceState(object: StoredObject, state: ObjectState): void {
+    this.#shelf.commit({ ...object, state }, undefined)
+    object.state = state
+  }
+}
+
+/** Sum of lengths, in bytes. */
+export function totalLength(chunks: readonly Buffer[]): number {
+  return chunks.reduce((sum, chunk) => sum + chunk.length, 0)
+}
+
+// A bucket's name has no slash, so that this is one-to-one.
+function path({ bucket, key }: { bucket: string; key: string }): string {
+  return `${bucket}/${key}`
+}
+
+// An appendable object's ETag is no MD5; it only says that something changed.
+function newEtag(): string {
+  return `"${randomBytes(12).toString('hex').toUpperCase()}00000000"`
+}

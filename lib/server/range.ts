@@ -1,0 +1,28 @@
+// Which bytes of an object a Range header asks for, by OSS's two readings of it. By default OSS
+// answers anything that is not wholly inside the object with 200 and all of it; with
+// `x-oss-range-behavior: standard` it behaves as HTTP has it: cut to the end, or 416. Of several
+// ranges OSS serves the first. (Alibaba Cloud, "HTTP Range requests".) Pure.
+
+/** Bytes [start, end), all of the object, or none that exist. */
+export type Range = { readonly start: number; readonly end: number } | 'whole' | 'unsatisfiable'
+
+/** Reads a Range header for an object of `length` bytes. */
+export function readRange(header: string | undefined, length: number, isStandard: boolean): Range {
+  const match = /^bytes=(\d{0,15})-(\d{0,15})(?:,[\d, -]*)?$/.exec(header ?? '')
+  const [, first = '', last = ''] = match ?? []
+  if (first === '' && last === '') return 'whole'
+  if (first === '') return readSuffix(Number(last), length, isStandard)
+  const start = Number(first)
+  const end = last === '' ? length : Number(last) + 1
+  if (end <= start && last !== '') return 'whole'
+  if (start >= length) return isStandard ? 'unsatisfiable' : 'whole'
+  if (end > length) return isStandard ? { start, end: length } : 'whole'
+  return { start, end }
+}
+
+// The last `count` bytes.
+function readSuffix(count: number, length: number, isStandard: boolean): Range {
+  if (count === 0 || length === 0) return isStandard ? 'unsatisfiable' : 'whole'
+  if (count > length) return isStandard ? { start: 0, end: length } : 'whole'
+  return { start: length - count, end: length }
+}

@@ -1,0 +1,246 @@
+// A request as it came over the wire, read without any normalisation: the path that was signed is
+// the path that names the object. Takes Node's IncomingMessage and gives a Call, or throws a
+// Refusal. Where HTTP leaves room for two readings of one message (repeated headers, bodies where
+// none belongs, absolute targets) there is no reading at all but a refusal, for two readings are how
+// one request is smuggled inside another. It does not look at objects or credentials.
+
+import type { IncomingMessage } from 'node:http'
+import { isIPv4, isIPv6 } from 'node:net'
+import { invalidArgument, malformed, Refusal } from './errors.ts'
+import { checkBucket, checkKey } from './names.ts'
+
+/** What is asked for. `meta` is HEAD with `?objectMeta`. */
+export type Operation = 'append' | 'seal' | 'put' | 'delete' | 'head' | 'meta' | 'get'
+
+/** A request, taken apart. */
+export interface Call {
+  readonly method: string
+  readonly operation: Operation
+  readonly bucket: string
+  readonly key: string
+  /** Decoded names and values; a bare name has the value ''. */
+  readonly query: ReadonlyMap<string, string>
+  /** Lower-case names; each occurs once. Values are latin1, byte for byte as they came. */
+  readonly headers: ReadonlyMap<string, string>
+  /** Bytes, or undefined for a chunked body. */
+  readonly contentLength: number | undefined
+}
+
+/** Where buckets are found: which custom domains stand for a bucket, and the server's region. */
+export interface Addressing {
+  readonly region: string
+  readonly cnames: Readonly<Record<string, string>>
+}
+
+// Repeating one of these is ordinary HTTP and means nothing to OSS.
+const REPEATABLE = new Set(['accept', 'accept-encoding', 'accept-language', 'cookie', 'via'])
+
+/** Headers by lower-case name. Throws when one that matters comes twice. */
+export function readHeaders(rawHeaders: readonly string[]): Map<string, string> {
+  const headers = new Map<string, string>()
+  for (let i = 0; i < rawHeaders.length; i += 2) {
+    const name = rawHeaders[i]!.toLowerCase()
+    if (headers.has(name) && !REPEATABLE.has(name)) throw malformed(`Repeated header: ${name}`)
+    headers.set(name, rawHeaders[i + 1]!)
+  }
+  return headers
+}
+
+/** Takes a request apart by OSS's rules. Throws a Refusal. */
+export function readCall(req: IncomingMessage, addressing: Addressing): Call {
+  const headers = readHeaders(req.rawHeaders)
+  const contentLength = readFraming(req, headers)
+  const { path, query } = readTarget(req.url ?? '')
+  const { bucket, key } = locate(headers.get('host') ?? '', path, addressing)
+  const method = req.method ?? ''
+  if (bucket === '') throw notImplemented('Operations on the service are not served here.')
+  checkBucket(bucket)
+  if (key === '') throw notImplemented('Operations on a bucket are not served here.')
+  checkKey(key)
+  const operation = readOperation(method, query)
+  if (contentLength === undefined && operation !== 'append' && operation !== 'put') {
+    throw malformed('This operation takes no body.')
+  }
+  return { method, operation, bucket, key, query, headers, contentLength }
+}
+
+/** Whether a request is an append of nothing. */
+export function isEmptyAppend(call: Call): boolean {
+  return call.operation === 'append' && call.contentLength === 0
+}
+
+// How long the body is, by exactly one header. Node's parser has refused the worst already.
+function readFraming(req: IncomingMessage, headers: Map<string, string>): number | undefined {
+  if (req.httpVersion !== '1.1') throw malformed('HTTP/1.1 is required.')
+  if (headers.has('upgrade')) throw malformed('This connection cannot be upgraded.')
+  const length = headers.get('content-length')
+  const coding = headers.get('transfer-encoding')
+  if (length !== undefined && coding !== undefined) {
+    throw malformed('Content-Length and Transfer-Encoding exclude each other.')
+  }
+  if (coding !== undefined) {
+    if (coding.toLowerCase() !== 'chunked') throw malformed('Unknown Transfer-Encoding.')
+    return undefined
+  }
+  if (length === undefined) {
+    if (req.method === 'POST' || req.method === 'PUT') {
+      throw new Refusal(411, 'MissingContentLength', 'You must provide Content-Length.')
+    }
+    return 0
+  }
+  if (!/^\d{1,15}$/.test(length)) throw malformed('Content-Length is not a number.')
+  const bytes = Number(length)
+  if (bytes > 0 && req.method !== 'POST' && req.method !== 'PUT') {
+    throw malformed(`${req.method} takes no body.`)
+  }
+  return bytes
+}
+
+// Origin form and nothing else, in visible ASCII: whatever else a client means, it must encode.
+function readTarget(target: string): { path: string; query: Map<string, string> } {
+  if (!/^\/[!-~]*$/.test(target) || target.includes('#')) throw malformed('Bad request target.')
+  const mark = target.indexOf('?')
+  const path = mark === -1 ? target : target.slice(0, mark)
+  const query = new Map<string, string>()
+  if (mark === -1) return { path, query }
+  for (const pair of target.slice(mark + 1).split('&')) {
+    const equals = pair.indexOf('=')
+    const name = decode(equals === -1 ? pair : pair.slice(0, equals))
+    const value = equals === -1 ? '' : pair.slice(equals + 1)
+    if (name === '') throw malformed('A query parameter has no name.')
+    if (query.has(name)) throw malformed(`Repeated query parameter: ${name}`)
+    // Some decoders read a bare plus as a space and some as a plus: refused rather than guessed at.
+    if (pair.includes('+')) throw malformed('A plus in a query must be written %2B.')
+    query.set(name, decode(value))
+  }
+  return { path, query }
+}
+
+function decode(text: string): string {
+  try {
+    return decodeURIComponent(text)
+  } catch {
+    throw malformed('The URI is not percent-encoded UTF-8.', 'InvalidURI')
+  }
+}
+
+// The style follows from the Host header alone, as at OSS: an address or a name without a dot says
+// nothing of a bucket, so the path does; a name below an endpoint begins with the bucket.
+function locate(host: string, path: string, addressing: Addressing) {
+  const name = readHost(host)
+  const cname = Object.hasOwn(addressing.cnames, name) ? addressing.cnames[name] : undefined
+  if (cname !== undefined) return { bucket: cname, key: decode(path.slice(1)) }
+  if (isIPv4(name) || isIPv6(name) || !name.includes('.')) return splitPath(path)
+  const { region } = addressing
+  const suffixes = [
+    `oss-${region}.aliyuncs.com`,
+    `oss-${region}-internal.aliyuncs.com`,
+    `${region}.oss.aliyuncs.com`,
+    'oss-accelerate.aliyuncs.com',
+    'oss-accelerate-overseas.aliyuncs.com',
+    'localhost',
+  ]
+  if (suffixes.includes(name)) {
+    throw new Refusal(
+      403,
+      'SecondLevelDomainForbidden',
+      'The bucket you are attempting to access must be addressed using OSS third level domain.',
+    )
+  }
+  const suffix = suffixes.find(each => name.endsWith(`.${each}`))
+  if (suffix !== undefined) {
+    return { bucket: name.slice(0, -suffix.length - 1), key: decode(path.slice(1)) }
+  }
+  if (/(^|\.)oss-[a-z0-9-]+\.aliyuncs\.com$|\.oss\.aliyuncs\.com$/.test(name)) {
+    throw new Refusal(
+      403,
+      'AccessDenied',
+      'The bucket you are attempting to access must be addressed using the specified endpoint. ' +
+        'Please send all future requests to this endpoint.',
+      { ec: '0003-00001403', children: { Endpoint: `oss-${region}.aliyuncs.com` } },
+    )
+  }
+  throw new Refusal(403, 'NonStandardHostForbidden', 'No bucket is bound to this host.')
+}
+
+function readHost(host: string): string {
+  const match = /^(?:\[([0-9a-fA-F:.]+)\]|([a-zA-Z0-9.-]+))(?::\d{1,5})?$/.exec(host)
+  const name = match?.[1] ?? match?.[2]
+  if (name === undefined) throw malformed('Missing or malformed Host.')
+  return name.toLowerCase()
+}
+
+// Split before decoding: an encoded slash does not end a bucket's name.
+function splitPath(path: string): { bucket: string; key: string } {
+  const slash = path.indexOf('/', 1)
+  if (slash === -1) return { bucket: decode(path.slice(1)), key: '' }
+  return { bucket: decode(path.slice(1, slash)), key: decode(path.slice(slash + 1)) }
+}
+
+// Every query parameter must be one that the operation knows: a sub-resource that is ignored would
+// turn, say, `DELETE ?tagging` into the loss of the object.
+const PARAMETERS: Readonly<Record<Operation, readonly string[]>> = {
+  append: ['append', 'position', 'versionId', 'x-oss-traffic-limit'],
+  seal: ['seal', 'position'],
+  put: ['x-oss-traffic-limit'],
+  delete: [],
+  head: [],
+  meta: ['objectMeta'],
+  get: ['x-oss-traffic-limit'],
+}
+
+/** The query parameters of a presigned URL. */
+export const PRESIGNED = [
+  'x-oss-signature-version',
+  'x-oss-date',
+  'x-oss-expires',
+  'x-oss-credential',
+  'x-oss-security-token',
+  'x-oss-additional-headers',
+  'x-oss-signature',
+]
+
+// The version 1 form of the same; let through so that the signature check can say what is wrong.
+const PRESIGNED_V1 = ['OSSAccessKeyId', 'Expires', 'Signature', 'security-token']
+
+function readOperation(method: string, query: ReadonlyMap<string, string>): Operation {
+  const operation = nameOperation(method, query)
+  for (const [name, value] of query) {
+    if (PRESIGNED.includes(name) || PRESIGNED_V1.includes(name)) continue
+    if (!PARAMETERS[operation].includes(name)) {
+      throw notImplemented(`The query parameter ${name} is not served here.`)
+    }
+    if (['append', 'seal', 'objectMeta'].includes(name) && value !== '') {
+      throw invalidArgument(name, value, `The sub-resource ${name} takes no value.`)
+    }
+  }
+  return operation
+}
+
+function nameOperation(method: string, query: ReadonlyMap<string, string>): Operation {
+  switch (method) {
+    case 'POST':
+      if (query.has('append') && !query.has('seal')) return 'append'
+      if (query.has('seal')) return 'seal'
+      throw notImplemented('POST is served for ?append and ?seal only.')
+    case 'PUT':
+      return 'put'
+    case 'DELETE':
+      return 'delete'
+    case 'HEAD':
+      return query.has('objectMeta') ? 'meta' : 'head'
+    case 'GET':
+      return 'get'
+    default:
+      throw new Refusal(
+        405,
+        'MethodNotAllowed',
+        'The specified method is not allowed against this resource.',
+        { headers: { Allow: 'GET, HEAD, PUT, POST, DELETE' } },
+      )
+  }
+}
+
+function notImplemented(message: string): Refusal {
+  return new Refusal(501, 'NotImplemented', message)
+}

@@ -1,0 +1,278 @@
+// The server as its user holds it: it listens, it can be looked into and meddled with by tests, and
+// it closes at once. Objects live in memory, or with `dir` in a folder. It serves one machine's
+// tests, demonstrations and local runs: it is not made to face a network, and its buckets all exist
+// unless `buckets` says which do.
+
+import { randomBytes } from 'node:crypto'
+import { createServer, type RequestListener, type Server } from 'node:http'
+import { createServer as createTlsServer } from 'node:https'
+import type { AddressInfo, Socket } from 'node:net'
+import { malformed, refuse } from './errors.ts'
+import { serve } from './exchange.ts'
+import { FaultQueue } from './faults.ts'
+import { clock, type House } from './house.ts'
+import { md5Etag } from './interference.ts'
+import { LateAppends } from './late.ts'
+import type { RequestRecord } from './log.ts'
+import { MemoryShelf } from './memory.ts'
+import { type ObjectState, Objects, PLAIN } from './objects.ts'
+import type { Identity, ServerCredentials } from './signature.ts'
+
+/** Options of {@link createOssServer}. */
+export interface OssServerOptions {
+  /** Default 0: any free one. */
+  readonly port?: number | undefined
+  /** Address to listen on, default `127.0.0.1`. */
+  readonly host?: string | undefined
+  /** Folder to keep objects in. Default: memory. */
+  readonly dir?: string | undefined
+  /** Access keys that are known. Default: a fixed pair for tests. */
+  readonly credentials?: ServerCredentials | readonly ServerCredentials[] | undefined
+  /** Default `cn-hangzhou`. */
+  readonly region?: string | undefined
+  /** Largest object, bytes; default 5 GiB. */
+  readonly maxObjectBytes?: number | undefined
+  /** The buckets that exist. Default: every bucket does. */
+  readonly buckets?: readonly string[] | undefined
+  /** Custom domains: host to bucket. */
+  readonly cnames?: Readonly<Record<string, string>> | undefined
+  /** RAM actions that are allowed. Default: all that are served. */
+  readonly permissions?: readonly string[] | undefined
+  /** Whether SealAppendObject is enabled, default true. */
+  readonly seal?: boolean | undefined
+  /** Serve https with this key and certificate (PEM). */
+  readonly tls?: { readonly key: string; readonly cert: string } | undefined
+}
+
+const CREDENTIALS = { accessKeyId: 'test-access-key', accessKeySecret: 'test-access-secret' }
+const PERMISSIONS = [
+  'oss:GetObject',
+  'oss:PutObject',
+  'oss:PutObjectTagging',
+  'oss:DeleteObject',
+  'oss:SealAppendObject',
+]
+const MAX_OBJECT_BYTES = 5 * 1024 * 1024 * 1024
+// Above OSS's 8 KB of metadata and a key of 1023 bytes, percent-encoded.
+const MAX_HEADER_BYTES = 32 * 1024
+
+/** Starts a server and resolves when it listens. Rejects when the port is taken. */
+export async function createOssServer(options: OssServerOptions = {}): Promise<OssServer> {
+  const server = new OssServer(options)
+  await server.listen()
+  return server
+}
+
+/** An OSS on this machine. */
+export class OssServer implements House {
+  readonly host: string
+  readonly region: string
+  readonly cnames: Readonly<Record<string, string>>
+  /** Scripted faults. */
+  readonly faults = new FaultQueue()
+  /** Requests still to be served, by the fault `late`. */
+  readonly late = new LateAppends()
+  /** The last 10,000 requests. */
+  readonly requests: RequestRecord[] = []
+  /** RAM actions that are allowed; a test may take some away. */
+  readonly permissions: Set<string>
+  readonly buckets: ReadonlySet<string> | undefined
+  readonly maxObjectBytes: number
+  readonly canSeal: boolean
+  readonly objects: Objects
+  identities: Identity[] = []
+  /** ms that the server's clock is ahead of the machine's, default 0. */
+  clockOffset = 0
+  /** ms before each answer, default 0. */
+  latency = 0
+  /** Bytes per second at which each body is read, default Infinity. */
+  readRate = Number.POSITIVE_INFINITY
+  /** Connections accepted since the start. */
+  connections = 0
+  readonly #closing = new AbortController()
+  readonly #sockets = new Set<Socket>()
+  readonly #server: Server
+  readonly #scheme: string
+  #port: number
+  #reopening: NodeJS.Timeout | undefined
+  // Ids count up from a random start: unique in a log, and no two servers alike.
+  #requestNumber = BigInt(`0x${randomBytes(11).toString('hex')}`)
+
+  constructor(options: OssServerOptions) {
+    this.host = options.host ?? '127.0.0.1'
+    this.region = options.region ?? 'cn-hangzhou'
+    this.cnames = options.cnames ?? {}
+    this.permissions = new Set(options.permissions ?? PERMISSIONS)
+    this.buckets = options.buckets === undefined ? undefined : new Set(options.buckets)
+    this.maxObjectBytes = options.maxObjectBytes ?? MAX_OBJECT_BYTES
+    this.canSeal = options.seal ?? true
+    this.credentials = options.credentials ?? CREDENTIALS
+    this.objects = new Objects(new MemoryShelf())
+    this.#port = options.port ?? 0
+    this.#scheme = options.tls === undefined ? 'http' : 'https'
+    this.#server = this.#createServer(options.tls)
+  }
+
+  /** `http://127.0.0.1:PORT` */
+  get url(): string {
+    const host = this.host.includes(':') ? `[${this.host}]` : this.host
+    return `${this.#scheme}://${host}:${this.#port}`
+  }
+
+  get port(): number {
+    return this.#port
+  }
+
+  /** The first access key that is known. */
+  get credentials(): ServerCredentials {
+    const { accessKeyId, accessKeySecret, securityToken } = this.identities[0]!
+    if (securityToken === undefined) return { accessKeyId, accessKeySecret }
+    return { accessKeyId, accessKeySecret, securityToken }
+  }
+
+  /** From now on these are known, and no others. */
+  set credentials(credentials: ServerCredentials | readonly ServerCredentials[]) {
+    this.identities = [credentials].flat().map(each => ({ ...each }))
+  }
+
+  /** Aborted when the server closes. */
+  get signal(): AbortSignal {
+    return this.#closing.signal
+  }
+
+  /** How many connections are open. */
+  get openConnections(): number {
+    return this.#sockets.size
+  }
+
+  newRequestId(): string {
+    this.#requestNumber += 1n
+    return this.#requestNumber.toString(16).toUpperCase().padStart(24, '6').slice(-24)
+  }
+
+  /** All bytes of an object, or undefined. */
+  read(bucket: string, key: string): Buffer | undefined {
+    const object = this.objects.get(bucket, key)
+    if (object === undefined) return undefined
+    return Buffer.concat([...object.content.read(0, object.state.length)])
+  }
+
+  /** What an object is, without its bytes, or undefined. */
+  stat(bucket: string, key: string): ObjectState | undefined {
+    return this.objects.get(bucket, key)?.state
+  }
+
+  /** Puts a Normal object in the place of whatever was there. */
+  put(bucket: string, key: string, bytes: Buffer | string): void {
+    const chunk = Buffer.from(bytes)
+    const change = { type: 'Normal', chunks: [chunk], etag: md5Etag(chunk) } as const
+    this.objects.create(bucket, key, { ...change, attributes: PLAIN, now: clock(this) })
+  }
+
+  /** Appends as a rival would, at the end. Creates the object if there is none. */
+  append(bucket: string, key: string, bytes: Buffer | string): void {
+    const chunks = [Buffer.from(bytes)]
+    const now = clock(this)
+    const object = this.objects.get(bucket, key)
+    if (object !== undefined) this.objects.append(object, chunks, now)
+    else this.objects.create(bucket, key, { type: 'Appendable', chunks, attributes: PLAIN, now })
+  }
+
+  /** Seals an object. */
+  seal(bucket: string, key: string): void {
+    const object = this.objects.get(bucket, key)
+    if (object !== undefined) this.objects.seal(object, clock(this))
+  }
+
+  /** Deletes an object. */
+  delete(bucket: string, key: string): void {
+    this.objects.remove(bucket, key)
+  }
+
+  /** Listens, on the same port as before. */
+  listen(): Promise<void> {
+    clearTimeout(this.#reopening)
+    return new Promise((resolve, reject) => {
+      this.#server.once('error', reject)
+      this.#server.listen(this.#port, this.host, () => {
+        this.#server.removeListener('error', reject)
+        this.#port = (this.#server.address() as AddressInfo).port
+        resolve()
+      })
+    })
+  }
+
+  /**
+   * Resets every connection and closes the port, so that connecting is refused: for `duration` ms,
+   * or until `listen()`.
+   */
+  refuse(duration = Number.POSITIVE_INFINITY): void {
+    this.#server.close()
+    for (const socket of this.#sockets) socket.destroy()
+    clearTimeout(this.#reopening)
+    if (duration !== Number.POSITIVE_INFINITY) this.#reopenAfter(duration)
+  }
+
+  /** Closes at once: connections, delayed answers and late appends are dropped. */
+  async close(): Promise<void> {
+    this.#closing.abort()
+    this.late.clear()
+    clearTimeout(this.#reopening)
+    for (const socket of this.#sockets) socket.destroy()
+    await new Promise<void>(resolve => this.#server.close(() => resolve()))
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.close()
+  }
+
+  // Another process may have taken the port meanwhile, so that one attempt may not be enough.
+  #reopenAfter(duration: number): void {
+    this.#reopening = setTimeout(() => {
+      this.listen().catch(() => this.#reopenAfter(20))
+    }, duration)
+  }
+
+  #createServer(tls: OssServerOptions['tls']): Server {
+    const settings = {
+      keepAliveTimeout: 0,
+      requestTimeout: 0,
+      requireHostHeader: false,
+      maxHeaderSize: MAX_HEADER_BYTES,
+    }
+    const listener: RequestListener = (req, res) => void serve(this, req, res)
+    const server =
+      tls === undefined
+        ? createServer(settings, listener)
+        : createTlsServer({ ...settings, ...tls }, listener)
+    server.on('connection', (socket: Socket) => {
+      this.connections++
+      this.#sockets.add(socket)
+      socket.once('close', () => this.#sockets.delete(socket))
+      // A reset is news to nobody here, and without a listener it would end the process.
+      socket.on('error', () => socket.destroy())
+    })
+    server.on('clientError', (error, socket) => this.#answerNonsense(error, socket as Socket))
+    return server
+  }
+
+  // Node's parser could not make a request of what came.
+  #answerNonsense(error: Error, socket: Socket): void {
+    if (!socket.writable) {
+      socket.destroy()
+      return
+    }
+    const requestId = this.newRequestId()
+    const refusal = malformed(`Malformed request: ${error.message}`)
+    const { body } = refuse(refusal, 'GET', requestId, '') as { body: Buffer }
+    socket.end(
+      'HTTP/1.1 400 Bad Request\r\n' +
+        'Server: AliyunOSS\r\n' +
+        `Date: ${new Date(clock(this)).toUTCString()}\r\n` +
+        `x-oss-request-id: ${requestId}\r\n` +
+        'Content-Type: application/xml\r\n' +
+        `Content-Length: ${body.length}\r\n` +
+        `Connection: close\r\n\r\n${body}`,
+    )
+  }
+}

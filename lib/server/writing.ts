@@ -1,0 +1,170 @@
+// AppendObject, PutObject, DeleteObject and SealAppendObject: the rules by which an object changes.
+// Each runs without a pause from its first check to its commit, so that no other request comes
+// between. Where OSS is silent the stricter reading is taken: creation headers are not applied
+// again to an empty object that exists, and `x-oss-forbid-overwrite` forbids appending to one.
+
+import { readAcl, readAttributes } from './attributes.ts'
+import type { Body } from './body.ts'
+import { invalidArgument, Refusal, tooLarge } from './errors.ts'
+import type { Objects, StoredObject } from './objects.ts'
+import { toHttpDate } from './reading.ts'
+import type { Reply } from './reply.ts'
+import type { Call } from './request.ts'
+
+/** What the rules need beside the request. */
+export interface Premises {
+  readonly objects: Objects
+  /** The server's clock, ms since 1970. */
+  readonly now: number
+  readonly maxObjectBytes: number
+  readonly canSeal: boolean
+}
+
+/** Adds the body to the end of an object, if `position` is where it ends. */
+export function append(call: Call, body: Body, premises: Premises): Reply {
+  const position = readPosition(call)
+  if (call.query.has('versionId')) {
+    const value = call.query.get('versionId')!
+    const message = 'An append cannot be made to a version of an object.'
+    throw invalidArgument('versionId', value, message, '0016-00000504')
+  }
+  checkMd5(call, body)
+  const { objects, now } = premises
+  const object = objects.get(call.bucket, call.key)
+  if (object !== undefined) checkAppendable(call, object)
+  const length = object?.state.length ?? 0
+  if (position !== length) throw wrongPosition(length)
+  if (length + body.length > premises.maxObjectBytes) throw tooLarge(premises.maxObjectBytes)
+  if (object === undefined) {
+    const attributes = readAttributes(call)
+    const { chunks } = body
+    const change = { type: 'Appendable', chunks, crc64: body.crc64, attributes, now } as const
+    return appended(objects.create(call.bucket, call.key, change))
+  }
+  const acl = readAcl(call)
+  if (acl !== undefined) objects.setAcl(object, acl)
+  if (body.length > 0) {
+    // The CRC was computed on the way in, over what the object was then. If it has moved on, again.
+    const crc64 = body.seed === object.state.crc64 ? body.crc64 : undefined
+    objects.append(object, body.chunks, now, crc64)
+  }
+  return appended(object)
+}
+
+function appended({ state }: StoredObject): Reply {
+  const headers = {
+    ...state.attributes.encryption,
+    ETag: state.etag,
+    'x-oss-hash-crc64ecma': state.crc64,
+    'x-oss-next-append-position': String(state.length),
+  }
+  return { status: 200, headers }
+}
+
+/** Puts an object in the place of whatever was there. */
+export function put(call: Call, body: Body, premises: Premises): Reply {
+  checkMd5(call, body)
+  const { objects, now, maxObjectBytes } = premises
+  if (body.length > maxObjectBytes) throw tooLarge(maxObjectBytes)
+  checkOverwrite(call, objects.get(call.bucket, call.key))
+  const md5 = body.md5!
+  const etag = `"${Buffer.from(md5, 'base64').toString('hex').toUpperCase()}"`
+  const attributes = readAttributes(call)
+  const change = { type: 'Normal', chunks: body.chunks, crc64: body.crc64, etag } as const
+  const { state } = objects.create(call.bucket, call.key, { ...change, attributes, now })
+  const headers = {
+    ...attributes.encryption,
+    ETag: etag,
+    'Content-MD5': md5,
+    'x-oss-hash-crc64ecma': state.crc64,
+  }
+  return { status: 200, headers }
+}
+
+/** Deletes an object; that there is none is no error. */
+export function remove(call: Call, { objects }: Premises): Reply {
+  objects.remove(call.bucket, call.key)
+  return { status: 204, headers: {} }
+}
+
+/** Makes an object refuse every further append. */
+export function seal(call: Call, body: Body, premises: Premises): Reply {
+  if (!premises.canSeal) {
+    const message = 'SealAppendable is not supported.'
+    throw new Refusal(400, 'OperationNotSupported', message, { ec: '0016-00000513' })
+  }
+  const position = readPosition(call)
+  checkMd5(call, body)
+  if (body.length > 0) {
+    throw new Refusal(400, 'InvalidArgument', 'A seal has no body.')
+  }
+  const object = premises.objects.get(call.bucket, call.key)
+  if (object === undefined) throw noSuchKey(call.key)
+  if (object.state.type !== 'Appendable') throw sealedObject()
+  if (position !== object.state.length) throw wrongPosition(object.state.length)
+  premises.objects.seal(object, premises.now)
+  const sealedTime = toHttpDate(object.state.sealedTime!)
+  return { status: 200, headers: { 'x-oss-sealed-time': sealedTime } }
+}
+
+// Larger numbers than any object are compared as what Number makes of them, which is large too.
+function readPosition({ query }: Call): number {
+  const text = query.get('position')
+  if (text === undefined) {
+    throw new Refusal(400, 'MissingArgument', 'Missing Some Required Arguments.', {
+      ec: '0016-00000501',
+      children: { ArgumentName: 'position' },
+    })
+  }
+  if (!/^(0|[1-9]\d{0,18})$/.test(text)) {
+    const message = 'The position must be a non-negative integer.'
+    throw invalidArgument('position', text, message, '0016-00000502')
+  }
+  return Number(text)
+}
+
+function checkMd5({ headers }: Call, body: Body): void {
+  const md5 = headers.get('content-md5')
+  if (md5 === undefined) return
+  if (!/^[A-Za-z0-9+/]{22}==$/.test(md5)) {
+    const message = 'The Content-MD5 you specified is not valid.'
+    throw new Refusal(400, 'InvalidDigest', message, { ec: '0017-00000502' })
+  }
+  if (md5 !== body.md5) {
+    const message = 'The Content-MD5 you specified did not match what we received.'
+    throw new Refusal(400, 'InvalidDigest', message, { ec: '0017-00000503' })
+  }
+}
+
+function checkAppendable(call: Call, object: StoredObject): void {
+  const { state } = object
+  if (state.type !== 'Appendable') {
+    const message = 'The object is not appendable'
+    throw new Refusal(409, 'ObjectNotAppendable', message, { ec: '0026-00000017' })
+  }
+  if (state.sealedTime !== undefined) throw sealedObject()
+  checkOverwrite(call, object)
+}
+
+function checkOverwrite({ headers }: Call, object: StoredObject | undefined): void {
+  if (object === undefined || headers.get('x-oss-forbid-overwrite') !== 'true') return
+  const message = 'The object you specified already exists and can not be overwritten.'
+  throw new Refusal(409, 'FileAlreadyExists', message, { ec: '0026-00000002' })
+}
+
+function sealedObject(): Refusal {
+  return new Refusal(409, 'AppendSealedObjectNotAllowed', 'The object is sealed.')
+}
+
+function wrongPosition(length: number): Refusal {
+  return new Refusal(409, 'PositionNotEqualToLength', 'Position is not equal to file length', {
+    ec: '0026-00000016',
+    headers: { 'x-oss-next-append-position': String(length) },
+  })
+}
+
+/** 404 NoSuchKey. */
+export function noSuchKey(key: string): Refusal {
+  const message = 'The specified key does not exist.'
+  return new Refusal(404, 'NoSuchKey', message, { ec: '0026-00000001', children: { Key: key } })
+}
