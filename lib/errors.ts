@@ -37,17 +37,17 @@ export interface OssErrorDetails {
 /** The base of all our errors. */
 export class OssError extends Error {
   readonly code: string
-  bucket?: string | undefined
-  key?: string | undefined
+  declare bucket?: string | undefined
+  declare key?: string | undefined
   /** The acknowledged tail when the stream failed; undefined if it was never known. */
-  tail?: ErrorTail | undefined
+  declare tail?: ErrorTail | undefined
   /** How many attempts the failed operation took, from 1; undefined where nothing was attempted. */
-  attempts?: number | undefined
+  declare attempts?: number | undefined
   /**
    * The batch whose fate is unknown: some of its attempts may have landed, and nobody could tell.
    * Undefined means that no byte after `tail.position` is ours.
    */
-  unresolved?: { readonly position: number; readonly length: number } | undefined
+  declare unresolved?: { readonly position: number; readonly length: number } | undefined
   /**
    * The same request may be accepted if it is made afresh (corrected clock, other credentials).
    * Says what the code alone does not: `SecurityTokenExpired` is curable with a provider, and
@@ -78,11 +78,11 @@ export class OssServiceError extends OssError {
   readonly status: number
   /** `x-oss-request-id`: what Alibaba's support asks for. */
   readonly requestId: string
-  readonly hostId?: string | undefined
+  declare readonly hostId?: string | undefined
   /** OSS's finer error code, for diagnosis only: it is not forward compatible. */
-  readonly ec?: string | undefined
+  declare readonly ec?: string | undefined
   /** The object's true length in bytes, which a 409 `PositionNotEqualToLength` tells in a header. */
-  readonly nextPosition?: number | undefined
+  declare readonly nextPosition?: number | undefined
 
   constructor(code: string, message: string, details: OssServiceErrorDetails) {
     super(code, message, details)
