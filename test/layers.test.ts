@@ -1,0 +1,269 @@
+/**
+ * Holds the imports of `lib` to its layers. The table is the diagram; the rest reads the imports out of
+ * the sources and compares. When this test fails, first ask whether the import is right, then the table.
+ */
+
+import { readdirSync, readFileSync } from 'node:fs'
+import { join, posix, relative } from 'node:path'
+import t from 'tap'
+import ts from 'typescript'
+
+/**
+ * From the top down: a row names only rows below itself, so no import points upward. A layer is a file
+ * of `lib`, or a folder of it, which others enter by its `index.ts` alone.
+ *
+ *     x        may be imported
+ *     type x   only its types, by `import type`: nothing is loaded
+ *     lazy x   only by `import()`, when it is needed
+ *     uses x   a global that ties the layer to the world; whoever has none is told time and chance
+ */
+const LAYERS: Readonly<Record<string, string>> = {
+  // Programs and adapters. They see what users see, and the server only here.
+  cli: 'node:* | uses process, console, timers, clock | server, index, rolling, stream, options, client, errors, crc64',
+  pino: 'node:* | uses process, timers | outbox, rolling, stream, errors | type options',
+  winston: 'node:* | uses process, timers | outbox, rolling, stream, errors | type options',
+  index: `rolling, stream, client, errors, crc64 | type options, appender, backoff, tail, credentials, address`,
+
+  // Streams: from here down, nobody else knows node:stream.
+  outbox: 'node:stream | uses process, timers | rolling, stream, errors | type options',
+  rolling:
+    'node:stream | uses process, timers, clock | stream, options, errors | type client, appender, tail',
+  stream: `node:stream | uses process, timers, clock, chance
+    | options, batcher, appender, errors, tail | type client, backoff`,
+  options: 'client, address, check, reply, errors | type backoff',
+
+  // The core: no streams, no HTTP, no process, and every clock is an argument.
+  batcher: 'node:assert/strict, node:crypto | tail',
+  appender: 'node:assert/strict | tail, backoff, outcome, errors | type client, address',
+  backoff: 'type outcome',
+  outcome: 'errors',
+  tail: 'crc64',
+
+  // The wire: one HTTP exchange. Nobody else knows undici, and it is loaded at the first request.
+  client: `lazy undici, type undici | uses process, timers, clock
+    | signer, address, credentials, reply, check, errors`,
+  signer: 'node:crypto | address | type credentials',
+  credentials: 'uses process, timers, clock | errors',
+  address: 'node:net | errors',
+  reply: 'errors',
+  check: 'errors',
+
+  // Leaves.
+  errors: '',
+  crc64: 'crc64-ecma182.js',
+
+  // A second opinion on the protocol: it shares no line with the rest of `lib`, or both could be wrong together.
+  server: 'node:* | uses process, timers, clock, chance | crc64-ecma182.js',
+}
+
+/** The globals that `uses` is about, by the word that stands for them. */
+const GLOBALS: Readonly<Record<string, readonly string[]>> = {
+  process: ['process'],
+  console: ['console'],
+  timers: ['setTimeout', 'setInterval', 'setImmediate'],
+  clock: ['performance', 'Date.now', 'new Date()'],
+  chance: ['Math.random', 'crypto'],
+  network: ['fetch', 'WebSocket'],
+}
+
+const LIB = join(import.meta.dirname, '../lib')
+
+/** One thing that a source file reaches out for: `options`, `type client`, `lazy undici`, `uses clock`. */
+interface Reach {
+  readonly what: string
+  readonly line: number
+}
+
+function allowed(layer: string): string[] {
+  let kind = ''
+  return (LAYERS[layer] ?? '')
+    .split('|')
+    .flatMap(group => {
+      kind = ''
+      return group.split(',').map(item => {
+        const [, word, name = ''] = /^(type|lazy|uses)?\s*(.*)$/s.exec(item.trim()) ?? []
+        // A word counts for what follows it in its group.
+        if (word) kind = `${word} `
+        return kind + name.trim()
+      })
+    })
+    .filter(item => item !== '')
+}
+
+function isAllowed(what: string, layer: string): boolean {
+  const list = allowed(layer)
+  if (list.includes(what)) return true
+  // Who may load a module may use its types, and may load it later.
+  const module = what.replace(/^(type|lazy) /, '')
+  return list.includes(module) || (/^(node:)/.test(module) && list.includes('node:*'))
+}
+
+function layerOf(file: string): string {
+  return (file.split('/')[0] ?? '').replace(/\.ts$/, '')
+}
+
+function reachesOf(file: string, text = readFileSync(join(LIB, file), 'utf8')): Reach[] {
+  const source = ts.createSourceFile(file, text, ts.ScriptTarget.Latest, true)
+  const reaches: Reach[] = []
+  const add = (node: ts.Node, what: string) => {
+    const { line } = source.getLineAndCharacterOfPosition(node.getStart())
+    reaches.push({ what, line: line + 1 })
+  }
+  const visit = (node: ts.Node): void => {
+    const found = moduleOf(node)
+    if (found) add(node, found.kind + nameOf(found.module, file))
+    const world = globalOf(node)
+    if (world) add(node, `uses ${world}`)
+    ts.forEachChild(node, visit)
+  }
+  visit(source)
+  // Within its own folder a layer is free.
+  return reaches.filter(({ what }) => what.replace(/^\w+ /, '') !== layerOf(file))
+}
+
+/** What a node imports, if it imports. `import { type X }` loads the module and is no `import type`. */
+function moduleOf(node: ts.Node): { kind: string; module: string } | undefined {
+  if (ts.isImportDeclaration(node) || ts.isExportDeclaration(node)) {
+    if (!node.moduleSpecifier) return undefined
+    const isType = ts.isImportDeclaration(node) ? node.importClause?.isTypeOnly : node.isTypeOnly
+    return { kind: isType ? 'type ' : '', module: unquote(node.moduleSpecifier) }
+  }
+  if (ts.isImportTypeNode(node)) return { kind: 'type ', module: unquote(node.argument) }
+  if (ts.isCallExpression(node) && node.arguments[0]) {
+    const isImport = node.expression.kind === ts.SyntaxKind.ImportKeyword
+    if (isImport) return { kind: 'lazy ', module: unquote(node.arguments[0]) }
+    if (node.expression.getText() === 'require')
+      return { kind: '', module: unquote(node.arguments[0]) }
+  }
+  if (ts.isExternalModuleReference(node)) return { kind: '', module: unquote(node.expression) }
+  return undefined
+}
+
+function unquote(node: ts.Node): string {
+  return node.getText().replace(/^['"`]|['"`]$/g, '')
+}
+
+/** `./crc64/index.ts` as seen from a file is the layer `crc64`; packages and builtins keep their names. */
+function nameOf(module: string, file: string): string {
+  if (!module.startsWith('.')) return module
+  const path = posix.join(posix.dirname(file), module)
+  const layer = layerOf(path)
+  const isWhole = path === `${layer}.ts` || path === `${layer}/index.ts` || layer === layerOf(file)
+  return isWhole ? layer : path
+}
+
+function globalOf(node: ts.Node): string | undefined {
+  const text = ts.isNewExpression(node)
+    ? `new ${node.expression.getText()}(${node.arguments?.map(argument => argument.getText()) ?? ''})`
+    : ts.isPropertyAccessExpression(node) || (ts.isIdentifier(node) && isReference(node))
+      ? node.getText().replace(/^globalThis\./, '')
+      : ''
+  return Object.keys(GLOBALS).find(word => GLOBALS[word]?.includes(text))
+}
+
+/** Not the name of a member, as in `clock.setTimeout` or `{ setTimeout: ... }`, nor a type. */
+function isReference(node: ts.Identifier): boolean {
+  const { parent } = node
+  if (ts.isPropertyAccessExpression(parent)) return parent.expression === node
+  if (ts.isShorthandPropertyAssignment(parent)) return true
+  if (ts.isTypeNode(parent) || ts.isQualifiedName(parent)) return false
+  return !('name' in parent && parent.name === node)
+}
+
+// what a file at `lib/tail.ts` says, what it reaches for
+const samples: [string, string[]][] = [
+  [`import { a } from './stream.ts'`, ['stream']],
+  [`import a, { b } from './crc64/index.ts'`, ['crc64']],
+  [`import * as a from './crc64/combine.ts'`, ['crc64/combine.ts']],
+  [`import './server/index.ts'`, ['server']],
+  [`import type { A } from './client.ts'`, ['type client']],
+  [`import { type A } from './client.ts'`, ['client']],
+  [`export type { A } from './client.ts'`, ['type client']],
+  [`export { type A } from './client.ts'`, ['client']],
+  [`export * from './client.ts'`, ['client']],
+  [`let a: import('undici').Agent`, ['type undici']],
+  [`const a = await import('undici')`, ['lazy undici']],
+  [`const a = await import(name)`, ['lazy name']],
+  [`const a = require('undici')`, ['undici']],
+  [`import a = require('undici')`, ['undici']],
+  [`import { a } from '../package.json'`, ['../package.json']],
+  [`import 'http'`, ['http']],
+  [`import { setTimeout } from 'node:timers/promises'`, ['node:timers/promises']],
+  [`const { env } = process`, ['uses process']],
+  [`f({ process })`, ['uses process']],
+  [`globalThis.setTimeout(f, 1)`, ['uses timers']],
+  [`setInterval(f, Date.now())`, ['uses timers', 'uses clock']],
+  [`const a = [new Date(), performance.now()]`, ['uses clock', 'uses clock']],
+  [`let a = Math.random`, ['uses chance']],
+  [`await fetch(url)`, ['uses network']],
+  [`console.log(1)`, ['uses console']],
+  [`clock.setTimeout(f, 1)`, []],
+  [`const clock = { setTimeout(f, delay) {}, now: 5 }`, []],
+  [`interface Clock { setTimeout(f: F): void; process: number }`, []],
+  [`new Date(text); Math.min(1, 2)`, []],
+  [`// import './stream.ts'\nconst a = "import './stream.ts'"`, []],
+]
+
+t.test('imports and globals are found, whatever their form', async t => {
+  for (const [text, reaches] of samples) {
+    const found = reachesOf('tail.ts', text).map(({ what }) => what)
+    t.same(found, reaches, text)
+  }
+})
+
+const files = readdirSync(LIB, { recursive: true, withFileTypes: true })
+  .filter(entry => entry.isFile() && entry.name.endsWith('.ts'))
+  .map(entry => relative(LIB, join(entry.parentPath, entry.name)).replaceAll('\\', '/'))
+  .sort()
+
+t.test('every file has its layer', async t => {
+  t.ok(files.length > 20, 'the files are found')
+  for (const file of files) {
+    const mend = `lib/${file} has no row: decide what it may import, and add it to LAYERS in test/layers.test.ts`
+    t.ok(Object.hasOwn(LAYERS, layerOf(file)), Object.hasOwn(LAYERS, layerOf(file)) ? file : mend)
+  }
+})
+
+t.test('a row names only what is below it', async t => {
+  const order = Object.keys(LAYERS)
+  for (const layer of order) {
+    for (const item of allowed(layer)) {
+      const name = item.replace(/^(type|lazy|uses) /, '')
+      const isKnown = item.startsWith('uses ')
+        ? Object.hasOwn(GLOBALS, name)
+        : /^(node:.+|undici|crc64-ecma182\.js)$/.test(name) || order.includes(name)
+      t.ok(isKnown, `${layer}: ${item} is a layer, a builtin, or a runtime dependency`)
+      if (!item.startsWith('uses ') && order.includes(name)) {
+        t.ok(order.indexOf(name) > order.indexOf(layer), `${layer} is above ${name}`)
+      }
+    }
+  }
+})
+
+for (const file of files) {
+  t.test(`lib/${file}`, async t => {
+    for (const { what, line } of reachesOf(file)) {
+      const isFine = isAllowed(what, layerOf(file))
+      const mend = `lib/${file}:${line} reaches for ${what}, which LAYERS does not give to ${layerOf(file)}`
+      t.ok(isFine, isFine ? what : mend)
+    }
+  })
+}
+
+t.test('nobody but the command knows the server, and the server knows nobody', async t => {
+  const friends = Object.keys(LAYERS).filter(layer => isAllowed('server', layer))
+  t.same(friends, ['cli'])
+  const inside = allowed('server').filter(item => Object.hasOwn(LAYERS, item))
+  t.same(inside, [])
+})
+
+t.test('relative imports name the file as it is on disk', async t => {
+  for (const file of files) {
+    const { importedFiles } = ts.preProcessFile(readFileSync(join(LIB, file), 'utf8'))
+    for (const { fileName } of importedFiles) {
+      if (!fileName.startsWith('.')) continue
+      const path = posix.join(posix.dirname(file), fileName)
+      t.ok(files.includes(path), `lib/${file} imports ${fileName}`)
+    }
+  }
+})
