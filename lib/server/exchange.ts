@@ -4,6 +4,7 @@
 // The rules themselves (reading.ts, writing.ts) run in one turn of the event loop.
 
 import type { IncomingMessage, ServerResponse } from 'node:http'
+import type { Socket } from 'node:net'
 import { Readable } from 'node:stream'
 import { pipeline } from 'node:stream/promises'
 import { setTimeout as sleep } from 'node:timers/promises'
@@ -19,18 +20,42 @@ import { type Call, isEmptyAppend, readCall } from './request.ts'
 import { authenticate, type Identity } from './signature.ts'
 import { append, noSuchKey, put, remove, seal } from './writing.ts'
 
-/** Serves one request. Never rejects. */
-export async function serve(house: House, req: IncomingMessage, res: ServerResponse) {
-  const exchange = new Exchange(house, req, res)
-  res.once('close', () => {
-    exchange.entry.answered = performance.now()
+interface Line {
+  readonly req: IncomingMessage
+  readonly served: Promise<void>
+}
+
+// What is being served on each connection. Node's parser hands over a request that was sent along
+// with the one before it while that one is still undecided; if that one is refused as untrustworthy
+// then what follows it is not a request but part of it, and must never be served.
+const lines = new WeakMap<Socket, Line>()
+// Connections on which nothing more is served.
+const ended = new WeakSet<Socket>()
+
+/** Serves one request, after those that came before it on its connection. Never rejects. */
+export function serve(house: House, req: IncomingMessage, res: ServerResponse): Promise<void> {
+  const { socket } = req
+  const served = (lines.get(socket)?.served ?? Promise.resolve()).then(async () => {
+    if (ended.has(socket)) return
+    const exchange = new Exchange(house, req, res)
+    res.once('close', () => {
+      exchange.entry.answered = performance.now()
+    })
+    try {
+      await exchange.run()
+    } catch {
+      // The connection broke off, or the server is closing: nobody is left to answer.
+      socket.destroy()
+    }
   })
-  try {
-    await exchange.run()
-  } catch {
-    // The connection broke off, or the server is closing: nobody is left to answer.
-    req.socket.destroy()
-  }
+  lines.set(socket, { req, served })
+  return served
+}
+
+/** Resolves when nothing that arrived whole on a connection is waiting to be served. */
+export async function settle(socket: Socket): Promise<void> {
+  const line = lines.get(socket)
+  if (line?.req.complete === true) await line.served
 }
 
 class Exchange {
@@ -161,11 +186,13 @@ class Exchange {
   async #send(answer: Answer): Promise<void> {
     const { socket } = this.#req
     if (answer === 'hang') return
-    if (answer === 'reset') return reset(socket)
-    if ('raw' in answer) {
-      socket.end(answer.raw)
+    if (answer === 'reset' || 'raw' in answer) {
+      ended.add(socket)
+      if (answer === 'reset') reset(socket)
+      else socket.end(answer.raw)
       return
     }
+    if (answer.closes === true || answer.headers.Connection === 'close') ended.add(socket)
     this.entry.status = answer.status
     if (answer.code !== undefined) this.entry.code = answer.code
     this.#res.sendDate = false

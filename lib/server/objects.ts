@@ -49,7 +49,7 @@ export interface Content {
 /** Where bytes and states are kept. */
 export interface Shelf {
   load(): Iterable<StoredObject>
-  create(): Content
+  create(bucket: string, key: string): Content
   /** Makes `object`, as it now is, the truth; with `replaced` gone. All or nothing. */
   commit(object: StoredObject, replaced: StoredObject | undefined): void
   discard(object: StoredObject): void
@@ -99,7 +99,7 @@ export class Objects {
 
   /** Creates an object, in the place of whatever was there. */
   create(bucket: string, key: string, change: Change): StoredObject {
-    const content = this.#shelf.create()
+    const content = this.#shelf.create(bucket, key)
     const replaced = this.get(bucket, key)
     content.append(0, change.chunks)
     const object: StoredObject = {

@@ -8,8 +8,9 @@ import { createServer, type RequestListener, type Server } from 'node:http'
 import { createServer as createTlsServer } from 'node:https'
 import type { AddressInfo, Socket } from 'node:net'
 import { malformed, refuse } from './errors.ts'
-import { serve } from './exchange.ts'
+import { serve, settle } from './exchange.ts'
 import { FaultQueue } from './faults.ts'
+import { FolderShelf } from './folder.ts'
 import { clock, type House } from './house.ts'
 import { md5Etag } from './interference.ts'
 import { LateAppends } from './late.ts'
@@ -107,7 +108,8 @@ export class OssServer implements House {
     this.maxObjectBytes = options.maxObjectBytes ?? MAX_OBJECT_BYTES
     this.canSeal = options.seal ?? true
     this.credentials = options.credentials ?? CREDENTIALS
-    this.objects = new Objects(new MemoryShelf())
+    const { dir } = options
+    this.objects = new Objects(dir === undefined ? new MemoryShelf() : new FolderShelf(dir))
     this.#port = options.port ?? 0
     this.#scheme = options.tls === undefined ? 'http' : 'https'
     this.#server = this.#createServer(options.tls)
@@ -203,7 +205,7 @@ export class OssServer implements House {
   }
 
   /**
-   * Resets every connection and closes the port, so that connecting is refused: for `duration` ms,
+   * Drops every connection and closes the port, so that connecting is refused: for `duration` ms,
    * or until `listen()`.
    */
   refuse(duration = Number.POSITIVE_INFINITY): void {
@@ -252,12 +254,13 @@ export class OssServer implements House {
       // A reset is news to nobody here, and without a listener it would end the process.
       socket.on('error', () => socket.destroy())
     })
-    server.on('clientError', (error, socket) => this.#answerNonsense(error, socket as Socket))
+    server.on('clientError', (error, socket) => void this.#answerNonsense(error, socket as Socket))
     return server
   }
 
-  // Node's parser could not make a request of what came.
-  #answerNonsense(error: Error, socket: Socket): void {
+  // Node's parser could not make a request of what came, after those that it could.
+  async #answerNonsense(error: Error, socket: Socket): Promise<void> {
+    await settle(socket)
     if (!socket.writable) {
       socket.destroy()
       return

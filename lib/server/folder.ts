@@ -1,0 +1,137 @@
+// Objects kept in a folder, so that they outlive the process, also one that is killed at any moment.
+//
+//   DIR/examplebucket~logs_app.log~<32 hex>/     one folder for each object
+//     bytes-<16 hex>                             its bytes
+//     state.json                                 what it is, how long, and which bytes file
+//
+// An append writes bytes after the committed length and then replaces state.json by rename: until
+// then the object is what it was. What a killed process left behind it (bytes past the length, files
+// that no state names) is cut off when the folder is loaded. It does not fsync: a power failure may
+// cost what the operating system still held. One process at a time; nothing watches the folder.
+//
+// The name of a folder ends in a hash of bucket and key and begins with as much of them as every
+// file system takes: no key leads out of DIR, no two meet, however long or odd they are and whether
+// or not the file system tells upper case from lower.
+
+import { createHash, randomBytes } from 'node:crypto'
+import * as fs from 'node:fs'
+import { basename, join } from 'node:path'
+import type { Content, ObjectState, Shelf, StoredObject } from './objects.ts'
+
+const READ_SIZE = 256 * 1024
+const OURS = /~[0-9a-f]{32}$/
+
+interface Saved {
+  readonly file: string
+  readonly state: ObjectState
+}
+
+/** A shelf on disk. Creates `dir`. */
+export class FolderShelf implements Shelf {
+  readonly #dir: string
+
+  constructor(dir: string) {
+    this.#dir = dir
+    fs.mkdirSync(dir, { recursive: true })
+  }
+
+  /** Every object in the folder, repaired. Throws when one of them is damaged beyond that. */
+  *load(): Iterable<StoredObject> {
+    for (const name of fs.readdirSync(this.#dir)) {
+      if (!OURS.test(name)) continue
+      const folder = join(this.#dir, name)
+      const saved = readSaved(folder)
+      sweep(folder, saved?.file)
+      if (saved === undefined) continue
+      const { file, state } = saved
+      const path = join(folder, basename(file))
+      if (folderName(state.bucket, state.key) !== name || fs.statSync(path).size < state.length) {
+        throw new Error(`Damaged object in ${folder}`)
+      }
+      fs.truncateSync(path, state.length)
+      yield { state, content: new FileContent(path) }
+    }
+  }
+
+  create(bucket: string, key: string): Content {
+    const folder = join(this.#dir, folderName(bucket, key))
+    fs.mkdirSync(folder, { recursive: true })
+    return new FileContent(join(folder, `bytes-${randomBytes(8).toString('hex')}`))
+  }
+
+  commit({ state, content }: StoredObject, replaced: StoredObject | undefined): void {
+    const { path } = content as FileContent
+    const folder = join(this.#dir, folderName(state.bucket, state.key))
+    const saved: Saved = { file: basename(path), state }
+    const next = join(folder, 'state.json.next')
+    fs.writeFileSync(next, JSON.stringify(saved))
+    fs.renameSync(next, join(folder, 'state.json'))
+    if (replaced !== undefined) fs.rmSync((replaced.content as FileContent).path, { force: true })
+  }
+
+  discard({ state }: StoredObject): void {
+    const folder = join(this.#dir, folderName(state.bucket, state.key))
+    fs.rmSync(join(folder, 'state.json'))
+    sweep(folder, undefined)
+  }
+}
+
+class FileContent implements Content {
+  readonly path: string
+
+  constructor(path: string) {
+    this.path = path
+  }
+
+  append(length: number, chunks: readonly Buffer[]): void {
+    const fd = fs.openSync(this.path, fs.constants.O_WRONLY | fs.constants.O_CREAT)
+    try {
+      let end = length
+      for (const chunk of chunks) {
+        for (let written = 0; written < chunk.length; ) {
+          const count = fs.writeSync(fd, chunk, written, chunk.length - written, end)
+          written += count
+          end += count
+        }
+      }
+    } finally {
+      fs.closeSync(fd)
+    }
+  }
+
+  *read(start: number, end: number): Iterable<Buffer> {
+    const fd = fs.openSync(this.path, 'r')
+    try {
+      while (start < end) {
+        const buffer = Buffer.allocUnsafe(Math.min(READ_SIZE, end - start))
+        const count = fs.readSync(fd, buffer, 0, buffer.length, start)
+        if (count === 0) throw new Error(`Unexpected end of ${this.path}`)
+        start += count
+        yield buffer.subarray(0, count)
+      }
+    } finally {
+      fs.closeSync(fd)
+    }
+  }
+}
+
+function folderName(bucket: string, key: string): string {
+  const readable = key.slice(-48).replace(/[^A-Za-z0-9._-]/g, '_')
+  const hash = createHash('sha256').update(`${bucket}/${key}`).digest('hex').slice(0, 32)
+  return `${bucket}~${readable}~${hash}`
+}
+
+function readSaved(folder: string): Saved | undefined {
+  const path = join(folder, 'state.json')
+  if (!fs.existsSync(path)) return undefined
+  return JSON.parse(fs.readFileSync(path, 'utf8')) as Saved
+}
+
+// Removes what no state names, and the folder when nothing is left. Only files that we made.
+function sweep(folder: string, file: string | undefined): void {
+  for (const name of fs.readdirSync(folder)) {
+    const isOurs = /^bytes-[0-9a-f]{16}$/.test(name) || name === 'state.json.next'
+    if (isOurs && name !== file) fs.rmSync(join(folder, name), { recursive: true })
+  }
+  if (fs.readdirSync(folder).length === 0) fs.rmdirSync(folder)
+}

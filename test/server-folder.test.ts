@@ -1,0 +1,193 @@
+// Objects in a folder: there after a restart, whole after a kill, and nowhere but in the folder.
+
+import { type ChildProcess, fork } from 'node:child_process'
+import { once } from 'node:events'
+import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import t from 'tap'
+import { updateAll } from '../lib/server/crc64.ts'
+import { FolderShelf } from '../lib/server/folder.ts'
+import { createOssServer } from '../lib/server/index.ts'
+import { Objects, PLAIN } from '../lib/server/objects.ts'
+import { append, head, send } from './fixtures/raw-client.ts'
+
+const KEYS = [
+  'a.log',
+  'A.log',
+  'a//b',
+  'a/../b',
+  'b',
+  '../../etc/passwd',
+  '..',
+  '.',
+  'a\\b',
+  'a/b',
+  '日志/应用 日志.log',
+  '%2F',
+  'CON',
+  'con',
+  'nul.txt',
+  'state.json',
+  'dir/',
+  'dir',
+  'trailing.',
+  'trailing. ',
+  "x y+z~(1)!'*.log",
+  'q?x#y',
+  'line\nfeed',
+  '__proto__',
+  'k'.repeat(1023),
+  `${'k'.repeat(1022)}l`,
+  '日'.repeat(341),
+]
+
+t.test('every key reaches its own object, and comes back after a restart', async t => {
+  const dir = join(t.testdir({ objects: {} }), 'objects')
+  const s = await createOssServer({ dir })
+  for (const [i, key] of KEYS.entries()) {
+    const headers = { 'content-type': 'text/x', 'x-oss-meta-number': String(i) }
+    const answer = await append(s, 0, `first of ${key}`, { key, headers })
+    t.equal(answer.status, 200, JSON.stringify(key.slice(0, 40)))
+  }
+  t.same(readdirSync(join(dir, '..')), ['objects'], 'nothing beside the folder')
+  t.equal(readdirSync(dir).length, KEYS.length)
+  t.ok(readdirSync(dir).every(name => name.length < 255))
+  await s.close()
+
+  const again = await createOssServer({ dir })
+  t.teardown(() => again.close())
+  for (const [i, key] of KEYS.entries()) {
+    const length = Buffer.byteLength(`first of ${key}`)
+    const seen = await head(again, { key })
+    t.match(seen.headers, {
+      'content-length': String(length),
+      'content-type': 'text/x',
+      'x-oss-meta-number': String(i),
+    })
+    const answer = await append(again, length, ', more', { key })
+    t.equal(answer.headers['x-oss-next-append-position'], String(length + 6))
+    const got = await send(again, { key })
+    t.equal(got.body.toString(), `first of ${key}, more`)
+    t.equal(answer.headers['x-oss-hash-crc64ecma'], updateAll([got.body], '0'))
+  }
+})
+
+t.test('replaced, sealed and deleted objects are so after a restart', async t => {
+  const dir = t.testdir()
+  const s = await createOssServer({ dir })
+  await append(s, 0, 'appendable', { key: 'replaced' })
+  await send(s, { method: 'PUT', body: 'normal', key: 'replaced' })
+  await append(s, 0, 'gone', { key: 'deleted' })
+  await append(s, 0, 'abc', { key: 'sealed' })
+  await append(s, 0, 'open', { key: 'acl' })
+  await append(s, 4, '', { key: 'acl', headers: { 'x-oss-object-acl': 'public-read' } })
+  await append(s, 0, '', { key: 'empty' })
+  await send(s, { method: 'POST', key: 'sealed', query: { seal: '', position: '3' } })
+  await send(s, { method: 'DELETE', key: 'deleted' })
+  t.equal(readdirSync(dir).length, 4)
+  const sealedTime = s.stat('examplebucket', 'sealed')?.sealedTime
+  await s.close()
+
+  const again = await createOssServer({ dir })
+  t.teardown(() => again.close())
+  t.equal((await head(again, { key: 'replaced' })).headers['x-oss-object-type'], 'Normal')
+  t.equal((await send(again, { key: 'replaced' })).body.toString(), 'normal')
+  t.equal(again.stat('examplebucket', 'deleted'), undefined)
+  t.equal(again.stat('examplebucket', 'sealed')?.sealedTime, sealedTime)
+  t.equal((await append(again, 3, 'x', { key: 'sealed' })).status, 409)
+  t.equal(again.stat('examplebucket', 'acl')?.attributes.acl, 'public-read')
+  t.equal((await append(again, 0, 'x', { key: 'empty' })).status, 200)
+})
+
+t.test('killed between bytes and state: back to the last committed tail', async t => {
+  const dir = t.testdir()
+  const objects = new Objects(new FolderShelf(dir))
+  const change = { type: 'Appendable', attributes: PLAIN, now: 0 } as const
+  const object = objects.create('examplebucket', 'a', { ...change, chunks: [Buffer.from('abc')] })
+  object.content.append(3, [Buffer.from('torn')])
+  const [folder] = readdirSync(dir).map(name => join(dir, name))
+  writeFileSync(join(folder!, 'state.json.next'), '{"half')
+  writeFileSync(join(folder!, 'bytes-0123456789abcdef'), 'of a replacement that never was')
+  new FolderShelf(dir).create('examplebucket', 'never').append(0, [Buffer.from('x')])
+  mkdirSync(join(dir, 'not ours'))
+  writeFileSync(join(dir, 'notes.txt'), 'of the user')
+
+  const s = await createOssServer({ dir })
+  t.teardown(() => s.close())
+  t.equal(s.read('examplebucket', 'a')?.toString(), 'abc')
+  t.equal(readdirSync(folder!).length, 2)
+  t.equal((await append(s, 3, 'def', { key: 'a' })).status, 200)
+  t.equal(s.read('examplebucket', 'a')?.toString(), 'abcdef')
+  t.equal(s.stat('examplebucket', 'never'), undefined)
+  t.equal(readdirSync(dir).length, 3, 'what is not ours is left alone')
+  t.equal(readFileSync(join(dir, 'notes.txt'), 'utf8'), 'of the user')
+})
+
+t.test('a write that fails changes nothing', async t => {
+  const dir = t.testdir()
+  const s = await createOssServer({ dir })
+  t.teardown(() => s.close())
+  await append(s, 0, 'abc')
+  const obstacle = join(dir, readdirSync(dir)[0]!, 'state.json.next')
+  mkdirSync(obstacle)
+  t.match(await append(s, 3, 'def'), { status: 500, code: 'InternalError' })
+  t.equal((await head(s)).headers['x-oss-next-append-position'], '3')
+  t.equal(s.read('examplebucket', 'a.log')?.toString(), 'abc')
+  rmSync(obstacle, { recursive: true })
+  t.equal((await append(s, 3, 'DEF')).status, 200)
+  t.equal(s.read('examplebucket', 'a.log')?.toString(), 'abcDEF')
+})
+
+t.test('damage is not served', async t => {
+  for (const damage of ['short', 'elsewhere'] as const) {
+    const dir = t.testdir()
+    const s = await createOssServer({ dir })
+    await append(s, 0, 'abc')
+    await s.close()
+    const folder = join(dir, readdirSync(dir)[0]!)
+    const state = join(folder, 'state.json')
+    if (damage === 'short') {
+      const bytes = readdirSync(folder).find(name => name.startsWith('bytes-'))
+      writeFileSync(join(folder, bytes!), 'ab')
+    } else {
+      writeFileSync(state, readFileSync(state, 'utf8').replace('a.log', '../b.log'))
+    }
+    await t.rejects(createOssServer({ dir }), /Damaged object/, damage)
+  }
+})
+
+t.test('a process killed in mid-append keeps all that it acknowledged', async t => {
+  const dir = t.testdir()
+  const start = async (): Promise<[ChildProcess, string]> => {
+    const child = fork(new URL('fixtures/folder-server.ts', import.meta.url), [dir])
+    const [url] = (await once(child, 'message')) as [string]
+    return [child, url]
+  }
+  const { credentials } = await createOssServer().then(async s => {
+    await s.close()
+    return s
+  })
+  const body = Buffer.alloc(300_000, 'abcdefg')
+  let acknowledged = 0
+  for (let round = 0; round < 2; round++) {
+    const [child, url] = await start()
+    const seen = await head({ url, credentials })
+    const tail = Number(seen.headers['x-oss-next-append-position'] ?? 0)
+    t.ok(tail === acknowledged || tail === acknowledged + body.length, 'no more and no less')
+    acknowledged = tail
+    for (let i = 0; i < 5 + round; i++) {
+      await append({ url, credentials }, acknowledged, body)
+      acknowledged += body.length
+    }
+    const dying = append({ url, credentials }, acknowledged, body).catch(() => undefined)
+    child.kill('SIGKILL')
+    await Promise.all([once(child, 'exit'), dying])
+  }
+  const s = await createOssServer({ dir })
+  t.teardown(() => s.close())
+  const stored = s.read('examplebucket', 'a.log')!
+  t.ok(stored.length >= acknowledged)
+  t.equal(stored.length % body.length, 0, 'all of an append or nothing')
+  t.equal(updateAll([stored], '0'), s.stat('examplebucket', 'a.log')?.crc64)
+  t.ok(existsSync(dir))
+})
