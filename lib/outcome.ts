@@ -22,9 +22,11 @@ export type Outcome =
   /** The body was damaged on its way, and refused before it was committed: send again, twice. */
   | 'damaged'
 
-/** OSS documentation, "Error codes" (503); matched as well by the form, since the list keeps growing. */
-const THROTTLING =
-  /^(TotalQpsLimitExceeded|PartitionQpsLimitted|MetaOperationQpsLimitExceeded|QpsLimitExceeded|ActiveRequestLimitExceeded|CpuLimitExceeded|(Upload|Download)TrafficRateLimitExceeded|SlowDown)$/
+/**
+ * The codes of a 503 that mean a limit (OSS documentation, "Error codes": `TotalQpsLimitExceeded`,
+ * `PartitionQpsLimitted`, `CpuLimitExceeded`, ...), by their form, since the list keeps growing.
+ */
+const THROTTLING = /Limit(Exceeded|ted)$|^SlowDown$/
 
 const BY_CODE: Readonly<Record<string, Outcome>> = {
   // Judged before it gets here: what is left is "our batch is not in the object yet".
@@ -45,7 +47,7 @@ const CREDENTIAL_CODES = new Set([
 
 /** Node's names for certificates that will not be better at the next attempt (Node doc, "X509 certificate error codes"). */
 const CERTIFICATE =
-  /^(CERT_|ERR_TLS_CERT_|UNABLE_TO_|DEPTH_ZERO_|SELF_SIGNED_|HOSTNAME_MISMATCH$|INVALID_CA$|PATH_LENGTH_EXCEEDED$)/
+  /^(CERT_|CRL_|ERROR_IN_C|ERR_TLS_CERT_|UNABLE_TO_|DEPTH_ZERO_|SELF_SIGNED_|(HOSTNAME_MISMATCH|INVALID_CA|INVALID_PURPOSE|PATH_LENGTH_EXCEEDED)$)/
 
 export function outcomeOf(error: unknown): Outcome {
   if (error instanceof OssServiceError) return outcomeOfRefusal(error)
@@ -67,7 +69,7 @@ function outcomeOfRefusal(error: OssServiceError): Outcome {
   const known = Object.hasOwn(BY_CODE, code) ? BY_CODE[code] : undefined
   if (known) return known
   if (error.isCurable) return CREDENTIAL_CODES.has(code) ? 'credentials' : 'clock'
-  if (THROTTLING.test(code)) return 'throttled'
+  if (status === 503 && THROTTLING.test(code)) return 'throttled'
   if (status === 408 || status === 429) return 'wait'
   return status >= 500 && status !== 501 ? 'wait' : 'final'
 }
