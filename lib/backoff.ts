@@ -45,6 +45,9 @@ const AT_ONCE: Partial<Record<Outcome, number>> = { clock: 1, credentials: 1, da
 /** Attempts on a host name that does not resolve, while nothing ever came from that host. */
 const UNKNOWN_HOST_RETRIES = 2
 
+/** Doublings past every `maxDelay`. Without an end to them the factor becomes Infinity, and 0 times that is no delay. */
+const MAX_DOUBLINGS = 40
+
 export class Backoff {
   readonly #policy: RetryPolicy
   readonly #clock: Clock
@@ -76,6 +79,7 @@ export class Backoff {
     if (atOnce !== undefined) return count > atOnce ? undefined : 0
 
     const base = outcome === 'throttled' ? minDelay * THROTTLED_FACTOR : minDelay
-    return this.#clock.random() * Math.min(maxDelay, base * 2 ** (this.#retries - 1))
+    const doublings = Math.min(this.#retries - 1, MAX_DOUBLINGS)
+    return this.#clock.random() * Math.min(maxDelay, base * 2 ** doublings)
   }
 }
