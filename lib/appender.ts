@@ -231,8 +231,8 @@ export class Appender {
     const { clock, retry, onRetry } = this.#options
     const backoff = new Backoff(retry, clock)
     for (let count = 1; ; count++) {
+      if (this.#aborted) throw this.#fail(this.#aborted, count - 1)
       try {
-        if (this.#aborted) throw this.#aborted
         return await attempt(count)
       } catch (cause) {
         const error = cause as Error
