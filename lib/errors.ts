@@ -16,16 +16,19 @@ export interface ErrorTail {
 }
 
 /** The codes made by us. Anything else in `code` is OSS's own word. */
-export type OssErrorCode =
-  | 'OSS_ERR_INVALID_OPTION'
-  | 'OSS_ERR_INTEGRITY'
-  | 'OSS_ERR_OBJECT_REPLACED'
-  | 'OSS_ERR_OBJECT_FULL'
-  | 'OSS_ERR_RETRIES_EXHAUSTED'
-  | 'OSS_ERR_CREDENTIALS'
-  | 'OSS_ERR_ABORTED'
-  | 'OSS_ERR_TIMEOUT'
-  | 'OSS_ERR_NETWORK'
+export const OSS_ERROR_CODES = [
+  'OSS_ERR_INVALID_OPTION',
+  'OSS_ERR_INTEGRITY',
+  'OSS_ERR_OBJECT_REPLACED',
+  'OSS_ERR_OBJECT_FULL',
+  'OSS_ERR_RETRIES_EXHAUSTED',
+  'OSS_ERR_CREDENTIALS',
+  'OSS_ERR_ABORTED',
+  'OSS_ERR_TIMEOUT',
+  'OSS_ERR_NETWORK',
+] as const
+
+export type OssErrorCode = (typeof OSS_ERROR_CODES)[number]
 
 export interface OssErrorDetails {
   readonly bucket?: string | undefined
