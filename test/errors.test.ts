@@ -1,0 +1,239 @@
+import { readdirSync, readFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { inspect } from 'node:util'
+import t from 'tap'
+import {
+  conflict,
+  exhausted,
+  integrity,
+  invalidOption,
+  notAppendable,
+  OssConflictError,
+  OssError,
+  OssServiceError,
+  objectFull,
+  replaced,
+} from '../lib/errors.ts'
+
+const before = { position: 5, crc64: '11' }
+const after = { position: 9, crc64: '22' }
+const seen = { position: 7, crc64: '33' }
+const cause = new Error('the reason')
+
+const service = new OssServiceError('AccessDenied', 'no right', {
+  status: 403,
+  requestId: 'REQUEST-1',
+  hostId: 'examplebucket.example.com',
+  ec: '0003-00000001',
+  nextPosition: 7,
+})
+
+// label, error, class, code, what an own property must be, what the message must tell
+const errors: [string, OssError, new (...args: never[]) => OssError, string, object, RegExp][] = [
+  ['plain', new OssError('OSS_ERR_NETWORK', 'broke'), OssError, 'OSS_ERR_NETWORK', {}, /^broke$/],
+  [
+    'with all details',
+    new OssError('OSS_ERR_CREDENTIALS', 'none', { bucket: 'b', key: 'k', cause, isCurable: true }),
+    OssError,
+    'OSS_ERR_CREDENTIALS',
+    { bucket: 'b', key: 'k', cause },
+    /^none$/,
+  ],
+  [
+    'of OSS',
+    service,
+    OssServiceError,
+    'AccessDenied',
+    {
+      status: 403,
+      requestId: 'REQUEST-1',
+      hostId: 'examplebucket.example.com',
+      ec: '0003-00000001',
+      nextPosition: 7,
+    },
+    /^no right$/,
+  ],
+  [
+    'of OSS, little known',
+    new OssServiceError('BadErrorResponse', 'HTTP 500', { status: 500, requestId: '' }),
+    OssServiceError,
+    'BadErrorResponse',
+    { status: 500, requestId: '' },
+    /^HTTP 500$/,
+  ],
+  [
+    'invalidOption',
+    invalidOption('retry.minDelay', 'is wrong'),
+    OssError,
+    'OSS_ERR_INVALID_OPTION',
+    {},
+    /^option retry\.minDelay: is wrong$/,
+  ],
+  [
+    'notAppendable: another type',
+    notAppendable({ type: 'Normal', requestId: 'REQUEST-2' }, 'ObjectNotAppendable'),
+    OssServiceError,
+    'ObjectNotAppendable',
+    { status: 409, requestId: 'REQUEST-2' },
+    /Normal/,
+  ],
+  [
+    'notAppendable: sealed',
+    notAppendable({ type: 'Appendable', requestId: 'REQUEST-2' }, 'AppendSealedObjectNotAllowed'),
+    OssServiceError,
+    'AppendSealedObjectNotAllowed',
+    { status: 409, requestId: 'REQUEST-2' },
+    /sealed/,
+  ],
+  [
+    'integrity',
+    integrity(after, { ...seen, requestId: 'REQUEST-3' }),
+    OssError,
+    'OSS_ERR_INTEGRITY',
+    {},
+    /7 .*33.*9 .*22.*REQUEST-3/,
+  ],
+  [
+    'integrity: no CRC to be had',
+    integrity({ position: 9 }, { position: 9, requestId: 'REQUEST-3' }),
+    OssError,
+    'OSS_ERR_INTEGRITY',
+    {},
+    /unknown/,
+  ],
+  [
+    'replaced: shorter',
+    replaced(before, { position: 2 }, cause),
+    OssError,
+    'OSS_ERR_OBJECT_REPLACED',
+    { cause },
+    /2 bytes.*5/,
+  ],
+  [
+    'replaced: gone',
+    replaced(before, null, cause),
+    OssError,
+    'OSS_ERR_OBJECT_REPLACED',
+    { cause },
+    /gone.*5/,
+  ],
+  [
+    'conflict',
+    conflict(before, after, seen, cause),
+    OssConflictError,
+    'PositionNotEqualToLength',
+    { before, after, seen, cause },
+    /7.*5/,
+  ],
+  ['objectFull', objectFull(11, 10), OssError, 'OSS_ERR_OBJECT_FULL', {}, /11.*10/],
+  [
+    'exhausted',
+    exhausted(cause, 4),
+    OssError,
+    'OSS_ERR_RETRIES_EXHAUSTED',
+    { cause },
+    /4 attempts: the reason/,
+  ],
+  [
+    'exhausted at once',
+    exhausted(cause, 1),
+    OssError,
+    'OSS_ERR_RETRIES_EXHAUSTED',
+    { cause },
+    /1 attempt: the reason/,
+  ],
+]
+
+for (const [label, error, type, code, properties, message] of errors) {
+  t.test(label, async t => {
+    t.equal(error.constructor, type)
+    t.ok(error instanceof OssError && error instanceof Error)
+    t.equal(error.code, code)
+    t.match(error.message, message)
+    t.notMatch(error.message, /undefined|null|NaN|\[object/)
+
+    const own = Object.fromEntries(
+      Object.getOwnPropertyNames(error).map(n => [n, error[n as never]]),
+    )
+    const { stack, message: _, isCurable, ...rest } = own
+    t.strictSame(rest, { code, ...properties }, 'what is not known is no property')
+    t.type(stack, 'string')
+    t.type(isCurable, 'boolean')
+  })
+
+  t.test(`${label}: as it prints`, async t => {
+    const { name } = type
+    t.equal(error.name, name)
+    t.notOk(Object.hasOwn(error, 'name'), 'the name is the prototype’s')
+    t.ok(Object.hasOwn(type.prototype, 'name'))
+    t.equal(`${error}`, `${name}: ${error.message}`)
+    t.ok(error.stack?.startsWith(`${name}: ${error.message}\n`))
+
+    const text = inspect(error)
+    t.ok(text.startsWith(`${name}: ${error.message}\n`), 'inspected, it begins with its name')
+    t.match(text, `code: '${code}'`)
+    t.notMatch(text, /undefined|isCurable|name:/)
+    t.equal(text.includes('[cause]: Error: the reason'), 'cause' in properties)
+    const json = JSON.parse(JSON.stringify(error))
+    t.notOk('isCurable' in json || 'cause' in json || 'stack' in json)
+    t.equal(json.code, code)
+  })
+}
+
+t.test('isCurable is false unless told, and fixed', async t => {
+  const curable = new OssError('X', 'x', { isCurable: true })
+  t.equal(curable.isCurable, true)
+  t.equal(new OssError('X', 'x').isCurable, false)
+  t.equal(new OssError('X', 'x', { isCurable: undefined }).isCurable, false)
+  t.notOk(Object.keys(curable).includes('isCurable'))
+  t.throws(() => Object.assign(curable, { isCurable: false }))
+})
+
+t.test('which class says what', async t => {
+  const plain = new OssError('X', 'x')
+  const rivalry = conflict(before, after, seen, cause)
+  t.notOk(plain instanceof OssServiceError)
+  t.notOk(plain instanceof OssConflictError)
+  t.notOk(
+    rivalry instanceof OssServiceError,
+    'a conflict is our judgement: OSS’s answer is its cause',
+  )
+  t.ok(service instanceof OssServiceError && !((service as OssError) instanceof OssConflictError))
+})
+
+t.test('the details of an error are not those of its cause', async t => {
+  const error = exhausted(service, 3)
+  t.equal(error.cause, service)
+  t.notOk('requestId' in error)
+  t.equal(service.code, 'AccessDenied', 'the cause is left as it was')
+})
+
+t.test(
+  'every code of ours that the sources use is in the public type, and the other way round',
+  async t => {
+    const lib = join(import.meta.dirname, '../lib')
+    const used = new Set<string>()
+    for (const file of readdirSync(lib, { recursive: true, encoding: 'utf8' })) {
+      if (!file.endsWith('.ts') || file.startsWith('server')) continue
+      const text = readFileSync(join(lib, file), 'utf8')
+      for (const [, code = ''] of text.matchAll(/new OssError\(\s*'(\w+)'/g)) used.add(code)
+    }
+    const source = readFileSync(join(lib, 'errors.ts'), 'utf8')
+    const [union = ''] = /export type OssErrorCode =[^\n]*(\n {2}\|.*)+/.exec(source) ?? []
+    const typed = [...union.matchAll(/'(OSS_ERR_\w+)'/g)].map(([, code]) => code)
+    // From the documentation, by hand: renaming a code breaks whoever tells errors apart by it.
+    const documented = [
+      'OSS_ERR_ABORTED',
+      'OSS_ERR_CREDENTIALS',
+      'OSS_ERR_INTEGRITY',
+      'OSS_ERR_INVALID_OPTION',
+      'OSS_ERR_NETWORK',
+      'OSS_ERR_OBJECT_FULL',
+      'OSS_ERR_OBJECT_REPLACED',
+      'OSS_ERR_RETRIES_EXHAUSTED',
+      'OSS_ERR_TIMEOUT',
+    ]
+    t.same(typed.sort(), documented)
+    t.same([...used].sort(), documented)
+  },
+)
