@@ -15,9 +15,7 @@ export function checkKnown(
   options: unknown,
   known: readonly string[],
 ): Record<string, unknown> {
-  if (typeof options !== 'object' || options === null || Array.isArray(options)) {
-    throw invalidOption(name, 'must be an object')
-  }
+  if (!isRecord(options)) throw invalidOption(name, 'must be an object')
   const prefix = name === 'options' ? '' : `${name}.`
   for (const option of Object.keys(options)) {
     if (known.includes(option)) continue
@@ -25,7 +23,7 @@ export function checkKnown(
     const hint = near ? `: did you mean ${prefix}${near}?` : ''
     throw invalidOption(`${prefix}${option}`, `is unknown${hint}`)
   }
-  return options as Record<string, unknown>
+  return options
 }
 
 export function checkInteger(
@@ -84,10 +82,13 @@ export function checkHeaderValue(name: string, value: unknown): string {
 }
 
 export function checkRecord(name: string, value: unknown): [string, unknown][] {
-  if (typeof value === 'object' && value !== null && !Array.isArray(value)) {
-    return Object.entries(value)
-  }
-  throw invalidOption(name, 'must be an object of names and values')
+  if (isRecord(value)) return Object.entries(value)
+  throw invalidOption(name, 'must be a plain object of names and values')
+}
+
+/** A Map, `Headers` or array is none: its members are no properties, and would be lost in silence. */
+function isRecord(value: unknown): value is Record<string, unknown> {
+  return typeof value === 'object' && value !== null && !(Symbol.iterator in value)
 }
 
 /** The known name that a wrong one was probably meant to be: at most a third of it differs. */

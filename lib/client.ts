@@ -156,12 +156,10 @@ export class OssClient implements Client {
   constructor(options: ClientOptions = {}) {
     checkKnown('options', options, CLIENT_OPTIONS)
     const { env } = process
-    this.#endpoint = resolveEndpoint({
-      region: options.region ?? (env.OSS_REGION || undefined),
-      endpoint: options.endpoint ?? (env.OSS_ENDPOINT || undefined),
-      pathStyle: options.pathStyle,
-      cname: options.cname,
-    })
+    const { region = env.OSS_REGION || undefined, endpoint = env.OSS_ENDPOINT || undefined } =
+      options
+    const { pathStyle, cname } = options
+    this.#endpoint = resolveEndpoint({ region, endpoint, pathStyle, cname })
     this.#credentials = createCredentialSource(options.credentials)
     const { dispatcher, connectTimeout = 5_000, requestTimeout = 30_000 } = options
     if (dispatcher !== undefined) checkMethods('dispatcher', dispatcher, ['request'])

@@ -162,7 +162,7 @@ export function resolveOptions(given: AppendStreamOptions, url?: string): Settin
   checkKnown('options', given, OPTIONS)
   const target = resolveTarget(given, url)
   const { position = 'end', highWaterMark = 4 * MIB, flushInterval = 1000 } = given
-  const { maxObjectBytes = 5 * GIB, seal = false, signal } = given
+  const { headers = {}, retry = {}, maxObjectBytes = 5 * GIB, seal = false, signal } = given
   if (position !== 'end') {
     if (typeof position !== 'number') throw invalidOption('position', "must be 'end' or a number")
     checkInteger('position', position, 0)
@@ -177,8 +177,8 @@ export function resolveOptions(given: AppendStreamOptions, url?: string): Settin
     highWaterMark: checkInteger('highWaterMark', highWaterMark, 1, GIB),
     flushInterval: checkInteger('flushInterval', flushInterval, 0, MAX_DELAY),
     creationHeaders: resolveCreationHeaders(given),
-    headers: resolveHeaders(given.headers ?? {}),
-    retry: resolveRetry(given.retry ?? {}),
+    headers: resolveHeaders(headers),
+    retry: resolveRetry(retry),
     maxObjectBytes: checkInteger('maxObjectBytes', maxObjectBytes, 1),
     seal: checkBoolean('seal', seal),
     signal,
@@ -221,7 +221,8 @@ function resolveCrc64(crc64: unknown, position: 'end' | number): string | undefi
 
 function resolveRetry(given: object): RetryPolicy {
   const retry = checkKnown('retry', given, Object.keys(DEFAULT_RETRY))
-  const pick = (name: keyof RetryPolicy) => retry[name] ?? DEFAULT_RETRY[name]
+  const pick = (name: keyof RetryPolicy) =>
+    retry[name] === undefined ? DEFAULT_RETRY[name] : retry[name]
   const policy = {
     maxRetries: checkLimit('retry.maxRetries', pick('maxRetries')),
     maxElapsed: checkLimit('retry.maxElapsed', pick('maxElapsed')),
@@ -280,9 +281,10 @@ function resolveCreationHeaders(given: AppendStreamOptions): Record<string, stri
     throw invalidOption('serverSideDataEncryption', "needs serverSideEncryption: 'KMS'")
   }
   if (given.expires !== undefined) headers.expires = resolveExpires(given.expires)
-  const tagging = resolveTagging(given.tagging ?? {})
-  if (tagging !== '') headers['x-oss-tagging'] = tagging
-  return { ...headers, ...resolveMetadata(given.metadata ?? {}) }
+  const { tagging = {}, metadata = {} } = given
+  const tags = resolveTagging(tagging)
+  if (tags !== '') headers['x-oss-tagging'] = tags
+  return { ...headers, ...resolveMetadata(metadata) }
 }
 
 function resolveExpires(expires: unknown): string {
@@ -330,9 +332,12 @@ function resolveMetadata(given: unknown): Record<string, string> {
   return headers
 }
 
-/** Headers with a meaning of their own here: they have an option, or are the connection's. */
+/**
+ * Headers with a meaning of their own here: they have an option, or are the connection's. (A compressed
+ * answer could not be read.)
+ */
 const OUR_HEADERS =
-  /^(authorization|host|date|connection|keep-alive|transfer-encoding|te|trailer|upgrade|expect|proxy-.*|content-.*|cache-control|expires|if-.*|x-oss-(date|content-sha256|security-token|object-acl|storage-class|server-side-.*|tagging|meta-.*|callback.*|forbid-overwrite|hash-.*|next-append-position))$/
+  /^(authorization|host|date|connection|keep-alive|transfer-encoding|te|trailer|upgrade|expect|accept-encoding|proxy-.*|content-.*|cache-control|expires|if-.*|x-oss-(date|content-sha256|security-token|object-acl|storage-class|server-side-.*|tagging|meta-.*|callback.*|forbid-overwrite|hash-.*|next-append-position))$/
 
 function resolveHeaders(given: unknown): Record<string, string> {
   const headers: Record<string, string> = {}
