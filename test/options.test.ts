@@ -278,6 +278,7 @@ t.test('what is no options at all', async t => {
 t.test('unknown options are refused, with what was probably meant', async t => {
   const table: [object, string, string][] = [
     [{ highWatermark: 5 }, 'highWatermark', 'did you mean highWaterMark\\?'],
+    [{ HIGHWATERMARK: 5 }, 'HIGHWATERMARK', 'did you mean highWaterMark\\?'],
     [{ Bucket: 'x' }, 'Bucket', 'did you mean bucket\\?'],
     [{ accessKeyId: 'x' }, 'accessKeyId', 'is unknown$'],
     [{ nonsense: undefined }, 'nonsense', 'is unknown$'],
