@@ -217,8 +217,10 @@ export class Appender {
       try {
         await this.#exchange(signal => client.seal?.(target, tail.position, { signal }))
       } catch (error) {
-        if (!isPositionRefused(error)) throw error
-        throw conflict(tail, tail, { position: error.nextPosition ?? 0 }, error)
+        if (!tellsLength(error)) throw error
+        const seen = { position: error.nextPosition }
+        const isReplaced = settle(tail, tail, seen) === 'replaced'
+        throw isReplaced ? replaced(tail, seen, error) : conflict(tail, tail, seen, error)
       }
     })
   }
@@ -236,9 +238,10 @@ export class Appender {
         return await attempt(count)
       } catch (cause) {
         const error = cause as Error
+        // Before we look for an abort: what failed just before it may have landed all the same.
+        if (isAmbiguous(error)) this.#doubt()
         if (this.#aborted) throw this.#fail(this.#aborted, count)
         const outcome = outcomeOf(error)
-        if (isAmbiguous(error)) this.#doubt()
         const delay = backoff.next(outcome, this.#hasReply)
         if (delay === undefined) throw this.#fail(finalError(error, outcome, count), count)
         onRetry({ attempt: count, error, delay, position: this.tail?.position })
@@ -269,7 +272,8 @@ export class Appender {
    */
   async #reconcile(flight: Flight, refusal: OssServiceError): Promise<Receipt> {
     const { tail: before, after } = flight
-    this.#state = { ...flight, name: 'reconciling' }
+    // Until the tail has told, nobody knows, whatever ends the asking.
+    this.#state = { ...flight, name: 'reconciling', isAmbiguous: true }
     const seen = await this.#see(flight, refusal)
     this.#state = flight
     switch (settle(before, after, seen)) {
@@ -301,7 +305,10 @@ export class Appender {
       head = await this.#exchange(signal => client.head(target, { signal }))
     } catch (error) {
       if (!isReadForbidden(error)) throw error
-      return this.#probe(length ?? after.position)
+      const from = length ?? after.position
+      // Refused at 0 and told nothing else: there is nothing to ask that would not create the object.
+      if (from === 0) throw refusal
+      return this.#probe(from)
     }
     if (head === null) return null
     const seen = appendableTail(head)
@@ -316,7 +323,7 @@ export class Appender {
       head = await this.#exchange(signal => client.head(target, { signal }))
     } catch (error) {
       if (!isReadForbidden(error)) throw error
-      return withCrc(await this.#probe(1))
+      return withCrc(await this.#probe(1, EMPTY_TAIL.position))
     }
     if (head === null) return EMPTY_TAIL
     const seen = appendableTail(head)
@@ -330,9 +337,9 @@ export class Appender {
     try {
       return withCrc(await this.#appendNothing(position))
     } catch (error) {
-      if (!isPositionRefused(error)) throw error
+      if (!tellsLength(error)) throw error
       const expected = { position }
-      throw conflict(expected, expected, { position: error.nextPosition ?? 0 }, error)
+      throw conflict(expected, expected, { position: error.nextPosition }, error)
     }
   }
 
@@ -340,15 +347,18 @@ export class Appender {
    * Learns the tail by appends of nothing, which need no right to read. At a wrong position OSS refuses
    * and tells the length; at the right one it tells the CRC. Position 0 is never asked: on an absent
    * key it would create the object, without its metadata.
+   *
+   * `untold`: the length to go on with where OSS refuses and tells none; without it the attempt failed.
    */
-  async #probe(from: number): Promise<Seen> {
+  async #probe(from: number, untold?: number): Promise<Seen> {
     let position = from
     for (let round = 1; position > 0; round++) {
       try {
         return await this.#appendNothing(position)
       } catch (error) {
-        if (!isPositionRefused(error) || round === PROBE_ROUNDS) throw error
-        position = error.nextPosition ?? 0
+        const length = isPositionRefused(error) ? (error.nextPosition ?? untold) : undefined
+        if (length === undefined || round === PROBE_ROUNDS) throw error
+        position = length
       }
     }
     return EMPTY_TAIL
@@ -382,6 +392,7 @@ export class Appender {
   /** A timer holds the process exactly while something is owed. */
   async #sleep(delay: number): Promise<void> {
     const { clock } = this.#options
+    if (this.#aborted) return
     await new Promise<void>(resolve => {
       const timer = clock.setTimeout(resolve, delay)
       if (!this.#isHeld) timer.unref()
@@ -444,6 +455,11 @@ function isPositionRefused(error: unknown): error is OssServiceError {
   return error instanceof OssServiceError && error.code === 'PositionNotEqualToLength'
 }
 
+/** A 409 with its header; without it nothing can be said of the object, and the attempt failed. */
+function tellsLength(error: unknown): error is OssServiceError & { readonly nextPosition: number } {
+  return isPositionRefused(error) && error.nextPosition !== undefined
+}
+
 /** The identity may append and not read, as the OSS guide allows. `BadErrorResponse`: a 403 without a code. */
 function isReadForbidden(error: unknown): boolean {
   if (!(error instanceof OssServiceError) || error.status !== 403) return false
@@ -452,7 +468,8 @@ function isReadForbidden(error: unknown): boolean {
 
 function appendableTail(head: Head): Seen {
   if (head.type !== 'Appendable') throw notAppendable(head, 'ObjectNotAppendable')
-  if (head.position !== head.length) {
+  // A sealed object goes on nowhere.
+  if (head.position !== head.length && head.sealedTime === undefined) {
     const message = `OSS says the object has ${head.length} bytes and goes on at ${head.position}`
     throw new OssError('OSS_ERR_INTEGRITY', message)
   }
@@ -470,7 +487,11 @@ function withCrc({ position, crc64 }: Seen): Tail {
  * might have mended becomes the reason why we gave up.
  */
 function finalError(error: Error, outcome: Outcome, attempts: number): Error {
-  if (!(error instanceof OssError) || error.code === 'OSS_ERR_CREDENTIALS') return error
+  if (!(error instanceof OssError)) return error
+  if (error.code === 'OSS_ERR_CREDENTIALS') {
+    // One call of the provider may fail many streams, and each adds what is its own to the error.
+    return new OssError(error.code, error.message, { cause: error.cause })
+  }
   const isTransient = outcome === 'wait' || outcome === 'throttled' || outcome === 'unknownHost'
   // A bad certificate is final, and still a failure of the network: that code is for causes only.
   return isTransient || error.code === 'OSS_ERR_NETWORK' ? exhausted(error, attempts) : error

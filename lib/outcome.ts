@@ -4,7 +4,7 @@
  * another attempt could go better. Status and code decide, never the text of a message.
  */
 
-import { OssConflictError, OssError, OssServiceError } from './errors.ts'
+import { OssError, OssServiceError } from './errors.ts'
 
 export type Outcome =
   /** No attempt will go better. */
@@ -51,7 +51,7 @@ const CERTIFICATE =
 
 export function outcomeOf(error: unknown): Outcome {
   if (error instanceof OssServiceError) return outcomeOfRefusal(error)
-  if (!(error instanceof OssError) || error instanceof OssConflictError) return 'final'
+  if (!(error instanceof OssError)) return 'final'
   switch (error.code) {
     case 'OSS_ERR_TIMEOUT':
       return 'wait'

@@ -19,8 +19,8 @@ const bytes = (text: string) => Buffer.from(text)
 const tailOf = (text: string): Tail => ({ position: text.length, crc64: crc64(bytes(text)) })
 
 t.test('an empty object has the tail that OSS gives it', async t => {
-  t.same(EMPTY_TAIL, { position: 0, crc64: '0' })
-  t.same(EMPTY_TAIL, tailOf(''))
+  t.strictSame(EMPTY_TAIL, { position: 0, crc64: '0' })
+  t.strictSame(EMPTY_TAIL, tailOf(''))
 })
 
 t.test('createBatch keeps the bytes themselves, their CRC, and the MD5 it is given', async t => {
@@ -34,9 +34,13 @@ t.test('createBatch keeps the bytes themselves, their CRC, and the MD5 it is giv
 })
 
 t.test('advance gives the tail of the whole, however it was cut', async t => {
-  t.same(advance(EMPTY_TAIL, createBatch(bytes('abc'))), tailOf('abc'))
-  t.same(advance(tailOf('abc'), createBatch(bytes(''))), tailOf('abc'), 'nothing changes nothing')
-  t.same(advance(tailOf('12345'), createBatch(bytes('6789'))), {
+  t.strictSame(advance(EMPTY_TAIL, createBatch(bytes('abc'))), tailOf('abc'))
+  t.strictSame(
+    advance(tailOf('abc'), createBatch(bytes(''))),
+    tailOf('abc'),
+    'nothing changes nothing',
+  )
+  t.strictSame(advance(tailOf('12345'), createBatch(bytes('6789'))), {
     position: 9,
     crc64: '11051210869376104954',
   })
@@ -53,7 +57,7 @@ t.test('advance gives the tail of the whole, however it was cut', async t => {
       at = Math.max(end, at)
       if (random.integer(0, 9) === 0) break
     }
-    t.same(tail, { position: tail.position, crc64: crc64(whole.subarray(0, tail.position)) })
+    t.strictSame(tail, { position: tail.position, crc64: crc64(whole.subarray(0, tail.position)) })
   }
 })
 
@@ -65,8 +69,8 @@ t.test('advance is exact where 32 bits end', async t => {
 t.test('advance leaves its arguments alone', async t => {
   const before = Object.freeze(tailOf('abc'))
   const batch = Object.freeze(createBatch(bytes('def')))
-  t.same(advance(before, batch), tailOf('abcdef'))
-  t.same(before, tailOf('abc'))
+  t.strictSame(advance(before, batch), tailOf('abcdef'))
+  t.strictSame(before, tailOf('abc'))
 })
 
 t.test('the same tail: both numbers, and both known', async t => {
@@ -163,8 +167,8 @@ t.test('settle: of all replies there are, one means landed and one means absent'
       verdicts.set(verdict, [...(verdicts.get(verdict) ?? []), seen])
     }
   }
-  t.same(verdicts.get('landed'), [after])
-  t.same(verdicts.get('absent'), [before])
+  t.strictSame(verdicts.get('landed'), [after])
+  t.strictSame(verdicts.get('absent'), [before])
   t.equal(verdicts.get('replaced')?.length, 3 * codes.length)
   t.ok(verdicts.get('replaced')?.every(({ position }) => position < before.position))
 })
