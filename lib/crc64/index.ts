@@ -5,9 +5,13 @@
  */
 
 import { combine } from './combine.ts'
-import { update } from './ecma182.ts'
+import { loadEcma182, type Update } from './ecma182.ts'
+import { loadSimd } from './simd.ts'
 
-export { combine, update }
+export { combine }
+
+/** Chosen at the first use. */
+let engine: Update | undefined
 
 const LARGEST = 0xffff_ffff_ffff_ffffn
 
@@ -46,6 +50,16 @@ export function crc64Combine(a: string, b: string, lengthB: number): string {
     throw new RangeError(`crc64Combine: lengthB must be a whole number of bytes, not ${lengthB}`)
   }
   return combine(first, second, lengthB).toString()
+}
+
+/**
+ * The CRC of some bytes followed by `bytes`, from the CRC of the former (0 if there are none). `bytes`
+ * may be a view of anything, shared memory too; they are not kept.
+ */
+export function update(previous: bigint, bytes: Uint8Array): bigint {
+  if (bytes.length === 0) return previous
+  engine ??= loadSimd() ?? loadEcma182()
+  return engine(previous, bytes)
 }
 
 /** Reads a CRC as OSS writes it; undefined if the text is none. */
