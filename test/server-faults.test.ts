@@ -5,6 +5,7 @@ import { once } from 'node:events'
 import { Agent } from 'node:http'
 import { connect } from 'node:net'
 import t from 'tap'
+import { updateAll } from '../lib/server/crc64.ts'
 import { createOssServer, type Fault, type OssServer } from '../lib/server/index.ts'
 import { append, head, type Incoming, send } from './fixtures/raw-client.ts'
 
@@ -271,6 +272,19 @@ t.test('deleted: only position 0 is right then', async t => {
   t.equal(answer.status, 409)
   t.equal(answer.headers['x-oss-next-append-position'], '0')
   t.equal(text(s), undefined)
+})
+
+t.test('the CRC is that of what the object is by then', async t => {
+  const crcOf = (s: OssServer) => updateAll([s.read(BUCKET, KEY)!], '0')
+  const s = await serverWith(t, { kind: 'replaced', by: 'Appendable' }, { kind: 'deleted' })
+  const replaced = await append(s, 3, 'def')
+  t.equal(replaced.headers['x-oss-hash-crc64ecma'], crcOf(s))
+  const created = await append(s, 0, 'new')
+  t.equal(text(s), 'new')
+  t.equal(created.headers['x-oss-hash-crc64ecma'], crcOf(s))
+  s.faults.push({ kind: 'rival', when: 'before' })
+  await append(s, 3, 'refused')
+  t.equal((await head(s)).headers['x-oss-hash-crc64ecma'], crcOf(s))
 })
 
 t.test('damaged on the way, and found out by its MD5', async t => {

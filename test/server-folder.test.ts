@@ -116,6 +116,8 @@ t.test('killed between bytes and state: back to the last committed tail', async 
   t.teardown(() => s.close())
   t.equal(s.read('examplebucket', 'a')?.toString(), 'abc')
   t.equal(readdirSync(folder!).length, 2)
+  const bytes = readdirSync(folder!).find(name => name.startsWith('bytes-'))
+  t.equal(readFileSync(join(folder!, bytes!), 'utf8'), 'abc', 'the file is the object')
   t.equal((await append(s, 3, 'def', { key: 'a' })).status, 200)
   t.equal(s.read('examplebucket', 'a')?.toString(), 'abcdef')
   t.equal(s.stat('examplebucket', 'never'), undefined)

@@ -76,7 +76,7 @@ class Exchange {
     try {
       answer = await this.#decide()
     } catch (error) {
-      if (this.#req.destroyed || this.#house.signal.aborted) throw error
+      if (this.#req.errored !== null || this.#house.signal.aborted) throw error
       answer = await this.#turnAway(error)
     }
     if (this.#house.latency > 0) await this.#sleep(this.#house.latency)

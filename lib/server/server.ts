@@ -176,8 +176,13 @@ export class OssServer implements House {
     const chunks = [Buffer.from(bytes)]
     const now = clock(this)
     const object = this.objects.get(bucket, key)
-    if (object !== undefined) this.objects.append(object, chunks, now)
-    else this.objects.create(bucket, key, { type: 'Appendable', chunks, attributes: PLAIN, now })
+    if (object === undefined) {
+      this.objects.create(bucket, key, { type: 'Appendable', chunks, attributes: PLAIN, now })
+    } else if (object.state.type === 'Appendable' && object.state.sealedTime === undefined) {
+      this.objects.append(object, chunks, now)
+    } else {
+      throw new Error(`${bucket}/${key} cannot be appended to`)
+    }
   }
 
   /** Seals an object. */
@@ -230,6 +235,7 @@ export class OssServer implements House {
 
   // Another process may have taken the port meanwhile, so that one attempt may not be enough.
   #reopenAfter(duration: number): void {
+    if (this.signal.aborted) return
     this.#reopening = setTimeout(() => {
       this.listen().catch(() => this.#reopenAfter(20))
     }, duration)

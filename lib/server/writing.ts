@@ -35,19 +35,16 @@ export function append(call: Call, body: Body, premises: Premises): Reply {
   const length = object?.state.length ?? 0
   if (position !== length) throw wrongPosition(length)
   if (length + body.length > premises.maxObjectBytes) throw tooLarge(premises.maxObjectBytes)
+  // The CRC was computed on the way in, over what the object was then. If it has changed, again.
+  const crc64 = body.seed === (object?.state.crc64 ?? '0') ? body.crc64 : undefined
   if (object === undefined) {
     const attributes = readAttributes(call)
-    const { chunks } = body
-    const change = { type: 'Appendable', chunks, crc64: body.crc64, attributes, now } as const
+    const change = { type: 'Appendable', chunks: body.chunks, crc64, attributes, now } as const
     return appended(objects.create(call.bucket, call.key, change))
   }
   const acl = readAcl(call)
   if (acl !== undefined) objects.setAcl(object, acl)
-  if (body.length > 0) {
-    // The CRC was computed on the way in, over what the object was then. If it has moved on, again.
-    const crc64 = body.seed === object.state.crc64 ? body.crc64 : undefined
-    objects.append(object, body.chunks, now, crc64)
-  }
+  if (body.length > 0) objects.append(object, body.chunks, now, crc64)
   return appended(object)
 }
 
