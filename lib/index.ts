@@ -3,7 +3,7 @@
  */
 
 export type { Target } from './address.ts'
-export type { AppendInfo, RetryInfo } from './appender.ts'
+export type { AppendInfo } from './appender.ts'
 export type { RetryPolicy } from './backoff.ts'
 export {
   type AppendReply,
@@ -22,6 +22,7 @@ export {
   type OssErrorCode,
   OssServiceError,
 } from './errors.ts'
+export type { RetryInfo } from './line.ts'
 export type {
   AppendStreamOptions,
   ObjectAcl,

@@ -11,10 +11,11 @@
  */
 
 import { addAbortSignal, Writable } from 'node:stream'
-import { Appender, type AppendInfo, type RetryInfo } from './appender.ts'
+import { Appender, type AppendInfo } from './appender.ts'
 import type { Clock } from './backoff.ts'
 import { Batcher } from './batcher.ts'
 import { OssError } from './errors.ts'
+import type { RetryInfo } from './line.ts'
 import { type AppendStreamOptions, resolveOptions, type Settings } from './options.ts'
 import { type Batch, createBatch, type Tail } from './tail.ts'
 

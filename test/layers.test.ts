@@ -22,19 +22,22 @@ const LAYERS: Readonly<Record<string, string>> = {
   cli: 'node:* | uses process, console, timers, clock | server, index, rolling, stream, options, client, errors, crc64',
   pino: 'node:* | uses process, timers | outbox, rolling, stream, errors | type options',
   winston: 'node:* | uses process, timers | outbox, rolling, stream, errors | type options',
-  index: `rolling, stream, client, errors, crc64 | type options, appender, backoff, tail, credentials, address`,
+  index: `rolling, stream, client, errors, crc64
+    | type options, appender, line, backoff, tail, credentials, address`,
 
   // Streams: from here down, nobody else knows node:stream.
   outbox: 'node:stream | uses process, timers | rolling, stream, errors | type options',
   rolling:
     'node:stream | uses process, timers, clock | stream, options, errors | type client, appender, tail',
   stream: `node:stream | uses process, timers, clock, chance
-    | options, batcher, appender, errors, tail | type client, backoff`,
+    | options, batcher, appender, errors, tail | type line, backoff`,
   options: 'client, address, check, reply, errors | type backoff',
 
   // The core: no streams, no HTTP, no process, and every clock is an argument.
   batcher: 'node:assert/strict, node:crypto | tail',
-  appender: 'node:assert/strict | tail, backoff, outcome, errors | type client, address',
+  appender: 'node:assert/strict | scout, line, tail, outcome, errors | type client',
+  scout: 'tail, errors | type line, client, address',
+  line: 'node:assert/strict | backoff, outcome, errors',
   backoff: 'type outcome',
   outcome: 'errors',
   tail: 'crc64',

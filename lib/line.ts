@@ -1,0 +1,138 @@
+/**
+ * The line to OSS: one exchange at a time, attempted until it succeeds or no further attempt makes
+ * sense. Every wait and every retry of a stream passes here. It knows errors, not what they mean for
+ * an object: that is the appender's.
+ */
+
+import { ok } from 'node:assert/strict'
+import { Backoff, type Clock, type RetryPolicy, type Timer } from './backoff.ts'
+import { exhausted, OssError, OssServiceError } from './errors.ts'
+import { type Outcome, outcomeOf } from './outcome.ts'
+
+/** What `'retry'` carries: an attempt failed, and another follows after `delay`. */
+export interface RetryInfo {
+  /** The attempt that failed, from 1. */
+  readonly attempt: number
+  readonly error: Error
+  /** Milliseconds until the next attempt. */
+  readonly delay: number
+  /** Where the append starts; undefined while the tail is not known. */
+  readonly position: number | undefined
+}
+
+export interface LineOptions {
+  readonly clock: Clock
+  readonly retry: RetryPolicy
+  readonly onRetry: (info: RetryInfo) => void
+}
+
+export class Line {
+  readonly #options: LineOptions
+  /** OSS has answered at least once, so its host name is right. */
+  #hasReply = false
+  #isHeld = false
+  #aborted: Error | undefined
+  #controller: AbortController | undefined
+  #wait: { readonly timer: Timer; readonly end: () => void } | undefined
+  #attempts = 0
+
+  constructor(options: LineOptions) {
+    this.#options = options
+  }
+
+  /** Attempts begun in the present or last operation. */
+  get attempts(): number {
+    return this.#attempts
+  }
+
+  /** A request is on its way. */
+  get isBusy(): boolean {
+    return this.#controller !== undefined
+  }
+
+  get aborted(): Error | undefined {
+    return this.#aborted
+  }
+
+  /** Something is owed from now on, so that waiting has to hold the process. */
+  hold(): void {
+    this.#isHeld = true
+    this.#wait?.timer.ref()
+  }
+
+  /** Ends what is in flight, at once: it rejects with `reason`, and so does all that follows. */
+  abort(reason: Error): void {
+    this.#aborted = reason
+    this.#controller?.abort(reason)
+    this.#wait?.end()
+  }
+
+  /** Runs `attempt` until it succeeds. Throws the error to fail with. */
+  async persist<T>(position: number | undefined, attempt: () => Promise<T>): Promise<T> {
+    const { clock, retry, onRetry } = this.#options
+    const backoff = new Backoff(retry, clock)
+    for (this.#attempts = 0; ; ) {
+      if (this.#aborted) throw this.#aborted
+      this.#attempts += 1
+      try {
+        return await attempt()
+      } catch (cause) {
+        const error = cause as Error
+        if (this.#aborted) throw this.#aborted
+        const outcome = outcomeOf(error)
+        const delay = backoff.next(outcome, this.#hasReply)
+        if (delay === undefined) throw finalError(error, outcome, this.#attempts)
+        onRetry({ attempt: this.#attempts, error, delay, position })
+        await this.#sleep(delay)
+      }
+    }
+  }
+
+  /** One exchange, with an AbortController of its own: nothing is left listening to a longer life. */
+  async exchange<T>(call: (signal: AbortSignal) => Promise<T>): Promise<T> {
+    ok(!this.#controller, 'one exchange in flight')
+    if (this.#aborted) throw this.#aborted
+    this.#controller = new AbortController()
+    try {
+      const reply = await call(this.#controller.signal)
+      this.#hasReply = true
+      return reply
+    } catch (error) {
+      this.#hasReply ||= error instanceof OssServiceError
+      throw error
+    } finally {
+      this.#controller = undefined
+    }
+  }
+
+  /** A timer holds the process exactly while something is owed. */
+  async #sleep(delay: number): Promise<void> {
+    const { clock } = this.#options
+    if (this.#aborted) return
+    await new Promise<void>(resolve => {
+      const timer = clock.setTimeout(resolve, delay)
+      if (!this.#isHeld) timer.unref()
+      const end = () => {
+        clock.clearTimeout(timer)
+        resolve()
+      }
+      this.#wait = { timer, end }
+    })
+    this.#wait = undefined
+  }
+}
+
+/**
+ * The error to fail with. What OSS or the provider said for good stands as it is; what another attempt
+ * might have mended becomes the reason why we gave up.
+ */
+function finalError(error: Error, outcome: Outcome, attempts: number): Error {
+  if (!(error instanceof OssError)) return error
+  if (error.code === 'OSS_ERR_CREDENTIALS') {
+    // One call of the provider may fail many streams, and each adds what is its own to the error.
+    return new OssError(error.code, error.message, { cause: error.cause })
+  }
+  const isTransient = outcome === 'wait' || outcome === 'throttled' || outcome === 'unknownHost'
+  // A bad certificate is final, and still a failure of the network: that code is for causes only.
+  return isTransient || error.code === 'OSS_ERR_NETWORK' ? exhausted(error, attempts) : error
+}
