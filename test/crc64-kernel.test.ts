@@ -34,33 +34,35 @@ t.test('building the kernel again gives the same file', async t => {
 
 const LENGTHS = [0, 1, 100, 5000, 200_000]
 
-/** Prints the CRC of the first so many bytes of stdin, each. */
+/** Prints the CRC of the first so many bytes of stdin, each, and whether the package was loaded. */
 const SCRIPT = `
+import { createRequire } from 'node:module'
 import { crc64 } from './dist/crc64/index.js'
 const chunks = []
 for await (const chunk of process.stdin) chunks.push(chunk)
 const bytes = Buffer.concat(chunks)
 const crcs = ${JSON.stringify(LENGTHS)}.map(length => crc64(bytes.subarray(0, length), '7'))
-console.log(JSON.stringify(crcs))
+const loaded = Object.keys(createRequire(import.meta.url).cache)
+console.log(JSON.stringify({ crcs, ecma182: loaded.some(file => /crc64-ecma182/.test(file)) }))
 `
 
-const machines: [string, string[]][] = [
-  ['as it is', []],
-  ['no WebAssembly', ['--jitless']],
+const machines: [string, string[], boolean][] = [
+  ['as it is', [], false],
+  ['no WebAssembly', ['--jitless'], true],
 ]
 // A flag of V8 for x64 only: the other machines' SIMD can't be switched off alone.
-if (process.arch === 'x64') machines.push(['no SIMD', ['--no-enable-sse4-1']])
+if (process.arch === 'x64') machines.push(['no SIMD', ['--no-enable-sse4-1'], true])
 
 t.test('the same numbers on every machine', async t => {
   const bytes = randomBytes(randomSource(6), 200_000)
   const crcs = LENGTHS.map(length => `${update(7n, bytes.subarray(0, length))}`)
-  for (const [name, flags] of machines) {
+  for (const [name, flags, ecma182] of machines) {
     const child = run(process.execPath, [...flags, '--input-type=module', '-e', SCRIPT], {
       cwd: root,
       env,
     })
     child.child.stdin?.end(bytes)
     const { stdout } = await child
-    t.same(JSON.parse(stdout), crcs, name)
+    t.same(JSON.parse(stdout), { crcs, ecma182 }, name)
   }
 })

@@ -4,7 +4,7 @@
  * take.
  */
 
-import ecma182 from 'crc64-ecma182.js'
+import { createRequire } from 'node:module'
 
 /** The CRC of some bytes followed by `bytes`, from the CRC of the former (0 if there are none). */
 export type Update = (previous: bigint, bytes: Uint8Array) => bigint
@@ -15,7 +15,12 @@ export type Update = (previous: bigint, bytes: Uint8Array) => bigint
  */
 const SLICE = 1024 * 1024
 
+/** The package is 900 KB of source: read here, when it is wanted, and not by an `import`. */
 export function loadEcma182(): Update {
+  const ecma182: typeof import('crc64-ecma182.js') = createRequire(import.meta.url)(
+    'crc64-ecma182.js',
+  )
+
   return (previous, bytes) => {
     // Only a Buffer will do (a string's length is read in characters), and not an empty one.
     const buffer = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length)
