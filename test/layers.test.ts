@@ -53,7 +53,7 @@ const LAYERS: Readonly<Record<string, string>> = {
 
   // Leaves.
   errors: '',
-  crc64: 'crc64-ecma182.js',
+  crc64: 'node:module, crc64-ecma182.js',
 
   // A second opinion on the protocol: it shares no line with the rest of `lib`, or both could be wrong together.
   server: 'node:* | uses process, timers, clock, chance | crc64-ecma182.js',
