@@ -1,0 +1,63 @@
+/**
+ * A made-up source for those who have none at hand: the readings of a small plant as CSV, as fast as
+ * they are wanted. The same bytes every time, on every machine. Lines are made when they are asked
+ * for, so a feed of any length takes the memory of one chunk.
+ */
+
+import { Readable } from 'node:stream'
+
+const CHUNK_BYTES = 64 * 1024
+const HEADER = 'time,sensor,quantity,value,unit\n'
+const START = Date.UTC(2026, 0, 1)
+/** Milliseconds between two rounds of readings. */
+const INTERVAL = 100
+
+/** Name, quantity, unit, mean, and how far a value strays from it. */
+const SENSORS = [
+  ['boiler-1', 'temperature', '°C', 182, 9],
+  ['boiler-2', 'temperature', '°C', 176, 7],
+  ['turbine-1', 'speed', 'rpm', 3000, 15],
+  ['turbine-1', 'vibration', 'µm', 41, 12],
+  ['feed-pump', 'pressure', 'bar', 64, 3],
+  ['transformer', 'load', 'kW', 812, 55],
+  ['hall', 'humidity', '%', 38, 6],
+  ['hall', 'temperature', '°C', 27, 4],
+] as const
+
+/** A stream of `length` bytes of readings; the last line is cut where they end. */
+export function createFeed(length: number): Readable {
+  return Readable.from(generate(length), { objectMode: false, highWaterMark: CHUNK_BYTES })
+}
+
+function* generate(length: number): Generator<Buffer> {
+  const random = createRandom(1)
+  let text = HEADER
+  let time = START
+  for (let rest = length; rest > 0; ) {
+    for (; text.length < CHUNK_BYTES; time += INTERVAL) text += readings(time, random)
+    const chunk = Buffer.from(text).subarray(0, rest)
+    yield chunk
+    rest -= chunk.length
+    text = ''
+  }
+}
+
+/** One line of every sensor. */
+function readings(time: number, random: () => number): string {
+  const at = new Date(time).toISOString()
+  let lines = ''
+  for (const [name, quantity, unit, mean, spread] of SENSORS) {
+    const value = mean + spread * (random() + random() - 1)
+    lines += `${at},${name},${quantity},${value.toFixed(2)},${unit}\n`
+  }
+  return lines
+}
+
+/** Uniform in [0, 1), by the linear congruential generator of Numerical Recipes: `Math.random` takes no seed. */
+function createRandom(seed: number): () => number {
+  let state = seed
+  return () => {
+    state = (Math.imul(state, 1_664_525) + 1_013_904_223) >>> 0
+    return state / 2 ** 32
+  }
+}

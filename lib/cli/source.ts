@@ -1,0 +1,72 @@
+/**
+ * Where the bytes come from: a file, standard input, or the made-up feed; and the meter that they
+ * pass on their way. Nothing is read before somebody reads the stream.
+ */
+
+import { createHash } from 'node:crypto'
+import { fstatSync } from 'node:fs'
+import { open } from 'node:fs/promises'
+import { type Readable, Transform, type TransformCallback } from 'node:stream'
+import { createFeed } from './feed.ts'
+
+export interface Source {
+  /** For the report. */
+  readonly name: string
+  readonly stream: Readable
+  /** Bytes to come, where that is known. */
+  readonly length?: number | undefined
+}
+
+/** Opens a file, or standard input for `-`. Rejects when there is no such file. */
+export async function openSource(file: string): Promise<Source> {
+  if (file === '-') return standardInput()
+  const handle = await open(file)
+  const stat = await handle.stat()
+  const length = stat.isFile() ? stat.size : undefined
+  return { name: file, stream: handle.createReadStream(), length }
+}
+
+export function openFeed(length: number): Source {
+  return { name: 'made-up sensor feed', stream: createFeed(length), length }
+}
+
+/**
+ * Whether standard input was redirected from a file or a pipe. A socket or a bare device says
+ * nothing: services and test runners leave them there, and reading one may wait for ever.
+ */
+export function hasInput(): boolean {
+  const stat = statInput()
+  return stat !== undefined && (stat.isFile() || stat.isFIFO())
+}
+
+function standardInput(): Source {
+  const stat = statInput()
+  const length = stat?.isFile() ? stat.size : undefined
+  return { name: 'standard input', stream: process.stdin, length }
+}
+
+function statInput() {
+  try {
+    return fstatSync(0)
+  } catch {
+    // Closed by whoever started us.
+    return undefined
+  }
+}
+
+/** Counts and hashes what flows through it. Chunks are handed on, not copied. */
+export class Meter extends Transform {
+  bytes = 0
+  readonly #hash = createHash('sha256')
+
+  /** Hexadecimal. To be called once, at the end. */
+  sha256(): string {
+    return this.#hash.digest('hex')
+  }
+
+  override _transform(chunk: Buffer, _: BufferEncoding, callback: TransformCallback): void {
+    this.bytes += chunk.length
+    this.#hash.update(chunk)
+    callback(null, chunk)
+  }
+}
