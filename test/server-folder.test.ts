@@ -2,7 +2,16 @@
 
 import { type ChildProcess, fork } from 'node:child_process'
 import { once } from 'node:events'
-import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import {
+  appendFileSync,
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs'
 import { join } from 'node:path'
 import t from 'tap'
 import { updateAll } from '../lib/server/crc64.ts'
@@ -27,7 +36,7 @@ const KEYS = [
   'CON',
   'con',
   'nul.txt',
-  'state.json',
+  'states.jsonl',
   'dir/',
   'dir',
   'trailing.',
@@ -106,7 +115,8 @@ t.test('killed between bytes and state: back to the last committed tail', async 
   const object = objects.create('examplebucket', 'a', { ...change, chunks: [Buffer.from('abc')] })
   object.content.append(3, [Buffer.from('torn')])
   const [folder] = readdirSync(dir).map(name => join(dir, name))
-  writeFileSync(join(folder!, 'state.json.next'), '{"half')
+  writeFileSync(join(folder!, 'states.jsonl.next'), '{"half')
+  appendFileSync(join(folder!, 'states.jsonl'), '\n{"file":"bytes-0123456789abcdef","sta')
   writeFileSync(join(folder!, 'bytes-0123456789abcdef'), 'of a replacement that never was')
   new FolderShelf(dir).create('examplebucket', 'never').append(0, [Buffer.from('x')])
   mkdirSync(join(dir, 'not ours'))
@@ -130,29 +140,49 @@ t.test('a write that fails changes nothing', async t => {
   const s = await createOssServer({ dir })
   t.teardown(() => s.close())
   await append(s, 0, 'abc')
-  const obstacle = join(dir, readdirSync(dir)[0]!, 'state.json.next')
-  mkdirSync(obstacle)
+  const states = join(dir, readdirSync(dir)[0]!, 'states.jsonl')
+  renameSync(states, `${states}.aside`)
+  mkdirSync(states)
   t.match(await append(s, 3, 'def'), { status: 500, code: 'InternalError' })
   t.equal((await head(s)).headers['x-oss-next-append-position'], '3')
   t.equal(s.read('examplebucket', 'a.log')?.toString(), 'abc')
-  rmSync(obstacle, { recursive: true })
+  rmSync(states, { recursive: true })
+  renameSync(`${states}.aside`, states)
+  appendFileSync(states, '\n{"half a li')
   t.equal((await append(s, 3, 'DEF')).status, 200)
   t.equal(s.read('examplebucket', 'a.log')?.toString(), 'abcDEF')
+  await s.close()
+  const again = await createOssServer({ dir })
+  t.teardown(() => again.close())
+  t.equal(again.read('examplebucket', 'a.log')?.toString(), 'abcDEF')
+})
+
+t.test('many appends leave few states behind', async t => {
+  const dir = t.testdir()
+  const objects = new Objects(new FolderShelf(dir))
+  const change = { type: 'Appendable', attributes: PLAIN, now: 0, chunks: [] } as const
+  const object = objects.create('examplebucket', 'a', change)
+  for (let i = 0; i < 1000; i++) objects.append(object, [Buffer.from('x')], i)
+  const states = readFileSync(join(dir, readdirSync(dir)[0]!, 'states.jsonl'), 'utf8')
+  t.ok(states.split('\n').length <= 256)
+  const [loaded] = [...new Objects(new FolderShelf(dir))]
+  t.same(loaded?.state, object.state)
 })
 
 t.test('damage is not served', async t => {
-  for (const damage of ['short', 'elsewhere'] as const) {
+  for (const damage of ['short', 'elsewhere', 'no state'] as const) {
     const dir = t.testdir()
     const s = await createOssServer({ dir })
     await append(s, 0, 'abc')
     await s.close()
     const folder = join(dir, readdirSync(dir)[0]!)
-    const state = join(folder, 'state.json')
+    const states = join(folder, 'states.jsonl')
     if (damage === 'short') {
       const bytes = readdirSync(folder).find(name => name.startsWith('bytes-'))
       writeFileSync(join(folder, bytes!), 'ab')
     } else {
-      writeFileSync(state, readFileSync(state, 'utf8').replace('a.log', '../b.log'))
+      const line = readFileSync(states, 'utf8').replace('a.log', '../b.log')
+      writeFileSync(states, damage === 'elsewhere' ? line : line.slice(0, -1))
     }
     await t.rejects(createOssServer({ dir }), /Damaged object/, damage)
   }

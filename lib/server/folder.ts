@@ -2,12 +2,15 @@
 //
 //   DIR/examplebucket~logs_app.log~<32 hex>/     one folder for each object
 //     bytes-<16 hex>                             its bytes
-//     state.json                                 what it is, how long, and which bytes file
+//     states.jsonl                               what it is, how long, and which bytes file:
+//                                                one line a commit, and the last whole one counts
 //
-// An append writes bytes after the committed length and then replaces state.json by rename: until
-// then the object is what it was. What a killed process left behind it (bytes past the length, files
-// that no state names) is cut off when the folder is loaded. It does not fsync: a power failure may
-// cost what the operating system still held. One process at a time; nothing watches the folder.
+// An append writes bytes after the committed length and then adds a line: until then the object is
+// what it was. What a killed process left behind it (bytes past the length, half a line, files that
+// no state names) is cut off when the folder is loaded. (Replacing a file by rename would do without
+// the lines, but some file systems then write it to the disk at once: 2 ms an append.) It does not
+// fsync: a power failure may cost what the operating system still held. One process at a time;
+// nothing watches the folder.
 //
 // The name of a folder ends in a hash of bucket and key and begins with as much of them as every
 // file system takes: no key leads out of DIR, no two meet, however long or odd they are and whether
@@ -20,6 +23,10 @@ import type { Content, ObjectState, Shelf, StoredObject } from './objects.ts'
 
 const READ_SIZE = 256 * 1024
 const OURS = /~[0-9a-f]{32}$/
+const STATES = 'states.jsonl'
+const NEXT = 'states.jsonl.next'
+// A states file is written anew after so many commits, so that it stays short.
+const MAX_LINES = 256
 
 interface Saved {
   readonly file: string
@@ -29,6 +36,8 @@ interface Saved {
 /** A shelf on disk. Creates `dir`. */
 export class FolderShelf implements Shelf {
   readonly #dir: string
+  // Lines in the states file of each folder; unknown until it is written whole.
+  readonly #lines = new Map<string, number>()
 
   constructor(dir: string) {
     this.#dir = dir
@@ -63,15 +72,18 @@ export class FolderShelf implements Shelf {
     const { path } = content as FileContent
     const folder = join(this.#dir, folderName(state.bucket, state.key))
     const saved: Saved = { file: basename(path), state }
-    const next = join(folder, 'state.json.next')
-    fs.writeFileSync(next, JSON.stringify(saved))
-    fs.renameSync(next, join(folder, 'state.json'))
+    const lines = (this.#lines.get(folder) ?? MAX_LINES) + 1
+    // It begins a line of its own, since the one before may have failed half-way.
+    if (lines <= MAX_LINES) fs.appendFileSync(join(folder, STATES), `\n${JSON.stringify(saved)}`)
+    else rewrite(folder, saved)
+    this.#lines.set(folder, lines <= MAX_LINES ? lines : 1)
     if (replaced !== undefined) fs.rmSync((replaced.content as FileContent).path, { force: true })
   }
 
   discard({ state }: StoredObject): void {
     const folder = join(this.#dir, folderName(state.bucket, state.key))
-    fs.rmSync(join(folder, 'state.json'))
+    fs.rmSync(join(folder, STATES))
+    this.#lines.delete(folder)
     sweep(folder, undefined)
   }
 }
@@ -122,15 +134,28 @@ function folderName(bucket: string, key: string): string {
 }
 
 function readSaved(folder: string): Saved | undefined {
-  const path = join(folder, 'state.json')
+  const path = join(folder, STATES)
   if (!fs.existsSync(path)) return undefined
-  return JSON.parse(fs.readFileSync(path, 'utf8')) as Saved
+  const lines = fs.readFileSync(path, 'utf8').split('\n').reverse()
+  for (const line of lines) {
+    try {
+      return JSON.parse(line) as Saved
+    } catch {
+      // Half a line, of a commit that never was.
+    }
+  }
+  throw new Error(`Damaged object in ${folder}`)
+}
+
+function rewrite(folder: string, saved: Saved): void {
+  fs.writeFileSync(join(folder, NEXT), JSON.stringify(saved))
+  fs.renameSync(join(folder, NEXT), join(folder, STATES))
 }
 
 // Removes what no state names, and the folder when nothing is left. Only files that we made.
 function sweep(folder: string, file: string | undefined): void {
   for (const name of fs.readdirSync(folder)) {
-    const isOurs = /^bytes-[0-9a-f]{16}$/.test(name) || name === 'state.json.next'
+    const isOurs = /^bytes-[0-9a-f]{16}$/.test(name) || name === NEXT
     if (isOurs && name !== file) fs.rmSync(join(folder, name), { recursive: true })
   }
   if (fs.readdirSync(folder).length === 0) fs.rmdirSync(folder)
