@@ -4,6 +4,7 @@
  * is loaded at the first request, since loading it takes longer than everything else together.
  */
 
+import type { Socket } from 'node:net'
 import type { Agent, Dispatcher } from 'undici'
 import {
   checkEndpointHost,
@@ -15,14 +16,17 @@ import {
 import { checkInteger, checkKnown, checkMethods, MAX_DELAY } from './check.ts'
 import {
   type CredentialSource,
-  type Credentials,
   type CredentialsOption,
   createCredentialSource,
 } from './credentials.ts'
 import { OssError } from './errors.ts'
 import {
+  type Answer,
+  type Conceal,
+  concealer,
   type ErrorDocument,
   header,
+  networkError,
   notOss,
   type ReplyHeaders,
   readCrc64,
@@ -131,12 +135,6 @@ interface Request {
   readonly signal: AbortSignal
 }
 
-/** A successful answer, its body consumed. */
-interface Reply {
-  readonly headers: ReplyHeaders
-  readonly requestId: string
-}
-
 /**
  * Talks to one OSS endpoint. Share one among streams to share connections; close it after them.
  *
@@ -150,6 +148,9 @@ export class OssClient implements Client {
   readonly #requestTimeout: number
   readonly #givenDispatcher: Dispatcher | undefined
   #ownAgent: Promise<Agent> | undefined
+  /** Sockets of our own Agent that are not connected yet. */
+  readonly #connecting = new Set<Socket>()
+  #isClosed = false
   /** Server time minus local time, in milliseconds. */
   #clockOffset = 0
 
@@ -220,16 +221,21 @@ export class OssClient implements Client {
     await this.#exchange({ method: 'POST', target, query, headers, body: null, signal })
   }
 
-  /** Cuts every connection of our own Agent; a dispatcher that was given is its owner's. */
+  /**
+   * Cuts every connection of our own Agent; a dispatcher that was given is its owner's. What is asked of
+   * a closed client fails with `OSS_ERR_ABORTED`.
+   */
   async close(): Promise<void> {
+    this.#isClosed = true
     const agent = await this.#ownAgent
     await agent?.destroy()
+    for (const socket of this.#connecting) socket.destroy(clientClosed())
   }
 
   /** One exchange: `null` where a HEAD finds no object. */
-  async #exchange(request: Request): Promise<Reply | null> {
+  async #exchange(request: Request): Promise<Answer | null> {
     const credentials = await this.#credentials.get(request.signal)
-    const dispatcher = this.#givenDispatcher ?? (await this.#agent())
+    const dispatcher = await this.#dispatcher()
     const { method, target, query, body } = request
     const { origin, path } = locate(this.#endpoint, target)
     const search = encodeQuery(query)
@@ -238,43 +244,50 @@ export class OssClient implements Client {
       region: this.#endpoint.region,
       date: new Date(Date.now() + this.#clockOffset),
     }
+    const headers = sign({ method, target, query, headers: request.headers }, identity)
     const options = {
       origin,
       path: search === '' ? path : `${path}?${search}`,
       method,
-      headers: sign({ method, target, query, headers: request.headers }, identity),
+      headers,
       body,
       // Ours counts for the whole exchange, and knows how long the body is.
       headersTimeout: 0,
       bodyTimeout: 0,
     }
+    const conceal = concealer([...Object.values(credentials), signatureOf(headers)])
     const timeout = this.#requestTimeout + (body?.length ?? 0) / SLOWEST_LINE
     return withDeadline(timeout, request.signal, async signal => {
-      const response = await dispatcher.request({ ...options, signal })
-      return this.#read(request, credentials, response)
+      try {
+        const response = await unlessAborted(signal, dispatcher.request({ ...options, signal }))
+        return await this.#read(method, response, conceal)
+      } catch (error) {
+        throw error instanceof OssError ? error : networkError(error, conceal)
+      }
     })
   }
 
   /** Reads an answer to its end, so that its connection is free again, or gone. */
   async #read(
-    { method }: Request,
-    credentials: Credentials,
-    { statusCode, headers, body }: Dispatcher.ResponseData,
-  ): Promise<Reply | null> {
-    const requestId = header(headers, 'x-oss-request-id')
-    const isSuccess = statusCode >= 200 && statusCode < 300
-    if (isSuccess && requestId !== undefined) {
+    method: Request['method'],
+    { statusCode: status, headers, body }: Dispatcher.ResponseData,
+    conceal: Conceal,
+  ): Promise<Answer | null> {
+    const id = header(headers, 'x-oss-request-id')
+    const isSuccess = status >= 200 && status < 300
+    if (isSuccess && id !== undefined) {
       await body.dump({ limit: MAX_ERROR_BODY })
-      return { headers, requestId }
+      return { status, headers, requestId: conceal(id) }
     }
-    const text = await readStart(body)
-    if (requestId === undefined) throw notOss(statusCode)
-    const document = readErrorDocument(headers, text)
+    const { text, failure } = await readStart(body)
+    if (id === undefined) throw notOss(status)
+    const document = readErrorDocument(headers, text, conceal)
+    // What OSS refuses, and why, was in the part that is missing.
+    if (document.code === undefined && failure !== undefined) throw failure
     const isAbsent = document.code === undefined || document.code === 'NoSuchKey'
-    if (method === 'HEAD' && statusCode === 404 && isAbsent) return null
-    const isCurable = this.#cure(statusCode, headers, document)
-    const message = document.message && redact(document.message, credentials)
-    throw refusal(statusCode, headers, { ...document, message }, isCurable)
+    if (method === 'HEAD' && status === 404 && isAbsent) return null
+    const isCurable = this.#cure(status, headers, document)
+    throw refusal({ status, headers, requestId: conceal(id) }, document, isCurable)
   }
 
   /** Whether the same request, signed afresh, may be accepted. Corrects our clock, if that was wrong. */
@@ -309,17 +322,34 @@ export class OssClient implements Client {
     return true
   }
 
-  #agent(): Promise<Agent> {
-    this.#ownAgent ??= import('undici').then(
-      ({ Agent }) =>
-        new Agent({
-          connect: { timeout: this.#connectTimeout },
-          keepAliveTimeout: KEEP_ALIVE,
-          keepAliveMaxTimeout: KEEP_ALIVE,
-        }),
-    )
+  async #dispatcher(): Promise<Dispatcher> {
+    if (this.#isClosed) throw clientClosed()
+    if (this.#givenDispatcher) return this.#givenDispatcher
+    this.#ownAgent ??= this.#createAgent()
     return this.#ownAgent
   }
+
+  async #createAgent(): Promise<Agent> {
+    const { Agent, buildConnector } = await import('undici')
+    const connect = buildConnector({ timeout: this.#connectTimeout })
+    return new Agent({
+      // undici ends an attempt to connect by its timeout alone, not even when the Agent is destroyed.
+      connect: (options, callback) => {
+        // It returns the socket, which its type does not say.
+        const socket = connect(options, (...result) => {
+          this.#connecting.delete(socket)
+          callback(...result)
+        }) as unknown as Socket
+        this.#connecting.add(socket)
+      },
+      keepAliveTimeout: KEEP_ALIVE,
+      keepAliveMaxTimeout: KEEP_ALIVE,
+    })
+  }
+}
+
+function clientClosed(): OssError {
+  return new OssError('OSS_ERR_ABORTED', 'the client is closed')
 }
 
 /**
@@ -346,23 +376,27 @@ async function withDeadline<T>(
   try {
     return await run(controller.signal)
   } catch (error) {
-    if (controller.signal.aborted) throw controller.signal.reason
-    throw error instanceof OssError ? error : networkError(error)
+    throw controller.signal.aborted ? controller.signal.reason : error
   } finally {
     clearTimeout(timer)
     outer.removeEventListener('abort', abort)
   }
 }
 
-function networkError(cause: unknown): OssError {
-  const { code, message } = cause as { code?: unknown; message?: unknown }
-  const what = typeof code === 'string' ? code : String(message)
-  return new OssError('OSS_ERR_NETWORK', `the exchange with OSS failed: ${what}`, { cause })
+/** undici keeps an aborted request until it has a connection for it, or none is to be had. */
+function unlessAborted<T>(signal: AbortSignal, promise: Promise<T>): Promise<T> {
+  return new Promise((resolve, reject) => {
+    signal.addEventListener('abort', () => reject(signal.reason))
+    promise.then(resolve, reject)
+  })
 }
 
-/** The first bytes of a body; the connection of a longer one is cut. A body cut short by its sender is as good. */
-async function readStart(body: Dispatcher.ResponseData['body']): Promise<string> {
+/** The first bytes of a body; the connection of a longer one is cut. `failure`: it broke off before its end. */
+async function readStart(
+  body: Dispatcher.ResponseData['body'],
+): Promise<{ text: string; failure?: unknown }> {
   const chunks: Buffer[] = []
+  const text = () => Buffer.concat(chunks).toString('utf8', 0, MAX_ERROR_BODY)
   let length = 0
   try {
     // Leaving the loop early destroys the body, and its connection with it.
@@ -371,14 +405,12 @@ async function readStart(body: Dispatcher.ResponseData['body']): Promise<string>
       length += chunk.length
       if (length > MAX_ERROR_BODY) break
     }
-  } catch {
-    // Status and headers are there, and say enough.
+    return { text: text() }
+  } catch (failure) {
+    return { text: text(), failure }
   }
-  return Buffer.concat(chunks).toString('utf8', 0, MAX_ERROR_BODY)
 }
 
-/** OSS does not echo secrets in a message; whoever stands in between might. */
-function redact(text: string, { accessKeySecret, securityToken }: Credentials): string {
-  const clean = text.replaceAll(accessKeySecret, '***')
-  return securityToken ? clean.replaceAll(securityToken, '***') : clean
+function signatureOf({ authorization = '' }: Readonly<Record<string, string>>): string {
+  return authorization.slice(authorization.lastIndexOf('=') + 1)
 }

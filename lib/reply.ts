@@ -8,6 +8,13 @@ import { OssError, OssServiceError } from './errors.ts'
 
 export type ReplyHeaders = Readonly<Record<string, string | string[] | undefined>>
 
+/** The head of an answer that OSS gave. */
+export interface Answer {
+  readonly status: number
+  readonly requestId: string
+  readonly headers: ReplyHeaders
+}
+
 /** The elements of OSS's error XML that we look at. */
 export interface ErrorDocument {
   readonly code?: string | undefined
@@ -18,10 +25,10 @@ export interface ErrorDocument {
   readonly endpoint?: string | undefined
 }
 
-/** A header that came once; one that came twice lies at least once, and counts as missing. */
+/** A header that came once, and says something; one that came twice lies at least once, and counts as missing. */
 export function header(headers: ReplyHeaders, name: string): string | undefined {
   const value = headers[name]
-  return typeof value === 'string' ? value : undefined
+  return typeof value === 'string' && value !== '' ? value : undefined
 }
 
 /** A length or position in bytes: digits alone, and exact as a Number. */
@@ -38,28 +45,52 @@ export function readCrc64(text: string | undefined): string | undefined {
   return value < 1n << 64n ? value.toString() : undefined
 }
 
+/** Hides secrets in a text. */
+export type Conceal = (text: string) => string
+
+/**
+ * OSS echoes no secret; whoever stands in between might, and so might an HTTP library that quotes a
+ * request. What is shorter than 8 characters is nobody's secret, and would riddle the text.
+ */
+export function concealer(secrets: readonly (string | undefined)[]): Conceal {
+  const hidden = secrets.filter(secret => secret !== undefined && secret.length >= 8) as string[]
+  return text => hidden.reduce((rest, secret) => rest.replaceAll(secret, '***'), text)
+}
+
 /** The error document: in the body, or for HEAD, which has none, base64 in `x-oss-err`. */
-export function readErrorDocument(headers: ReplyHeaders, body: string): ErrorDocument {
+export function readErrorDocument(
+  headers: ReplyHeaders,
+  body: string,
+  conceal: Conceal,
+): ErrorDocument {
   const encoded = header(headers, 'x-oss-err')
   const text = body === '' && encoded ? Buffer.from(encoded, 'base64').toString() : body
+  const ec = header(headers, 'x-oss-ec')
+  const pick = (name: string, form: RegExp) => {
+    const value = element(text, name)
+    return value !== undefined && form.test(value) ? conceal(value) : undefined
+  }
   return {
-    code: element(text, 'Code', /^[A-Za-z0-9._-]{1,128}$/),
-    message: element(text, 'Message', /^.{1,1024}$/s),
-    hostId: element(text, 'HostId', /^[\w.:[\]-]{1,256}$/),
-    ec: header(headers, 'x-oss-ec') ?? element(text, 'EC', /^[\w-]{1,64}$/),
-    serverTime: element(text, 'ServerTime', /^[\w:.+-]{1,40}$/),
-    endpoint: element(text, 'Endpoint', /^[\w.:-]{1,256}$/),
+    code: pick('Code', /^[A-Za-z0-9._-]{1,128}$/),
+    message: pick('Message', /./)?.slice(0, MAX_MESSAGE),
+    hostId: pick('HostId', /^[\w.:[\]-]{1,256}$/),
+    ec: ec && EC.test(ec) ? conceal(ec) : pick('EC', EC),
+    serverTime: pick('ServerTime', /^[\w:.+-]{1,40}$/),
+    endpoint: pick('Endpoint', /^[\w.:-]{1,256}$/),
   }
 }
 
-function element(text: string, name: string, form: RegExp): string | undefined {
+const EC = /^[\w-]{1,64}$/
+/** Characters of a message that are kept; OSS's have a line or two. */
+const MAX_MESSAGE = 1024
+
+function element(text: string, name: string): string | undefined {
   const open = text.indexOf(`<${name}>`)
   if (open === -1) return undefined
   const start = open + name.length + 2
   const end = text.indexOf('<', start)
   if (end === -1) return undefined
-  const value = unescapeXml(text.slice(start, end)).trim()
-  return form.test(value) ? value : undefined
+  return unescapeXml(text.slice(start, end)).trim()
 }
 
 const ENTITIES: Readonly<Record<string, string>> = {
@@ -81,10 +112,24 @@ export function notOss(status: number): OssError {
   return new OssError('OSS_ERR_NETWORK', `HTTP ${status} that is not an answer of OSS`)
 }
 
+/**
+ * No answer, or half of one. The cause keeps its words, its code and its stack, and loses all else:
+ * undici's parser adds the bytes that it could not read, and a port that echoes sends our own headers.
+ */
+export function networkError(cause: unknown, conceal: Conceal): OssError {
+  const error = cause instanceof Error ? cause : new Error(String(cause))
+  const { code } = error as { code?: unknown }
+  const plain = new Error(conceal(error.message))
+  plain.stack = conceal(error.stack ?? '')
+  if (typeof code === 'string') Object.assign(plain, { code: conceal(code) })
+  const what = typeof code === 'string' ? code : error.message
+  const message = `the exchange with OSS failed: ${conceal(what)}`
+  return new OssError('OSS_ERR_NETWORK', message, { cause: plain })
+}
+
 /** OSS refused. Without a code in the answer it is `BadErrorResponse`, as in Alibaba's own SDKs. */
 export function refusal(
-  status: number,
-  headers: ReplyHeaders,
+  { status, requestId, headers }: Answer,
   document: ErrorDocument,
   isCurable: boolean,
 ): OssServiceError {
@@ -92,7 +137,7 @@ export function refusal(
   const hint = endpoint ? ` (the bucket's endpoint is ${endpoint})` : ''
   return new OssServiceError(code, message + hint, {
     status,
-    requestId: header(headers, 'x-oss-request-id') ?? '',
+    requestId,
     hostId,
     ec,
     nextPosition: readLength(header(headers, 'x-oss-next-append-position')),

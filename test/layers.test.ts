@@ -43,7 +43,7 @@ const LAYERS: Readonly<Record<string, string>> = {
   tail: 'crc64',
 
   // The wire: one HTTP exchange. Nobody else knows undici, and it is loaded at the first request.
-  client: `lazy undici, type undici | uses process, timers, clock
+  client: `lazy undici, type undici, type node:net | uses process, timers, clock
     | signer, address, credentials, reply, check, errors`,
   signer: 'node:crypto | address | type credentials',
   credentials: 'uses process, timers, clock | errors',
