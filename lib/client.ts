@@ -21,7 +21,6 @@ import {
 } from './credentials.ts'
 import { OssError } from './errors.ts'
 import {
-  type Answer,
   type Conceal,
   concealer,
   type ErrorDocument,
@@ -135,6 +134,12 @@ interface Request {
   readonly signal: AbortSignal
 }
 
+/** A successful answer, its body consumed. */
+interface Reply {
+  readonly headers: ReplyHeaders
+  readonly requestId: string
+}
+
 /**
  * Talks to one OSS endpoint. Share one among streams to share connections; close it after them.
  *
@@ -233,7 +238,7 @@ export class OssClient implements Client {
   }
 
   /** One exchange: `null` where a HEAD finds no object. */
-  async #exchange(request: Request): Promise<Answer | null> {
+  async #exchange(request: Request): Promise<Reply | null> {
     const credentials = await this.#credentials.get(request.signal)
     const dispatcher = await this.#dispatcher()
     const { method, target, query, body } = request
@@ -272,12 +277,12 @@ export class OssClient implements Client {
     method: Request['method'],
     { statusCode: status, headers, body }: Dispatcher.ResponseData,
     conceal: Conceal,
-  ): Promise<Answer | null> {
+  ): Promise<Reply | null> {
     const id = header(headers, 'x-oss-request-id')
     const isSuccess = status >= 200 && status < 300
     if (isSuccess && id !== undefined) {
       await body.dump({ limit: MAX_ERROR_BODY })
-      return { status, headers, requestId: conceal(id) }
+      return { headers, requestId: conceal(id) }
     }
     const { text, failure } = await readStart(body)
     if (id === undefined) throw notOss(status)
@@ -287,7 +292,7 @@ export class OssClient implements Client {
     const isAbsent = document.code === undefined || document.code === 'NoSuchKey'
     if (method === 'HEAD' && status === 404 && isAbsent) return null
     const isCurable = this.#cure(status, headers, document)
-    throw refusal({ status, headers, requestId: conceal(id) }, document, isCurable)
+    throw refusal(status, headers, document, isCurable)
   }
 
   /** Whether the same request, signed afresh, may be accepted. Corrects our clock, if that was wrong. */

@@ -8,15 +8,9 @@ import { OssError, OssServiceError } from './errors.ts'
 
 export type ReplyHeaders = Readonly<Record<string, string | string[] | undefined>>
 
-/** The head of an answer that OSS gave. */
-export interface Answer {
-  readonly status: number
-  readonly requestId: string
-  readonly headers: ReplyHeaders
-}
-
-/** The elements of OSS's error XML that we look at. */
+/** What OSS's error XML and the headers beside it say, as far as we look. */
 export interface ErrorDocument {
+  readonly requestId?: string | undefined
   readonly code?: string | undefined
   readonly message?: string | undefined
   readonly hostId?: string | undefined
@@ -61,16 +55,18 @@ export function concealer(secrets: readonly (string | undefined)[]): Conceal {
 export function readErrorDocument(
   headers: ReplyHeaders,
   body: string,
-  conceal: Conceal,
+  conceal: Conceal = text => text,
 ): ErrorDocument {
   const encoded = header(headers, 'x-oss-err')
   const text = body === '' && encoded ? Buffer.from(encoded, 'base64').toString() : body
+  const requestId = header(headers, 'x-oss-request-id')
   const ec = header(headers, 'x-oss-ec')
   const pick = (name: string, form: RegExp) => {
     const value = element(text, name)
     return value !== undefined && form.test(value) ? conceal(value) : undefined
   }
   return {
+    requestId: requestId && conceal(requestId),
     code: pick('Code', /^[A-Za-z0-9._-]{1,128}$/),
     message: pick('Message', /./)?.slice(0, MAX_MESSAGE),
     hostId: pick('HostId', /^[\w.:[\]-]{1,256}$/),
@@ -129,7 +125,8 @@ export function networkError(cause: unknown, conceal: Conceal): OssError {
 
 /** OSS refused. Without a code in the answer it is `BadErrorResponse`, as in Alibaba's own SDKs. */
 export function refusal(
-  { status, requestId, headers }: Answer,
+  status: number,
+  headers: ReplyHeaders,
   document: ErrorDocument,
   isCurable: boolean,
 ): OssServiceError {
@@ -137,7 +134,7 @@ export function refusal(
   const hint = endpoint ? ` (the bucket's endpoint is ${endpoint})` : ''
   return new OssServiceError(code, message + hint, {
     status,
-    requestId,
+    requestId: document.requestId ?? '',
     hostId,
     ec,
     nextPosition: readLength(header(headers, 'x-oss-next-append-position')),

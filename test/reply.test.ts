@@ -99,6 +99,7 @@ const skewed = `<Error>
 </Error>`
 
 const none = {
+  requestId: undefined,
   code: undefined,
   message: undefined,
   hostId: undefined,
@@ -180,13 +181,13 @@ const documents: [string, string, object][] = [
 
 t.test('error documents', async t => {
   for (const [label, body, expected] of documents) {
-    t.strictSame(readErrorDocument({}, body, show), { ...none, ...expected }, label)
+    t.strictSame(readErrorDocument({}, body), { ...none, ...expected }, label)
   }
 })
 
 t.test('error documents in a header, as HEAD has them', async t => {
   const read = (text: string | string[], body = '') =>
-    readErrorDocument({ 'x-oss-err': text }, body, show)
+    readErrorDocument({ 'x-oss-err': text }, body)
   const encode = (text: string) => Buffer.from(text).toString('base64')
   for (const [label, body, expected] of documents) {
     if (body !== '') t.strictSame(read(encode(body)), { ...none, ...expected }, label)
@@ -198,17 +199,17 @@ t.test('error documents in a header, as HEAD has them', async t => {
 })
 
 t.test('the finer code is in a header as well', async t => {
-  const read = (ec: string | string[]) => readErrorDocument({ 'x-oss-ec': ec }, oss, show).ec
+  const read = (ec: string | string[]) => readErrorDocument({ 'x-oss-ec': ec }, oss).ec
   t.equal(read('0003-00000001'), '0003-00000001', 'it goes first')
   t.equal(read('a b'), '0026-00000016')
   t.equal(read(['0003-00000001', '0003-00000001']), '0026-00000016')
-  t.equal(readErrorDocument({ 'x-oss-ec': 'e'.repeat(65) }, '', show).ec, undefined)
+  t.equal(readErrorDocument({ 'x-oss-ec': 'e'.repeat(65) }, '').ec, undefined)
 })
 
 t.test('refusals', async t => {
   const headers = { 'x-oss-next-append-position': '7' }
-  const answer = { status: 409, requestId: 'REQUEST', headers }
-  const error = refusal(answer, readErrorDocument({}, oss, show), false)
+  const document = readErrorDocument({ ...headers, 'x-oss-request-id': 'REQUEST' }, oss)
+  const error = refusal(409, headers, document, false)
   t.ok(error instanceof OssServiceError)
   t.match(error, {
     code: 'PositionNotEqualToLength',
@@ -221,12 +222,18 @@ t.test('refusals', async t => {
     isCurable: false,
   })
 
-  const bare = refusal({ status: 403, requestId: 'REQUEST', headers: {} }, none, true)
-  t.match(bare, { code: 'BadErrorResponse', message: 'HTTP 403', status: 403, isCurable: true })
+  const bare = refusal(403, {}, none, true)
+  t.match(bare, {
+    code: 'BadErrorResponse',
+    message: 'HTTP 403',
+    status: 403,
+    requestId: '',
+    isCurable: true,
+  })
   t.notOk('hostId' in bare || 'ec' in bare || 'nextPosition' in bare)
 
   const elsewhere = { ...none, message: 'No.', endpoint: 'oss-cn-beijing.aliyuncs.com' }
-  t.match(refusal(answer, elsewhere, false).message, /^No\. \(.* oss-cn-beijing\.aliyuncs\.com\)$/)
+  t.match(refusal(403, {}, elsewhere, false).message, /^No\. \(.* oss-cn-beijing\.aliyuncs\.com\)$/)
 })
 
 t.test('an answer of somebody else', async t => {
@@ -245,8 +252,13 @@ t.test('secrets are hidden wherever an answer shows them', async t => {
     .map(name => `<${name}>a.${SECRET}</${name}>`.replace('a.', name === 'EC' ? '' : 'a.'))
     .join('')
   const escaped = `<Message>${SECRET} to&amp;ken&quot;&lt;+/==&gt;</Message>`
-  const document = readErrorDocument({}, body + escaped, conceal)
+  const document = readErrorDocument(
+    { 'x-oss-request-id': `id ${SECRET}` },
+    body + escaped,
+    conceal,
+  )
   t.strictSame(document, {
+    requestId: 'id ***',
     code: 'a.***',
     message: '*** ***',
     hostId: 'a.***',
