@@ -216,6 +216,19 @@ t.test('an object that is not there yet is absent, not replaced', async t => {
   t.match(await appending, { attempts: 3 })
 })
 
+t.test('an empty object that is not there has not landed', async t => {
+  const scene = await openScene('')
+  const appending = scene.appender.append(batchOf(''))
+  const refusal = await scene.client.next()
+  refusal.fail(positionRefused())
+  await showHead(scene, null)
+  await scene.wait()
+  const request = await scene.client.next()
+  t.strictSame(request.asked, { kind: 'append', position: 0, text: '', headers: {} })
+  request.reply(tailOf(''))
+  t.match(await appending, { attempts: 2, reconciled: false })
+})
+
 t.test('HEAD shows an object that takes no appends any more', async t => {
   const scene = await dispute(after.position)
   await showHead(scene, { type: 'Normal', length: 3, requestId: 'of the HEAD' })

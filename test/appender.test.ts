@@ -187,6 +187,18 @@ t.test('two appends at once are a bug of the caller, and send nothing', async t 
   t.strictSame(appender.tail, tailOf('oldnew'))
 })
 
+t.test('so are two openings, and an append while the seal is on its way', async t => {
+  const closed = createScene()
+  void closed.appender.open().catch(() => {})
+  await t.rejects(closed.appender.open(), { code: 'ERR_ASSERTION' })
+  t.equal(closed.client.requests.length, 1)
+
+  const { appender, client } = await openScene('old')
+  void appender.seal().catch(() => {})
+  await t.rejects(appender.append(batchOf('new')), { code: 'ERR_ASSERTION' })
+  t.equal(client.requests.length, 1)
+})
+
 t.test('before it is open, nothing is sent', async t => {
   const { appender, client } = createScene()
   await t.rejects(appender.append(batchOf('x')), { code: 'ERR_ASSERTION' })
