@@ -16,8 +16,10 @@ import { ok } from 'node:assert/strict'
 import { createHash } from 'node:crypto'
 import { type Batch, createBatch } from './tail.ts'
 
-/** Bytes. What a buffer starts with, and the most that an idle batcher keeps in each of its two. */
+/** Bytes. What a buffer starts with. */
 const SMALL = 16_384
+/** Bytes. The most that an idle batcher keeps. */
+const KEPT = 65_536
 
 export interface BatcherOptions {
   /** Bytes in a full batch. */
@@ -84,6 +86,8 @@ export class Batcher {
    * caller has to make bytes of it, which may be cut anywhere.
    */
   writeText(text: string, encoding: 'utf8' | 'latin1'): boolean {
+    // It would fit where both buffers are full, and take a third.
+    if (text === '') return true
     const most = encoding === 'utf8' ? text.length * 3 : text.length
     if (most > this.#room()) return false
     this.#advance(this.#reserve(most).write(text, this.#length, encoding))
@@ -105,7 +109,7 @@ export class Batcher {
     const buffer = this.#inFlight?.buffer
     const isIdle = this.#length === 0 && !this.#ready
     // Nothing is owed: give back what a burst has grown.
-    this.#spare = isIdle && buffer && buffer.length > SMALL ? undefined : buffer
+    this.#spare = isIdle && buffer && buffer.length > KEPT ? undefined : buffer
     this.#inFlight = undefined
   }
 
