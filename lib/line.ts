@@ -62,6 +62,7 @@ export class Line {
 
   /** Ends what is in flight, at once: it rejects with `reason`, and so does all that follows. */
   abort(reason: Error): void {
+    if (this.#aborted) return
     this.#aborted = reason
     this.#controller?.abort(reason)
     this.#wait?.end()
@@ -132,7 +133,7 @@ function finalError(error: Error, outcome: Outcome, attempts: number): Error {
     // One call of the provider may fail many streams, and each adds what is its own to the error.
     return new OssError(error.code, error.message, { cause: error.cause })
   }
-  const isTransient = outcome === 'wait' || outcome === 'throttled' || outcome === 'unknownHost'
-  // A bad certificate is final, and still a failure of the network: that code is for causes only.
+  // `OSS_ERR_NETWORK` is for causes only, also where it is final: a bad certificate, an unknown host.
+  const isTransient = outcome === 'wait' || outcome === 'throttled'
   return isTransient || error.code === 'OSS_ERR_NETWORK' ? exhausted(error, attempts) : error
 }
