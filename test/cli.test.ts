@@ -213,7 +213,16 @@ t.test('OSS: what goes wrong, and its exit code', async t => {
   })
 })
 
-t.test('an outage is told once, and an interruption ends it', async t => {
+t.test('an outage is told once', async t => {
+  const { server, go } = await startService(t)
+  server.faults.push({ kind: 'reset', when: 'before', times: 3 })
+  const { code, stdout, stderr } = await go([OBJECT, '-'], { input: TEXT })
+  t.equal(code, 0)
+  t.match(stdout, /\nverified\n$/)
+  t.match(stderr, /^oss-append: trying again: .*\n$/, 'one line')
+})
+
+t.test('an outage without end can be interrupted', async t => {
   const { server, env } = await startService(t)
   server.refuse()
   const child = start([OBJECT, '-'], { env, input: TEXT })
