@@ -98,10 +98,20 @@ t.test('demo: without input it makes up a feed', async t => {
   checkProof(t, await shell('printf x | oss_append demo --bytes 1048576'), feed)
 })
 
-t.test('demo: the feed is 64 MiB long', async t => {
-  const { code, stdout, stderr } = await run(['demo'])
-  t.equal(code, 0, stderr)
-  t.match(stdout, /^bytes +67,108,864 in 16 appends$/m)
+t.test('demo: the feed is 64 MiB long, also behind a pipe that nobody writes to', async t => {
+  const ways: [string, () => Promise<Outcome>][] = [
+    ['no pipe', () => run(['demo'])],
+    ['a pipe that ends', () => shell(': | oss_append demo')],
+    [
+      'a pipe that stays',
+      () => shell('mkfifo "$DIR/silent"; oss_append demo <> "$DIR/silent"', { DIR: t.testdir({}) }),
+    ],
+  ]
+  for (const [name, start] of ways) {
+    const { code, stdout, stderr } = await start()
+    t.equal(code, 0, stderr)
+    t.match(stdout, /^bytes +67,108,864 in 16 appends$/m, name)
+  }
 })
 
 t.test('--local: the object stays, and a second run appends to it', async t => {

@@ -13,10 +13,12 @@ import { deliver, WitnessClient } from './delivery.ts'
 import { MismatchError, UsageError } from './failure.ts'
 import { compare, readBack, type Service } from './proof.ts'
 import { describeDelivery } from './report.ts'
-import { hasInput, openFeed, openSource, type Source } from './source.ts'
+import { hasBytes, hasInput, openFeed, openSource, type Source } from './source.ts'
 
 const DEMO_URL = 'oss://demo/input'
 const DEMO_BYTES = 64 * 1024 * 1024
+/** Milliseconds that the demo waits for a pipe to say something before it makes something up. */
+const DEMO_PATIENCE = 5_000
 
 /** A server in this process fails for good (a full disk), and not because a line is down. */
 const LOCAL_RETRY: Partial<RetryPolicy> = { maxElapsed: 3_000 }
@@ -35,7 +37,8 @@ export async function demonstrate(
   signal: AbortSignal,
 ): Promise<number> {
   // A length that is asked for can only be that of the feed, so a pipe left open here is none of ours.
-  const input = file ?? (bytes === undefined && hasInput() ? '-' : undefined)
+  const isPiped = file === undefined && bytes === undefined && (await hasBytes(DEMO_PATIENCE))
+  const input = isPiped ? '-' : file
   const open = () => (input === undefined ? openFeed(bytes ?? DEMO_BYTES) : openSource(input))
   const folder = await mkdtemp(join(tmpdir(), 'oss-append-'))
   try {

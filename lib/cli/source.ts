@@ -39,6 +39,26 @@ export function hasInput(): boolean {
   return stat !== undefined && (stat.isFile() || stat.isFIFO())
 }
 
+/**
+ * Whether anything comes from standard input: false for a pipe that ends at once, or stays silent for
+ * so long that whoever started us has only left it there.
+ */
+export async function hasBytes(patience: number): Promise<boolean> {
+  const stat = statInput()
+  if (!stat?.isFIFO()) return hasInput()
+  const { stdin } = process
+  await new Promise<void>(resolve => {
+    const timer = setTimeout(resolve, patience)
+    stdin.once('readable', () => {
+      clearTimeout(timer)
+      resolve()
+    })
+  })
+  if (stdin.readableLength > 0) return true
+  stdin.destroy()
+  return false
+}
+
 function standardInput(): Source {
   const stat = statInput()
   const length = stat?.isFile() ? stat.size : undefined
