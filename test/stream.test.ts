@@ -366,3 +366,30 @@ t.test('a url in place of bucket and key', async t => {
   await once(stream, 'close')
   t.equal(oss.read('a?b#c/%2F..').toString(), 'here')
 })
+
+t.test('awkward keys reach exactly their object', async t => {
+  const oss = await startOss(t)
+  const keys = [
+    '日志/应用 日志.log',
+    'a//b',
+    'a/../b',
+    '../../etc/passwd',
+    'a/./b',
+    'a\\b',
+    "x y+z~(1)!'*.log",
+    '%2F',
+    '%252F',
+    'q?x#y',
+    'a&b=c;d',
+    'dir/',
+    '😀',
+    `${'k'.repeat(1020)}日`,
+  ]
+  for (const key of keys) {
+    const stream = oss.open(key)
+    stream.end(`this is ${key}`)
+    await once(stream, 'close')
+  }
+  for (const key of keys) t.equal(oss.read(key).toString(), `this is ${key}`, key.slice(0, 40))
+  t.throws(() => oss.open(`${'k'.repeat(1021)}日`), { code: 'OSS_ERR_INVALID_OPTION' })
+})
