@@ -14,6 +14,7 @@ import {
   type Target,
 } from './address.ts'
 import { checkInteger, checkKnown, checkMethods, MAX_DELAY } from './check.ts'
+import { type Conceal, concealer } from './conceal.ts'
 import {
   type CredentialSource,
   type CredentialsOption,
@@ -21,8 +22,6 @@ import {
 } from './credentials.ts'
 import { OssError } from './errors.ts'
 import {
-  type Conceal,
-  concealer,
   type ErrorDocument,
   header,
   networkError,

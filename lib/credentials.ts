@@ -7,6 +7,7 @@
  * them, and no message here quotes a value or another's message.
  */
 
+import { type Conceal, concealer, concealNamed, plainError } from './conceal.ts'
 import { invalidOption, OssError } from './errors.ts'
 
 /** An access key, with the token that makes it a temporary (STS) one. */
@@ -159,6 +160,8 @@ class ProviderSource implements CredentialSource {
   readonly #timeout: number
   readonly #clock: CredentialClock
   #flight: Flight | undefined
+  /** Hides what the provider gave last, should it quote that when it fails. */
+  #conceal: Conceal = text => text
 
   constructor(
     provider: Provider,
@@ -192,11 +195,14 @@ class ProviderSource implements CredentialSource {
   async #ask(): Promise<Credentials> {
     let answer: unknown
     try {
-      answer = await this.#provider()
-    } catch (cause) {
+      answer = pickMembers(await this.#provider())
+    } catch (error) {
+      const cause = plainError(error, text => concealNamed(this.#conceal(text)))
       throw credentialsError('the credentials provider failed', { isCurable: true, cause })
     }
-    return readCredentials(answer, refuseAnswer)
+    const credentials = readCredentials(answer, refuseAnswer)
+    this.#conceal = concealer(Object.values(credentials))
+    return credentials
   }
 
   /** The answer, unless the deadline passes or the caller aborts. Leaves no timer or listener. */
@@ -218,6 +224,13 @@ class ProviderSource implements CredentialSource {
       signal?.removeEventListener('abort', abort)
     }
   }
+}
+
+/** What an answer holds, read while it may throw: its members may be getters. */
+function pickMembers(answer: unknown): unknown {
+  if (typeof answer !== 'object' || answer === null) return answer
+  const { accessKeyId, accessKeySecret, securityToken, type } = answer as Record<string, unknown>
+  return { accessKeyId, accessKeySecret, securityToken, type }
 }
 
 /** Copy the three members out of an answer, trimmed and checked. */

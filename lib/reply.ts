@@ -4,6 +4,7 @@
  * elements is picked out of a bounded text, the first of each.
  */
 
+import { type Conceal, plainError } from './conceal.ts'
 import { OssError, OssServiceError } from './errors.ts'
 
 export type ReplyHeaders = Readonly<Record<string, string | string[] | undefined>>
@@ -37,18 +38,6 @@ export function readCrc64(text: string | undefined): string | undefined {
   if (text === undefined || !/^\d{1,20}$/.test(text)) return undefined
   const value = BigInt(text)
   return value < 1n << 64n ? value.toString() : undefined
-}
-
-/** Hides secrets in a text. */
-export type Conceal = (text: string) => string
-
-/**
- * OSS echoes no secret; whoever stands in between might, and so might an HTTP library that quotes a
- * request. What is shorter than 8 characters is nobody's secret, and would riddle the text.
- */
-export function concealer(secrets: readonly (string | undefined)[]): Conceal {
-  const hidden = secrets.filter(secret => secret !== undefined && secret.length >= 8) as string[]
-  return text => hidden.reduce((rest, secret) => rest.replaceAll(secret, '***'), text)
 }
 
 /** The error document: in the body, or for HEAD, which has none, base64 in `x-oss-err`. */
@@ -109,18 +98,13 @@ export function notOss(status: number): OssError {
 }
 
 /**
- * No answer, or half of one. The cause keeps its words, its code and its stack, and loses all else:
- * undici's parser adds the bytes that it could not read, and a port that echoes sends our own headers.
+ * No answer, or half of one. The cause loses all but its words: undici's parser adds the bytes that it
+ * could not read, and a port that echoes sends our own headers.
  */
-export function networkError(cause: unknown, conceal: Conceal): OssError {
-  const error = cause instanceof Error ? cause : new Error(String(cause))
-  const { code } = error as { code?: unknown }
-  const plain = new Error(conceal(error.message))
-  plain.stack = conceal(error.stack ?? '')
-  if (typeof code === 'string') Object.assign(plain, { code: conceal(code) })
-  const what = typeof code === 'string' ? code : error.message
-  const message = `the exchange with OSS failed: ${conceal(what)}`
-  return new OssError('OSS_ERR_NETWORK', message, { cause: plain })
+export function networkError(error: unknown, conceal: Conceal): OssError {
+  const cause = plainError(error, conceal)
+  const message = `the exchange with OSS failed: ${cause.code ?? cause.message}`
+  return new OssError('OSS_ERR_NETWORK', message, { cause })
 }
 
 /** OSS refused. Without a code in the answer it is `BadErrorResponse`, as in Alibaba's own SDKs. */

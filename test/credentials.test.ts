@@ -256,7 +256,11 @@ t.test('one call in flight, shared; none remembered', async t => {
 })
 
 t.test('a provider that throws can be asked again', async t => {
-  const cause = new Error(`could not log in with ${SECRET}`)
+  const cause = Object.assign(new TypeError(`could not log in with secret=${SECRET}`), {
+    code: 'ELOGIN',
+    request: { headers: { authorization: SECRET } },
+    cause: new Error(SECRET),
+  })
   const throwing: [string, () => never | Promise<never>][] = [
     [
       'at once',
@@ -277,9 +281,35 @@ t.test('a provider that throws can be asked again', async t => {
       },
       label,
     )
-    t.equal(error.cause, cause, `${label}: the cause is kept`)
-    t.notMatch(`${error}${error.message}${error.stack}${JSON.stringify(error)}`, SECRET, label)
+    t.match(error.cause, { message: 'could not log in with secret=***', code: 'ELOGIN' }, label)
+    t.match((error.cause as Error).stack, /^TypeError: could not .*\n.*credentials\.test\.ts/)
+    t.notMatch(printed(error), SECRET, label)
+    t.match(cause.message, SECRET, 'the error itself is not ours to change')
   }
+})
+
+t.test('a provider that quotes the keys it gave last', async t => {
+  const { calls, provide } = scriptedProvider()
+  const source = createCredentialSource(provide)
+  const first = source.get()
+  calls[0]?.resolve(good)
+  await first
+  const failing = failure(source.get())
+  calls[1]?.reject(`${good.securityToken} is over, and so is ${SECRET}`)
+  const error = (await failing) as OssError
+  t.match(error.cause, { message: '*** is over, and so is ***' })
+  t.notMatch(printed(error), SECRET)
+})
+
+t.test('an answer that throws when it is read', async t => {
+  const answer = {
+    get accessKeyId(): string {
+      throw new Error(`secret: ${SECRET}`)
+    },
+  }
+  const error = await failure(createCredentialSource(() => answer).get())
+  t.match(error, { code: 'OSS_ERR_CREDENTIALS', isCurable: true })
+  t.notMatch(printed(error), SECRET)
 })
 
 t.test('a provider that hangs', async t => {

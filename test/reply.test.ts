@@ -1,8 +1,8 @@
 import { inspect } from 'node:util'
 import t from 'tap'
+import { concealer } from '../lib/conceal.ts'
 import { OssError, OssServiceError } from '../lib/errors.ts'
 import {
-  concealer,
   header,
   networkError,
   notOss,
