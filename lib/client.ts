@@ -255,6 +255,8 @@ export class OssClient implements Client {
       method,
       headers,
       body,
+      // Else undici closes the connection of a HEAD, and the append behind it waits for another.
+      reset: false,
       // Ours counts for the whole exchange, and knows how long the body is.
       headersTimeout: 0,
       bodyTimeout: 0,
@@ -267,6 +269,9 @@ export class OssClient implements Client {
         return await this.#read(method, response, conceal)
       } catch (error) {
         throw error instanceof OssError ? error : networkError(error, conceal)
+      } finally {
+        // undici takes a connection back a turn after its answer; sooner, it would open a second one.
+        await new Promise(setImmediate)
       }
     })
   }
