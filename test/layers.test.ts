@@ -45,12 +45,13 @@ const LAYERS: Readonly<Record<string, string>> = {
 
   // The wire: one HTTP exchange. Nobody else knows undici, and it is loaded at the first request.
   client: `lazy undici, type undici, type node:net | uses process, timers, clock
-    | signer, address, credentials, reply, check, conceal, errors`,
+    | signer, address, credentials, turnstile, reply, check, conceal, errors`,
   signer: 'node:crypto | address | type credentials',
   credentials: 'uses process, timers, clock | conceal, errors',
   address: 'node:net | errors',
   reply: 'conceal, errors',
   check: 'errors',
+  turnstile: '',
 
   // Leaves.
   errors: '',
