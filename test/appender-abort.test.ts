@@ -156,7 +156,7 @@ t.test('during the wait after an absence: proven, unless an attempt is still out
 
 t.test('just after an attempt failed in doubt, at every turn of its way up', async t => {
   for (let turns = 0; turns <= 12; turns++) {
-    const { appender, client, appending, reason } = await append()
+    const { appender, client, retries, appending, reason } = await append()
     const request = await client.next()
     request.fail(networkError('ECONNRESET'))
     for (let turn = 0; turn < turns; turn++) await null
@@ -165,6 +165,7 @@ t.test('just after an attempt failed in doubt, at every turn of its way up', asy
     t.equal(error, reason)
     t.strictSame(error.unresolved, owned, `after ${turns} turns`)
     t.equal(client.requests.length, 1)
+    if (turns === 0) t.strictSame(retries, [], 'nobody is told of a retry that will not be')
   }
 })
 
