@@ -1,0 +1,92 @@
+/**
+ * Lines of 100 bytes, one `write` each, corked by the hundred or not at all.
+ * `{ contender, count, isText, isCorked, sink }`.
+ */
+
+import { createWriteStream } from 'node:fs'
+import { Writable } from 'node:stream'
+import SonicBoom from 'sonic-boom'
+import { Body, Tails } from '../tails.js'
+import { feed } from './feed.js'
+import { createClient, createStream } from './ours.js'
+
+const LINE = `2026-01-02T03:04:05.678Z INFO sensor=17 temperature=21.5 humidity=0.43 message="all is well" ${'.'.repeat(6)}\n`
+const CORKED = 100
+const MIB = 1024 * 1024
+
+const contenders = {
+  ours: ({ sink }) => {
+    const client = createClient(sink)
+    return () => createStream(client, { contentMd5: false })
+  },
+  'ours-null': () => () => createStream(nullClient(), { contentMd5: false }),
+  fs: () => () => createWriteStream('/dev/null'),
+  'sonic-boom': ({ isText }) => {
+    const contentMode = isText ? 'utf8' : 'buffer'
+    return () => new SonicBoom({ dest: '/dev/null', sync: false, minLength: 4096, contentMode })
+  },
+  copy: () => () => new Copy(),
+}
+
+export async function open(params) {
+  const { contender, count, isText, isCorked } = params
+  const create = contenders[contender](params)
+  const line = isText ? LINE : Buffer.from(LINE)
+  const single = stream => stream.write(line)
+  const corked = stream => {
+    stream.cork()
+    let hasRoom = true
+    for (let i = 0; i < CORKED; i++) hasRoom = stream.write(line)
+    stream.uncork()
+    return hasRoom || !stream.writableNeedDrain
+  }
+  return async () => {
+    await (isCorked ? feed(create(), count / CORKED, corked) : feed(create(), count, single))
+    return { bytes: count * LINE.length }
+  }
+}
+
+/** What no stream that owns its bytes can do without: the copy. */
+class Copy extends Writable {
+  #buffer = Buffer.allocUnsafeSlow(4 * MIB)
+  #length = 0
+
+  constructor() {
+    super({ highWaterMark: 4 * MIB, decodeStrings: false })
+  }
+
+  _write(chunk, _encoding, callback) {
+    this.#copy(chunk)
+    callback()
+  }
+
+  _writev(chunks, callback) {
+    for (const { chunk } of chunks) this.#copy(chunk)
+    callback()
+  }
+
+  #copy(chunk) {
+    if (this.#length + chunk.length > this.#buffer.length) this.#length = 0
+    if (typeof chunk === 'string') this.#length += this.#buffer.utf8Write(chunk, this.#length)
+    else {
+      this.#buffer.set(chunk, this.#length)
+      this.#length += chunk.length
+    }
+  }
+}
+
+/** The sink without a network: what is left is the stream, and the CRC. */
+function nullClient() {
+  const tails = new Tails()
+  return {
+    isSecure: true,
+    head: async () => null,
+    append: async (_target, { position, body }) => {
+      const summed = new Body(body.length)
+      summed.add(body)
+      const tail = tails.append('', position, { crc: summed.end(), length: body.length })
+      return { position: tail.position, crc64: String(tail.crc), requestId: '0' }
+    },
+    close: async () => {},
+  }
+}

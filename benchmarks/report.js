@@ -1,0 +1,196 @@
+/** The results as Markdown: the targets, then a table for each case. */
+
+import { cpus, totalmem } from 'node:os'
+import { cases } from './cases.js'
+import { LENGTHS, SIZES } from './contenders/sizes.js'
+import { cpuPerByte, digits, median, ratio, speed, spread } from './numbers.js'
+import { isMet, targets } from './targets.js'
+
+const GB = 1e9
+const MIB = 1024 ** 2
+
+/** Where and when; no names and no paths of the machine. */
+export function describeRun(command, rounds) {
+  return {
+    date: new Date().toISOString().slice(0, 10),
+    machine: `${cpus().length} x ${cpus()[0]?.model.trim() ?? process.arch}, ${Math.round(totalmem() / 1024 ** 3)} GiB, ${process.platform} ${process.arch}`,
+    node: process.version,
+    command,
+    rounds,
+  }
+}
+
+/** @param {Record<string, { run: object, results: object }>} measured by name of case */
+export function readme(measured) {
+  const shown = cases.filter(({ name }) => measured[name])
+  const parts = shown.map(given => section(given, measured[given.name]))
+  return `<!-- Written by \`npm run bench\`. -->
+
+# Benchmarks
+
+\`npm run bench\` runs all cases but the long ones, \`npm run bench -- NAME...\` those whose names begin so
+(${cases.map(({ name }) => `\`${name}\``).join(', ')}). Contenders take turns, A B C A B C, each in a process of
+its own, against one sink in another, over loopback. Shown are medians over the turns, with minimum and
+maximum; ratios are taken within each round. \`npm run bench -- --rounds 1 NAME\` is a quick look that
+writes nothing.
+
+![The main cases as bars](chart.svg)
+
+## Targets
+
+${targetTable(measured)}
+
+${parts.join('\n\n')}
+`
+}
+
+/** The targets of the cases that were measured. */
+export function targetTable(measured) {
+  const rows = targets
+    .filter(target => measured[target.case])
+    .map(target => {
+      const value = safely(() => target.value(measured[target.case].results))
+      const met = isMet(target, value)
+      const limit = `${target.isLeast ? 'at least' : 'at most'} ${digits(target.limit)}`
+      return [
+        target.text,
+        limit,
+        digits(value),
+        met === undefined ? 'no result' : met ? 'met' : '**not met**',
+      ]
+    })
+  return table(['target', '', 'measured', ''], rows)
+}
+
+/** One case: a title, what was done, a table. */
+export function section({ name, title, about, shape, reference, latency }, { run, results }) {
+  const present = Object.fromEntries(
+    Object.entries(results).filter(([, { turns }]) => turns.length > 0),
+  )
+  const failures = Object.entries(results)
+    .filter(([, { error }]) => error !== undefined)
+    .map(([label, { error }]) => `\n\n**${label} failed:** ${error.split('\n')[0]}`)
+  const body = safely(() => shapes[shape](present, reference, latency)) ?? 'No result.'
+  return `## ${title}
+
+${about}
+
+${body}${failures.join('')}
+
+<sub>\`${run.command}\` (\`${name}\`), ${run.date}, ${run.machine}, Node ${run.node}, ${run.rounds} turns each.</sub>`
+}
+
+const shapes = {
+  appends(results, reference, latency) {
+    const hasSlowest = Object.values(results).some(({ turns }) => turns[0].slowest !== undefined)
+    const head = [
+      'contender',
+      'GB/s',
+      `x ${reference}`,
+      'CPU s per GB',
+      'peak RSS, MiB',
+      'µs an append',
+      'new connections a turn',
+    ]
+    if (latency) head.push('duty')
+    if (hasSlowest) head.push('slowest')
+    const rows = Object.entries(results).map(([label, result]) => {
+      const of = measure => median(result.turns.map(measure))
+      const row = [...common(label, result, results[reference])]
+      row.push(digits(of(turn => (turn.seconds / turn.appends) * 1e6).median))
+      row.push(digits(of(({ sink }) => sink.connections).median))
+      if (latency) row.push(spread(of(({ sink }) => sink.duty)))
+      if (hasSlowest) row.push(spread(of(({ slowest }) => slowest)))
+      return row
+    })
+    const { turns } = Object.values(results)[0]
+    const sink = median(turns.map(turn => turn.sink.cpu / turn.sink.bytes))
+    return `${table(head, rows)}\n\nThe sink itself took ${spread(sink, GB)} CPU s per GB with the first of them.`
+  },
+
+  lines(results, reference) {
+    const head = [
+      'contender',
+      'GB/s',
+      `x ${reference}`,
+      'CPU s per GB',
+      'peak RSS, MiB',
+      'ns a line',
+    ]
+    const rows = Object.entries(results).map(([label, result]) => [
+      ...common(label, result, results[reference]),
+      digits(median(result.turns.map(turn => 1e11 / speed(turn))).median),
+    ])
+    return table(head, rows)
+  },
+
+  engines(results, reference) {
+    const labels = Object.keys(results)
+    const others = labels.filter(label => label !== reference)
+    const gbps = (label, size) =>
+      spread(median(results[label].turns.map(turn => SIZES[size] / turn.calls[size])))
+    const times = (other, size) =>
+      spread(ratio(results[reference], results[other], turn => 1 / turn.calls[size]))
+    const rows = Object.keys(SIZES).map(size => [
+      size,
+      ...labels.map(label => gbps(label, size)),
+      ...others.map(other => times(other, size)),
+    ])
+    const combine = Object.keys(LENGTHS).map(label => {
+      const { turns } = results[reference]
+      const part = median(turns.map(({ calls }) => calls['4 MiB'] / calls[label]))
+      return [
+        label,
+        spread(median(turns.map(({ calls }) => calls[label] / 1000))),
+        `1/${Math.round(part.median)}`,
+      ]
+    })
+    return [
+      table(['size', ...labels, ...others.map(other => `${reference} / ${other}`)], rows),
+      table(['length of the second part', 'µs', 'of the time for 4 MiB'], combine),
+    ].join('\n\n')
+  },
+
+  idle(results) {
+    const columns = Object.keys(Object.values(results)[0].turns[0].idle)
+    const rows = Object.entries(results).map(([label, { turns }]) => [
+      label,
+      ...columns.map(column => digits(turns[0].idle[column] / 1024)),
+    ])
+    return table(['each has sent', ...columns], rows)
+  },
+
+  growth(results) {
+    const rows = Object.entries(results).map(([label, { turns }]) => {
+      const { idle, peak, peaks } = turns[0]
+      return [label, ...[idle, peak, ...peaks].map(bytes => digits(bytes / MIB))]
+    })
+    const { length } = Object.values(results)[0].turns[0].peaks
+    const head = ['MiB', 'before', 'highest', ...Array.from({ length }, (_, i) => `GiB ${i + 1}`)]
+    return table(head, rows)
+  },
+}
+
+function common(label, result, reference) {
+  return [
+    label,
+    spread(median(result.turns.map(speed)), 1 / GB),
+    reference ? spread(ratio(result, reference, speed)) : '-',
+    spread(median(result.turns.map(cpuPerByte)), GB),
+    digits(Math.max(...result.turns.map(({ peak }) => peak)) / MIB),
+  ]
+}
+
+function table(head, rows) {
+  const lines = [head, head.map(() => '---'), ...rows]
+  return lines.map(cells => `| ${cells.join(' | ')} |`).join('\n')
+}
+
+/** A contender that failed leaves a gap, and must not cost the rest. */
+function safely(run) {
+  try {
+    return run()
+  } catch {
+    return undefined
+  }
+}

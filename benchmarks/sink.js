@@ -1,0 +1,141 @@
+/**
+ * The sink: a process that speaks just enough of OSS to be appended to, as cheaply as Node can. HEAD
+ * finds nothing; an append is answered with the next position and the CRC-64 of the object. It checks
+ * no signature, keeps no bytes, and is no model of OSS: that is `lib/server`.
+ *
+ * `latency` holds every answer back: the round trip of a line, all of it at one place. So what the
+ * sink sees between the end of an answer and the first byte of the next request is the client's doing,
+ * and no round trip has to be taken off.
+ */
+
+import { readFileSync } from 'node:fs'
+import net from 'node:net'
+import tls from 'node:tls'
+import { Body, Tails } from './tails.js'
+
+const tails = new Tails()
+/** When the last answer to an append had left, by object: the next may come on another connection. */
+const answeredAt = new Map()
+let latency = 0
+let stats = emptyStats()
+
+function emptyStats() {
+  return { appends: 0, bytes: 0, gaps: 0, from: 0, to: 0, connections: 0, cpu: process.cpuUsage() }
+}
+
+class Connection {
+  #socket
+  #head = ''
+  #request
+  #missing = 0
+  #body
+  /** When the first byte of the present request came. */
+  #beganAt = 0
+
+  constructor(socket) {
+    this.#socket = socket
+    stats.connections += 1
+    socket.setNoDelay(true)
+    socket.on('data', piece => this.#take(piece))
+    socket.on('error', () => socket.destroy())
+  }
+
+  #take(piece) {
+    while (piece.length > 0) {
+      if (!this.#request) {
+        piece = this.#takeHead(piece)
+        if (!this.#request) return
+      }
+      const part = piece.length > this.#missing ? piece.subarray(0, this.#missing) : piece
+      if (part.length > 0) this.#body.add(part)
+      this.#missing -= part.length
+      piece = piece.subarray(part.length)
+      if (this.#missing > 0) return
+      const request = this.#request
+      this.#request = undefined
+      if (latency === 0) this.#answer(request)
+      else setTimeout(() => this.#answer(request), latency)
+    }
+  }
+
+  /** Reads the head of a request; returns what follows it. */
+  #takeHead(piece) {
+    if (this.#head === '') this.#beganAt = performance.now()
+    const before = this.#head.length
+    this.#head += piece.latin1Slice()
+    const end = this.#head.indexOf('\r\n\r\n')
+    if (end === -1) return piece.subarray(piece.length)
+    const text = this.#head.slice(0, end + 2)
+    this.#head = ''
+    const [, method, path, query = ''] = /^([A-Z]+) ([^ ?]+)\??(\S*) /.exec(text)
+    const host = /\r\nhost: *(\S+)/i.exec(text)?.[1]
+    const length = Number(/\r\ncontent-length: *(\d+)/i.exec(text)?.[1] ?? 0)
+    const position = Number(/\bposition=(\d+)/.exec(query)?.[1] ?? 0)
+    if (method === 'POST') this.#recordGap(`${host}${path}`)
+    this.#request = { method, name: `${host}${path}`, position, length, body: new Body(length) }
+    this.#body = this.#request.body
+    this.#missing = length
+    return piece.subarray(end + 4 - before)
+  }
+
+  #recordGap(name) {
+    stats.from ||= this.#beganAt
+    stats.gaps += this.#beganAt - (answeredAt.get(name) ?? this.#beganAt)
+  }
+
+  #answer({ method, name, position, length, body }) {
+    if (method === 'HEAD') return this.#send('404 Not Found', 'x-oss-err: none\r\n')
+    const tail = tails.append(name, position, { length, crc: body.end() })
+    if (!tail) {
+      const end = tails.find(name, position).position
+      return this.#send('409 Conflict', `x-oss-next-append-position: ${end}\r\n`)
+    }
+    stats.appends += 1
+    stats.bytes += length
+    const headers = `x-oss-next-append-position: ${tail.position}\r\nx-oss-hash-crc64ecma: ${tail.crc}\r\n`
+    this.#send('200 OK', headers)
+    stats.to = performance.now()
+    answeredAt.set(name, stats.to)
+  }
+
+  #send(status, headers) {
+    this.#socket.write(
+      `HTTP/1.1 ${status}\r\nx-oss-request-id: 0123456789ABCDEF01234567\r\n${headers}content-length: 0\r\nconnection: keep-alive\r\n\r\n`,
+    )
+  }
+}
+
+/** The pair of the tests, self-signed and its own authority. */
+function certificate() {
+  const text = readFileSync(new URL('../test/fixtures/tls.ts', import.meta.url), 'utf8')
+  const [key, cert] = text.match(/-----BEGIN [^`]+/g)
+  return { key, cert }
+}
+
+function listen(server) {
+  return new Promise((resolve, reject) => {
+    server.once('error', reject)
+    server.listen(0, '127.0.0.1', () => resolve(server.address().port))
+  })
+}
+
+const onConnection = socket => new Connection(socket)
+const { key, cert } = certificate()
+const port = await listen(net.createServer(onConnection))
+const tlsPort = await listen(tls.createServer({ key, cert }, onConnection))
+
+// `{ latency }` begins a turn; anything else ends it and asks how it was.
+process.on('message', message => {
+  if (message.latency !== undefined) {
+    latency = message.latency
+    stats = emptyStats()
+    answeredAt.clear()
+    return process.send({ result: {} })
+  }
+  const { user, system } = process.cpuUsage(stats.cpu)
+  const { appends, bytes, gaps, from, to, connections } = stats
+  const duty = to > from ? 1 - gaps / (to - from) : undefined
+  process.send({ result: { appends, bytes, duty, connections, cpu: (user + system) / 1e6 } })
+})
+process.on('disconnect', () => process.exit())
+process.send({ ready: { port, tlsPort, ca: cert } })

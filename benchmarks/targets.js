@@ -1,0 +1,132 @@
+/**
+ * What we hold ourselves to, as ratios within one run, and whether a run has met it.
+ */
+
+import {
+  ALI,
+  AT_5_GIB,
+  AT_START,
+  COPY,
+  cases,
+  FOUR_MIB,
+  FS,
+  ONE_KIB,
+  OURS,
+  OURS_MD5,
+  UNDICI,
+} from './cases.js'
+import { cpuPerByte, median, ratio, speed } from './numbers.js'
+
+const MIB = 1024 ** 2
+/** Bytes: four batches of 4 MiB, and what a busy process needs besides. */
+const MEMORY = (4 * 4 + 48) * MIB
+
+const ECMA = 'crc64-ecma182.js'
+const HASH_WASM = 'hash-wasm'
+
+/** Calls a second. */
+const calls = label => turn => 1 / turn.calls[label]
+
+/** @typedef {{ case: string, text: string, isLeast: boolean, limit: number, value: (results: object) => number | undefined }} Target */
+
+/** @returns {Target} the ratio of two contenders' medians, turn by turn */
+function compare(name, text, [a, b], measure, limit, isLeast = true) {
+  return { case: name, text, isLeast, limit, value: at => ratio(at[a], at[b], measure)?.median }
+}
+
+const atMost = false
+
+/** @type {Target[]} */
+export const targets = [
+  compare('crc64', 'CRC of 1 MiB: x crc64-ecma182.js', [OURS, ECMA], calls('1 MiB'), 10),
+  ...['1 MiB', '4 KiB', '64 B'].map(size =>
+    compare(
+      'crc64',
+      `CRC of ${size}: x hash-wasm`,
+      [OURS, HASH_WASM],
+      calls(size),
+      size === '1 MiB' ? 3.5 : 1,
+    ),
+  ),
+  {
+    case: 'crc64',
+    text: 'combine: part of the time that the CRC of 4 MiB takes',
+    isLeast: false,
+    limit: 1 / 50,
+    value: at =>
+      median(at[OURS].turns.map(({ calls }) => calls['combine 4 MiB'] / calls['4 MiB']))?.median,
+  },
+  ...[4, 8].map(mib =>
+    compare(`append-${mib}MiB`, `${mib} MiB: x bare undici`, [OURS, UNDICI], speed, 0.7),
+  ),
+  ...[1, 4, 8].flatMap(mib => [
+    compare(`append-${mib}MiB`, `${mib} MiB: x ali-oss`, [OURS, ALI], speed, 3.5),
+    compare(
+      `append-${mib}MiB`,
+      `${mib} MiB: CPU per byte, x ali-oss`,
+      [OURS, ALI],
+      cpuPerByte,
+      0.3,
+      atMost,
+    ),
+    compare(`append-${mib}MiB`, `${mib} MiB, with MD5: x ali-oss`, [OURS_MD5, ALI], speed, 1.5),
+  ]),
+  ...cases
+    .filter(({ shape }) => shape === 'lines')
+    .flatMap(({ name }) => [
+      compare(name, `${name}: x fs.createWriteStream`, [OURS, FS], speed, 3),
+      compare(name, `${name}: x a Writable that only copies`, [OURS, COPY], speed, 0.6),
+    ]),
+  {
+    case: 'rtt-20ms',
+    text: 'duty at a round trip of 20 ms',
+    isLeast: true,
+    limit: 0.98,
+    value: at => median(at[OURS].turns.map(({ sink }) => sink.duty))?.median,
+  },
+  compare(
+    'position',
+    'CPU per append at 5 GiB: x at 0',
+    [AT_5_GIB, AT_START],
+    cpuPerByte,
+    1.1,
+    atMost,
+  ),
+  ...[ONE_KIB, FOUR_MIB].map(label => ({
+    case: 'idle',
+    text: `KiB an idle stream, ${label}`,
+    isLeast: false,
+    limit: 64,
+    value: at => {
+      const turn = at[label].turns[0]
+      return turn && Math.max(turn.idle['with their connections'], 0) / 1024
+    },
+  })),
+  {
+    case: 'append-4MiB',
+    text: 'MiB of peak memory over the idle process, 4 MiB',
+    isLeast: false,
+    limit: MEMORY / MIB,
+    value: at => median(at[OURS].turns.map(({ peak, idle }) => (peak - idle) / MIB))?.max,
+  },
+  {
+    case: 'rss',
+    text: 'MiB of peak memory over the idle process, 10 GiB',
+    isLeast: false,
+    limit: MEMORY / MIB,
+    value: at => median(at[OURS].turns.map(({ peak, idle }) => (peak - idle) / MIB))?.max,
+  },
+  {
+    case: 'rss',
+    text: 'MiB by which the last of 10 GiB stood above the second',
+    isLeast: false,
+    limit: 4,
+    value: at => median(at[OURS].turns.map(({ peaks }) => (peaks.at(-1) - peaks[1]) / MIB))?.median,
+  },
+]
+
+/** @returns {boolean | undefined} undefined where the case gave no result */
+export function isMet({ isLeast, limit }, value) {
+  if (value === undefined || Number.isNaN(value)) return undefined
+  return isLeast ? value >= limit : value <= limit
+}

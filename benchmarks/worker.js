@@ -1,0 +1,37 @@
+/**
+ * The process of one contender: `node worker.js FILE PARAMS`, where `contenders/FILE.js` exports
+ * `open(params)`, which resolves to a function that runs one turn. It stays for the whole case, so that
+ * each turn meets warm code, and reports of each turn: seconds, CPU seconds, and the peak of its memory.
+ */
+
+import { readFileSync } from 'node:fs'
+
+/** Bytes of resident memory at its highest since the process began. */
+function peak() {
+  try {
+    // Not ru_maxrss: on Linux that one is inherited from the process that forked us.
+    return Number(/VmHWM:\s+(\d+)/.exec(readFileSync('/proc/self/status', 'utf8'))[1]) * 1024
+  } catch {
+    return process.resourceUsage().maxRSS * 1024
+  }
+}
+
+const [file, params] = process.argv.slice(2)
+const { open } = await import(new URL(`./contenders/${file}.js`, import.meta.url))
+const turn = await open(JSON.parse(params))
+const idle = process.memoryUsage.rss()
+
+process.on('message', async () => {
+  try {
+    const cpu = process.cpuUsage()
+    const start = performance.now()
+    const result = await turn()
+    const seconds = (performance.now() - start) / 1000
+    const { user, system } = process.cpuUsage(cpu)
+    process.send({ result: { seconds, cpu: (user + system) / 1e6, idle, peak: peak(), ...result } })
+  } catch (error) {
+    process.send({ error: error.stack })
+  }
+})
+process.on('disconnect', () => process.exit())
+process.send({ ready: {} })
