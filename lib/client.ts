@@ -152,7 +152,7 @@ interface Reply {
  *
  * At most 64 exchanges are in flight at once; those above wait for their turn, first come first served,
  * and their `requestTimeout` does not run meanwhile. So the streams on one client may be thousands, and
- * its connections are at most 64 to a bucket, whatever the dispatcher allows.
+ * our own Agent opens at most 64 connections to a bucket.
  *
  * @throws {OssError} `OSS_ERR_INVALID_OPTION`, from the constructor.
  */
@@ -369,6 +369,8 @@ export class OssClient implements Client {
         }) as unknown as Socket
         this.#connecting.add(socket)
       },
+      // After an exchange that was cut, undici connects again though nothing is to be sent.
+      connections: PLACES,
       keepAliveTimeout: KEEP_ALIVE,
       keepAliveMaxTimeout: KEEP_ALIVE,
     })

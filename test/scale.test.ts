@@ -3,7 +3,9 @@
  * left of them. `npm run test:full` gives each of them more to do, through a bad network.
  */
 
+import { subscribe, unsubscribe } from 'node:diagnostics_channel'
 import { once } from 'node:events'
+import type { Socket } from 'node:net'
 import t, { type Test } from 'tap'
 import { createAppendStream, type OssAppendStream, OssClient } from '../lib/index.ts'
 import type { OssServer } from '../lib/server/index.ts'
@@ -133,8 +135,24 @@ t.test('a stream that stalls holds up no other', async t => {
   await crowd.client.close()
 })
 
+/** Counts the connections of this process to others, or to itself. */
+function watchSockets(t: Test): { open: number; most: number } {
+  const count = { open: 0, most: 0 }
+  const add = (message: unknown) => {
+    const { socket } = message as { socket: Socket }
+    count.most = Math.max(count.most, ++count.open)
+    socket.once('close', () => {
+      count.open -= 1
+    })
+  }
+  subscribe('net.client.socket', add)
+  t.teardown(() => unsubscribe('net.client.socket', add))
+  return count
+}
+
 t.test('when all places stall, their deadlines free them', async t => {
   const { server } = await startOss(t)
+  const sockets = watchSockets(t)
   const client = new OssClient({ ...reach(server), requestTimeout: 500 })
   const retry = { minDelay: 1, maxDelay: 20 }
   const open = (n: number) => createAppendStream({ bucket: BUCKET, key: keyOf(n), client, retry })
@@ -145,6 +163,7 @@ t.test('when all places stall, their deadlines free them', async t => {
   await Promise.all(numbers.map(n => report(open(n), n, 1)))
   for (const n of numbers) t.equal(server.read(BUCKET, keyOf(n))?.toString(), contentOf(n, 1))
   t.equal(server.faults.length, 0, 'all of them stalled')
+  t.ok(sockets.most <= PLACES, `${sockets.most} connections at most`)
   await client.close()
 })
 
