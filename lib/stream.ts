@@ -17,6 +17,7 @@ import { Batcher } from './batcher.ts'
 import { OssError } from './errors.ts'
 import type { RetryInfo } from './line.ts'
 import { type AppendStreamOptions, resolveOptions, type Settings } from './options.ts'
+import { Schedule } from './schedule.ts'
 import { type Batch, createBatch, type Tail } from './tail.ts'
 
 /** What `'ready'` carries. */
@@ -94,27 +95,23 @@ export function createAppendStream(
 export class OssAppendStream extends Writable {
   readonly #settings: Settings
   readonly #batcher: Batcher
+  readonly #schedule: Schedule
   readonly #appender: Appender
   readonly #waiters: Waiter[] = []
   /** Settles, and never rejects, when the loop has ended and nothing of ours is in flight. */
   readonly #ended: Promise<Error | undefined>
   #acknowledged = 0
   #held: HeldWrite | undefined
-  /** Bytes before this count are to leave without waiting for a full batch. */
-  #due = 0
-  #timer: NodeJS.Timeout | undefined
-  /** The count of accepted bytes at which the filling buffer begins, and when its first one came. */
-  #fillingFrom = -1
-  #fillingSince = 0
   #finish: Callback | undefined
   #isComplete = false
   #wake: (() => void) | undefined
 
   constructor(settings: Settings) {
-    const { highWaterMark, signal } = settings
+    const { highWaterMark, flushInterval, signal } = settings
     super({ highWaterMark, decodeStrings: false })
     this.#settings = settings
     this.#batcher = new Batcher(settings)
+    this.#schedule = new Schedule(this.#batcher, flushInterval, () => this.#notify())
     this.#appender = new Appender({
       ...settings,
       clock: systemClock,
@@ -194,7 +191,7 @@ export class OssAppendStream extends Writable {
   override _write(chunk: Buffer | string, encoding: BufferEncoding, callback: Callback): void {
     const rest = this.#copy(chunk, encoding)
     if (rest) this.#held = { rest, chunks: [], callback }
-    this.#schedule()
+    this.#arrived()
     if (!rest) callback()
   }
 
@@ -205,11 +202,11 @@ export class OssAppendStream extends Writable {
 
   override _final(callback: Callback): void {
     this.#finish = callback
-    this.#owe(this.#batcher.accepted)
+    this.#hasten()
   }
 
   override _destroy(error: Error | null, callback: (error?: Error | null) => void): void {
-    clearTimeout(this.#timer)
+    this.#schedule.stop()
     this.#appender.abort(destroyed())
     this.#notify()
     void this.#ended.then(async failure => {
@@ -248,40 +245,21 @@ export class OssAppendStream extends Writable {
       if (!next) break
       held.rest = this.#copy(next.chunk, next.encoding)
     }
-    this.#schedule()
+    this.#arrived()
     if (held.rest) return
     this.#held = undefined
     process.nextTick(held.callback)
   }
 
-  /** After bytes came in: the loop is told of a full batch, or the time of the others begins to run. */
-  #schedule(): void {
-    const { hasReady, accepted, filling } = this.#batcher
-    const { flushInterval } = this.#settings
+  #arrived(): void {
     this.#appender.hold()
-    if (hasReady) this.#notify()
-    if (filling === 0 || flushInterval === 0) return
-    if (accepted - filling !== this.#fillingFrom) {
-      this.#fillingFrom = accepted - filling
-      this.#fillingSince = performance.now()
-    }
-    this.#timer ??= setTimeout(this.#onTime, flushInterval)
+    this.#schedule.arrived()
   }
 
-  /** The time of some batch is over; if that one has left, the present one may have some more. */
-  readonly #onTime = (): void => {
-    this.#timer = undefined
-    if (this.#batcher.filling === 0) return
-    const rest = this.#fillingSince + this.#settings.flushInterval - performance.now()
-    if (rest > 0) this.#timer = setTimeout(this.#onTime, rest)
-    else this.#owe(this.#batcher.accepted)
-  }
-
-  /** All bytes before `accepted` are to leave now. */
-  #owe(accepted: number): void {
-    this.#due = Math.max(this.#due, accepted)
+  /** All that is accepted is owed now, and not to wait for more. */
+  #hasten(): void {
     this.#appender.hold()
-    this.#notify()
+    this.#schedule.hasten()
   }
 
   #notify(): void {
@@ -313,13 +291,9 @@ export class OssAppendStream extends Writable {
 
   /** The next batch in order, if it is due. */
   #next(): Batch | undefined {
-    const { hasReady, accepted, filling } = this.#batcher
-    if (!hasReady && (filling === 0 || this.#due <= accepted - filling)) return undefined
+    if (!this.#schedule.isDue) return undefined
     const batch = this.#batcher.take()
-    if (this.#batcher.filling === 0) {
-      clearTimeout(this.#timer)
-      this.#timer = undefined
-    }
+    this.#schedule.departed()
     return batch
   }
 
@@ -362,7 +336,7 @@ export class OssAppendStream extends Writable {
         // Node keeps the order of writes, so an empty one marks the end of all that came before it.
         this.write(NO_BYTES, error => {
           if (error) return reject(this.errored ?? error)
-          this.#owe(this.#batcher.accepted)
+          this.#hasten()
           wait(this.#batcher.accepted)
         })
       }

@@ -31,8 +31,10 @@ const LAYERS: Readonly<Record<string, string>> = {
   rolling:
     'node:stream | uses process, timers, clock | stream, options, errors | type client, appender, tail',
   stream: `node:stream | uses process, timers, clock, chance
-    | options, batcher, appender, errors, tail | type line, backoff`,
+    | options, schedule, batcher, appender, errors, tail | type line, backoff`,
   options: 'client, address, check, reply, errors | type backoff',
+
+  schedule: 'uses timers, clock | type batcher',
 
   // The core: no streams, no HTTP, no process, and every clock is an argument.
   batcher: 'node:assert/strict, node:crypto | tail',
