@@ -131,7 +131,7 @@ class Exchange {
     const isProbe =
       isEmptyAppend(call) && !(call.query.get('position') === '0' && object === undefined)
     const faults = this.#house.faults.take(call, isProbe)
-    if (faults.length > 0) this.entry.faults = faults.map(fault => fault.kind)
+    if (faults.length > 0) this.entry.faults = faults.map(fault => fault.name ?? fault.kind)
     return plot(faults, {
       house: this.#house,
       call,

@@ -29,7 +29,7 @@ export interface RequestRecord {
   length: number
   /** When the body had come. */
   bodyRead?: number
-  /** Kinds of the faults that struck. */
+  /** The faults that struck, each by its name or else its kind. */
   faults?: readonly string[]
   /** Status by the rules; differs from `status` when a fault hid, changed or delayed it. */
   outcome?: number
