@@ -68,11 +68,10 @@ export function settle(before: Tail, after: Tail, seen: Seen | null): Verdict {
 
 /**
  * Whether a conflict also proves that the batch is not in the object and can never come to be in it.
- * A longer object may hold our bytes under a rival's; one of the length before us would still take a
- * late attempt; everything else is closed to us, since an append lands at its exact position only.
+ * An object as long as ours or longer may hold our bytes: under a rival's, or behind the bytes of
+ * another object that was put in the place of ours. One of the length before us would still take a
+ * late attempt. What ends in between is closed to us, since an append lands at its exact position only.
  */
 export function isShutOut(before: Tail, after: Tail, seen: Seen): boolean {
-  if (seen.position === before.position) return false
-  if (seen.position === after.position) return seen.crc64 !== undefined
-  return seen.position < after.position
+  return seen.position > before.position && seen.position < after.position
 }
