@@ -210,12 +210,13 @@ export class OssAppendStream extends Writable {
     this.#appender.abort(destroyed())
     this.#notify()
     void this.#ended.then(async failure => {
-      // Node alone would let pipeline() resolve here, with bytes undelivered. In other states it
-      // rejects by itself, and an error of ours would crash a plain destroy().
-      const isCutShort = this.writableEnded && !this.#isComplete
-      const reason = error ?? (isCutShort ? failure : undefined)
       const { client, isOwnClient } = this.#settings
       if (isOwnClient) await client.close()
+      // Node alone would let pipeline() resolve here, with bytes undelivered. In other states it
+      // rejects by itself, and an error of ours would crash a plain destroy(). Asked last, since a
+      // source may come to its end while we close.
+      const isCutShort = this.writableEnded && !this.#isComplete
+      const reason = error ?? (isCutShort ? failure : undefined)
       const why = reason ?? failure ?? destroyed()
       for (const { reject } of this.#waiters.splice(0)) reject(why)
       this.#held?.callback(why)

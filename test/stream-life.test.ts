@@ -350,3 +350,19 @@ t.test('streams share a client, which its maker closes', async t => {
   await client.close()
   await until(() => oss.server.openConnections === 0)
 })
+
+t.test('a source that ends while a destroyed stream closes is told all the same', async t => {
+  const oss = await startOss(t)
+  for (let ticks = 0; ticks < 20; ticks++) {
+    const stream = oss.open(oss.newKey(), { flushInterval: 0 })
+    stream.on('error', () => {})
+    stream.write('abc')
+    await stream.flush()
+    stream.write('d')
+    const ended = finished(stream)
+    stream.destroy()
+    for (let tick = 0; tick < ticks; tick++) await new Promise<void>(process.nextTick)
+    stream.end()
+    await t.rejects(ended, { code: 'OSS_ERR_ABORTED' }, `${ticks} ticks later`)
+  }
+})
