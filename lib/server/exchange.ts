@@ -52,10 +52,15 @@ export function serve(house: House, req: IncomingMessage, res: ServerResponse): 
   return served
 }
 
-/** Resolves when nothing that arrived whole on a connection is waiting to be served. */
-export async function settle(socket: Socket): Promise<void> {
+/**
+ * Resolves when nothing that arrived whole on a connection is waiting to be served, to whether another
+ * answer may follow: not after one that was the last, or whoever is in between would take it for the
+ * answer to somebody else's request.
+ */
+export async function settle(socket: Socket): Promise<boolean> {
   const line = lines.get(socket)
   if (line?.req.complete === true) await line.served
+  return !ended.has(socket)
 }
 
 class Exchange {
@@ -192,7 +197,8 @@ class Exchange {
       else socket.end(answer.raw)
       return
     }
-    if (answer.closes === true || answer.headers.Connection === 'close') ended.add(socket)
+    const isLast = answer.closes === true || answer.headers.Connection === 'close'
+    if (isLast || !this.#res.shouldKeepAlive) ended.add(socket)
     this.entry.status = answer.status
     if (answer.code !== undefined) this.entry.code = answer.code
     this.#res.sendDate = false

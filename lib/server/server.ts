@@ -266,9 +266,10 @@ export class OssServer implements House {
 
   // Node's parser could not make a request of what came, after those that it could.
   async #answerNonsense(error: Error, socket: Socket): Promise<void> {
-    await settle(socket)
-    if (!socket.writable) {
-      socket.destroy()
+    const isOpen = await settle(socket)
+    if (!isOpen || !socket.writable) {
+      // What was said before has to get out.
+      socket.destroySoon()
       return
     }
     const requestId = this.newRequestId()
