@@ -30,6 +30,7 @@ import {
   readCrc64,
   readErrorDocument,
   readLength,
+  readWord,
   refusal,
 } from './reply.ts'
 import { encodeQuery, sign } from './signer.ts'
@@ -203,7 +204,7 @@ export class OssClient implements Client {
     })
     if (reply === null) return null
     const { headers, requestId } = reply
-    const type = header(headers, 'x-oss-object-type')
+    const type = readWord(header(headers, 'x-oss-object-type'))
     const length = readLength(header(headers, 'content-length'))
     if (type === undefined || length === undefined) throw notOss(200)
     return {

@@ -33,6 +33,11 @@ export function readLength(text: string | undefined): number | undefined {
   return Number.isSafeInteger(value) ? value : undefined
 }
 
+/** A word such as `Appendable`, which messages quote: nothing that could be a secret or a page of text. */
+export function readWord(text: string | undefined): string | undefined {
+  return text !== undefined && /^[A-Za-z]{1,16}$/.test(text) ? text : undefined
+}
+
 /** A CRC-64 as OSS writes it, in the one form that can be compared as text. */
 export function readCrc64(text: string | undefined): string | undefined {
   if (text === undefined || !/^\d{1,20}$/.test(text)) return undefined
@@ -56,7 +61,8 @@ export function readErrorDocument(
   }
   return {
     requestId: requestId && conceal(requestId),
-    code: pick('Code', /^[A-Za-z0-9._-]{1,128}$/),
+    // By our codes errors are told apart: they are no one else's to use.
+    code: pick('Code', /^(?!OSS_ERR_)[A-Za-z0-9._-]{1,128}$/),
     message: pick('Message', /./)?.slice(0, MAX_MESSAGE),
     hostId: pick('HostId', /^[\w.:[\]-]{1,256}$/),
     ec: ec && EC.test(ec) ? conceal(ec) : pick('EC', EC),

@@ -10,6 +10,7 @@ import {
   readCrc64,
   readErrorDocument,
   readLength,
+  readWord,
   refusal,
 } from '../lib/reply.ts'
 
@@ -53,6 +54,13 @@ const lengths: [string | undefined, number | undefined][] = [
 
 t.test('lengths: digits alone, and exact', async t => {
   for (const [text, value] of lengths) t.equal(readLength(text), value, inspect(text))
+})
+
+t.test('words: letters alone, and few', async t => {
+  for (const text of ['Appendable', 'Normal', 'a', 'a'.repeat(16)]) t.equal(readWord(text), text)
+  for (const text of [undefined, '', 'a'.repeat(17), 'LTAI5t', 'a b', 'a/', 'é', 'a\n']) {
+    t.equal(readWord(text), undefined, inspect(text))
+  }
 })
 
 const crcs: [string | undefined, string | undefined][] = [
@@ -152,6 +160,7 @@ const documents: [string, string, object][] = [
   ['CDATA', '<Code><![CDATA[AccessDenied]]></Code>', {}],
   ['with attributes', '<Code lang="en">AccessDenied</Code>', {}],
   ['a code that is none', code('You may not'), {}],
+  ['a code of ours', code('OSS_ERR_INTEGRITY'), {}],
   ['a code of 128', code('c'.repeat(128)), { code: 'c'.repeat(128) }],
   ['a code of 129', code('c'.repeat(129)), {}],
   ['a code with markup', code('A&lt;script&gt;'), {}],
