@@ -1,0 +1,250 @@
+/**
+ * Streams that live for months: time passes on a clock of ours, through faults and outages, and then a
+ * million appends, after which nothing may have grown. `npm run test:full` takes the full million.
+ */
+
+import t, { type Test } from 'tap'
+import { Appender, type AppenderOptions } from '../lib/appender.ts'
+import { crc64 } from '../lib/crc64/index.ts'
+import type { OssError } from '../lib/errors.ts'
+import type { RetryInfo } from '../lib/line.ts'
+import { createBatch } from '../lib/tail.ts'
+import { failure, RETRY, TARGET } from './fixtures/appender.ts'
+import { run } from './fixtures/child.ts'
+import { full } from './fixtures/full.ts'
+import { FAULTS, SimulatedOss, VirtualClock, type Weather } from './fixtures/simulation.ts'
+
+const MINUTE = 60_000
+const HOUR = 60 * MINUTE
+const DAY = 24 * HOUR
+
+/** A writer that appends one line every so often, for so long, in the weather that there is. */
+class Trickle {
+  readonly clock = new VirtualClock()
+  readonly oss: SimulatedOss
+  readonly appender: Appender
+  /** How often `onRetry` was told of each error. */
+  readonly retries: Record<string, number> = {}
+  text = ''
+  appends = 0
+  reconciled = 0
+
+  constructor(weather: (now: number) => Weather, retry: AppenderOptions['retry']) {
+    this.oss = new SimulatedOss(this.clock, () => weather(this.clock.time))
+    this.appender = new Appender({
+      target: TARGET,
+      client: this.oss,
+      clock: this.clock,
+      position: 'end',
+      maxObjectBytes: 5_368_709_120,
+      retry,
+      headers: {},
+      creationHeaders: {},
+      onRetry: ({ error }: RetryInfo) => {
+        const { code, cause } = error as OssError & { cause?: { code?: string } }
+        const name = cause?.code ?? code
+        this.retries[name] = (this.retries[name] ?? 0) + 1
+      },
+    })
+  }
+
+  async run(interval: number, end: number): Promise<void> {
+    const { clock, appender } = this
+    await clock.live(appender.open())
+    while (clock.time < end) {
+      const line = `line ${++this.appends} at ${Math.round(clock.time)}\n`
+      const appending = appender.append(createBatch(Buffer.from(line)))
+      const { position, nextPosition, reconciled } = await clock.live(appending)
+      if (position !== this.text.length) throw new Error(`a gap or an overlap at ${position}`)
+      this.text += line
+      this.reconciled += Number(reconciled)
+      if (nextPosition !== this.text.length) throw new Error(`ends at ${nextPosition}`)
+      if (clock.timers.size > 0) throw new Error('a timer is left')
+      await clock.live(clock.sleep(interval))
+    }
+  }
+
+  /** The object is what was acknowledged, and what was written. */
+  check(t: Test): void {
+    const written = { position: this.text.length, crc64: crc64(this.text) }
+    t.same(this.oss.tail, written, 'every line is in the object, once')
+    t.same(this.appender.tail, written)
+    t.equal(this.oss.mostInFlight, 1, 'one exchange at a time')
+    t.equal(this.clock.timers.size, 0, 'and no timer is left')
+  }
+}
+
+t.test('24 hours with a fault every 5 minutes', async t => {
+  let next = 5 * MINUTE
+  let count = 0
+  const trickle = new Trickle(now => {
+    if (now < next) return 'fine'
+    next += 5 * MINUTE
+    return FAULTS[count++ % FAULTS.length]!
+  }, RETRY)
+  await trickle.run(1_000, DAY)
+  trickle.check(t)
+  t.equal(count, 24 * 12 - 1, 'all faults came')
+  t.comment(`${trickle.appends} appends, ${count} faults, ${trickle.reconciled} reconciled`)
+  t.ok(trickle.appends > 80_000)
+  const each = Math.floor(count / FAULTS.length)
+  t.ok(trickle.reconciled >= 2 * each, 'answers that were lost, and requests that came late')
+  const names = ['ECONNREFUSED', 'ENOTFOUND', 'OSS_ERR_TIMEOUT', 'SecurityTokenExpired']
+  for (const name of names) t.ok((trickle.retries[name] ?? 0) >= each, name)
+})
+
+/** Every day at noon, for 10 minutes. */
+const isOutage = (now: number) => now % DAY >= 12 * HOUR && now % DAY < 12 * HOUR + 10 * MINUTE
+
+t.test('30 days with an outage of 10 minutes every day', async t => {
+  const ways: Weather[] = ['refused', 'unknown', 'hang', 'late', 'lost', 'throttled', 'foreign']
+  const weather = (now: number) =>
+    isOutage(now) ? ways[Math.floor(now / DAY) % ways.length]! : 'fine'
+
+  t.test('maxElapsed: Infinity never gives up', async t => {
+    const trickle = new Trickle(weather, { ...RETRY, maxElapsed: Number.POSITIVE_INFINITY })
+    await trickle.run(MINUTE, 30 * DAY)
+    trickle.check(t)
+    t.comment(`${trickle.appends} appends, retries: ${JSON.stringify(trickle.retries)}`)
+    t.ok(trickle.appends > 42_000)
+  })
+
+  t.test('by default it gives up after 5 minutes of the first outage', async t => {
+    for (const way of ways) {
+      const trickle = new Trickle(now => (isOutage(now) ? way : 'fine'), RETRY)
+      const error = await failure(trickle.run(MINUTE, 30 * DAY))
+      const { length } = trickle.text
+      t.match(error, { code: 'OSS_ERR_RETRIES_EXHAUSTED', ...TARGET }, way)
+      t.match(error.cause, { code: /^(OSS_ERR_(NETWORK|TIMEOUT)|TotalQpsLimitExceeded)$/ })
+      const retries = Object.values(trickle.retries).reduce((a, b) => a + b, 0)
+      t.equal(error.attempts, retries + 1)
+      t.same(error.tail, { position: length, crc64: crc64(trickle.text) })
+      const isCertain = way === 'refused' || way === 'unknown'
+      t.equal(error.unresolved?.position, isCertain ? undefined : length)
+      // A wait, and an attempt after it, may begin just before the time is over.
+      const elapsed = trickle.clock.time - 12 * HOUR
+      t.ok(elapsed >= 5 * MINUTE && elapsed < 7 * MINUTE, `after ${elapsed} ms`)
+      t.equal(trickle.clock.timers.size, 0)
+    }
+  })
+})
+
+/** Measures what lives, after so many appends and after as many again and more. */
+const MEASURE = `
+  import v8 from 'node:v8'
+  import vm from 'node:vm'
+  import { setImmediate } from 'node:timers/promises'
+  v8.setFlagsFromString('--expose-gc')
+  const gc = vm.runInNewContext('gc')
+  const count = Number(process.env.COUNT)
+  export async function measure(append, listeners) {
+    const look = async () => {
+      for (let i = 0; i < 5; i++) { await setImmediate(); gc() }
+      const { used_heap_size, external_memory } = v8.getHeapStatistics()
+      const timers = process.getActiveResourcesInfo().filter(name => name === 'Timeout').length
+      return { heap: used_heap_size, external: external_memory, timers, listeners: listeners() }
+    }
+    for (let i = 0; i < count / 10; i++) await append(i)
+    const before = await look()
+    for (let i = 0; i < count; i++) await append(i)
+    const after = await look()
+    console.log(JSON.stringify({ before, after }))
+  }
+`
+
+/** An OSS in memory; some of its answers get lost, some requests do. */
+const MEMORY_OSS = `
+  import { crc64, OssError } from 'DISTindex.js'
+  let tail = { position: 0, crc64: '0' }, seen = 0
+  const lost = () => new OssError('OSS_ERR_NETWORK', 'lost', { cause: new Error('reset') })
+  const signals = []
+  const client = {
+    isSecure: true,
+    head: async () => tail.position === 0 ? null :
+      { type: 'Appendable', length: tail.position, ...tail, requestId: '1' },
+    append: async (_, { position, body, signal }) => {
+      signals[0] = signal
+      const fate = ++seen % 100
+      if (fate === 1) throw lost()
+      if (position !== tail.position) {
+        const { OssServiceError } = await import('DISTerrors.js')
+        throw new OssServiceError('PositionNotEqualToLength', 'no',
+          { status: 409, requestId: '1', nextPosition: tail.position })
+      }
+      tail = { position: position + body.length, crc64: crc64(body, tail.crc64) }
+      if (fate === 2) throw lost()
+      return { ...tail, requestId: '1' }
+    },
+    close: async () => {},
+  }
+`
+
+const APPENDER = `${MEASURE} ${MEMORY_OSS}
+  import { getEventListeners } from 'node:events'
+  import { Appender } from 'DISTappender.js'
+  import { createBatch } from 'DISTtail.js'
+  let now = 0, timers = 0
+  const clock = {
+    now: () => now,
+    random: Math.random,
+    setTimeout: (callback, delay) => {
+      timers += 1
+      now += delay
+      queueMicrotask(() => { timers -= 1; callback() })
+      return { ref() {}, unref() {} }
+    },
+    clearTimeout() {},
+  }
+  const appender = new Appender({
+    target: { bucket: 'examplebucket', key: 'a' }, client, clock, position: 'end',
+    maxObjectBytes: 5368709120, headers: {}, creationHeaders: {}, onRetry() {},
+    retry: { maxRetries: Infinity, maxElapsed: 300000, minDelay: 200, maxDelay: 20000 },
+  })
+  await appender.open()
+  const batch = createBatch(Buffer.from('one line of a log, about as long as they are\\n'))
+  await measure(() => appender.append(batch),
+    () => timers + getEventListeners(signals[0], 'abort').length)
+`
+
+const STREAM = `${MEASURE} ${MEMORY_OSS}
+  import { getEventListeners } from 'node:events'
+  import { createAppendStream } from 'DISTindex.js'
+  const { signal } = new AbortController()
+  const retry = { minDelay: 0, maxDelay: 0 }
+  const stream = createAppendStream({ bucket: 'examplebucket', key: 'a', client, signal, retry })
+  await measure(async i => {
+    stream.write(i % 2 ? 'one line of a log\\n' : Buffer.from('and another\\n'))
+    await stream.flush()
+  }, () => stream.eventNames().reduce((sum, name) => sum + stream.listenerCount(name), 0) +
+    getEventListeners(signal, 'abort').length + getEventListeners(signals[0], 'abort').length)
+`
+
+interface Look {
+  readonly heap: number
+  readonly external: number
+  readonly timers: number
+  readonly listeners: number
+}
+
+t.test('nothing grows', async t => {
+  const isFull = full('a million appends of an appender, and of a stream; here, a tenth of it')
+  const table: [string, string, number][] = [
+    ['appender', APPENDER, isFull ? 1_000_000 : 100_000],
+    ['stream', STREAM, isFull ? 1_000_000 : 50_000],
+  ]
+  for (const [label, code, count] of table) {
+    t.test(`${count} appends of ${label === 'appender' ? 'an' : 'a'} ${label}`, async t => {
+      const { code: exit, stdout, stderr } = await run(t, code, { COUNT: String(count) })
+      t.match({ exit, stderr }, { exit: 0, stderr: '' })
+      const { before, after } = JSON.parse(stdout) as { before: Look; after: Look }
+      const heap = after.heap - before.heap
+      t.comment(
+        `heap ${before.heap}, then ${heap} more; external ${after.external - before.external} more`,
+      )
+      t.ok(heap < 400_000, `${heap} bytes more in the heap`)
+      t.ok(after.external - before.external < 100_000, 'and outside of it')
+      t.equal(after.timers, before.timers, 'timers')
+      t.equal(after.listeners, before.listeners, 'listeners')
+    })
+  }
+})
