@@ -82,11 +82,11 @@ t.test('24 hours with a fault every 5 minutes', async t => {
     next += 5 * MINUTE
     return FAULTS[count++ % FAULTS.length]!
   }, RETRY)
-  await trickle.run(1_000, DAY)
+  await trickle.run(2_000, DAY)
   trickle.check(t)
   t.equal(count, 24 * 12 - 1, 'all faults came')
   t.comment(`${trickle.appends} appends, ${count} faults, ${trickle.reconciled} reconciled`)
-  t.ok(trickle.appends > 80_000)
+  t.ok(trickle.appends > 40_000)
   const each = Math.floor(count / FAULTS.length)
   t.ok(trickle.reconciled >= 2 * each, 'answers that were lost, and requests that came late')
   const names = ['ECONNREFUSED', 'ENOTFOUND', 'OSS_ERR_TIMEOUT', 'SecurityTokenExpired']
@@ -103,10 +103,10 @@ t.test('30 days with an outage of 10 minutes every day', async t => {
 
   t.test('maxElapsed: Infinity never gives up', async t => {
     const trickle = new Trickle(weather, { ...RETRY, maxElapsed: Number.POSITIVE_INFINITY })
-    await trickle.run(MINUTE, 30 * DAY)
+    await trickle.run(2 * MINUTE, 30 * DAY)
     trickle.check(t)
     t.comment(`${trickle.appends} appends, retries: ${JSON.stringify(trickle.retries)}`)
-    t.ok(trickle.appends > 42_000)
+    t.ok(trickle.appends > 21_000)
   })
 
   t.test('by default it gives up after 5 minutes of the first outage', async t => {
