@@ -34,6 +34,7 @@ export class Schedule {
   arrived(): void {
     const { hasReady, accepted, filling } = this.#batcher
     if (hasReady) this.#onDue()
+    else if (this.#timer) return
     if (filling === 0 || this.#flushInterval === 0) return
     if (accepted - filling !== this.#fillingFrom) {
       this.#fillingFrom = accepted - filling

@@ -239,7 +239,7 @@ export class OssAppendStream extends Writable {
   /** Goes on with the write that is held, as far as there is room. */
   #refill(): void {
     const held = this.#held
-    if (!held) return
+    if (!held || this.destroyed) return
     if (held.rest) held.rest = this.#copy(held.rest, 'binary')
     while (!held.rest) {
       const next = held.chunks.pop()
@@ -300,8 +300,9 @@ export class OssAppendStream extends Writable {
 
   async #send(batch: Batch): Promise<void> {
     const appending = this.#appender.append(batch)
-    // Taking the batch has made room; fill it while the append is on its way.
-    this.#refill()
+    // Taking the batch has made room. It is filled when the request has left, lest copy and CRC keep the
+    // line idle: undici writes to a socket that it uses again a turn of the event loop later.
+    setImmediate(() => setImmediate(() => this.#refill()))
     this.#acknowledge(await appending)
     this.#batcher.release()
   }
