@@ -101,7 +101,7 @@ t.test('conflict: a rival wrote as many bytes', async t => {
     t.match(error, { bucket: 'examplebucket', key: 'logs/app.log' })
     t.equal(error.attempts, isDoubtful ? 2 : 1)
     t.strictSame(error.tail, before)
-    t.equal(error.unresolved, undefined, 'the place is taken: ours is not in, and never will be')
+    t.strictSame(error.unresolved, owned, 'ours may stand behind the bytes of another object')
   }
 })
 
@@ -274,7 +274,7 @@ t.test('HEAD forbidden: a rival, shown by the CRC', async t => {
   const error = await failure(scene.appending)
   t.equal(error.code, 'PositionNotEqualToLength')
   t.match(error.seen, rival)
-  t.equal(error.unresolved, undefined)
+  t.strictSame(error.unresolved, owned)
 })
 
 t.test('HEAD forbidden: absent', async t => {
