@@ -1,6 +1,9 @@
+import { subscribe, unsubscribe } from 'node:diagnostics_channel'
 import { getEventListeners, once } from 'node:events'
 import { type AddressInfo, createConnection, createServer, type Socket } from 'node:net'
 import { inspect } from 'node:util'
+import { setFlagsFromString } from 'node:v8'
+import { runInNewContext } from 'node:vm'
 import t, { type Test } from 'tap'
 import { Agent, type Dispatcher, MockAgent } from 'undici'
 import { type ClientOptions, OssClient } from '../lib/client.ts'
@@ -918,6 +921,22 @@ t.test('an abort while the provider thinks', async t => {
   t.equal(server.sockets.length, 0)
 })
 
+t.test('an abort at the last moment', async t => {
+  const server = await startScripted(t, () => appended)
+  const controller = new AbortController()
+  const client = connectTo(t, server, { requestTimeout: NEVER })
+  const target = {
+    key: TARGET.key,
+    // Read when the request is made, after all that could have noticed before.
+    get bucket() {
+      controller.abort('enough')
+      return BUCKET
+    },
+  }
+  t.equal(await failure(client.head(target, { signal: controller.signal })), 'enough')
+  t.equal(server.sockets.length, 0)
+})
+
 t.test('a signal that is aborted already', async t => {
   const server = await startScripted(t, () => appended)
   const reason = new Error('enough')
@@ -933,6 +952,33 @@ t.test('a signal that outlives a thousand exchanges collects nothing', async t =
   for (let i = 0; i < 1000; i++) await append()
   t.same(getEventListeners(signal, 'abort'), [])
   t.equal(server.sockets.length, 1)
+})
+
+t.test('a connection that is gone is not held', async t => {
+  setFlagsFromString('--expose-gc')
+  const collect = runInNewContext('gc') as () => void
+  const sockets: WeakRef<object>[] = []
+  const onConnected = (message: unknown) => {
+    sockets.push(new WeakRef((message as { socket: object }).socket))
+  }
+  subscribe('undici:client:connected', onConnected)
+  t.teardown(() => unsubscribe('undici:client:connected', onConnected))
+  const server = await startScripted(t, ({ socket }) => {
+    socket.end(answer(200, { connection: 'close', 'x-oss-next-append-position': '5' }))
+    return undefined
+  })
+  const { append } = calls(connectTo(t, server))
+  for (let i = 0; i < 5; i++) await append()
+  t.equal(sockets.length, 5)
+  // The last one may still be undici's.
+  for (let i = 0; i < 100 && sockets[0]?.deref(); i++) {
+    await new Promise(setImmediate)
+    collect()
+  }
+  t.same(
+    sockets.slice(0, 3).map(socket => socket.deref()),
+    [undefined, undefined, undefined],
+  )
 })
 
 /** Stops the local clock at a time, for as long as the test runs. */
