@@ -104,6 +104,8 @@ export class OssAppendStream extends Writable {
   #held: HeldWrite | undefined
   #finish: Callback | undefined
   #isComplete = false
+  /** Why nobody who waits from now on will see the finish; everybody who did wait has been told. */
+  #cutShortBy: Error | undefined
   #wake: (() => void) | undefined
 
   constructor(settings: Settings) {
@@ -218,6 +220,7 @@ export class OssAppendStream extends Writable {
       const isCutShort = this.writableEnded && !this.#isComplete
       const reason = error ?? (isCutShort ? failure : undefined)
       const why = reason ?? failure ?? destroyed()
+      if (!this.#isComplete) this.#cutShortBy = why
       for (const { reject } of this.#waiters.splice(0)) reject(why)
       this.#held?.callback(why)
       callback(reason)
@@ -327,6 +330,8 @@ export class OssAppendStream extends Writable {
   #flush(): Promise<Tail> {
     const flushed = new Promise<Tail>((resolve, reject) => {
       const wait = (accepted: number) => {
+        // Node may call back for a write after the destruction that came between.
+        if (this.#cutShortBy) return reject(this.#cutShortBy)
         this.#waiters.push({ accepted, resolve, reject })
         this.#resolveWaiters()
       }

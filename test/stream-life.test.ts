@@ -366,3 +366,18 @@ t.test('a source that ends while a destroyed stream closes is told all the same'
     await t.rejects(ended, { code: 'OSS_ERR_ABORTED' }, `${ticks} ticks later`)
   }
 })
+
+t.test('a flush settles, whatever moment of it the stream is destroyed in', async t => {
+  const oss = await startOss(t)
+  const client = new OssClient(reach(oss.server))
+  t.teardown(() => client.close())
+  for (let ticks = 0; ticks < 8; ticks++) {
+    const stream = oss.open(oss.newKey(), { client, flushInterval: 0 })
+    await once(stream, 'ready')
+    stream.write('abc')
+    const flushed = stream.flush()
+    for (let tick = 0; tick < ticks; tick++) await Promise.resolve()
+    stream.destroy()
+    await t.rejects(flushed, { code: 'OSS_ERR_ABORTED' }, `${ticks} ticks later`)
+  }
+})
