@@ -1,6 +1,6 @@
 /** The command `oss-append`, as built, in processes of its own; and its pure parts by themselves. */
 
-import { type ChildProcess, execFileSync, type StdioOptions, spawn } from 'node:child_process'
+import { type ChildProcess, execFileSync, type StdioOptions } from 'node:child_process'
 import { createHash } from 'node:crypto'
 import * as fs from 'node:fs'
 import { join } from 'node:path'
@@ -16,6 +16,7 @@ import { describeDelivery } from '../lib/cli/report.ts'
 import { openFeed, openSource } from '../lib/cli/source.ts'
 import { crc64, OssConflictError, OssError, OssServiceError } from '../lib/index.ts'
 import { createOssServer } from '../lib/server/index.ts'
+import { plainEnv, spawnPlain } from './fixtures/child.ts'
 import { noise, reach } from './fixtures/oss.ts'
 
 const ROOT = join(import.meta.dirname, '..')
@@ -238,10 +239,14 @@ t.test('an outage without end can be interrupted', async t => {
   const child = start([OBJECT, '-'], { env, input: TEXT })
   const outcome = finish(child)
   let told = ''
-  child.stderr?.on('data', text => {
+  const listen = (text: string) => {
     told += text
-    if (told.includes('trying again')) child.kill('SIGINT')
-  })
+    if (!told.includes('trying again')) return
+    // One signal: a second would kill the process before it is done.
+    child.stderr?.off('data', listen)
+    child.kill('SIGINT')
+  }
+  child.stderr?.on('data', listen)
   const { code, stderr } = await outcome
   t.equal(code, 130)
   t.match(
@@ -341,12 +346,9 @@ t.test('help and version', async t => {
 t.test('help loads neither the server nor undici', async t => {
   const dir = t.testdir({ help: {}, demo: {} })
   const loadedBy = async (name: string, args: string[]) => {
-    // V8 lists every script that was loaded; its coverage itself is of no interest. By `env -i`, since
-    // the test runner, when it measures coverage, hooks itself into every Node that is spawned.
+    // V8 lists every script that was loaded; its coverage itself is of no interest.
     const folder = join(dir, name)
-    const env = spawn('env', ['-i', `NODE_V8_COVERAGE=${folder}`, process.execPath, CLI, ...args])
-    env.stdin.end()
-    await finish(env)
+    await run(args, { env: { NODE_V8_COVERAGE: folder } })
     return fs
       .readdirSync(folder)
       .flatMap(file => JSON.parse(fs.readFileSync(join(folder, file), 'utf8')).result)
@@ -638,7 +640,7 @@ interface Outcome {
 
 function start(args: readonly string[], settings: RunSettings = {}): ChildProcess {
   const { env, input, node = [], stdio = [input ? 'pipe' : 'ignore', 'pipe', 'pipe'] } = settings
-  const child = spawn(process.execPath, [...node, CLI, ...args], { env: cleanEnv(env), stdio })
+  const child = spawnPlain([process.execPath, ...node, CLI, ...args], plainEnv(env), stdio)
   child.stdin?.on('error', () => {})
   if (!settings.isEndless) child.stdin?.end(input)
   return child
@@ -651,8 +653,8 @@ function run(args: readonly string[], settings: RunSettings = {}): Promise<Outco
 /** Runs a line of shell, in which `oss_append` is the command. */
 function shell(line: string, env: Readonly<Record<string, string>> = {}): Promise<Outcome> {
   const script = `oss_append() { "$NODE" "$CLI_FILE" "$@"; }; ${line}`
-  const all = cleanEnv({ ...env, NODE: process.execPath, CLI_FILE: CLI })
-  return finish(spawn('sh', ['-c', script], { env: all, stdio: ['ignore', 'pipe', 'pipe'] }))
+  const all = plainEnv({ ...env, NODE: process.execPath, CLI_FILE: CLI })
+  return finish(spawnPlain(['sh', '-c', script], all, ['ignore', 'pipe', 'pipe']))
 }
 
 /** Resolves when the process has ended and its outputs are read. */
@@ -665,10 +667,4 @@ function finish(child: ChildProcess): Promise<Outcome> {
     child.once('error', reject)
     child.once('close', code => resolve({ code, ...texts }))
   })
-}
-
-function cleanEnv(extra: Readonly<Record<string, string>> = {}): NodeJS.ProcessEnv {
-  const isForeign = (name: string) => /^(NODE_|_TAPJS_|TAP|OSS_)/.test(name)
-  const own = Object.entries(process.env).filter(([name]) => !isForeign(name))
-  return { ...Object.fromEntries(own), ...extra }
 }

@@ -4,7 +4,6 @@
  * over real HTTP, and bytes on plain sockets.
  */
 
-import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { existsSync, readdirSync, readFileSync } from 'node:fs'
 import { type AddressInfo, createServer } from 'node:net'
@@ -22,7 +21,7 @@ import {
   type RetryInfo,
 } from '../lib/index.ts'
 import { createOssServer, type Fault, type OssServer } from '../lib/server/index.ts'
-import { plainEnv, run } from './fixtures/child.ts'
+import { plainEnv, run, spawnPlain } from './fixtures/child.ts'
 import { BUCKET, noise, startOss } from './fixtures/oss.ts'
 import { append, head, send } from './fixtures/raw-client.ts'
 import { compose, exchange, render } from './fixtures/raw-socket.ts'
@@ -385,10 +384,8 @@ t.test('programs of their own: what they print when they fail', async t => {
   const cli = join(import.meta.dirname, '../dist/cli.js')
   await Promise.all(
     environments.map(async ([label, env, code]) => {
-      const child: ChildProcess = spawn(process.execPath, [cli, `oss://${BUCKET}/a`, '-'], {
-        env: plainEnv({ ...identity, ...env }),
-        stdio: ['pipe', 'pipe', 'pipe'],
-      })
+      const command = [process.execPath, cli, `oss://${BUCKET}/a`, '-']
+      const child = spawnPlain(command, plainEnv({ ...identity, ...env }))
       child.stdin?.on('error', () => {})
       child.stdin?.end('hello')
       const [stdout, stderr, [exitCode]] = await Promise.all([
