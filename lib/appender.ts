@@ -14,7 +14,6 @@
  */
 
 import { ok } from 'node:assert/strict'
-import type { AppendRequest, Client } from './client.ts'
 import {
   conflict,
   integrity,
@@ -25,16 +24,27 @@ import {
 } from './errors.ts'
 import { Line, type LineOptions } from './line.ts'
 import { isAmbiguous } from './outcome.ts'
-import { isPositionRefused, Scout, type ScoutOptions, tellsLength } from './scout.ts'
+import {
+  type Discovery,
+  isPositionRefused,
+  Scout,
+  type ScoutOptions,
+  tellsLength,
+} from './scout.ts'
+import type { AppendRequest, Client } from './seam.ts'
 import {
   advance,
   type Batch,
+  createBatch,
   EMPTY_TAIL,
   isSameTail,
   isShutOut,
   settle,
   type Tail,
 } from './tail.ts'
+import { type AttemptTrace, trace } from './trace.ts'
+
+const NO_BYTES = new Uint8Array()
 
 export interface AppenderOptions extends ScoutOptions, LineOptions {
   readonly client: Client
@@ -42,14 +52,36 @@ export interface AppenderOptions extends ScoutOptions, LineOptions {
   readonly position: 'end' | number
   /** The known CRC-64 of the first `position` bytes. */
   readonly crc64?: string | undefined
+  /** With position 0: the object is known to be there, empty. */
+  readonly exists?: boolean | undefined
   /** Bytes. */
   readonly maxObjectBytes: number
   /** Sent with the append that creates the object, and its resends. */
   readonly creationHeaders: Readonly<Record<string, string>>
+  /** Close the object for appends when it is complete. */
+  readonly seal: boolean
+}
+
+/** Where the batches of a stream go: one object, or one after another. */
+export interface Destination {
+  /** Key of the object in use. */
+  readonly key: string | undefined
+  /** Its acknowledged tail; undefined until it is open. */
+  readonly tail: Tail | undefined
+  /** Whether it is known to be there. */
+  readonly exists: boolean
+  hold(): void
+  abort(reason: Error): void
+  throwIfAborted(): void
+  open(): Promise<Tail>
+  append(batch: Batch): Promise<AppendInfo>
+  complete(): Promise<AppendInfo | undefined>
 }
 
 /** What `'append'` carries: one append acknowledged. */
 export interface AppendInfo {
+  /** Key of the object. */
+  readonly key: string
   /** Where it starts, in bytes. */
   readonly position: number
   /** Where it ends: the object's length now. */
@@ -88,17 +120,22 @@ interface Receipt {
   readonly isReconciled: boolean
 }
 
-export class Appender {
+export class Appender implements Destination {
   readonly #options: AppenderOptions
   readonly #line: Line
   readonly #scout: Scout
   #state: State = { name: 'opening' }
   #exists = false
 
-  constructor(options: AppenderOptions) {
+  /** Objects that follow one another share a `line`: one exchange at a time, and one end to all. */
+  constructor(options: AppenderOptions, line: Line = new Line(options)) {
     this.#options = options
-    this.#line = new Line(options)
-    this.#scout = new Scout(options, this.#line)
+    this.#line = line
+    this.#scout = new Scout(options, line)
+  }
+
+  get key(): string {
+    return this.#options.target.key
   }
 
   /** The acknowledged tail; undefined until the object is open. */
@@ -132,7 +169,9 @@ export class Appender {
   /** Finds the tail to append at. */
   async open(): Promise<Tail> {
     ok(this.#state.name === 'opening')
-    const { tail, exists } = await this.#persist(() => this.#find())
+    const { tail, exists } = await this.#persist(() =>
+      trace('open', this.#context(), () => this.#find()),
+    )
     this.#exists = exists
     this.#state = { name: 'ready', tail }
     return tail
@@ -157,18 +196,33 @@ export class Appender {
       },
     }
     const startedAt = clock.now()
-    const { requestId, isReconciled } = await this.#persist(() => this.#attempt(request))
+    const { position } = before
+    const { length } = batch.bytes
+    const { requestId, isReconciled } = await this.#persist(() =>
+      trace('append', this.#context({ position, length }), () => this.#attempt(request)),
+    )
     this.#commit(after)
     return {
-      position: before.position,
+      key: this.key,
+      position,
       nextPosition: after.position,
-      length: batch.bytes.length,
+      length,
       crc64: after.crc64,
       requestId,
       attempts: this.#line.attempts,
       duration: clock.now() - startedAt,
       reconciled: isReconciled,
     }
+  }
+
+  /**
+   * After the last batch: makes an empty object, with its creation headers, where there is none, and
+   * seals it if that was asked for. Tells of the append that this took.
+   */
+  async complete(): Promise<AppendInfo | undefined> {
+    const info = this.#exists ? undefined : await this.append(createBatch(NO_BYTES))
+    if (this.#options.seal) await this.seal()
+    return info
   }
 
   /** Closes the object for appends, for good. Sealing twice is harmless, so a lost reply is too. */
@@ -187,6 +241,12 @@ export class Appender {
     })
   }
 
+  /** What a trace tells of the present attempt. */
+  #context(place?: Pick<AttemptTrace, 'position' | 'length'>): AttemptTrace {
+    const { bucket, key } = this.#options.target
+    return { bucket, key, attempt: this.#line.attempts, ...place }
+  }
+
   /** Runs an operation on the line; its failure is ours, for good. */
   async #persist<T>(attempt: () => Promise<T>): Promise<T> {
     try {
@@ -196,10 +256,10 @@ export class Appender {
     }
   }
 
-  async #find(): Promise<{ tail: Tail; exists: boolean }> {
-    const { position, crc64 } = this.#options
+  async #find(): Promise<Discovery> {
+    const { position, crc64, exists = false } = this.#options
     if (position === 'end') return this.#scout.find()
-    if (position === 0) return { tail: EMPTY_TAIL, exists: false }
+    if (position === 0) return { tail: EMPTY_TAIL, exists }
     const tail = crc64 === undefined ? await this.#scout.confirm(position) : { position, crc64 }
     return { tail, exists: true }
   }
@@ -241,7 +301,6 @@ export class Appender {
       case 'absent':
         throw refusal
       case 'replaced':
-        this.#doubt(false)
         throw replaced(before, seen, refusal)
       case 'conflict':
         this.#doubt(!isShutOut(before, after, seen ?? EMPTY_TAIL))

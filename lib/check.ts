@@ -19,9 +19,7 @@ export function checkKnown(
   const prefix = name === 'options' ? '' : `${name}.`
   for (const option of Object.keys(options)) {
     if (known.includes(option)) continue
-    const near = nearest(option, known)
-    const hint = near ? `: did you mean ${prefix}${near}?` : ''
-    throw invalidOption(`${prefix}${option}`, `is unknown${hint}`)
+    throw invalidOption(`${prefix}${option}`, `is unknown${hint(option, known, prefix)}`)
   }
   return options
 }
@@ -89,6 +87,12 @@ export function checkRecord(name: string, value: unknown): [string, unknown][] {
 /** A Map, `Headers` or array is none: its members are no properties, and would be lost in silence. */
 function isRecord(value: unknown): value is Record<string, unknown> {
   return typeof value === 'object' && value !== null && !(Symbol.iterator in value)
+}
+
+/** What to add to "is unknown": the name that was probably meant, or nothing. */
+export function hint(name: string, known: readonly string[], prefix = ''): string {
+  const near = nearest(name, known)
+  return near ? `: did you mean ${prefix}${near}?` : ''
 }
 
 /** The known name that a wrong one was probably meant to be: at most a third of it differs. */

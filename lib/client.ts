@@ -1,6 +1,6 @@
 /**
  * One HTTP exchange per method, over undici: network, identity and clock live here. No retries, no
- * state of any object: those are the appender's. The only file of the core that knows undici, which
+ * state of any object: those are the appender's. With `wire.ts` all of the core that knows undici, which
  * is loaded at the first request, since loading it takes longer than everything else together.
  */
 
@@ -33,52 +33,10 @@ import {
   readWord,
   refusal,
 } from './reply.ts'
+import type { AppendReply, AppendRequest, Client, Head } from './seam.ts'
 import { encodeQuery, sign } from './signer.ts'
 import { Turnstile } from './turnstile.ts'
-
-/** What HEAD tells of an object. */
-export interface Head {
-  /** `Appendable`, `Normal`, `Multipart` or `Symlink`. */
-  readonly type: string
-  /** Bytes. */
-  readonly length: number
-  /** Where the next append starts; only appendable objects have it. */
-  readonly position?: number | undefined
-  /** CRC-64 of the whole object, an unsigned decimal string. */
-  readonly crc64?: string | undefined
-  /** When the object was sealed (an HTTP date), if it was. */
-  readonly sealedTime?: string | undefined
-  readonly requestId: string
-}
-
-export interface AppendRequest {
-  readonly position: number
-  readonly body: Uint8Array
-  readonly headers: Readonly<Record<string, string>>
-  readonly signal: AbortSignal
-}
-
-export interface AppendReply {
-  /** `x-oss-next-append-position`. */
-  readonly position: number
-  /** `x-oss-hash-crc64ecma`: of the whole object. */
-  readonly crc64?: string | undefined
-  readonly requestId: string
-}
-
-/**
- * The seam: one HTTP exchange per method, no retries. What fails is an `OssServiceError` (OSS refused)
- * or an `OssError` with `OSS_ERR_NETWORK`, `OSS_ERR_TIMEOUT` or `OSS_ERR_CREDENTIALS`; anything else
- * thrown is taken for a bug, and final. A promise settles soon after its `signal` is aborted.
- */
-export interface Client {
-  /** False: the body travels without TLS, and `contentMd5` is on by default. */
-  readonly isSecure?: boolean | undefined
-  head(target: Target, options: { readonly signal: AbortSignal }): Promise<Head | null>
-  append(target: Target, request: AppendRequest): Promise<AppendReply>
-  seal?(target: Target, position: number, options: { readonly signal: AbortSignal }): Promise<void>
-  close(): Promise<void>
-}
+import { type Answer, send } from './wire.ts'
 
 /** How to reach OSS, and as whom. Streams that share a client share its connections, keys and clock. */
 export interface ClientOptions {
@@ -116,8 +74,6 @@ export const CLIENT_OPTIONS = [
 
 /** Below the idle timeout of OSS and of usual proxies: a socket that the peer has just closed costs a doubt. */
 const KEEP_ALIVE = 15_000
-/** Bytes of an error answer that are read. OSS's are under 2 KiB. */
-const MAX_ERROR_BODY = 65_536
 /** Bytes of body per millisecond that the slowest line is expected to carry. */
 const SLOWEST_LINE = 64
 /** MD5 of nothing, which OSS's own SDKs send with a seal. */
@@ -168,6 +124,8 @@ export class OssClient implements Client {
   /** Sockets of our own Agent that are not connected yet. */
   readonly #connecting = new Set<Socket>()
   readonly #turnstile = new Turnstile(PLACES)
+  /** The turn of the event loop after the last answer. */
+  #lastTurn: Promise<unknown> | undefined
   #isClosed = false
   /** Server time minus local time, in milliseconds. */
   #clockOffset = 0
@@ -181,7 +139,7 @@ export class OssClient implements Client {
     this.#endpoint = resolveEndpoint({ region, endpoint, pathStyle, cname })
     this.#credentials = createCredentialSource(options.credentials)
     const { dispatcher, connectTimeout = 5_000, requestTimeout = 30_000 } = options
-    if (dispatcher !== undefined) checkMethods('dispatcher', dispatcher, ['request'])
+    if (dispatcher !== undefined) checkMethods('dispatcher', dispatcher, ['dispatch'])
     this.#givenDispatcher = dispatcher
     this.#connectTimeout = checkInteger('connectTimeout', connectTimeout, 1, MAX_DELAY)
     this.#requestTimeout = checkInteger('requestTimeout', requestTimeout, 1, MAX_DELAY)
@@ -257,58 +215,42 @@ export class OssClient implements Client {
 
   /** Keys, date and signature are made now, not while waiting. */
   async #converse(request: Request): Promise<Reply | null> {
-    const credentials = await this.#credentials.get(request.signal)
+    const { method, target, query, body, signal } = request
+    const credentials = await this.#credentials.get(signal)
     const dispatcher = await this.#dispatcher()
-    const { method, target, query, body } = request
     const { origin, path } = locate(this.#endpoint, target)
-    const search = encodeQuery(query)
+    const search = method === 'HEAD' ? '' : `?${encodeQuery(query)}`
     const identity = {
       credentials,
       region: this.#endpoint.region,
       date: new Date(Date.now() + this.#clockOffset),
     }
     const headers = sign({ method, target, query, headers: request.headers }, identity)
-    const options = {
-      origin,
-      path: search === '' ? path : `${path}?${search}`,
-      method,
-      headers,
-      body,
-      // Else undici closes the connection of a HEAD, and the append behind it waits for another.
-      reset: false,
-      // Ours counts for the whole exchange, and knows how long the body is.
-      headersTimeout: 0,
-      bodyTimeout: 0,
-    }
     const conceal = concealer([...Object.values(credentials), signatureOf(headers)])
     const timeout = this.#requestTimeout + (body?.length ?? 0) / SLOWEST_LINE
-    return withDeadline(timeout, request.signal, async signal => {
-      try {
-        const response = await unlessAborted(signal, dispatcher.request({ ...options, signal }))
-        return await this.#read(method, response, conceal)
-      } catch (error) {
-        throw error instanceof OssError ? error : networkError(error, conceal)
-      } finally {
-        // undici takes a connection back a turn after its answer; sooner, it would open a second one.
-        await new Promise(setImmediate)
-      }
-    })
+    const wireRequest = { origin, path: `${path}${search}`, method, headers, body }
+    await this.#lastTurn
+    signal.throwIfAborted()
+    try {
+      const answer = await send(dispatcher, wireRequest, { timeout, signal })
+      return this.#read(method, answer, conceal)
+    } catch (error) {
+      throw error instanceof OssError || signal.aborted ? error : networkError(error, conceal)
+    } finally {
+      // undici takes a connection back a turn after its answer; sooner, it would open a second one.
+      this.#lastTurn = new Promise(setImmediate)
+    }
   }
 
-  /** Reads an answer to its end, so that its connection is free again, or gone. */
-  async #read(
+  /** What an answer says. Throws where OSS refused, or did not speak. */
+  #read(
     method: Request['method'],
-    { statusCode: status, headers, body }: Dispatcher.ResponseData,
+    { status, headers, text, failure }: Answer,
     conceal: Conceal,
-  ): Promise<Reply | null> {
+  ): Reply | null {
     const id = header(headers, 'x-oss-request-id')
-    const isSuccess = status >= 200 && status < 300
-    if (isSuccess && id !== undefined) {
-      await body.dump({ limit: MAX_ERROR_BODY })
-      return { headers, requestId: conceal(id) }
-    }
-    const { text, failure } = await readStart(body)
     if (id === undefined) throw notOss(status)
+    if (status >= 200 && status < 300) return { headers, requestId: conceal(id) }
     const document = readErrorDocument(headers, text, conceal)
     // What OSS refuses, and why, was in the part that is missing.
     if (document.code === undefined && failure !== undefined) throw failure
@@ -380,65 +322,6 @@ export class OssClient implements Client {
 
 function clientClosed(): OssError {
   return new OssError('OSS_ERR_ABORTED', 'the client is closed')
-}
-
-/**
- * Runs one exchange under a deadline and the caller's signal. Both undone at the end: nothing stays
- * behind on a signal that lives longer, which `AbortSignal.any` would leak on Node 20 and 22.
- */
-async function withDeadline<T>(
-  timeout: number,
-  outer: AbortSignal,
-  run: (signal: AbortSignal) => Promise<T>,
-): Promise<T> {
-  outer.throwIfAborted()
-  const controller = new AbortController()
-  const abort = () => controller.abort(outer.reason)
-  outer.addEventListener('abort', abort)
-  const timer = setTimeout(
-    () => {
-      controller.abort(
-        new OssError('OSS_ERR_TIMEOUT', `no answer within ${Math.round(timeout)} ms`),
-      )
-    },
-    Math.min(timeout, MAX_DELAY),
-  )
-  try {
-    return await run(controller.signal)
-  } catch (error) {
-    throw controller.signal.aborted ? controller.signal.reason : error
-  } finally {
-    clearTimeout(timer)
-    outer.removeEventListener('abort', abort)
-  }
-}
-
-/** undici keeps an aborted request until it has a connection for it, or none is to be had. */
-function unlessAborted<T>(signal: AbortSignal, promise: Promise<T>): Promise<T> {
-  return new Promise((resolve, reject) => {
-    signal.addEventListener('abort', () => reject(signal.reason))
-    promise.then(resolve, reject)
-  })
-}
-
-/** The first bytes of a body; the connection of a longer one is cut. `failure`: it broke off before its end. */
-async function readStart(
-  body: Dispatcher.ResponseData['body'],
-): Promise<{ text: string; failure?: unknown }> {
-  const chunks: Buffer[] = []
-  const text = () => Buffer.concat(chunks).toString('utf8', 0, MAX_ERROR_BODY)
-  let length = 0
-  try {
-    // Leaving the loop early destroys the body, and its connection with it.
-    for await (const chunk of body as AsyncIterable<Buffer>) {
-      chunks.push(chunk)
-      length += chunk.length
-      if (length > MAX_ERROR_BODY) break
-    }
-    return { text: text() }
-  } catch (failure) {
-    return { text: text(), failure }
-  }
 }
 
 function signatureOf({ authorization = '' }: Readonly<Record<string, string>>): string {

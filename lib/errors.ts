@@ -21,6 +21,8 @@ export const OSS_ERROR_CODES = [
   'OSS_ERR_INTEGRITY',
   'OSS_ERR_OBJECT_REPLACED',
   'OSS_ERR_OBJECT_FULL',
+  'OSS_ERR_RECORD_TOO_LARGE',
+  'OSS_ERR_RESUME_MISMATCH',
   'OSS_ERR_RETRIES_EXHAUSTED',
   'OSS_ERR_CREDENTIALS',
   'OSS_ERR_ABORTED',
@@ -180,6 +182,24 @@ export function conflict(
 export function objectFull(position: number, maxObjectBytes: number): OssError {
   const message = `the next append would end at ${position} bytes, and the object takes ${maxObjectBytes}`
   return new OssError('OSS_ERR_OBJECT_FULL', message)
+}
+
+/** Nothing of the record was sent. */
+export function recordTooLarge(maxRecordBytes: number): OssError {
+  const message = `the next record has more than the ${maxRecordBytes} bytes of maxRecordBytes`
+  return new OssError('OSS_ERR_RECORD_TOO_LARGE', message)
+}
+
+/** The source, of which `length` bytes were compared, does not begin with the bytes of the object. */
+export function resumeMismatch(tail: ErrorTail, length: number): OssError {
+  const what =
+    length < tail.position
+      ? `the source ends after ${length} bytes, and the object has ${tail.position}`
+      : `the first ${tail.position} bytes of the source are not those of the object`
+  const message = `${what}: this is not what was being written to it, and nothing was sent`
+  const error = new OssError('OSS_ERR_RESUME_MISMATCH', message)
+  error.tail = tail
+  return error
 }
 
 export function exhausted(cause: Error, attempts: number): OssError {

@@ -5,14 +5,7 @@
 export type { Target } from './address.ts'
 export type { AppendInfo } from './appender.ts'
 export type { RetryPolicy } from './backoff.ts'
-export {
-  type AppendReply,
-  type AppendRequest,
-  type Client,
-  type ClientOptions,
-  type Head,
-  OssClient,
-} from './client.ts'
+export { type ClientOptions, OssClient } from './client.ts'
 export { crc64, crc64Combine } from './crc64/index.ts'
 export type { Credentials, CredentialsLike, CredentialsOption } from './credentials.ts'
 export {
@@ -29,6 +22,8 @@ export type {
   ServerSideEncryption,
   StorageClass,
 } from './options.ts'
+export type { Align } from './record.ts'
+export type { AppendReply, AppendRequest, Client, Head } from './seam.ts'
 export {
   createAppendStream,
   OssAppendStream,
@@ -36,3 +31,4 @@ export {
   type ReadyInfo,
 } from './stream.ts'
 export type { Tail } from './tail.ts'
+export type { AttemptTrace } from './trace.ts'

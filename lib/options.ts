@@ -16,9 +16,11 @@ import {
   checkRecord,
   MAX_DELAY,
 } from './check.ts'
-import { CLIENT_OPTIONS, type Client, type ClientOptions, OssClient } from './client.ts'
+import { CLIENT_OPTIONS, type ClientOptions, OssClient } from './client.ts'
 import { invalidOption } from './errors.ts'
+import type { Align } from './record.ts'
 import { readCrc64 } from './reply.ts'
+import type { Client } from './seam.ts'
 
 export type ObjectAcl = 'default' | 'private' | 'public-read' | 'public-read-write'
 export type StorageClass = 'Standard' | 'IA' | 'Archive'
@@ -45,9 +47,23 @@ export interface AppendStreamOptions extends ClientOptions {
   readonly highWaterMark?: number | undefined
   /**
    * Milliseconds that an accepted byte waits at most for its batch to fill. 0: a batch leaves only when
-   * it is full, flushed or ended. Default 1,000.
+   * it is full, flushed or ended. With `align` a byte waits for the end of its record in any case.
+   * Default 1,000.
    */
   readonly flushInterval?: number | undefined
+  /**
+   * Append whole records only, so that every acknowledged length of the object ends with one: `'\n'`,
+   * lines; a number, records of so many bytes, counted from the first byte of this stream; `'chunk'`,
+   * what one `write()` was given. Only `end()` sends a record that is not whole. Default 1: each byte is
+   * a record.
+   */
+  readonly align?: Align | undefined
+  /**
+   * Bytes that a record may have: one that is longer fails the stream with `OSS_ERR_RECORD_TOO_LARGE`,
+   * the records before it are sent, and nothing of it. A record longer than `highWaterMark` is held in
+   * memory whole. 1 to 1 GiB, only with `align`. Default 64 MiB.
+   */
+  readonly maxRecordBytes?: number | undefined
   /** Creation only. OSS's default is `application/octet-stream`. */
   readonly contentType?: string | undefined
   /** Creation only. */
@@ -96,6 +112,8 @@ export interface Settings {
   readonly crc64: string | undefined
   readonly highWaterMark: number
   readonly flushInterval: number
+  readonly align: Align
+  readonly maxRecordBytes: number
   readonly creationHeaders: Readonly<Record<string, string>>
   readonly headers: Readonly<Record<string, string>>
   readonly contentMd5: boolean
@@ -115,6 +133,8 @@ const STREAM_OPTIONS = [
   'crc64',
   'highWaterMark',
   'flushInterval',
+  'align',
+  'maxRecordBytes',
   'contentType',
   'cacheControl',
   'contentDisposition',
@@ -176,6 +196,7 @@ export function resolveOptions(given: AppendStreamOptions, url?: string): Settin
     crc64: resolveCrc64(given.crc64, position),
     highWaterMark: checkInteger('highWaterMark', highWaterMark, 1, GIB),
     flushInterval: checkInteger('flushInterval', flushInterval, 0, MAX_DELAY),
+    ...resolveAlign(given),
     creationHeaders: resolveCreationHeaders(given),
     headers: resolveHeaders(headers),
     retry: resolveRetry(retry),
@@ -217,6 +238,22 @@ function resolveCrc64(crc64: unknown, position: 'end' | number): string | undefi
   if (position === 'end') throw invalidOption('crc64', 'needs a number as position')
   if (position === 0 && value !== '0') throw invalidOption('crc64', "must be '0' for position 0")
   return value
+}
+
+function resolveAlign(given: AppendStreamOptions): Pick<Settings, 'align' | 'maxRecordBytes'> {
+  const { align = 1, maxRecordBytes = 64 * MIB } = given
+  checkInteger('maxRecordBytes', maxRecordBytes, 1, GIB)
+  if (given.maxRecordBytes !== undefined && given.align === undefined) {
+    throw invalidOption('maxRecordBytes', 'needs align')
+  }
+  if (typeof align === 'number') {
+    // A record that no batch could ever take.
+    if (align > maxRecordBytes) throw invalidOption('align', 'must not be more than maxRecordBytes')
+    checkInteger('align', align, 1)
+  } else if (align !== '\n' && align !== 'chunk') {
+    throw invalidOption('align', "must be '\\n', 'chunk' or a number of bytes")
+  }
+  return { align, maxRecordBytes }
 }
 
 function resolveRetry(given: object): RetryPolicy {

@@ -1,7 +1,8 @@
 /**
  * When a batch leaves: when it is full, when its oldest byte has waited long enough, or when somebody
- * asked for it. One timer at most, and only while bytes wait for it: they are owed, so it holds the
- * process.
+ * asked for it. One timer at most, and only while whole records wait for it: they are owed, so it holds
+ * the process. What there is of a record that is not whole yet can't leave at any time, so no time is
+ * set for it.
  */
 
 import type { Batcher } from './batcher.ts'
@@ -24,34 +25,32 @@ export class Schedule {
     this.#onDue = onDue
   }
 
-  /** Whether the next batch should leave as soon as the line is free. */
+  /** Whether the next batch should leave as soon as the line is free; what is stuck, to be told so. */
   get isDue(): boolean {
-    const { hasReady, accepted, filling } = this.#batcher
-    return hasReady || (filling > 0 && this.#due > accepted - filling)
+    const { hasReady, isStuck, accepted, filling } = this.#batcher
+    return hasReady || isStuck || this.#due > accepted - filling
   }
 
   /** Bytes came in: a batch is full, or the time of those that wait begins to run. */
   arrived(): void {
-    const { hasReady, accepted, filling } = this.#batcher
-    if (hasReady) this.#onDue()
+    const { hasReady, isStuck } = this.#batcher
+    if (hasReady || isStuck) this.#onDue()
     else if (this.#timer) return
-    if (filling === 0 || this.#flushInterval === 0) return
-    if (accepted - filling !== this.#fillingFrom) {
-      this.#fillingFrom = accepted - filling
-      this.#fillingSince = performance.now()
-    }
-    this.#timer ??= setTimeout(this.#onTime, this.#flushInterval)
+    this.#wait()
   }
 
-  /** All that is accepted by now is to leave. */
-  hasten(): void {
-    this.#due = this.#batcher.accepted
+  /** All records that are whole by now are to leave. Returns the count of accepted bytes that they end at. */
+  hasten(): number {
+    const { accepted, filling, whole } = this.#batcher
+    this.#due = accepted - filling + whole
     this.#onDue()
+    return this.#due
   }
 
-  /** A batch has left. */
+  /** A batch has left, and what was behind its last record is the oldest now. */
   departed(): void {
-    if (this.#batcher.filling === 0) this.stop()
+    if (this.#batcher.whole === 0) this.stop()
+    this.#wait()
   }
 
   stop(): void {
@@ -59,12 +58,27 @@ export class Schedule {
     this.#timer = undefined
   }
 
+  /** The filling buffer waits: from its first byte on, and by a timer from its first whole record on. */
+  #wait(): void {
+    const { accepted, filling } = this.#batcher
+    if (filling === 0 || this.#flushInterval === 0) return
+    if (accepted - filling !== this.#fillingFrom) {
+      this.#fillingFrom = accepted - filling
+      this.#fillingSince = performance.now()
+    }
+    // What is due takes along all records that are whole when it leaves.
+    if (this.#timer || this.isDue || this.#batcher.whole === 0) return
+    this.#timer = setTimeout(this.#onTime, Math.ceil(this.#timeLeft))
+  }
+
+  get #timeLeft(): number {
+    return this.#fillingSince + this.#flushInterval - performance.now()
+  }
+
   /** The time of some batch is over; if that one has left, the present one may have some more. */
   readonly #onTime = (): void => {
     this.#timer = undefined
-    if (this.#batcher.filling === 0) return
-    const rest = this.#fillingSince + this.#flushInterval - performance.now()
-    if (rest > 0) this.#timer = setTimeout(this.#onTime, rest)
+    if (this.#timeLeft > 0) this.#wait()
     else this.hasten()
   }
 }

@@ -5,9 +5,9 @@
  */
 
 import type { Target } from './address.ts'
-import type { Client, Head } from './client.ts'
 import { conflict, integrity, notAppendable, OssError, OssServiceError } from './errors.ts'
 import type { Line } from './line.ts'
+import type { Client, Head } from './seam.ts'
 import { EMPTY_TAIL, type Seen, type Tail } from './tail.ts'
 
 export interface ScoutOptions {
@@ -15,6 +15,15 @@ export interface ScoutOptions {
   readonly client: Client
   /** Sent with every append, these too. */
   readonly headers: Readonly<Record<string, string>>
+}
+
+/** What is found of an object. */
+export interface Discovery {
+  readonly tail: Tail
+  /** It is known to be there. */
+  readonly exists: boolean
+  /** Of the request that told. */
+  readonly requestId?: string | undefined
 }
 
 const NO_BYTES = new Uint8Array(0)
@@ -30,8 +39,8 @@ export class Scout {
     this.#line = line
   }
 
-  /** The tail to append at; `exists` where it is known. */
-  async find(): Promise<{ tail: Tail; exists: boolean }> {
+  /** The tail to append at. */
+  async find(): Promise<Discovery> {
     const head = await this.#head()
     if (head === 'forbidden') {
       const tail = withCrc(await this.#probe(1, EMPTY_TAIL.position))
@@ -40,7 +49,8 @@ export class Scout {
     if (head === null) return { tail: EMPTY_TAIL, exists: false }
     const seen = appendableTail(head)
     if (head.sealedTime !== undefined) throw notAppendable(head, 'AppendSealedObjectNotAllowed')
-    return { tail: withCrc(await this.#complete(seen)), exists: true }
+    const { requestId } = head
+    return { tail: withCrc(await this.#complete(seen)), exists: true, requestId }
   }
 
   /** The tail of an object that must be `position` bytes long. Nothing is changed. */

@@ -10,15 +10,19 @@
  * that is an uncaught exception of the user's, and never a failure of the loop.
  */
 
+import { AsyncResource } from 'node:async_hooks'
 import { addAbortSignal, Writable } from 'node:stream'
-import { Appender, type AppendInfo } from './appender.ts'
+import { Appender, type AppenderOptions, type AppendInfo, type Destination } from './appender.ts'
 import type { Clock } from './backoff.ts'
 import { Batcher } from './batcher.ts'
-import { OssError } from './errors.ts'
+import { OssError, recordTooLarge } from './errors.ts'
+import type { Emit, Listen } from './events.ts'
+import { type Callback, type Chunk, Intake } from './intake.ts'
 import type { RetryInfo } from './line.ts'
 import { type AppendStreamOptions, resolveOptions, type Settings } from './options.ts'
 import { Schedule } from './schedule.ts'
-import { type Batch, createBatch, type Tail } from './tail.ts'
+import type { Batch, Tail } from './tail.ts'
+import { Waiters } from './waiters.ts'
 
 /** What `'ready'` carries. */
 export interface ReadyInfo {
@@ -32,38 +36,19 @@ export interface ReadyInfo {
   readonly exists: boolean
 }
 
+/** The events of an OssAppendStream besides a Writable's, and what their listeners are given. */
 export interface OssAppendStreamEvents {
+  /** The tail is known. */
   ready: [info: ReadyInfo]
+  /** One append is acknowledged: its bytes are in the object, position and CRC agreed. */
   append: [info: AppendInfo]
+  /** An attempt failed, and will be made again after the delay. */
   retry: [info: RetryInfo]
 }
 
-type Chunk = { readonly chunk: Buffer | string; readonly encoding: BufferEncoding }
-type Callback = (error?: Error | null) => void
-
-/** A write that found no room: what is left of it, and whom to tell when all of it is copied. */
-interface HeldWrite {
-  rest: Buffer | undefined
-  readonly chunks: Chunk[]
-  readonly callback: Callback
-}
-
-/** Who waits for the bytes before `accepted` to be acknowledged. */
-interface Waiter {
-  readonly accepted: number
-  readonly resolve: (tail: Tail) => void
-  readonly reject: (error: Error) => void
-}
-
 const NO_BYTES = Buffer.alloc(0)
-
-/** Encodings that the batcher writes by itself, by all their names. */
-const DIRECT: Readonly<Record<string, 'utf8' | 'latin1'>> = {
-  utf8: 'utf8',
-  'utf-8': 'utf8',
-  latin1: 'latin1',
-  binary: 'latin1',
-}
+/** Bytes: a tenth of a millisecond's work or two, and less than a socket holds. */
+const PIECE = 524_288
 
 const systemClock: Clock = {
   now: () => performance.now(),
@@ -93,28 +78,43 @@ export function createAppendStream(
  * `'append'` and `'finish'`. Made by `createAppendStream`.
  */
 export class OssAppendStream extends Writable {
+  declare readonly on: Listen<OssAppendStreamEvents, this>
+  declare readonly once: Listen<OssAppendStreamEvents, this>
+  declare readonly off: Listen<OssAppendStreamEvents, this>
+  declare readonly addListener: Listen<OssAppendStreamEvents, this>
+  declare readonly removeListener: Listen<OssAppendStreamEvents, this>
+  declare readonly prependListener: Listen<OssAppendStreamEvents, this>
+  declare readonly prependOnceListener: Listen<OssAppendStreamEvents, this>
+  declare readonly emit: Emit<OssAppendStreamEvents>
+
   readonly #settings: Settings
   readonly #batcher: Batcher
+  readonly #intake: Intake
   readonly #schedule: Schedule
-  readonly #appender: Appender
-  readonly #waiters: Waiter[] = []
+  readonly #destination: Destination
+  readonly #waiters = new Waiters()
   /** Settles, and never rejects, when the loop has ended and nothing of ours is in flight. */
   readonly #ended: Promise<Error | undefined>
   #acknowledged = 0
-  #held: HeldWrite | undefined
+  /** The turn of the event loop in which a held write goes on. */
+  #turn: NodeJS.Immediate | undefined
   #finish: Callback | undefined
   #isComplete = false
   /** Why nobody who waits from now on will see the finish; everybody who did wait has been told. */
   #cutShortBy: Error | undefined
   #wake: (() => void) | undefined
 
-  constructor(settings: Settings) {
+  constructor(
+    settings: Settings,
+    createDestination: (options: AppenderOptions) => Destination = options => new Appender(options),
+  ) {
     const { highWaterMark, flushInterval, signal } = settings
     super({ highWaterMark, decodeStrings: false })
     this.#settings = settings
     this.#batcher = new Batcher(settings)
+    this.#intake = new Intake(this.#batcher)
     this.#schedule = new Schedule(this.#batcher, flushInterval, () => this.#notify())
-    this.#appender = new Appender({
+    this.#destination = createDestination({
       ...settings,
       clock: systemClock,
       onRetry: info => this.#emitLater('retry', info),
@@ -124,14 +124,19 @@ export class OssAppendStream extends Writable {
     if (signal) addAbortSignal(signal, this)
   }
 
+  /** Key of the object in use. */
+  get key(): string | undefined {
+    return this.#destination.key
+  }
+
   /** The acknowledged end of the object, in bytes; undefined while `pending`. */
   get position(): number | undefined {
-    return this.#appender.tail?.position
+    return this.#destination.tail?.position
   }
 
   /** CRC-64 of the object up to `position`, an unsigned decimal string; undefined while `pending`. */
   get crc64(): string | undefined {
-    return this.#appender.tail?.crc64
+    return this.#destination.tail?.crc64
   }
 
   /** Bytes of this stream that are acknowledged. */
@@ -146,13 +151,14 @@ export class OssAppendStream extends Writable {
 
   /** True until the tail is known. */
   get pending(): boolean {
-    return this.#appender.tail === undefined
+    return this.#destination.tail === undefined
   }
 
   /**
    * Sends everything written before this call, without waiting for a full batch, and resolves with the
-   * tail when it is acknowledged. With nothing owed it resolves as soon as the tail is known, and
-   * creates nothing. After `end()` it resolves with the finish. Rejects with the stream's error.
+   * tail when it is acknowledged. With `align` that is all whole records; the rest waits for its end.
+   * With nothing owed it resolves as soon as the tail is known, and creates nothing. After `end()` it
+   * resolves with the finish. Rejects with the stream's error.
    *
    * With a callback it returns nothing (pino asks for that form by the function's arity).
    */
@@ -171,7 +177,8 @@ export class OssAppendStream extends Writable {
   /** Ends the stream, and calls back after `'close'`, with the error if it failed. */
   close(callback?: (error?: Error | null) => void): void {
     if (callback) {
-      const done = () => callback(this.errored)
+      // A listener runs in the context of who emits, a callback in that of who asked.
+      const done = AsyncResource.bind(() => callback(this.errored))
       if (this.closed) process.nextTick(done)
       else this.once('close', done)
     }
@@ -191,25 +198,30 @@ export class OssAppendStream extends Writable {
   }
 
   override _write(chunk: Buffer | string, encoding: BufferEncoding, callback: Callback): void {
-    const rest = this.#copy(chunk, encoding)
-    if (rest) this.#held = { rest, chunks: [], callback }
+    if (chunk.length > PIECE) {
+      this.#intake.hold([{ chunk, encoding }], callback)
+      this.#refillSoon()
+      return
+    }
+    const isAll = this.#intake.write(chunk, encoding, callback)
     this.#arrived()
-    if (!rest) callback()
+    if (isAll) callback()
   }
 
   override _writev(chunks: Chunk[], callback: Callback): void {
-    this.#held = { rest: undefined, chunks: chunks.reverse(), callback }
+    this.#intake.hold(chunks, callback)
     this.#refill()
   }
 
   override _final(callback: Callback): void {
     this.#finish = callback
+    this.#batcher.end()
     this.#hasten()
   }
 
   override _destroy(error: Error | null, callback: (error?: Error | null) => void): void {
     this.#schedule.stop()
-    this.#appender.abort(destroyed())
+    this.#destination.abort(destroyed())
     this.#notify()
     void this.#ended.then(async failure => {
       const { client, isOwnClient } = this.#settings
@@ -221,49 +233,44 @@ export class OssAppendStream extends Writable {
       const reason = error ?? (isCutShort ? failure : undefined)
       const why = reason ?? failure ?? destroyed()
       if (!this.#isComplete) this.#cutShortBy = why
-      for (const { reject } of this.#waiters.splice(0)) reject(why)
-      this.#held?.callback(why)
+      this.#waiters.reject(why)
+      this.#intake.drop()?.(why)
       callback(reason)
     })
   }
 
-  /** Copies a chunk into the batcher; returns what found no room. */
-  #copy(chunk: Buffer | string, encoding: BufferEncoding): Buffer | undefined {
-    let bytes = chunk
-    if (typeof bytes === 'string') {
-      const direct = DIRECT[encoding]
-      if (direct && this.#batcher.writeText(bytes, direct)) return undefined
-      bytes = Buffer.from(bytes, encoding)
-    }
-    const length = this.#batcher.write(bytes)
-    return length === bytes.length ? undefined : bytes.subarray(length)
+  /**
+   * When a request that is about to leave has left, lest copy and CRC keep the line idle: undici takes a
+   * connection back a turn of the event loop after its answer, and looks for another turn whether it
+   * still stands.
+   */
+  #refillSoon(): void {
+    clearImmediate(this.#turn)
+    this.#turn = setImmediate(() => {
+      this.#turn = setImmediate(() => this.#refill())
+    })
   }
 
   /** Goes on with the write that is held, as far as there is room. */
   #refill(): void {
-    const held = this.#held
-    if (!held || this.destroyed) return
-    if (held.rest) held.rest = this.#copy(held.rest, 'binary')
-    while (!held.rest) {
-      const next = held.chunks.pop()
-      if (!next) break
-      held.rest = this.#copy(next.chunk, next.encoding)
-    }
+    if (this.destroyed || !this.#intake.isHolding) return
+    // By pieces: while we copy and sum nothing is written to the socket, and it must not run dry.
+    const hasMore = this.#intake.resume(PIECE)
     this.#arrived()
-    if (held.rest) return
-    this.#held = undefined
-    process.nextTick(held.callback)
+    if (hasMore) this.#turn = setImmediate(() => this.#refill())
+    const callback = this.#intake.finish()
+    if (callback) process.nextTick(callback)
   }
 
   #arrived(): void {
-    this.#appender.hold()
+    this.#destination.hold()
     this.#schedule.arrived()
   }
 
-  /** All that is accepted is owed now, and not to wait for more. */
-  #hasten(): void {
-    this.#appender.hold()
-    this.#schedule.hasten()
+  /** All records accepted are owed now, and not to wait for more. Returns the count of bytes they end at. */
+  #hasten(): number {
+    this.#destination.hold()
+    return this.#schedule.hasten()
   }
 
   #notify(): void {
@@ -274,11 +281,11 @@ export class OssAppendStream extends Writable {
   /** The loop: opens, appends in order what is due, completes. Tells how it ended, and never rejects. */
   async #run(): Promise<Error | undefined> {
     try {
-      const tail = await this.#appender.open()
-      this.#emitLater('ready', { ...tail, exists: this.#appender.exists })
+      const tail = await this.#destination.open()
+      this.#emitLater('ready', { ...tail, exists: this.#destination.exists })
       this.#resolveWaiters()
       for (;;) {
-        this.#appender.throwIfAborted()
+        this.#destination.throwIfAborted()
         const batch = this.#next()
         if (batch) await this.#send(batch)
         else if (this.#finish) break
@@ -296,18 +303,26 @@ export class OssAppendStream extends Writable {
   /** The next batch in order, if it is due. */
   #next(): Batch | undefined {
     if (!this.#schedule.isDue) return undefined
+    // One that leaves before it is full takes along what is held, as far as there is room.
+    if (!this.#batcher.hasReady) while (this.#intake.resume(PIECE));
     const batch = this.#batcher.take()
     this.#schedule.departed()
+    if (!batch) this.#refuse()
     return batch
   }
 
+  /** What came before the record that is too long is in the object now. */
+  #refuse(): void {
+    this.#destination.abort(recordTooLarge(this.#settings.maxRecordBytes))
+    this.#destination.throwIfAborted()
+  }
+
   async #send(batch: Batch): Promise<void> {
-    const appending = this.#appender.append(batch)
-    // Taking the batch has made room. It is filled when the request has left, lest copy and CRC keep the
-    // line idle: undici writes to a socket that it uses again a turn of the event loop later.
-    setImmediate(() => setImmediate(() => this.#refill()))
+    const appending = this.#destination.append(batch)
+    // Taking the batch has made room.
+    this.#refillSoon()
     this.#acknowledge(await appending)
-    this.#batcher.release()
+    this.#batcher.release(this.#intake.isHolding)
   }
 
   #acknowledge(info: AppendInfo): void {
@@ -316,12 +331,9 @@ export class OssAppendStream extends Writable {
     this.#resolveWaiters()
   }
 
-  /** After the last batch: an empty source makes an empty object, with its creation headers. */
   async #complete(): Promise<void> {
-    if (!this.#appender.exists) {
-      this.#acknowledge(await this.#appender.append(createBatch(NO_BYTES)))
-    }
-    if (this.#settings.seal) await this.#appender.seal()
+    const info = await this.#destination.complete()
+    if (info) this.#acknowledge(info)
     this.#isComplete = true
     this.#resolveWaiters()
     if (this.#finish) process.nextTick(this.#finish)
@@ -332,19 +344,18 @@ export class OssAppendStream extends Writable {
       const wait = (accepted: number) => {
         // Node may call back for a write after the destruction that came between.
         if (this.#cutShortBy) return reject(this.#cutShortBy)
-        this.#waiters.push({ accepted, resolve, reject })
+        this.#waiters.add({ accepted, resolve, reject })
         this.#resolveWaiters()
       }
       if (this.#isComplete) wait(0)
       else if (this.destroyed) reject(this.errored ?? destroyed())
       else if (this.writableEnded) wait(Number.POSITIVE_INFINITY)
       else {
-        this.#appender.hold()
+        this.#destination.hold()
         // Node keeps the order of writes, so an empty one marks the end of all that came before it.
         this.write(NO_BYTES, error => {
           if (error) return reject(this.errored ?? error)
-          this.#hasten()
-          wait(this.#batcher.accepted)
+          wait(this.#hasten())
         })
       }
     })
@@ -355,13 +366,10 @@ export class OssAppendStream extends Writable {
 
   /** Tells those whose bytes are in the object, after the `'append'` that told everybody. */
   #resolveWaiters(): void {
-    const tail = this.#appender.tail
+    const tail = this.#destination.tail
     if (!tail) return
     const acknowledged = this.#isComplete ? Number.POSITIVE_INFINITY : this.#acknowledged
-    while (this.#waiters[0] && this.#waiters[0].accepted <= acknowledged) {
-      process.nextTick(this.#waiters[0].resolve, tail)
-      this.#waiters.shift()
-    }
+    this.#waiters.resolve(acknowledged, tail)
   }
 
   #emitLater<E extends keyof OssAppendStreamEvents>(

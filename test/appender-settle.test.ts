@@ -2,7 +2,7 @@
 
 import t from 'tap'
 import type { AppenderOptions } from '../lib/appender.ts'
-import type { Head } from '../lib/client.ts'
+import type { Head } from '../lib/seam.ts'
 import type { Seen } from '../lib/tail.ts'
 import { batchOf, failure, openScene, RETRY, type Scene, tailOf } from './fixtures/appender.ts'
 import {
@@ -62,6 +62,7 @@ t.test('landed: the reply was lost', async t => {
   const scene = await dispute(after.position)
   await showHead(scene, after)
   t.strictSame(await scene.appending, {
+    key: scene.appender.key,
     position: before.position,
     nextPosition: after.position,
     length: NEW.length,
@@ -145,8 +146,8 @@ t.test('absent for ever: gives up, and says whether anything may still land', as
 
 t.test('a third length proves by itself that others wrote: no HEAD', async t => {
   const rows: [length: number, code: string, unresolved: object | undefined][] = [
-    [0, 'OSS_ERR_OBJECT_REPLACED', undefined],
-    [before.position - 1, 'OSS_ERR_OBJECT_REPLACED', undefined],
+    [0, 'OSS_ERR_OBJECT_REPLACED', owned],
+    [before.position - 1, 'OSS_ERR_OBJECT_REPLACED', owned],
     [before.position + 1, 'PositionNotEqualToLength', undefined],
     [after.position - 1, 'PositionNotEqualToLength', undefined],
     // Ours may lie under the rival's.
@@ -166,9 +167,9 @@ t.test('a third length proves by itself that others wrote: no HEAD', async t => 
 
 t.test('what HEAD shows is judged by itself, whatever the 409 told', async t => {
   const rows: [what: string, seen: Seen | null, code: string, unresolved: object | undefined][] = [
-    ['gone', null, 'OSS_ERR_OBJECT_REPLACED', undefined],
-    ['empty', tailOf(''), 'OSS_ERR_OBJECT_REPLACED', undefined],
-    ['shorter', tailOf('old'), 'OSS_ERR_OBJECT_REPLACED', undefined],
+    ['gone', null, 'OSS_ERR_OBJECT_REPLACED', owned],
+    ['empty', tailOf(''), 'OSS_ERR_OBJECT_REPLACED', owned],
+    ['shorter', tailOf('old'), 'OSS_ERR_OBJECT_REPLACED', owned],
     ['other bytes', tailOf('OLDER'), 'PositionNotEqualToLength', owned],
     ['between', tailOf(`${OLD} n`), 'PositionNotEqualToLength', undefined],
     ['longer', tailOf(`${OLD + NEW}!`), 'PositionNotEqualToLength', owned],

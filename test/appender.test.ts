@@ -4,7 +4,7 @@ import { getEventListeners } from 'node:events'
 import t from 'tap'
 import type { AppenderOptions } from '../lib/appender.ts'
 import { Appender } from '../lib/appender.ts'
-import type { AppendRequest, Client } from '../lib/client.ts'
+import type { AppendRequest, Client } from '../lib/seam.ts'
 import { advance, type Batch, EMPTY_TAIL, type Tail } from '../lib/tail.ts'
 import {
   batchOf,
@@ -44,6 +44,7 @@ t.test('an append: the bytes at the tail, the tail moved by the acknowledgement'
   clock.time += 42
   request.reply(tailOf('oldnew'))
   t.strictSame(await appending, {
+    key: 'logs/app.log',
     position: 3,
     nextPosition: 6,
     length: 3,
@@ -219,6 +220,29 @@ t.test('the headers and the batch are the caller’s: nothing of them is changed
   t.strictSame(Object.keys(batch), ['bytes', 'crc64', 'contentMd5'])
 })
 
+t.test('complete: an object that is there is left as it is', async t => {
+  const { appender, client } = await openScene('old')
+  t.equal(await appender.complete(), undefined)
+  t.equal(client.requests.length, 0)
+})
+
+t.test(
+  'complete: where there is no object, an empty one is made, with its headers, then sealed',
+  async t => {
+    const options = { position: 0, creationHeaders: { c: 'd' }, seal: true } as const
+    const { appender, client } = createScene(options)
+    await appender.open()
+    const completing = appender.complete()
+    const append = await client.next()
+    t.match(append.asked, { kind: 'append', position: 0, headers: { c: 'd' } })
+    append.reply(tailOf(''))
+    const seal = await client.next()
+    t.strictSame(seal.asked, { kind: 'seal', position: 0 })
+    seal.reply()
+    t.match(await completing, { position: 0, length: 0, attempts: 1 })
+  },
+)
+
 t.test('seal: at the tail', async t => {
   const { appender, client } = await openScene('old')
   const sealing = appender.seal()
@@ -320,6 +344,7 @@ t.test(
       retry: RETRY,
       headers: {},
       creationHeaders: {},
+      seal: false,
       onRetry: () => t.fail('nothing fails'),
     })
     await appender.open()

@@ -238,9 +238,9 @@ t.test('where the bucket stands', async t => {
 
 /** A dispatcher that tells what it was asked, and fails. */
 function spy() {
-  const asked: Dispatcher.RequestOptions[] = []
+  const asked: Dispatcher.DispatchOptions[] = []
   const dispatcher = {
-    request: async (options: Dispatcher.RequestOptions) => {
+    dispatch(options: Dispatcher.DispatchOptions) {
       asked.push(options)
       throw new Error('not today')
     },
@@ -287,7 +287,7 @@ t.test('region and endpoint', async t => {
     Object.assign(process.env, { OSS_REGION: '', OSS_ENDPOINT: '', ...env })
     const client = new OssClient({ credentials, dispatcher, ...options })
     await failure(calls(client).head())
-    const [request] = asked.splice(0) as [Dispatcher.RequestOptions]
+    const [request] = asked.splice(0) as [Dispatcher.DispatchOptions]
     t.equal(request.origin, origin)
     t.match((request.headers as Record<string, string>).authorization, `/${region}/oss/`)
     t.equal(client.isSecure, origin.startsWith('https:'))
@@ -885,6 +885,8 @@ t.test('what was aborted while connecting never leaves', async t => {
     connect: (options, callback) => {
       const socket = createConnection(Number(options.port))
       socket.once('connect', () => waiting.push(() => callback(null, socket)))
+      // The server goes away at the end, perhaps while one connects.
+      socket.on('error', () => {})
     },
   })
   t.teardown(() => agent.destroy())
@@ -1187,6 +1189,8 @@ t.test('a dispatcher that is given is used, and left to its owner', async t => {
   await calls(client).append()
   await client.close()
   t.equal(server.sockets[0]?.closed, false)
+  // undici takes a connection back a turn after its answer.
+  await new Promise(setImmediate)
   await agent.request({ origin: `http://127.0.0.1:${server.port}`, path: '/', method: 'GET' })
   t.equal(server.sockets.length, 1, 'it lives, with its connection')
 
@@ -1302,10 +1306,12 @@ t.test('no secret is printed', async t => {
 })
 
 t.test('what a dispatcher throws is told without what it quotes', async t => {
-  const thrown = (options: Dispatcher.RequestOptions) =>
+  const thrown = (options: Dispatcher.DispatchOptions) =>
     Object.assign(new Error(`cannot send ${JSON.stringify(options)}`), { options, code: 'EUSER' })
   const dispatcher = {
-    request: async (options: Dispatcher.RequestOptions) => Promise.reject(thrown(options)),
+    dispatch(options: Dispatcher.DispatchOptions) {
+      throw thrown(options)
+    },
   } as unknown as Dispatcher
   const error = await failure(calls(connectTo(t, { port: 1 }, { dispatcher })).append())
   t.match(error, { code: 'OSS_ERR_NETWORK', cause: { code: 'EUSER', message: /cannot send/ } })

@@ -13,7 +13,9 @@ import {
   OssError,
   OssServiceError,
   objectFull,
+  recordTooLarge,
   replaced,
+  resumeMismatch,
 } from '../lib/errors.ts'
 
 const before = { position: 5, crc64: '11' }
@@ -127,6 +129,23 @@ const errors: [string, OssError, new (...args: never[]) => OssError, string, obj
     /7.*5/,
   ],
   ['objectFull', objectFull(11, 10), OssError, 'OSS_ERR_OBJECT_FULL', {}, /11.*10/],
+  ['recordTooLarge', recordTooLarge(9), OssError, 'OSS_ERR_RECORD_TOO_LARGE', {}, /9.*maxRecord/],
+  [
+    'resumeMismatch: other bytes',
+    resumeMismatch(after, 9),
+    OssError,
+    'OSS_ERR_RESUME_MISMATCH',
+    { tail: after },
+    /first 9 bytes.*nothing was sent/,
+  ],
+  [
+    'resumeMismatch: a shorter source',
+    resumeMismatch(after, 4),
+    OssError,
+    'OSS_ERR_RESUME_MISMATCH',
+    { tail: after },
+    /4 bytes.*9.*nothing was sent/,
+  ],
   [
     'exhausted',
     exhausted(cause, 4),
@@ -228,6 +247,8 @@ t.test(
       'OSS_ERR_NETWORK',
       'OSS_ERR_OBJECT_FULL',
       'OSS_ERR_OBJECT_REPLACED',
+      'OSS_ERR_RECORD_TOO_LARGE',
+      'OSS_ERR_RESUME_MISMATCH',
       'OSS_ERR_RETRIES_EXHAUSTED',
       'OSS_ERR_TIMEOUT',
     ]

@@ -40,6 +40,7 @@ class Trickle {
       retry,
       headers: {},
       creationHeaders: {},
+      seal: false,
       onRetry: ({ error }: RetryInfo) => {
         const { code, cause } = error as OssError & { cause?: { code?: string } }
         const name = cause?.code ?? code
@@ -137,12 +138,28 @@ const MEASURE = `
   v8.setFlagsFromString('--expose-gc')
   const gc = vm.runInNewContext('gc')
   const count = Number(process.env.COUNT)
+  // What a snapshot of the heap holds: bytes, and objects of the program. Compiled code comes and goes.
+  const takeSnapshot = async () => {
+    const pieces = []
+    for await (const piece of v8.getHeapSnapshot()) pieces.push(piece)
+    const { snapshot: { meta }, nodes } = JSON.parse(Buffer.concat(pieces))
+    const { node_fields: fields, node_types: [types] } = meta
+    const isCode = types.map(type => type === 'code')
+    let bytes = 0, objects = 0
+    for (let i = 0; i < nodes.length; i += fields.length) {
+      if (isCode[nodes[i + fields.indexOf('type')]]) continue
+      bytes += nodes[i + fields.indexOf('self_size')]
+      objects += 1
+    }
+    return { bytes, objects }
+  }
   export async function measure(append, listeners) {
     const look = async () => {
       for (let i = 0; i < 5; i++) { await setImmediate(); gc() }
       const { used_heap_size, external_memory } = v8.getHeapStatistics()
       const timers = process.getActiveResourcesInfo().filter(name => name === 'Timeout').length
-      return { heap: used_heap_size, external: external_memory, timers, listeners: listeners() }
+      const used = { heap: used_heap_size, external: external_memory }
+      return { ...used, timers, listeners: listeners(), ...(await takeSnapshot()) }
     }
     for (let i = 0; i < count / 10; i++) await append(i)
     const before = await look()
@@ -152,18 +169,20 @@ const MEASURE = `
   }
 `
 
-/** An OSS in memory; some of its answers get lost, some requests do. */
+/** An OSS in memory, that forgets all objects but the last; some of its answers get lost, some requests do. */
 const MEMORY_OSS = `
   import { crc64, OssError } from 'DISTindex.js'
-  let tail = { position: 0, crc64: '0' }, seen = 0
+  let tail, last, seen = 0
   const lost = () => new OssError('OSS_ERR_NETWORK', 'lost', { cause: new Error('reset') })
   const signals = []
   const client = {
     isSecure: true,
-    head: async () => tail.position === 0 ? null :
+    head: async ({ key }) => key !== last || tail.position === 0 ? null :
       { type: 'Appendable', length: tail.position, ...tail, requestId: '1' },
-    append: async (_, { position, body, signal }) => {
+    append: async ({ key }, { position, body, signal }) => {
       signals[0] = signal
+      if (key !== last) tail = { position: 0, crc64: '0' }
+      last = key
       const fate = ++seen % 100
       if (fate === 1) throw lost()
       if (position !== tail.position) {
@@ -197,7 +216,7 @@ const APPENDER = `${MEASURE} ${MEMORY_OSS}
   }
   const appender = new Appender({
     target: { bucket: 'examplebucket', key: 'a' }, client, clock, position: 'end',
-    maxObjectBytes: 5368709120, headers: {}, creationHeaders: {}, onRetry() {},
+    maxObjectBytes: 5368709120, headers: {}, creationHeaders: {}, seal: false, onRetry() {},
     retry: { maxRetries: Infinity, maxElapsed: 300000, minDelay: 200, maxDelay: 20000 },
   })
   await appender.open()
@@ -219,7 +238,25 @@ const STREAM = `${MEASURE} ${MEMORY_OSS}
     getEventListeners(signal, 'abort').length + getEventListeners(signals[0], 'abort').length)
 `
 
+const ROLLING = `${MEASURE} ${MEMORY_OSS}
+  import { getEventListeners } from 'node:events'
+  import { createRollingAppendStream } from 'DISTindex.js'
+  const { signal } = new AbortController()
+  const retry = { minDelay: 0, maxDelay: 0 }
+  const options = { key: 'logs/{index}', maxBytes: 20, sealOnRoll: true, client, signal, retry }
+  client.seal = async () => {}
+  const stream = createRollingAppendStream({ bucket: 'examplebucket', ...options })
+  await measure(async () => {
+    stream.write('one line of a log\\n')
+    await stream.flush()
+  }, () => stream.eventNames().reduce((sum, name) => sum + stream.listenerCount(name), 0) +
+    getEventListeners(signal, 'abort').length + getEventListeners(signals[0], 'abort').length)
+`
+
 interface Look {
+  /** Of a heap snapshot. */
+  readonly bytes: number
+  readonly objects: number
   readonly heap: number
   readonly external: number
   readonly timers: number
@@ -227,10 +264,13 @@ interface Look {
 }
 
 t.test('nothing grows', async t => {
-  const isFull = full('a million appends of an appender, and of a stream; here, a tenth of it')
+  const isFull = full(
+    'a million appends of an appender, and of a stream, and 100,000 objects of a rolling one; here, less of it',
+  )
   const table: [string, string, number][] = [
     ['appender', APPENDER, isFull ? 1_000_000 : 100_000],
     ['stream', STREAM, isFull ? 1_000_000 : 50_000],
+    ['rolling stream, each to an object of its own', ROLLING, isFull ? 100_000 : 30_000],
   ]
   for (const [label, code, count] of table) {
     t.test(`${count} appends of ${label === 'appender' ? 'an' : 'a'} ${label}`, async t => {
@@ -241,7 +281,12 @@ t.test('nothing grows', async t => {
       t.comment(
         `heap ${before.heap}, then ${heap} more; external ${after.external - before.external} more`,
       )
+      const bytes = after.bytes - before.bytes
+      const objects = after.objects - before.objects
+      t.comment(`snapshot ${before.bytes} bytes, then ${bytes} more, in ${objects} more objects`)
       t.ok(heap < 400_000, `${heap} bytes more in the heap`)
+      t.ok(bytes < 100_000, `${bytes} bytes more in its snapshot`)
+      t.ok(objects < 1_000, `${objects} objects more in its snapshot`)
       t.ok(after.external - before.external < 100_000, 'and outside of it')
       t.equal(after.timers, before.timers, 'timers')
       t.equal(after.listeners, before.listeners, 'listeners')

@@ -12,10 +12,11 @@ import {
   checkRecord,
   MAX_DELAY,
 } from '../lib/check.ts'
-import { type AppendRequest, type Client, OssClient } from '../lib/client.ts'
+import { OssClient } from '../lib/client.ts'
 import { crc64 } from '../lib/crc64/index.ts'
 import { OssError } from '../lib/errors.ts'
 import { type AppendStreamOptions, OPTIONS, resolveOptions } from '../lib/options.ts'
+import type { AppendRequest, Client } from '../lib/seam.ts'
 import { createAppendStream } from '../lib/stream.ts'
 
 // The tests say what the environment holds, and not the other way round.
@@ -120,6 +121,11 @@ const wrong: [string, unknown[], (RegExp | string)?][] = [
   ['crc64', [...NOT_STRINGS, '', '-1', '0x1', '1.5', ' 1', '18446744073709551616', '1e3']],
   ['highWaterMark', [...NOT_NUMBERS, ...INTEGERS, 0, 2 ** 30 + 1], '1 to 1073741824'],
   ['flushInterval', [...NOT_NUMBERS, ...INTEGERS, 2 ** 31], '0 to 2147483647'],
+  ['align', [null, true, [], {}, '', '\r\n', 'line', 'CHUNK', '188'], "'chunk' or a number"],
+  ['align', [...INTEGERS.filter(value => value < 1e9), 0]],
+  ['align', [64 * 2 ** 20 + 1, Number.POSITIVE_INFINITY], 'maxRecordBytes'],
+  ['maxRecordBytes', [...NOT_NUMBERS, ...INTEGERS, 0, 2 ** 30 + 1], '1 to 1073741824'],
+  ['maxRecordBytes', [5, 64 * 2 ** 20], 'needs align'],
   ['contentType', [...NOT_STRINGS, ...NOT_HEADERS]],
   ['cacheControl', [...NOT_STRINGS, ...NOT_HEADERS]],
   ['contentDisposition', [...NOT_STRINGS, ...NOT_HEADERS]],
@@ -174,7 +180,7 @@ const wrong: [string, unknown[], (RegExp | string)?][] = [
   ['maxObjectBytes', [...NOT_NUMBERS, ...INTEGERS, 0]],
   ['seal', NOT_BOOLEANS],
   ['signal', [null, 5, {}, new AbortController(), { aborted: false }]],
-  ['dispatcher', [null, 5, {}, { dispatch() {} }, 'http://proxy'], /request\(\)/],
+  ['dispatcher', [null, 5, {}, { request() {} }, 'http://proxy'], /dispatch\(\)/],
   ['connectTimeout', [...NOT_NUMBERS, ...INTEGERS, 0, 2 ** 31]],
   ['requestTimeout', [...NOT_NUMBERS, ...INTEGERS, 0, 2 ** 31]],
   ['client', [null, 5, {}, { append() {} }, { head() {} }]],
@@ -245,7 +251,7 @@ t.test('a client excludes the options of the network', async t => {
     pathStyle: false,
     cname: false,
     credentials,
-    dispatcher: { request() {} },
+    dispatcher: { dispatch() {} },
     connectTimeout: 5,
     requestTimeout: 5,
   }
@@ -311,7 +317,7 @@ t.test('a refusal leaves nothing behind', async t => {
   const running = () =>
     process.getActiveResourcesInfo().filter(name => /Timeout|TCP|DNS/.test(name))
   const before = running()
-  const options = { ...good, credentials: called, dispatcher: { request: called }, signal }
+  const options = { ...good, credentials: called, dispatcher: { dispatch: called }, signal }
   for (const [option, values] of wrong) {
     const [first = ''] = option.split('.')
     for (const value of values) t.throws(() => create({ ...options, [first]: value }))
@@ -521,6 +527,8 @@ const everything = () => ({
   crc64: '007',
   highWaterMark: 1,
   flushInterval: 0,
+  align: 5,
+  maxRecordBytes: 5,
   contentType: 'a',
   cacheControl: 'b',
   contentDisposition: 'c',
@@ -552,6 +560,8 @@ t.test('the caller’s objects are as they were, and may be frozen', async t => 
     crc64: '7',
     highWaterMark: 1,
     flushInterval: 0,
+    align: 5,
+    maxRecordBytes: 5,
     contentMd5: false,
     retry: { maxRetries: 0, maxElapsed: 0, minDelay: 0, maxDelay: 0 },
     maxObjectBytes: 1,
@@ -568,6 +578,8 @@ const defaults = {
   crc64: undefined,
   highWaterMark: 4_194_304,
   flushInterval: 1000,
+  align: 1,
+  maxRecordBytes: 67_108_864,
   creationHeaders: {},
   headers: {},
   contentMd5: false,
@@ -617,6 +629,11 @@ t.test('the limits themselves are accepted', async t => {
     { position: Number.MAX_SAFE_INTEGER, crc64: '18446744073709551615' },
     { highWaterMark: 2 ** 30 },
     { flushInterval: MAX_DELAY },
+    { align: '\n' },
+    { align: 'chunk', maxRecordBytes: 1 },
+    { align: 1 },
+    { align: 64 * 2 ** 20 },
+    { align: 2 ** 30, maxRecordBytes: 2 ** 30 },
     { maxObjectBytes: Number.MAX_SAFE_INTEGER },
     { retry: { maxRetries: 0, maxElapsed: Number.POSITIVE_INFINITY } },
     { retry: { minDelay: 5, maxDelay: 5 } },

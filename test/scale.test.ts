@@ -207,8 +207,9 @@ t.test('who waits for a place', async t => {
     const waiting = open('closed')
     waiting.end('x')
     await new Promise(setImmediate)
+    const told = t.rejects(once(waiting, 'close'), { code: 'OSS_ERR_ABORTED' })
     await client.close()
-    await t.rejects(once(waiting, 'close'), { code: 'OSS_ERR_ABORTED' })
+    await told
     t.notOk(server.stat(BUCKET, 'closed'))
   })
 })

@@ -4,8 +4,9 @@
  */
 
 import { pipeline } from 'node:stream/promises'
-import { type AppendReply, type AppendRequest, type Head, OssClient } from '../client.ts'
+import { OssClient } from '../client.ts'
 import type { ReadyInfo, RetryInfo, RetryPolicy, Tail, Target } from '../index.ts'
+import type { AppendReply, AppendRequest, Head } from '../seam.ts'
 import { createAppendStream } from '../stream.ts'
 import { describeProgress, Progress } from './progress.ts'
 import { Meter, type Source } from './source.ts'

@@ -1,0 +1,33 @@
+/**
+ * Where records end, pure. A record is a line, so many bytes, or what one `write()` was given; bytes
+ * are always looked at from the end of one record on:
+ *
+ *      record | record | reco        part: bytes that came in; `at`: how far behind an end they begin
+ *             ^ end    ^ end
+ *
+ * The ends of chunks do not lie in the bytes: who writes them knows.
+ */
+
+/** `'\n'`: a record ends with a newline. A number: after so many bytes. `'chunk'`: with each write. */
+export type Align = '\n' | number | 'chunk'
+
+/** A byte that is no part of another character in UTF-8, and in latin1 neither. */
+const NEWLINE = 10
+
+/** Where the last record in `part` ends, counted from the end that `part` lies `at` bytes behind. 0: nowhere. */
+export function findLastEnd(align: Align, part: Uint8Array, at: number): number {
+  if (align === 'chunk') return 0
+  if (align === '\n') {
+    const newline = part.lastIndexOf(NEWLINE)
+    return newline < 0 ? 0 : at + newline + 1
+  }
+  const length = at + part.length
+  return length - (length % align)
+}
+
+/** How many bytes of `part` belong to the record that `at` bytes have come of: all, if it goes on. */
+export function findFirstEnd(align: Align, part: Uint8Array, at: number): number {
+  if (align === 'chunk') return part.length
+  if (align === '\n') return part.indexOf(NEWLINE) + 1 || part.length
+  return Math.min(part.length, align - at)
+}

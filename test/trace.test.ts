@@ -1,0 +1,137 @@
+/** What subscribers of the tracing channels see of each attempt, and in which context users are called. */
+
+import { AsyncLocalStorage } from 'node:async_hooks'
+import { tracingChannel } from 'node:diagnostics_channel'
+import { inspect } from 'node:util'
+import t, { type Test } from 'tap'
+import { type AttemptTrace, createAppendStream } from '../lib/index.ts'
+import { BUCKET, reach, startOss } from './fixtures/oss.ts'
+
+/** Records every event of a channel, as it looks at that moment, until the test ends. */
+function record(t: Test, name: string): { event: string; trace: AttemptTrace }[] {
+  const seen: { event: string; trace: AttemptTrace }[] = []
+  const note = (event: string) => (trace: object) => {
+    seen.push({ event, trace: { ...trace } as AttemptTrace })
+  }
+  const handlers = {
+    start: note('start'),
+    end: () => {},
+    asyncStart: () => {},
+    asyncEnd: note('asyncEnd'),
+    error: note('error'),
+  }
+  const channel = tracingChannel(`oss-append-stream:${name}`)
+  channel.subscribe(handlers)
+  t.teardown(() => channel.unsubscribe(handlers))
+  return seen
+}
+
+t.test('an attempt is a trace, with what OSS called its request', async t => {
+  const oss = await startOss(t)
+  const opens = record(t, 'open')
+  const appends = record(t, 'append')
+  oss.server.faults.push({ kind: 'status', status: 500, on: 'head' })
+  oss.server.faults.push({ kind: 'status', status: 503 })
+  const key = oss.newKey()
+  const stream = oss.open(key)
+  stream.end('hello')
+  await stream.flush()
+  const place = { bucket: BUCKET, key }
+  t.match(opens, [
+    { event: 'start', trace: { ...place, attempt: 1, requestId: undefined } },
+    { event: 'error', trace: { attempt: 1, requestId: String, error: { status: 500 } } },
+    { event: 'asyncEnd', trace: { attempt: 1 } },
+    { event: 'start', trace: { ...place, attempt: 2 } },
+    { event: 'asyncEnd', trace: { attempt: 2, position: 0, error: undefined } },
+  ])
+  const append = { ...place, position: 0, length: 5 }
+  t.match(appends, [
+    { event: 'start', trace: { ...append, attempt: 1, requestId: undefined } },
+    { event: 'error', trace: { ...append, requestId: String, error: { status: 503 } } },
+    { event: 'asyncEnd', trace: { ...append, attempt: 1 } },
+    { event: 'start', trace: { ...append, attempt: 2, requestId: undefined } },
+    { event: 'asyncEnd', trace: { ...append, attempt: 2, requestId: /^[0-9A-F]{24}$/ } },
+  ])
+  t.equal(opens.length, 5)
+  t.equal(appends.length, 5)
+
+  const again = oss.open(key)
+  await again.flush()
+  t.match(opens.at(-1), { trace: { position: 5, requestId: /^[0-9A-F]{24}$/ } }, 'of the HEAD')
+  again.destroy()
+
+  const { accessKeyId, accessKeySecret } = oss.server.credentials
+  const told = inspect([opens, appends], { depth: 9, showHidden: true })
+  for (const secret of [accessKeyId, accessKeySecret]) t.notOk(told.includes(secret))
+})
+
+t.test('what a subscriber binds to an attempt is there in the request', async t => {
+  const storage = new AsyncLocalStorage<unknown>()
+  const channel = tracingChannel<unknown, AttemptTrace>('oss-append-stream:append')
+  channel.start.bindStore(storage, ({ position, attempt }) => `${position}, ${attempt}`)
+  t.teardown(() => channel.start.unbindStore(storage))
+  const oss = await startOss(t)
+  const seen: unknown[] = []
+  const { accessKeyId, accessKeySecret } = oss.server.credentials
+  const credentials = () => {
+    seen.push(storage.getStore())
+    return { accessKeyId, accessKeySecret }
+  }
+  oss.server.faults.push({ kind: 'status', status: 500 })
+  const stream = oss.open(oss.newKey(), { credentials, position: 0 })
+  stream.end('hello')
+  await stream.flush()
+  t.strictSame(seen, ['0, 1', '0, 2'])
+})
+
+t.test('users are called in the context in which they asked', async t => {
+  const oss = await startOss(t)
+  const storage = new AsyncLocalStorage<string>()
+  const { accessKeyId, accessKeySecret } = oss.server.credentials
+  const seen: Record<string, string | undefined> = {}
+  const note = (name: string) => () => {
+    seen[name] = storage.getStore()
+  }
+  const credentials = () => {
+    seen.credentials = storage.getStore()
+    return { accessKeyId, accessKeySecret }
+  }
+  const stream = storage.run('open', () =>
+    createAppendStream({
+      ...reach(oss.server),
+      credentials,
+      bucket: BUCKET,
+      key: oss.newKey(),
+    }),
+  )
+  stream.on('append', note('append'))
+  storage.run('write', () => stream.write('12', note('write')))
+  await new Promise<void>(resolve => {
+    storage.run('flush', () =>
+      stream.flush(() => {
+        note('flush')()
+        resolve()
+      }),
+    )
+  })
+  await storage.run('await', async () => {
+    await stream.flush()
+    note('await')()
+  })
+  await new Promise<void>(resolve => {
+    storage.run('close', () =>
+      stream.close(() => {
+        note('close')()
+        resolve()
+      }),
+    )
+  })
+  t.strictSame(seen, {
+    credentials: 'open',
+    append: 'open',
+    write: 'write',
+    flush: 'flush',
+    await: 'await',
+    close: 'close',
+  })
+})
