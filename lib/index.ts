@@ -23,6 +23,15 @@ export type {
   StorageClass,
 } from './options.ts'
 export type { Align } from './record.ts'
+export {
+  createRollingAppendStream,
+  type KeyFunction,
+  type KeyParts,
+  type RollInfo,
+  RollingAppendStream,
+  type RollingAppendStreamEvents,
+  type RollingAppendStreamOptions,
+} from './rolling.ts'
 export type { AppendReply, AppendRequest, Client, Head } from './seam.ts'
 export {
   createAppendStream,

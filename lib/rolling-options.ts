@@ -1,0 +1,74 @@
+/**
+ * The options of a rolling stream: those of a plain one, and what decides which object is next. It
+ * checks the latter, and leaves the rest to the plain stream's resolver.
+ */
+
+import { checkBoolean, checkInteger, checkKnown, checkMethods } from './check.ts'
+import { invalidOption } from './errors.ts'
+import { createNaming, type KeyFunction } from './naming.ts'
+import { type AppendStreamOptions, OPTIONS, resolveOptions, type Settings } from './options.ts'
+
+/** The options of `createRollingAppendStream`. Creation options go with each new object. */
+export interface RollingAppendStreamOptions
+  extends Omit<AppendStreamOptions, 'key' | 'position' | 'crc64'> {
+  /**
+   * A pattern with `{yyyy}`, `{MM}`, `{dd}`, `{HH}`, `{mm}` and `{index}`, or a function of date and
+   * index. It is asked before each batch; another answer for the present begins another object. What
+   * it gives is held to the rules for keys. Required.
+   */
+  readonly key: string | KeyFunction
+  /**
+   * Bytes. A batch that would make the object longer goes into the next. Not more than
+   * `maxObjectBytes`, which is the default (5 GiB). Batches are no larger either.
+   */
+  readonly maxBytes?: number | undefined
+  /** IANA name of the time zone of a pattern. Default `'UTC'`. */
+  readonly timeZone?: string | undefined
+  /** Seal each object that is left (OSS, "SealAppendObject"); `seal` is for the last one. Default false. */
+  readonly sealOnRoll?: boolean | undefined
+}
+
+/** The options as checked and completed. The target's key is none: each object has its own. */
+export interface RollingSettings extends Settings {
+  readonly nameKey: KeyFunction
+  readonly maxBytes: number
+  readonly sealOnRoll: boolean
+}
+
+const OWN = ['key', 'maxBytes', 'timeZone', 'sealOnRoll'] as const
+const PLAIN = OPTIONS.filter(name => name !== 'key' && name !== 'position' && name !== 'crc64')
+
+/** Every option there is. A test holds README's tables to this list, both ways. */
+export const ROLLING_OPTIONS: readonly (keyof RollingAppendStreamOptions)[] = [...PLAIN, ...OWN]
+
+/** @throws {OssError} `OSS_ERR_INVALID_OPTION`, naming the option. */
+export function resolveRollingOptions(given: RollingAppendStreamOptions): RollingSettings {
+  checkKnown('options', given, ROLLING_OPTIONS)
+  const { key, maxBytes: most, timeZone, sealOnRoll = false, ...rest } = given
+  const nameKey = resolveKey(key, timeZone)
+  // Of a pattern, any key tells whether it can be one.
+  const sample =
+    typeof key === 'string' ? nameKey({ date: new Date(0), index: 0 }) : 'of a function'
+  if (most !== undefined) checkInteger('maxBytes', most, 1)
+  checkBoolean('sealOnRoll', sealOnRoll)
+  if (sealOnRoll && given.client !== undefined) checkMethods('client', given.client, ['seal'])
+  const settings = resolveOptions({ ...rest, key: sample })
+  const maxBytes = most ?? settings.maxObjectBytes
+  if (maxBytes > settings.maxObjectBytes) {
+    throw invalidOption('maxBytes', 'must not be more than maxObjectBytes')
+  }
+  const highWaterMark = Math.min(settings.highWaterMark, maxBytes)
+  return { ...settings, highWaterMark, nameKey, maxBytes, sealOnRoll }
+}
+
+function resolveKey(key: unknown, timeZone: unknown): KeyFunction {
+  if (timeZone !== undefined && typeof timeZone !== 'string') {
+    throw invalidOption('timeZone', 'must be the name of a time zone, such as Asia/Shanghai')
+  }
+  if (typeof key === 'string') return createNaming(key, timeZone ?? 'UTC')
+  if (typeof key !== 'function') throw invalidOption('key', 'must be a pattern or a function')
+  if (timeZone !== undefined) {
+    throw invalidOption('timeZone', 'is for patterns: a function makes of the date what it likes')
+  }
+  return key as KeyFunction
+}
