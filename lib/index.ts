@@ -15,6 +15,7 @@ export {
   type OssErrorCode,
   OssServiceError,
 } from './errors.ts'
+export { type GzipMembersOptions, gzipMembers } from './gzip.ts'
 export type { RetryInfo } from './line.ts'
 export type {
   AppendStreamOptions,
