@@ -24,6 +24,7 @@ export type {
   StorageClass,
 } from './options.ts'
 export type { Align } from './record.ts'
+export { skipExisting } from './resume.ts'
 export {
   createRollingAppendStream,
   type KeyFunction,

@@ -1,0 +1,82 @@
+/**
+ * skipExisting(): a Transform for sources that can be read again. Fed from their start, it leaves out
+ * what the object has already, once the CRC-64 of those bytes has shown that they are the same ones. So a copy that was
+ * killed, at any moment and however often, goes on by running it again. Needs nothing but the object's
+ * tail, which the stream has from its opening. It knows no position of the source: who can seek, and
+ * trusts the object, starts a read at `stream.position` instead.
+ */
+
+import { Transform, type TransformCallback } from 'node:stream'
+import { checkMethods } from './check.ts'
+import { update } from './crc64/index.ts'
+import { resumeMismatch } from './errors.ts'
+import type { OssAppendStream } from './stream.ts'
+import type { Tail } from './tail.ts'
+
+/**
+ * Leaves out the first bytes of a source, as many as the object of `stream` has, and passes on the
+ * rest: `pipeline(source, skipExisting(stream), stream)`. The object is asked for its tail alone, and
+ * nothing is downloaded. An absent or empty object: everything passes.
+ *
+ * If the source begins with other bytes than the object, or ends before it, it fails with
+ * `OSS_ERR_RESUME_MISMATCH`, and nothing has been sent. Chunks pass as they are, one by one, so it can
+ * stand behind `gzipMembers({ flushInterval: 0 })` too.
+ *
+ * @throws {OssError} `OSS_ERR_INVALID_OPTION` if `stream` is none.
+ */
+export function skipExisting(stream: OssAppendStream): Transform {
+  checkMethods('stream', stream, ['flush'])
+  return new SkipExisting(stream)
+}
+
+class SkipExisting extends Transform {
+  readonly #stream: OssAppendStream
+  /** The object as it was before anything of this source; undefined until a first chunk wants to know. */
+  #tail: Tail | undefined
+  /** Bytes of the source that were compared, and their CRC. */
+  #seen = 0
+  #crc = 0n
+
+  constructor(stream: OssAppendStream) {
+    // Object mode on the way out, or a reader could be given several chunks as one.
+    super({ readableObjectMode: true, readableHighWaterMark: 1 })
+    this.#stream = stream
+  }
+
+  override _transform(chunk: Buffer, _encoding: BufferEncoding, callback: TransformCallback): void {
+    if (this.#tail) this.#pass(chunk, this.#tail, callback)
+    else this.#open(tail => this.#pass(chunk, tail, callback), callback)
+  }
+
+  override _flush(callback: TransformCallback): void {
+    if (this.#tail) this.#end(this.#tail, callback)
+    else this.#open(tail => this.#end(tail, callback), callback)
+  }
+
+  /** Nothing of ours is owed yet, so a flush tells the tail when it is known, and holds the process till then. */
+  #open(use: (tail: Tail) => void, callback: TransformCallback): void {
+    this.#stream.flush((error, tail) => {
+      if (!tail) {
+        callback(error)
+        return
+      }
+      this.#tail = tail
+      use(tail)
+    })
+  }
+
+  #pass(chunk: Buffer, tail: Tail, callback: TransformCallback): void {
+    const left = tail.position - this.#seen
+    const known = chunk.subarray(0, left)
+    this.#crc = update(this.#crc, known)
+    this.#seen += known.length
+    const isEnd = left > 0 && known.length === left
+    if (isEnd && this.#crc.toString() !== tail.crc64) callback(resumeMismatch(tail, this.#seen))
+    else if (known.length < chunk.length) callback(null, chunk.subarray(known.length))
+    else callback()
+  }
+
+  #end(tail: Tail, callback: TransformCallback): void {
+    callback(this.#seen < tail.position ? resumeMismatch(tail, this.#seen) : null)
+  }
+}
