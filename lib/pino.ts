@@ -1,0 +1,184 @@
+/**
+ * A transport for pino: NDJSON lines to an appendable object. The default export is what
+ * `pino.transport({ target: 'oss-append-stream/pino', options })` runs in its worker; `createTransport`
+ * is for `pino(options, createTransport(...))` in-process. It does not load pino.
+ *
+ * After it is made it never emits `'error'`: pino's worker would die of it, and with it all later
+ * records. An object that can't be written is a `'warn'`, and tried again without end.
+ */
+
+import { createRequire } from 'node:module'
+import { join } from 'node:path'
+import { Writable } from 'node:stream'
+import { StringDecoder } from 'node:string_decoder'
+import { pathToFileURL } from 'node:url'
+import { isMainThread, parentPort, workerData } from 'node:worker_threads'
+import type { Credentials } from './credentials.ts'
+import { invalidOption } from './errors.ts'
+import type { Listen } from './events.ts'
+import {
+  Outbox,
+  type OutboxEvents,
+  type TransportOptions,
+  type UndeliveredError,
+} from './outbox.ts'
+
+export type { DropInfo, RollInfo, TransportOptions, UndeliveredError } from './outbox.ts'
+
+/** The options of a worker: plain data, since they are copied to it. */
+export interface WorkerOptions extends Omit<TransportOptions, 'credentials'> {
+  /**
+   * The name of a module whose default export is a provider (or keys), found as pino finds a `target`:
+   * an absolute path, a `file:` URL, or what `require` finds from the working directory. Or the keys
+   * themselves. Default: the environment as it was when the worker began.
+   */
+  readonly credentials?: string | Credentials | undefined
+}
+
+/** What `pino` writes to. Never says that it is full; see `maxBuffered`. */
+export class PinoTransport extends Writable {
+  declare readonly on: Listen<OutboxEvents, this>
+  declare readonly once: Listen<OutboxEvents, this>
+  declare readonly off: Listen<OutboxEvents, this>
+  readonly #outbox: Outbox
+  readonly #decoder = new StringDecoder()
+  /** The beginning of a line whose end has not come yet. */
+  #rest = ''
+
+  constructor(options: TransportOptions) {
+    // Everything is taken at once, so no size of a chunk is a reason to wait for 'drain'.
+    super({ decodeStrings: false, highWaterMark: Number.MAX_SAFE_INTEGER })
+    this.#outbox = new Outbox(options, {
+      gapRecord: records => `{"level":40,"oss_append_stream":"dropped","records":${records}}\n`,
+      emit: (event, info) => this.tell(event, info),
+    })
+  }
+
+  /** The records that were given up last; undefined if there were none. Dropped ones are not meant. */
+  get failed(): UndeliveredError | undefined {
+    return this.#outbox.loss
+  }
+
+  /** Bytes that are not acknowledged yet. */
+  get bytesBuffered(): number {
+    return this.#outbox.buffered
+  }
+
+  /**
+   * Settles when everything written before is acknowledged, however long that takes. Rejects with what
+   * was given up, if anything was. Dropped records are not waited for.
+   */
+  flush(): Promise<void>
+  flush(callback: (error?: Error | null) => void): void
+  flush(callback?: (error?: Error | null) => void): Promise<void> | undefined {
+    const flushed = this.#outbox.flush()
+    if (callback === undefined) return flushed
+    flushed.then(
+      () => process.nextTick(callback, null),
+      error => process.nextTick(callback, error),
+    )
+    return undefined
+  }
+
+  override _write(chunk: Buffer | string, _encoding: BufferEncoding, callback: () => void): void {
+    const text = typeof chunk === 'string' ? chunk : this.#decoder.write(chunk)
+    // In-process, a write is a line; out of the worker's buffer come many, and the last may be cut.
+    if (this.#rest === '' && text.indexOf('\n') === text.length - 1) this.#outbox.add(text)
+    else this.#take(this.#rest + text)
+    callback()
+  }
+
+  override _final(callback: () => void): void {
+    const rest = this.#rest + this.#decoder.end()
+    if (rest !== '') this.#outbox.add(`${rest}\n`)
+    void this.#outbox.close().then(() => callback())
+  }
+
+  override _destroy(error: Error | null, callback: (error: Error | null) => void): void {
+    void this.#outbox.cut().then(() => callback(error))
+  }
+
+  /** Tells of an event; false if nobody has heard it. */
+  protected tell(event: keyof OutboxEvents, info: unknown): boolean {
+    return this.emit(event, info)
+  }
+
+  #take(text: string): void {
+    let from = 0
+    let to = text.indexOf('\n') + 1
+    while (to > 0) {
+      this.#outbox.add(text.slice(from, to))
+      from = to
+      to = text.indexOf('\n', from) + 1
+    }
+    this.#rest = text.slice(from)
+  }
+}
+
+/**
+ * Makes a transport for this very thread: `pino(options, createTransport({ bucket, key }))`.
+ *
+ * @throws {OssError} `OSS_ERR_INVALID_OPTION` at once, naming the option.
+ */
+export function createTransport(options: TransportOptions): PinoTransport {
+  return new PinoTransport(options)
+}
+
+/** What pino calls in its worker. Rejects if an option is wrong, and does not wait for the network. */
+export default async function transport(options: WorkerOptions): Promise<PinoTransport> {
+  // pino's own words to its worker.
+  const { $context, pinoWillSendConfig, ...ours } = options as WorkerOptions & PinoWords
+  const credentials = await load(options.credentials)
+  const isThread = !isMainThread && workerData?.stateBuf instanceof SharedArrayBuffer
+  const create = isThread ? WorkerTransport : PinoTransport
+  return new create({ ...ours, credentials })
+}
+
+interface PinoWords {
+  readonly $context?: unknown
+  readonly pinoWillSendConfig?: unknown
+}
+
+/** Within pino's worker, where nobody listens: what happens is told to the stream in the main thread. */
+class WorkerTransport extends PinoTransport {
+  protected override tell(name: keyof OutboxEvents, info: unknown): boolean {
+    parentPort?.postMessage({ code: 'EVENT', name, args: [plain(info)] })
+    return false
+  }
+
+  /** An error here would be an `'error'` there, which the app may not expect of a log. */
+  override flush(): Promise<void>
+  override flush(callback: () => void): void
+  override flush(callback?: () => void): Promise<void> | undefined {
+    if (callback === undefined) return super.flush()
+    super.flush(() => callback())
+    return undefined
+  }
+}
+
+/** Fit for the way to another thread, on which an error would lose all but its words. */
+function plain(info: unknown): unknown {
+  if (info instanceof Error) return { ...info, name: info.name, message: info.message }
+  const { error } = info as { error?: unknown }
+  return error === undefined ? info : { ...(info as object), error: plain(error) }
+}
+
+async function load(
+  credentials: WorkerOptions['credentials'],
+): Promise<TransportOptions['credentials']> {
+  if (typeof credentials !== 'string') return credentials
+  try {
+    const require = createRequire(join(process.cwd(), 'app.js'))
+    const url = /^file:/.test(credentials)
+      ? credentials
+      : pathToFileURL(require.resolve(credentials)).href
+    const provider = await import(url)
+    // A module of CommonJS that was compiled from one with a default export has two.
+    return provider.default?.default ?? provider.default
+  } catch (cause) {
+    throw invalidOption(
+      'credentials',
+      `cannot load the module ${credentials}: ${(cause as Error).message}`,
+    )
+  }
+}

@@ -1,0 +1,160 @@
+/**
+ * A transport for winston 3: formatted records to an appendable object. Needs `winston-transport`, which
+ * winston brings along, and is not loaded by the main entry.
+ *
+ * Its rules are winston's. A transport that makes winston wait loses the records that wait when the
+ * logger ends, so everything is acknowledged at once, and the outbox is the queue. One that calls back
+ * with an error is detached, and `'error'` ends the process, so there is only `'warn'`. And `'finish'`
+ * comes after a failed end too: `failed` says whether it was one.
+ *
+ * (`transports.Stream` around a stream of ours keeps none of them: it ignores that the stream is full,
+ * never ends it, and the logger's `'finish'` comes with nothing delivered.)
+ */
+
+import { EOL } from 'node:os'
+import Transport from 'winston-transport'
+import { invalidOption } from './errors.ts'
+import type { Listen } from './events.ts'
+import {
+  Outbox,
+  type OutboxEvents,
+  type TransportOptions,
+  type UndeliveredError,
+} from './outbox.ts'
+
+export type { DropInfo, RollInfo, TransportOptions, UndeliveredError } from './outbox.ts'
+
+type Format = NonNullable<Transport['format']>
+type WinstonOptions = Pick<
+  Transport.TransportStreamOptions,
+  'format' | 'level' | 'silent' | 'handleExceptions' | 'handleRejections'
+>
+
+/** winston's options for any transport, and those of the object. */
+export interface OssTransportOptions extends WinstonOptions, TransportOptions {
+  /** What ends each record. Default: the system's end of line. */
+  readonly eol?: string | undefined
+}
+
+type Callback = (error?: Error | null) => void
+
+const LEVEL = Symbol.for('level')
+const MESSAGE = Symbol.for('message')
+
+/** A record on its way through the formats; its text is under a symbol (triple-beam, `MESSAGE`). */
+type Info = Parameters<Format['transform']>[0] & { readonly [MESSAGE]?: unknown }
+
+/** `winston.createLogger({ transports: [new OssTransport({ bucket, key })] })` */
+export class OssTransport extends Transport {
+  declare readonly on: Listen<OutboxEvents, this>
+  declare readonly once: Listen<OutboxEvents, this>
+  declare readonly off: Listen<OutboxEvents, this>
+  readonly #outbox: Outbox
+  readonly #eol: string
+  /** The logger that we are piped from (winston-transport). */
+  declare parent?: (NodeJS.EventEmitter & { readonly format?: Format }) | null
+
+  /** @throws {OssError} `OSS_ERR_INVALID_OPTION` at once, naming the option. */
+  constructor(options: OssTransportOptions) {
+    const {
+      format,
+      level,
+      silent,
+      handleExceptions,
+      handleRejections,
+      eol = EOL,
+      ...rest
+    } = options
+    const winstons = { format, level, silent, handleExceptions, handleRejections }
+    super(winstons as Transport.TransportStreamOptions)
+    if (typeof eol !== 'string') throw invalidOption('eol', 'must be a string')
+    this.#eol = eol
+    this.#outbox = new Outbox(rest, {
+      gapRecord: records => this.#gapRecord(records),
+      emit: (event, ...args) => this.#tell(event, ...args),
+    })
+  }
+
+  /** The records that were given up last; undefined if there were none. Dropped ones are not meant. */
+  get failed(): UndeliveredError | undefined {
+    return this.#outbox.loss
+  }
+
+  /** Bytes that are not acknowledged yet. */
+  get bytesBuffered(): number {
+    return this.#outbox.buffered
+  }
+
+  /**
+   * Settles when everything logged before is acknowledged, however long that takes. Rejects with what
+   * was given up, if anything was. Dropped records are not waited for.
+   */
+  flush(): Promise<void> {
+    return this.#outbox.flush()
+  }
+
+  override log(info: Info, callback?: Callback): void {
+    this.#outbox.add(`${info[MESSAGE]}${this.#eol}`)
+    if (this.listenerCount('logged') > 0) setImmediate(() => this.emit('logged', info))
+    // winston will exit, and waits for us three seconds at most.
+    if (info.exception || info.rejection) this.flush().catch(() => {})
+    callback?.()
+  }
+
+  /**
+   * Many at once, as after `cork()`. Here winston leaves the format to us. One that throws is the user's
+   * to hear of, and costs no other record.
+   */
+  override logv(writes: readonly { readonly chunk: Info }[], callback: Callback): void {
+    const errors: unknown[] = []
+    for (const { chunk } of writes) {
+      try {
+        const info = transform(this.format, { ...chunk })
+        if (info) this.log(info)
+      } catch (error) {
+        errors.push(error)
+      }
+    }
+    callback()
+    if (errors.length > 0) throw errors[0]
+  }
+
+  override _final(callback: Callback): void {
+    void this.#outbox.close().then(() => callback())
+  }
+
+  override _destroy(error: Error | null, callback: Callback): void {
+    void this.#outbox.cut().then(() => callback(error))
+  }
+
+  /** winston's word for our removal from a logger. What is owed is delivered as at an end. */
+  override close(): void {
+    this.end()
+  }
+
+  /** In the user's own format, if that can be had. */
+  #gapRecord(records: number): string {
+    const about = { level: 'warn', oss_append_stream: 'dropped', records }
+    try {
+      const message = `oss-append-stream: dropped ${records} records`
+      const info = { ...about, message, [LEVEL]: 'warn' }
+      const shared = transform(this.parent?.format, info)
+      const own = shared && transform(this.format, shared)
+      if (own) return `${own[MESSAGE]}${this.#eol}`
+    } catch {
+      // A format that fails must not hide the gap.
+    }
+    return `${JSON.stringify(about)}${this.#eol}`
+  }
+
+  #tell<E extends keyof OutboxEvents>(event: E, ...args: OutboxEvents[E]): boolean {
+    this.emit(event, ...args)
+    // winston listens to 'warn' itself, to pass it on to the logger's listeners: are there any?
+    const isOurs = this.listenerCount(event) > (this.parent ? 1 : 0)
+    return isOurs || (this.parent?.listenerCount(event) ?? 0) > 0
+  }
+}
+
+function transform(format: Format | undefined, info: Info): Info | false {
+  return format ? (format.transform(info, format.options) as Info | false) : info
+}

@@ -1,0 +1,88 @@
+/** The queue by itself: what is joined, handed over, settled, taken back. */
+
+import t from 'tap'
+import { Slabs } from '../lib/slabs.ts'
+
+/** Slabs of these texts, each sealed, so many of them handed over. */
+function make(texts: readonly string[], handed = 0): Slabs {
+  const slabs = new Slabs()
+  for (const text of texts) {
+    slabs.add(text, 1)
+    slabs.seal()
+  }
+  for (let i = 0; i < handed; i++) slabs.hand()
+  return slabs
+}
+
+t.test('records are joined until the slab is sealed or handed over', async t => {
+  const slabs = new Slabs()
+  t.equal(slabs.length, 0)
+  t.equal(slabs.hand(), undefined)
+  t.equal(slabs.add('a\n', 1), 2)
+  t.equal(slabs.add('b\n', 1), 4, 'characters so far')
+  t.equal(slabs.length, 1)
+  slabs.seal()
+  slabs.seal()
+  slabs.add('c\n', 1)
+  t.equal(slabs.length, 2)
+  t.equal(String(slabs.hand()), 'a\nb\n')
+  t.equal(String(slabs.hand()), 'c\n', 'one that grows is sealed by that')
+  t.equal(slabs.hand(), undefined)
+  t.equal(slabs.handed, 2)
+  t.same(slabs.sum(2), { records: 3, bytes: 6 })
+})
+
+t.test('bytes, and characters as long as it grows', async t => {
+  const slabs = new Slabs()
+  slabs.add('日志\n', 1)
+  t.equal(slabs.bytes, 3)
+  slabs.seal()
+  t.equal(slabs.bytes, 7)
+  slabs.add('abc', 5)
+  t.equal(slabs.bytes, 10)
+  slabs.remove(1)
+  t.equal(slabs.bytes, 3)
+})
+
+// acknowledged -> slabs that have left, of 'aa', 'bbb', 'c', 'dd' with three handed over
+for (const [acknowledged, gone] of [
+  [0, 0],
+  [1, 0],
+  [2, 1],
+  [4, 1],
+  [5, 2],
+  [6, 3],
+  [100, 3],
+] as const) {
+  t.test(`${acknowledged} bytes acknowledged`, async t => {
+    const slabs = make(['aa', 'bbb', 'c', 'dd'], 3)
+    t.equal(slabs.settle(acknowledged), gone > 0)
+    t.equal(slabs.gone, gone)
+    t.equal(slabs.length, 4 - gone)
+    t.equal(slabs.handed, 3 - gone)
+    t.notOk(slabs.settle(acknowledged), 'the same news again moves nothing')
+    t.equal(String(slabs.hand()), 'dd', 'what waited still waits')
+  })
+}
+
+t.test('what was handed over and not acknowledged is handed over again', async t => {
+  const slabs = make(['aa', 'bbb', 'c'], 2)
+  t.ok(slabs.hasHanded)
+  slabs.settle(2)
+  slabs.takeBack()
+  t.notOk(slabs.hasHanded)
+  t.equal(String(slabs.hand()), 'bbb')
+  t.notOk(slabs.settle(2), 'counted from the taking back')
+  t.ok(slabs.settle(3))
+  t.ok(slabs.hasHanded, 'acknowledged is handed over too')
+  t.equal(String(slabs.hand()), 'c')
+})
+
+t.test('how many slabs so many bytes are', async t => {
+  const slabs = make(['aa', 'bbb', 'c'], 2)
+  t.equal(slabs.count(0), 0)
+  t.equal(slabs.count(1), 1)
+  t.equal(slabs.count(2), 1)
+  t.equal(slabs.count(3), 2)
+  t.equal(slabs.count(100), 2, 'of those that were handed over')
+})

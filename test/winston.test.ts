@@ -1,0 +1,346 @@
+/** The transport for winston, with winston: what of a record is written, and how the two end together. */
+
+import { once } from 'node:events'
+import t from 'tap'
+import winston from 'winston'
+import { OssTransport, type OssTransportOptions } from '../lib/winston.ts'
+import { run } from './fixtures/child.ts'
+import { BUCKET, next, type Oss, reach, startOss } from './fixtures/oss.ts'
+import { readConfessions } from './fixtures/records.ts'
+import { catchStderr } from './fixtures/stderr.ts'
+
+const { combine, printf } = winston.format
+const uppercase = winston.format(info => ({
+  ...info,
+  message: String(info.message).toUpperCase(),
+}))
+const plain = printf(({ level, message }) => `${level}: ${message}`)
+
+/** A logger with one transport to a new object, in a plain format unless told otherwise. */
+function make(
+  oss: Oss,
+  options: Partial<OssTransportOptions> = {},
+  more: winston.LoggerOptions = {},
+) {
+  const key = oss.newKey()
+  const transport = new OssTransport({
+    bucket: BUCKET,
+    key,
+    ...reach(oss.server),
+    retry: { minDelay: 1, maxDelay: 5 },
+    flushInterval: 5,
+    ...options,
+  })
+  const logger = winston.createLogger({ format: plain, transports: [transport], ...more })
+  return {
+    key,
+    transport,
+    logger,
+    read: () => oss.server.read(BUCKET, key)?.toString() ?? '',
+    async end() {
+      logger.end()
+      await once(logger, 'finish')
+    },
+  }
+}
+
+t.test("formats: the logger's, and the transport's own after it", async t => {
+  const oss = await startOss(t)
+  const shared = make(oss)
+  shared.logger.info('hello')
+  await shared.end()
+  t.equal(shared.read(), 'info: hello\n')
+
+  const json = make(oss, {}, { format: winston.format.json(), defaultMeta: { service: 'a' } })
+  json.logger.info('日志', { n: 1 })
+  await json.end()
+  t.same(JSON.parse(json.read()), { level: 'info', message: '日志', n: 1, service: 'a' })
+
+  const own = make(oss, { format: combine(uppercase(), plain) })
+  own.logger.info('hello')
+  await own.end()
+  t.equal(own.read(), 'info: HELLO\n')
+})
+
+t.test('a format that withholds a record', async t => {
+  const oss = await startOss(t)
+  const only = winston.format(info => (info.message === 'secret' ? false : info))
+  const { logger, read, end } = make(oss, { format: combine(only(), plain) })
+  logger.info('a')
+  logger.info('secret')
+  logger.info('b')
+  await end()
+  t.equal(read(), 'info: a\ninfo: b\n')
+})
+
+t.test("levels, the transport's own, and silent", async t => {
+  const oss = await startOss(t)
+  const own = make(oss, { level: 'warn' }, { level: 'debug' })
+  own.logger.debug('no')
+  own.logger.info('no')
+  own.logger.warn('yes')
+  own.logger.error('yes')
+  await own.end()
+  t.equal(own.read(), 'warn: yes\nerror: yes\n')
+
+  const inherited = make(oss, {}, { level: 'info' })
+  inherited.logger.debug('no')
+  inherited.logger.info('yes')
+  inherited.logger.level = 'debug'
+  inherited.logger.debug('now')
+  await inherited.end()
+  t.equal(inherited.read(), 'info: yes\ndebug: now\n')
+
+  const silent = make(oss, { silent: true })
+  silent.logger.info('no')
+  silent.transport.silent = false
+  silent.logger.info('yes')
+  await silent.end()
+  t.equal(silent.read(), 'info: yes\n')
+})
+
+t.test('eol', async t => {
+  const oss = await startOss(t)
+  const { logger, read, end } = make(oss, { eol: '\r\n' })
+  logger.info('a')
+  logger.info('b')
+  await end()
+  t.equal(read(), 'info: a\r\ninfo: b\r\n')
+  const eol = 5 as unknown as string
+  t.throws(() => make(oss, { eol }), { code: 'OSS_ERR_INVALID_OPTION', message: /^option eol: / })
+  t.throws(() => make(oss, { bucket: 'B' }), { message: /^option bucket: / })
+  t.throws(() => make(oss, { colour: 1 } as object), { message: /^option colour: is unknown/ })
+})
+
+t.test("'logged', as with winston's own", async t => {
+  const oss = await startOss(t)
+  const { logger, transport, end } = make(oss)
+  const logged = next(transport, 'logged')
+  logger.info('hello', { n: 1 })
+  t.match(await logged, { level: 'info', message: 'hello', n: 1 })
+  await end()
+})
+
+t.test('corked: many at once, each by the same rules', async t => {
+  const oss = await startOss(t)
+  const throws = winston.format(info => {
+    if (info.message === 'throws') throw new Error('format')
+    return info
+  })
+  const { transport, read, logger } = make(oss, { format: combine(throws(), plain), level: 'info' })
+  logger.exitOnError = false
+  const info = (level: string, message: string) => ({
+    [Symbol.for('level')]: level,
+    level,
+    message,
+  })
+  transport.cork()
+  transport.write(info('info', 'a'))
+  transport.write(info('debug', 'not this'))
+  transport.write(info('info', 'throws'))
+  transport.write(info('info', 'b'))
+  t.throws(() => transport.uncork(), { message: 'format' })
+  await transport.flush()
+  t.equal(read(), 'info: a\ninfo: b\n')
+  transport.destroy()
+})
+
+t.test('200 records and an end: all are there when the logger has finished', async t => {
+  const oss = await startOss(t)
+  oss.server.latency = 30
+  const { logger, read, end, transport } = make(oss, { highWaterMark: 200 })
+  for (let n = 0; n < 200; n++) logger.info(String(n))
+  await end()
+  t.equal(read(), Array.from({ length: 200 }, (_, n) => `info: ${n}\n`).join(''))
+  t.equal(transport.failed, undefined)
+  t.equal(transport.bytesBuffered, 0)
+})
+
+t.test('what fails is a warning: the transport stays, and delivers when it can', async t => {
+  const oss = await startOss(t)
+  const { logger, read, end } = make(oss)
+  logger.on('error', error => t.fail(String(error)))
+  oss.server.permissions.clear()
+  const warned = next(logger, 'warn')
+  logger.info('a')
+  t.match(await warned, { code: 'AccessDenied' })
+  t.equal(logger.transports.length, 1)
+  for (const action of ['oss:GetObject', 'oss:PutObject']) oss.server.permissions.add(action)
+  logger.info('b')
+  await end()
+  t.equal(read(), 'info: a\ninfo: b\n')
+})
+
+t.test('a warning that nobody hears is said', async t => {
+  const oss = await startOss(t)
+  const stderr = catchStderr(t)
+  oss.server.permissions.clear()
+  const heard = make(oss)
+  heard.transport.on('warn', () => {})
+  await once(heard.transport, 'warn')
+  t.same(stderr, [])
+  const unheard = make(oss)
+  while (stderr.length === 0) await new Promise(setImmediate)
+  t.match(stderr, [/^oss-append-stream: oss:\/\/examplebucket\/.*: AccessDenied: /])
+  for (const { transport } of [heard, unheard]) transport.destroy()
+})
+
+t.test("a failed end: 'finish' all the same, and failed says so", async t => {
+  const oss = await startOss(t)
+  const stderr = catchStderr(t)
+  const { logger, transport, end } = make(oss, { closeTimeout: 50 })
+  logger.on('error', error => t.fail(String(error)))
+  oss.server.refuse()
+  const warned = next(logger, 'warn')
+  logger.info('a')
+  logger.info('b')
+  await end()
+  t.match(transport.failed, { code: 'OSS_ERR_ABORTED', records: 2 })
+  t.equal(await warned, transport.failed)
+  t.match(readConfessions(stderr.join('')), [{ records: 2 }])
+})
+
+// the transport's format -> the line that stands for dropped records
+const gaps: [string, Partial<OssTransportOptions>, winston.LoggerOptions, RegExp][] = [
+  ["the logger's", {}, {}, /^warn: oss-append-stream: dropped (\d+) records$/m],
+  [
+    'its own',
+    { format: combine(uppercase(), plain) },
+    {},
+    /^warn: OSS-APPEND-STREAM: DROPPED (\d+) RECORDS$/m,
+  ],
+  [
+    'JSON',
+    {},
+    { format: winston.format.json() },
+    /^\{.*"oss_append_stream":"dropped","records":(\d+)\}$/m,
+  ],
+  [
+    'one that throws',
+    {
+      format: winston.format(info => {
+        if (info.records) throw new Error('format')
+        return { ...info, [Symbol.for('message')]: `info: ${info.message}` }
+      })(),
+    },
+    {},
+    /^\{"level":"warn","oss_append_stream":"dropped","records":(\d+)\}$/m,
+  ],
+]
+for (const [title, options, more, pattern] of gaps) {
+  t.test(`dropped records leave a line, in a format: ${title}`, async t => {
+    const oss = await startOss(t)
+    const { logger, transport, read, end } = make(oss, { maxBuffered: 500, ...options }, more)
+    oss.server.refuse()
+    const dropped = next<{ records: number }>(transport, 'drop')
+    for (let n = 0; n < 200; n++) logger.info('hello')
+    await oss.server.listen()
+    const { records } = await dropped
+    await end()
+    const [, told] = pattern.exec(read()) ?? []
+    t.equal(Number(told), records)
+    t.equal(read().split('\n').length, 200 - records + 2)
+  })
+}
+
+t.test('removed from the logger it delivers what it owes', async t => {
+  const oss = await startOss(t)
+  const { logger, transport, read } = make(oss, { flushInterval: 0 })
+  logger.info('a')
+  logger.remove(transport)
+  await once(transport, 'finish')
+  t.equal(read(), 'info: a\n')
+  const other = make(oss, { flushInterval: 0 })
+  other.logger.info('b')
+  other.logger.close()
+  await once(other.transport, 'finish')
+  t.equal(other.read(), 'info: b\n')
+})
+
+/** A program that logs through winston, in JSON. */
+const PROGRAM = `
+  import winston from 'winston'
+  import { OssTransport } from 'oss-append-stream/winston'
+  const options = JSON.parse(process.env.OPTIONS)
+  const make = more => new OssTransport({ ...options, ...more })
+  const create = (transport, more) => winston.createLogger({ transports: [transport], ...more })
+`
+async function program(t: Parameters<typeof run>[0], code: string, more = {}) {
+  const oss = await startOss(t)
+  const key = oss.newKey()
+  const { url, region, credentials } = oss.server
+  const ended = await run(t, PROGRAM + code, {
+    OPTIONS: JSON.stringify({ bucket: BUCKET, key, ...more }),
+    OSS_ENDPOINT: url,
+    OSS_REGION: region,
+    OSS_ACCESS_KEY_ID: credentials.accessKeyId,
+    OSS_ACCESS_KEY_SECRET: credentials.accessKeySecret,
+  })
+  const text = oss.server.read(BUCKET, key)?.toString() ?? ''
+  const infos = text
+    .split('\n')
+    .slice(0, -1)
+    .map(line => JSON.parse(line))
+  return { ...ended, infos, oss, key }
+}
+
+// The batch would wait for ever: what is there was sent because of the exception.
+const waits = { flushInterval: 0 }
+
+t.test('handleExceptions: the exception is there before winston exits', async t => {
+  const code = `const logger = create(make({ handleExceptions: true }))
+    logger.info('before')
+    setTimeout(() => { throw new Error('thrown') }, 10)`
+  const { code: exit, infos, stderr } = await program(t, code, waits)
+  t.equal(exit, 1)
+  t.match(infos, [{ message: 'before' }, { level: 'error', exception: true, message: /thrown/ }])
+  t.notMatch(stderr, /oss-append-stream/)
+})
+
+t.test('without it, an exception is not written, and what was logged is told', async t => {
+  const code = `const logger = create(make())
+    logger.info('before')
+    throw new Error('thrown')`
+  const { code: exit, infos, stderr } = await program(t, code, waits)
+  t.equal(exit, 1)
+  t.same(infos, [])
+  t.match(readConfessions(stderr), [{ records: 1 }])
+})
+
+t.test('exceptionHandlers, and exitOnError: false', async t => {
+  const code = `const logger = create(new winston.transports.Console({ silent: true }), {
+      exceptionHandlers: [make()], exitOnError: false,
+    })
+    setTimeout(() => { throw new Error('thrown') }, 10)`
+  const { code: exit, infos } = await program(t, code, waits)
+  t.equal(exit, 0)
+  t.match(infos, [{ level: 'error', exception: true, message: /thrown/ }])
+})
+
+t.test('handleRejections', async t => {
+  const code = `const logger = create(make({ handleRejections: true }))
+    setTimeout(() => { Promise.reject(new Error('rejected')) }, 10)`
+  const { code: exit, infos } = await program(t, code, waits)
+  t.equal(exit, 1)
+  t.match(infos, [{ level: 'error', rejection: true, message: /rejected/ }])
+})
+
+t.test('keys of the environment, changed by the program', async t => {
+  const code = `const transport = make({ flushInterval: 5 })
+    const logger = create(transport)
+    logger.info('a', { n: 0 })
+    await transport.flush()
+    process.env.OSS_ACCESS_KEY_ID = 'wrong-key'
+    transport.on('warn', () => {})
+    setTimeout(() => { process.env.OSS_ACCESS_KEY_ID = 'test-access-key' }, 300)
+    logger.info('b', { n: 1 })
+    await transport.flush()
+    logger.end()`
+  const { code: exit, infos, oss } = await program(t, code)
+  t.equal(exit, 0)
+  t.same(
+    infos.map(({ n }) => n),
+    [0, 1],
+  )
+  t.ok(oss.server.requests.some(({ code }) => code === 'InvalidAccessKeyId'))
+})
