@@ -6,9 +6,11 @@
  */
 
 import { readFileSync } from 'node:fs'
-import { constants } from 'node:os'
-import { HELP, parseArguments } from './cli/arguments.ts'
-import { describeError, exitCodeOf } from './cli/failure.ts'
+import { parseArguments } from './cli/arguments.ts'
+import type { Command } from './cli/commands.ts'
+import { describeError, exitCodeOf, InterruptedError } from './cli/failure.ts'
+import { HELP } from './cli/help.ts'
+import { Signals } from './cli/signals.ts'
 
 // A reader that goes away (`| head`, a closed terminal) costs its text, and neither bytes nor the
 // exit code. Without a listener EPIPE would be an uncaught exception.
@@ -17,29 +19,17 @@ for (const output of [process.stdout, process.stderr]) output.on('error', () => 
 process.exitCode = await main()
 
 async function main(): Promise<number> {
-  const interruption = new AbortController()
-  let received: NodeJS.Signals | undefined
-  for (const signal of ['SIGINT', 'SIGTERM'] as const) {
-    // Once: the first lets everything be closed and temporary files removed, the second one kills.
-    process.once(signal, () => {
-      received = signal
-      interruption.abort()
-    })
-  }
+  const signals = new Signals()
   try {
-    return await run(interruption.signal)
-  } catch (error) {
-    if (received) {
-      process.stderr.write(`oss-append: interrupted by ${received}\n`)
-      return 128 + constants.signals[received]
-    }
+    return await run(parseArguments(process.argv.slice(2)), signals)
+  } catch (cause) {
+    const error = isAbortion(cause) && signals.received ? interrupted(signals) : cause
     process.stderr.write(describeError(error))
     return exitCodeOf(error)
   }
 }
 
-async function run(signal: AbortSignal): Promise<number> {
-  const command = parseArguments(process.argv.slice(2))
+async function run(command: Command, signals: Signals): Promise<number> {
   switch (command.name) {
     case 'help':
       process.stdout.write(HELP)
@@ -47,15 +37,27 @@ async function run(signal: AbortSignal): Promise<number> {
     case 'version':
       process.stdout.write(`${readVersion()}\n`)
       return 0
-    case 'demo': {
-      const { demonstrate } = await import('./cli/commands.ts')
-      return demonstrate(command, signal)
-    }
-    case 'append': {
-      const { append } = await import('./cli/commands.ts')
-      return append(command, signal)
-    }
+    case 'demo':
+      return (await import('./cli/append.ts')).demonstrate(command, signals)
+    case 'append':
+      return (await import('./cli/append.ts')).append(command, signals)
+    case 'stat':
+      return (await import('./cli/look.ts')).stat(command, signals.first)
+    case 'verify':
+      return (await import('./cli/look.ts')).verify(command, signals.first)
+    case 'cat':
+      return (await import('./cli/cat.ts')).cat(command, signals.first)
+    case 'serve':
+      return (await import('./cli/serve.ts')).serve(command, signals.first)
   }
+}
+
+function isAbortion(error: unknown): boolean {
+  return (error as { name?: unknown } | null)?.name === 'AbortError'
+}
+
+function interrupted({ exitCode, received }: Signals): InterruptedError {
+  return new InterruptedError(exitCode, `interrupted by ${received}`)
 }
 
 function readVersion(): string {

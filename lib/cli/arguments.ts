@@ -1,75 +1,35 @@
 /**
- * What the user typed, checked and put in order; and the help that says what may be typed. Pure: it
- * opens nothing and looks at no environment. Values are never quoted in a message: one of them may be
- * a secret pasted into the wrong place.
+ * What the user typed, checked and put in order. Pure: it opens nothing and looks at no environment.
+ * Values are never quoted in a message: one of them may be a secret pasted into the wrong place.
  */
 
 import { parseArgs } from 'node:util'
-import { checkKnown } from '../check.ts'
-import { UsageError } from './failure.ts'
+import { checkInteger, checkKnown, hint, MAX_DELAY } from '../check.ts'
+import type { Command, Place, Rolling, Voice } from './commands.ts'
+import { COMMANDS, type CommandName, FLAGS, type Flag, flagOf, type Topic } from './flags.ts'
+import { UsageError } from './usage.ts'
 
-/** Stream into an object on a server of our own, which is gone afterwards. */
-export interface DemoCommand {
-  readonly name: 'demo'
-  /** A path, `-` for standard input, or undefined: standard input if it is one, else a made-up feed. */
-  readonly file: string | undefined
-  /** Length of that feed, in bytes; undefined: not said. */
-  readonly bytes: number | undefined
+/** Milliseconds. ffmpeg needs a moment for its trailer, and systemd kills after 90 seconds. */
+const GRACE = 10_000
+const INTERVAL = 1_000
+
+const ALL_FLAGS = Object.entries(FLAGS).flatMap(([name, { short }]) =>
+  short ? [`--${name}`, `-${short}`] : [`--${name}`],
+)
+
+/** The texts of flags that were given, by name. */
+type Values = Readonly<Record<string, unknown>>
+/** What they say, by option. */
+type Options = Readonly<Record<string, unknown>>
+
+/** What was given to one command. */
+interface Given {
+  readonly words: readonly string[]
+  readonly place: Options
+  readonly stream: Options
+  readonly roll: Options
+  readonly command: Options
 }
-
-/** Append to an object of OSS, or to one that is kept in a folder. */
-export interface AppendCommand {
-  readonly name: 'append'
-  readonly url: string
-  /** A path, `-` for standard input, or undefined: standard input if it is a file or a pipe. */
-  readonly file: string | undefined
-  /** The folder; undefined: OSS. */
-  readonly local: string | undefined
-  readonly region: string | undefined
-  readonly endpoint: string | undefined
-}
-
-export type Command =
-  | DemoCommand
-  | AppendCommand
-  | { readonly name: 'help' }
-  | { readonly name: 'version' }
-
-/** At most 24 lines of 80 columns, so that it never scrolls away. A test counts. */
-export const HELP = `Append a stream of bytes to an object of Alibaba Cloud OSS, and prove it.
-
-  oss-append [options] oss://BUCKET/KEY [FILE]
-  oss-append demo [--bytes N] [FILE]    the same on its own server: no account
-
-Reads FILE, or standard input if that is a pipe or a file, or in any case with -
-in place of FILE. Without any of these demo makes up a sensor feed.
-
-  --local DIR      no account either: objects are kept in the folder DIR
-  --region ID      as in cn-hangzhou            (default: OSS_REGION)
-  --endpoint HOST  (default: OSS_ENDPOINT, or the public one of the region)
-  --bytes N        length of demo's feed, as in 500000 or 1GiB (default: 64MiB)
-  -h, --help       -v, --version
-
-Keys: OSS_ACCESS_KEY_ID, OSS_ACCESS_KEY_SECRET and OSS_SESSION_TOKEN (if any).
-
-  oss-append demo video.ts
-  journalctl -f | oss-append --region cn-hangzhou oss://logs/host.log
-  oss-append --local lab oss://lab/run7.csv < run7.csv
-
-Exit code: 0 done and verified, 1 failed or not verified, 2 wrong usage,
-3 somebody else wrote to the object, 4 OSS acknowledged other bytes than ours.
-`
-
-const OPTIONS = {
-  local: { type: 'string' },
-  region: { type: 'string' },
-  endpoint: { type: 'string' },
-  bytes: { type: 'string' },
-  help: { type: 'boolean', short: 'h' },
-  version: { type: 'boolean', short: 'v' },
-} as const
-
-const FLAGS = [...Object.keys(OPTIONS).map(name => `--${name}`), '-h', '-v']
 
 /** @throws {UsageError | OssError} naming what is wrong; `exitCodeOf` either is 2. */
 export function parseArguments(args: readonly string[]): Command {
@@ -77,41 +37,155 @@ export function parseArguments(args: readonly string[]): Command {
   const { values, positionals } = parseStrictly(args)
   if (values.help) return { name: 'help' }
   if (values.version) return { name: 'version' }
-  const [first, file, ...more] = positionals
-  if (first === undefined) throw new UsageError('say where to: oss://BUCKET/KEY, or demo')
-  if (more.length > 0) throw new UsageError('one FILE at most can be read')
-  if (first === 'demo') {
-    refuseAll(values, ['local', 'region', 'endpoint'], 'demo has a server of its own')
-    if (values.bytes === undefined) return { name: 'demo', file, bytes: undefined }
-    if (file !== undefined) throw new UsageError('--bytes: has no meaning with FILE')
-    return { name: 'demo', file, bytes: readSize('--bytes', values.bytes) }
+  const { name, words } = readName(positionals)
+  refuseForeign(name, values)
+  return BUILDERS[name]({
+    words,
+    place: collect(values, 'place'),
+    stream: collect(values, 'stream'),
+    roll: collect(values, 'roll'),
+    command: collect(values, 'command'),
+  })
+}
+
+const BUILDERS: Readonly<Record<CommandName, (given: Given) => Command>> = {
+  append({ words, place, stream, roll, command }) {
+    const { isJson = false, isQuiet = false, isZipped = false, grace = GRACE, resume } = command
+    const isResumed = resume !== undefined
+    const [url, file] = readWords(words, { least: 1, most: isResumed ? 1 : 2 })
+    if (resume === '') throw new UsageError('--resume: must name a file')
+    return {
+      name: 'append',
+      url: readUrl(url),
+      file: isResumed ? (resume as string) : file,
+      place: readPlace(place),
+      options: isZipped ? alignMembers(stream) : stream,
+      roll: readRolling(roll, { ...stream, ...(isResumed && { resume }) }),
+      isZipped: isZipped as boolean,
+      isResumed,
+      voice: { isJson, isQuiet } as Voice,
+      grace: checkInteger('grace', grace, 0, MAX_DELAY),
+    }
+  },
+  demo({ words, command }) {
+    const [file] = readWords(words, { least: 0, most: 1 })
+    const bytes = command.bytes as number | undefined
+    if (bytes !== undefined && file !== undefined) {
+      throw new UsageError('--bytes: has no meaning with FILE')
+    }
+    return { name: 'demo', file, bytes }
+  },
+  stat({ words, place, command }) {
+    const [url] = readWords(words, { least: 1, most: 1 })
+    return {
+      name: 'stat',
+      url: readUrl(url),
+      place: readPlace(place),
+      isJson: command.isJson === true,
+    }
+  },
+  cat({ words, place, command }) {
+    const [url] = readWords(words, { least: 1, most: 1 })
+    const { isFollowed = false, interval = INTERVAL } = command
+    if (command.interval !== undefined && !isFollowed) {
+      throw new UsageError('--interval: has no meaning without --follow')
+    }
+    return {
+      name: 'cat',
+      url: readUrl(url),
+      place: readPlace(place),
+      isFollowed: isFollowed as boolean,
+      interval: checkInteger('interval', interval, 0, MAX_DELAY),
+    }
+  },
+  verify({ words, place, command }) {
+    const [file = '', url] = readWords(words, { least: 2, most: 2 })
+    const isJson = command.isJson === true
+    return { name: 'verify', file, url: readUrl(url), place: readPlace(place), isJson }
+  },
+  serve({ words, command }) {
+    readWords(words, { least: 0, most: 0 })
+    const { dir, port, host } = command as { dir?: string; port?: number; host?: string }
+    if (dir === '') throw new UsageError('--dir: must name a folder')
+    if (port !== undefined && port > 65_535) throw new UsageError('--port: must be 0 to 65535')
+    return { name: 'serve', dir, port, host }
+  },
+}
+
+/** The command's name, or none and an object to append to. */
+function readName(positionals: readonly string[]): { name: CommandName; words: string[] } {
+  const [first, ...rest] = positionals
+  if (first === undefined) throw new UsageError(`say where to: oss://BUCKET/KEY, or ${NAMES}`)
+  if (first.startsWith('oss://')) return { name: 'append', words: [first, ...rest] }
+  const name = COMMANDS.find(each => each === first && each !== 'append')
+  if (name === undefined) {
+    const meant = hint(first, COMMANDS)
+    throw new UsageError(`the first argument must be oss://BUCKET/KEY, or one of ${NAMES}${meant}`)
   }
-  if (!first.startsWith('oss://')) {
-    throw new UsageError('the first argument must be oss://BUCKET/KEY, or demo')
-  }
-  refuseAll(values, ['bytes'], 'is for demo alone')
-  const { local, region, endpoint } = values
+  return { name, words: rest }
+}
+
+const NAMES = COMMANDS.filter(name => name !== 'append').join(', ')
+
+function readWords(
+  words: readonly string[],
+  { least, most }: { readonly least: number; readonly most: number },
+): readonly string[] {
+  if (words.length < least) throw new UsageError('an argument is missing')
+  if (words.length > most) throw new UsageError('one argument or more is too many')
+  return words
+}
+
+function readUrl(word = ''): string {
+  if (!word.startsWith('oss://')) throw new UsageError('the object must be oss://BUCKET/KEY')
+  return word
+}
+
+function readPlace({ local, credentials, ...network }: Options): Place {
+  if (credentials === '') throw new UsageError('--credentials: must name a module')
+  const named = credentials === undefined ? {} : { credentials: credentials as string }
+  if (local === undefined) return { ...named, network }
   if (local === '') throw new UsageError('--local: must name a folder')
-  if (local) refuseAll(values, ['region', 'endpoint'], '--local has a server of its own')
-  return { name: 'append', url: first, file, local, region, endpoint }
+  const [other] = Object.keys({ ...network, ...named })
+  if (other) throw new UsageError(`${flagOf(other)}: --local has a server of its own`)
+  return { local: local as string, network: {} }
+}
+
+/** A member is a chunk, so whatever is acknowledged is a whole file. */
+function alignMembers(stream: Options): Options {
+  if (stream.align !== undefined)
+    throw new UsageError('--align: --gzip has an alignment of its own')
+  return { ...stream, align: 'chunk' }
+}
+
+function readRolling(roll: Options, others: Options): Rolling | undefined {
+  const [first] = Object.keys(roll)
+  if (first === undefined) return undefined
+  if (roll.key === undefined && roll.maxBytes === undefined) {
+    throw new UsageError(`${flagOf(first)}: needs --roll-key or --roll-bytes`)
+  }
+  const wrong = ['position', 'crc64', 'resume'].find(option => others[option] !== undefined)
+  if (wrong) throw new UsageError(`${flagOf(wrong)}: is for one object, and not for many`)
+  return roll as Rolling
 }
 
 /** Before anything else, because only this hints at what was meant. */
 function refuseUnknown(args: readonly string[]): void {
   const { tokens } = parseArgs({
     args: [...args],
-    options: OPTIONS,
+    options: FLAGS as Record<string, Flag>,
     allowPositionals: true,
     strict: false,
     tokens: true,
   })
   const flags = tokens.flatMap(token => (token.kind === 'option' ? [token.rawName] : []))
-  checkKnown('options', Object.fromEntries(flags.map(flag => [flag, true])), FLAGS)
+  checkKnown('options', Object.fromEntries(flags.map(flag => [flag, true])), ALL_FLAGS)
 }
 
 function parseStrictly(args: readonly string[]) {
   try {
-    return parseArgs({ args: [...args], options: OPTIONS, allowPositionals: true })
+    const options = FLAGS as Record<string, Flag>
+    return parseArgs({ args: [...args], options, allowPositionals: true })
   } catch (error) {
     // Of several sentences the first says what is wrong.
     const [problem = ''] = (error as Error).message.split(/\.? To specify|\n/)
@@ -119,22 +193,34 @@ function parseStrictly(args: readonly string[]) {
   }
 }
 
-function refuseAll(
-  values: Readonly<Record<string, unknown>>,
-  names: readonly string[],
-  why: string,
-): void {
-  const wrong = names.find(name => values[name] !== undefined)
-  if (wrong) throw new UsageError(`--${wrong}: ${why}`)
+function refuseForeign(name: CommandName, values: Values): void {
+  const wrong = Object.keys(values).find(flag => !FLAGS[flag]?.commands.includes(name))
+  if (wrong === undefined) return
+  const right = FLAGS[wrong]?.commands.join(', ').replace(/, ([^,]*)$/, ' and $1')
+  throw new UsageError(`--${wrong}: is for ${right}, and not for ${name}`)
 }
 
-const UNITS: Readonly<Record<string, number>> = { '': 1, KiB: 2 ** 10, MiB: 2 ** 20, GiB: 2 ** 30 }
-
-/** A number of bytes: `500000`, `64KiB`, `4MiB`, `1GiB`. */
-function readSize(option: string, text: string): number {
-  const [, digits = '', unit = ''] = /^(\d{1,12})(KiB|MiB|GiB)?$/.exec(text) ?? []
-  if (digits === '') {
-    throw new UsageError(`${option}: must be a number of bytes, as in 500000, 64KiB, 4MiB or 1GiB`)
+/** The options of one topic, read from their texts; `retry.maxElapsed` goes into a record `retry`. */
+function collect(values: Values, topic: Topic): Options {
+  const options: Record<string, unknown> = {}
+  for (const [name, given] of Object.entries(values)) {
+    const flag = FLAGS[name]
+    if (flag?.topic !== topic) continue
+    const value = read(`--${name}`, flag, given)
+    const [group = '', member] = flag.option.split('.')
+    if (Object.hasOwn(options, group) && !member) throw new UsageError(`--${name}: is said twice`)
+    options[group] = member ? { ...(options[group] as object), [member]: value } : value
   }
-  return Number(digits) * (UNITS[unit] ?? 1)
+  return options
+}
+
+function read(name: string, { read = (_, text) => text, ...flag }: Flag, given: unknown): unknown {
+  if (Array.isArray(given)) {
+    const pairs = given.map(text => read(name, text) as [string, unknown])
+    const record = Object.fromEntries(pairs)
+    if (Object.keys(record).length === pairs.length) return record
+    throw new UsageError(`${name}: gives one name two values`)
+  }
+  // A flag without a value that has a reader means the opposite of its option.
+  return flag.type === 'boolean' ? read(name, '') !== false : read(name, given as string)
 }

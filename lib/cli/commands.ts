@@ -1,105 +1,102 @@
-/**
- * What each command does, put together from source, delivery, proof and report. A command resolves to
- * its exit code, or rejects with what went wrong; it leaves nothing open either way.
- */
+/** What can be asked for, as `arguments.ts` reads it. Types alone. */
 
-import { mkdtemp, rm } from 'node:fs/promises'
-import { tmpdir } from 'node:os'
-import { join } from 'node:path'
-import { parseUrl } from '../address.ts'
-import type { ClientOptions, RetryPolicy } from '../index.ts'
-import type { AppendCommand, DemoCommand } from './arguments.ts'
-import { deliver, WitnessClient } from './delivery.ts'
-import { MismatchError, UsageError } from './failure.ts'
-import { compare, readBack, type Service } from './proof.ts'
-import { describeDelivery } from './report.ts'
-import { hasBytes, hasInput, openFeed, openSource, type Source } from './source.ts'
+import type { AppendStreamOptions, ClientOptions, RollingAppendStreamOptions } from '../index.ts'
 
-const DEMO_URL = 'oss://demo/input'
-const DEMO_BYTES = 64 * 1024 * 1024
-/** Milliseconds that the demo waits for a pipe to say something before it makes something up. */
-const DEMO_PATIENCE = 5_000
+/** Where an object is, and who asks for it. */
+export interface Place {
+  /** A folder that stands for OSS. Without it, OSS. */
+  readonly local?: string
+  /** The name of a module that gives the keys. */
+  readonly credentials?: string
+  /** The options that reach OSS. */
+  readonly network: ClientOptions
+}
 
-/** A server in this process fails for good (a full disk), and not because a line is down. */
-const LOCAL_RETRY: Partial<RetryPolicy> = { maxElapsed: 3_000 }
+/** How much is told, and to whom. */
+export interface Voice {
+  /** Events as JSON, in place of the report. */
+  readonly isJson: boolean
+  /** Errors alone. */
+  readonly isQuiet: boolean
+}
 
-/** One object to append to, and how to get what goes there. */
-interface Job {
+/** What makes a stream a rolling one. */
+export type Rolling = Pick<RollingAppendStreamOptions, 'maxBytes' | 'timeZone' | 'sealOnRoll'> & {
+  readonly key?: string
+}
+
+/** Append to an object. */
+export interface AppendCommand {
+  readonly name: 'append'
   readonly url: string
-  readonly open: () => Source | Promise<Source>
-  readonly retry?: Partial<RetryPolicy> | undefined
-  readonly signal: AbortSignal
+  /** A path, `-` for standard input, or undefined: standard input if it is a file or a pipe. */
+  readonly file: string | undefined
+  readonly place: Place
+  readonly options: AppendStreamOptions
+  /** One object after another; their key is the one in the url and this one behind it. */
+  readonly roll: Rolling | undefined
+  /** As gzip members. */
+  readonly isZipped: boolean
+  /** The object has the first part of FILE already. */
+  readonly isResumed: boolean
+  readonly voice: Voice
+  /** Milliseconds to read on after the first signal. */
+  readonly grace: number
 }
 
-/** Streams into an object in a temporary folder: memory would hold no long input. */
-export async function demonstrate(
-  { file, bytes }: DemoCommand,
-  signal: AbortSignal,
-): Promise<number> {
-  // A length that is asked for can only be that of the feed, so a pipe left open here is none of ours.
-  const isPiped = file === undefined && bytes === undefined && (await hasBytes(DEMO_PATIENCE))
-  const input = isPiped ? '-' : file
-  const open = () => (input === undefined ? openFeed(bytes ?? DEMO_BYTES) : openSource(input))
-  const folder = await mkdtemp(join(tmpdir(), 'oss-append-'))
-  try {
-    return await appendLocally({ url: DEMO_URL, open, signal }, folder)
-  } finally {
-    await rm(folder, { recursive: true, force: true })
-  }
+/** Stream into an object on a server of our own, which is gone afterwards. */
+export interface DemoCommand {
+  readonly name: 'demo'
+  /** A path, `-` for standard input, or undefined: standard input if it is one, else a made-up feed. */
+  readonly file: string | undefined
+  /** Length of that feed, in bytes; undefined: not said. */
+  readonly bytes: number | undefined
 }
 
-/** Appends to an object of OSS, or with `--local` to one in a folder. */
-export async function append(
-  { url, file, local, region, endpoint }: AppendCommand,
-  signal: AbortSignal,
-): Promise<number> {
-  if (local === undefined) requireCredentials()
-  if (file === undefined && !hasInput()) {
-    const mend = 'pipe something in, redirect a file, name FILE, or say - to read in any case'
-    throw new UsageError(`nothing to read: ${mend}`)
-  }
-  const job = { url, open: () => openSource(file ?? '-'), signal }
-  return local === undefined ? run(job, { region, endpoint }) : appendLocally(job, local)
+/** Tell what an object is. */
+export interface StatCommand {
+  readonly name: 'stat'
+  readonly url: string
+  readonly place: Place
+  readonly isJson: boolean
 }
 
-async function appendLocally(job: Job, folder: string): Promise<number> {
-  parseUrl(job.url)
-  const { createOssServer } = await import('../server/index.ts')
-  const server = await createOssServer({ dir: folder })
-  try {
-    const { url, region, credentials } = server
-    return await run({ ...job, retry: LOCAL_RETRY }, { endpoint: url, region, credentials }, server)
-  } finally {
-    await server.close()
-  }
+/** Print an object. */
+export interface CatCommand {
+  readonly name: 'cat'
+  readonly url: string
+  readonly place: Place
+  /** Go on with what is appended. */
+  readonly isFollowed: boolean
+  /** Milliseconds between two looks. */
+  readonly interval: number
 }
 
-/** The one way of all bytes. A service on this machine is read back; OSS's own word has to do elsewhere. */
-async function run(job: Job, connection: ClientOptions, service?: Service): Promise<number> {
-  const { url, retry, signal } = job
-  const target = parseUrl(url)
-  const client = new WitnessClient(connection)
-  try {
-    client.checkBucket(target.bucket)
-    const source = await job.open()
-    const delivery = await deliver({ source, target, client, retry, signal })
-    const from = delivery.before.position
-    const copy = service && (await readBack(service, { target, from, signal }))
-    const reported = copy ? copy.reported : client.reported
-    const findings = { source: source.name, url, delivery, reported, copy }
-    process.stdout.write(describeDelivery(findings))
-    const differences = compare(delivery, reported, copy)
-    if (differences.length > 0) throw new MismatchError(differences)
-    process.stdout.write('verified\n')
-    return 0
-  } finally {
-    await client.close()
-  }
+/** Compare a file with an object. */
+export interface VerifyCommand {
+  readonly name: 'verify'
+  readonly file: string
+  readonly url: string
+  readonly place: Place
+  readonly isJson: boolean
 }
 
-/** Asked for before anything is read: without them every request would be in vain. */
-function requireCredentials(): void {
-  const names = ['OSS_ACCESS_KEY_ID', 'OSS_ACCESS_KEY_SECRET']
-  if (names.every(name => process.env[name]?.trim())) return
-  throw new UsageError(`no keys for OSS: set ${names.join(' and ')}, or use --local DIR`)
+/** Be an OSS. */
+export interface ServeCommand {
+  readonly name: 'serve'
+  /** Undefined: memory. */
+  readonly dir: string | undefined
+  /** Undefined: any free one. */
+  readonly port: number | undefined
+  readonly host: string | undefined
 }
+
+export type Command =
+  | AppendCommand
+  | DemoCommand
+  | StatCommand
+  | CatCommand
+  | VerifyCommand
+  | ServeCommand
+  | { readonly name: 'help' }
+  | { readonly name: 'version' }

@@ -1,15 +1,17 @@
 /**
- * The way of the bytes, the same for every command: source -> meter -> append stream. It tells what
- * was sent and what OSS said of it, and judges neither.
+ * The way of the bytes, the same for every command: source -> what changes them -> meter -> append
+ * stream. It tells what was sent and what OSS said of it, and judges neither.
  */
 
+import type { Duplex } from 'node:stream'
 import { pipeline } from 'node:stream/promises'
 import { OssClient } from '../client.ts'
-import type { ReadyInfo, RetryInfo, RetryPolicy, Tail, Target } from '../index.ts'
+import type { OssAppendStream, ReadyInfo, Tail, Target } from '../index.ts'
 import type { AppendReply, AppendRequest, Head } from '../seam.ts'
-import { createAppendStream } from '../stream.ts'
-import { describeProgress, Progress } from './progress.ts'
-import { Meter, type Source } from './source.ts'
+import { InterruptedError, SourceError } from './failure.ts'
+import type { Reporter } from './reporter.ts'
+import type { Signals } from './signals.ts'
+import { Meter, type Source, Tap } from './source.ts'
 
 /** Length and CRC-64 of an object in OSS's own words. */
 export interface ReportedTail {
@@ -19,73 +21,120 @@ export interface ReportedTail {
 
 /** What was sent. */
 export interface Delivery {
-  /** Bytes read from the source, and their SHA-256 in hexadecimal. */
+  /** Bytes sent, and their SHA-256 in hexadecimal. */
   readonly bytes: number
   readonly sha256: string
-  /** The object before, and after as we computed it. */
+  /** Bytes acknowledged. */
+  readonly acknowledged: number
+  /** The first object before, and the last one after as we computed it. */
   readonly before: ReadyInfo
   readonly after: Tail
+  /** Key of the last object. */
+  readonly key: string
+  /** How many objects were left for the next one. */
+  readonly rolls: number
   readonly appends: number
   /** Milliseconds. */
   readonly duration: number
 }
 
-/** A client that keeps what OSS last said of the tail: the other half of the proof. */
+/** A client that keeps what OSS last said of each tail: the other half of the proof. */
 export class WitnessClient extends OssClient {
-  reported: ReportedTail | undefined
+  readonly #reported = new Map<string, ReportedTail>()
+
+  reported(key: string): ReportedTail | undefined {
+    return this.#reported.get(key)
+  }
+
+  forget(key: string): void {
+    this.#reported.delete(key)
+  }
 
   override async head(target: Target, options: { readonly signal: AbortSignal }) {
     const head: Head | null = await super.head(target, options)
-    this.reported = head ?? undefined
+    if (head) this.#reported.set(target.key, head)
     return head
   }
 
   override async append(target: Target, request: AppendRequest): Promise<AppendReply> {
     const reply = await super.append(target, request)
-    this.reported = reply
+    this.#reported.set(target.key, reply)
     return reply
   }
 }
 
 export interface DeliveryOptions {
   readonly source: Source
-  readonly target: Target
-  readonly client: OssClient
-  readonly retry?: Partial<RetryPolicy> | undefined
+  readonly stream: OssAppendStream
+  /** What the bytes go through before they are counted. */
+  readonly through?: readonly Duplex[]
+  /** Bytes that `done` will have come to at the end; undefined: nobody knows. */
+  readonly length?: number | undefined
+  /** Default: what is acknowledged. */
+  readonly done?: () => number
+  readonly reporter: Reporter
+  readonly signals: Pick<Signals, 'first' | 'received' | 'exitCode'>
+  /** Aborts it: the first signal or the second. */
   readonly signal: AbortSignal
+  /** Milliseconds to read on after the first one; undefined: that one aborts. */
+  readonly grace?: number | undefined
 }
 
 /** Resolves when the last byte is acknowledged. Rejects with the stream's error, or the source's. */
 export async function deliver(options: DeliveryOptions): Promise<Delivery> {
-  const { source, target, client, retry, signal } = options
-  const stream = createAppendStream({ ...target, client, retry })
+  const { source, stream, through = [], reporter, signals, signal, grace } = options
   const meter = new Meter()
   const start = performance.now()
-  let appends = 0
   let before: ReadyInfo | undefined
-  const progress = new Progress(() => {
-    const elapsed = performance.now() - start
-    const { length } = source
-    return describeProgress({ acknowledged: stream.bytesWritten, elapsed, appends, length })
-  })
   stream.once('ready', (info: ReadyInfo) => (before = info))
-  stream.on('append', () => appends++)
-  stream.on('retry', ({ attempt, error }: RetryInfo) => {
-    // One line for each outage, not for each attempt: this may go on for minutes.
-    if (attempt === 1) progress.note(`oss-append: trying again: ${error.message}`)
-  })
+  const { length, done = () => stream.bytesWritten } = options
+  reporter.watch({ stream, length, done })
+  const tap = new Tap(source.stream, through[0] ?? meter)
+  const forget = grace === undefined ? () => {} : shutAfter(tap, grace, options)
   try {
-    await pipeline(source.stream, meter, stream, { signal })
+    await pipeline([...through, meter, stream], { signal })
+  } catch (error) {
+    if (!signal.aborted || grace === undefined) throw error
+    const end = stream.position === undefined ? '' : `, which ends at ${stream.position}`
+    const rest = `${meter.bytes - stream.bytesWritten} bytes of the input may not be in the object`
+    const message = `interrupted by ${signals.received}: ${rest}${end}`
+    throw new InterruptedError(signals.exitCode, message)
   } finally {
-    progress.stop()
+    forget()
+    tap.shut()
+    reporter.stop()
   }
-  const { position, crc64 } = stream
+  if (tap.failure) throw new SourceError(tap.failure, stream.position!)
+  const { position, crc64, key, bytesWritten: acknowledged } = stream
   return {
     bytes: meter.bytes,
     sha256: meter.sha256(),
+    acknowledged,
     before: before!,
     after: { position: position!, crc64: crc64! },
-    appends,
+    key: key!,
+    rolls: reporter.rolls,
+    appends: reporter.appends,
     duration: performance.now() - start,
+  }
+}
+
+/** Shuts the tap `grace` after the first signal. Returns how to forget about it. */
+function shutAfter(
+  tap: Tap,
+  grace: number,
+  { signals, reporter }: Pick<DeliveryOptions, 'signals' | 'reporter'>,
+): () => void {
+  let timer: NodeJS.Timeout | undefined
+  const begin = () => {
+    const time = `${grace / 1000} s`
+    reporter.note(`${signals.received}: reads on for ${time} at most, and sends all; again: aborts`)
+    timer = setTimeout(() => tap.shut(), grace)
+  }
+  if (signals.first.aborted) begin()
+  else signals.first.addEventListener('abort', begin)
+  return () => {
+    clearTimeout(timer)
+    signals.first.removeEventListener('abort', begin)
   }
 }

@@ -1,12 +1,11 @@
 /**
- * What went wrong, as text for a person and as an exit code for a script. Both are documented in the
- * help; no message here quotes an argument or the environment.
+ * What went wrong, as text for a person, as JSON for a program and as an exit code for a script. The
+ * codes are documented in the help; no message here quotes an argument or the environment.
  */
 
 import { OssError, OssServiceError } from '../errors.ts'
-
-/** Wrong arguments. Prints as it stands, with a pointer to the help. */
-export class UsageError extends Error {}
+import { flagOf } from './flags.ts'
+import { UsageError } from './usage.ts'
 
 /** The bytes were acknowledged, and yet the object is not what was read. */
 export class MismatchError extends Error {
@@ -15,9 +14,35 @@ export class MismatchError extends Error {
   }
 }
 
-/** 1 failed, 2 usage, 3 conflict, 4 integrity. */
+/** The source broke off. What it gave before is in the object. */
+export class SourceError extends Error {
+  readonly code: string
+
+  constructor(cause: NodeJS.ErrnoException, position: number) {
+    super(`the input broke off: ${cause.message}; the object has ${position} bytes`, { cause })
+    this.code = cause.code ?? 'ERR_SOURCE'
+  }
+}
+
+/** A signal ended it before everything was done. */
+export class InterruptedError extends Error {
+  readonly exitCode: number
+
+  constructor(exitCode: number, message: string) {
+    super(message)
+    this.exitCode = exitCode
+  }
+}
+
+export function noSuchObject(): Error {
+  return Object.assign(new Error('there is no such object'), { code: 'NoSuchKey' })
+}
+
+/** 1 failed, 2 usage, 3 conflict, 4 integrity, 130 and 143 interrupted. */
 export function exitCodeOf(error: unknown): number {
   if (error instanceof UsageError) return 2
+  if (error instanceof MismatchError) return 4
+  if (error instanceof InterruptedError) return error.exitCode
   switch ((error as { code?: unknown } | null)?.code) {
     case 'OSS_ERR_INVALID_OPTION':
       return 2
@@ -34,16 +59,42 @@ export function exitCodeOf(error: unknown): number {
 /** One line that says it, and below it what a search or Alibaba's support asks for. */
 export function describeError(error: unknown): string {
   if (!(error instanceof Error)) return `oss-append: ${String(error)}\n`
-  const lines = [`oss-append: ${error.message}`, ...details(error)]
+  const lines = [`oss-append: ${messageOf(error)}`, ...details(error)]
   if (exitCodeOf(error) === 2) lines.push('Try: oss-append --help')
   return `${lines.join('\n')}\n`
+}
+
+/** The same for a program. */
+export function errorFields(error: unknown): Record<string, unknown> {
+  if (!(error instanceof Error)) return { message: String(error) }
+  const { code, attempts, tail, unresolved } = error as Partial<OssError>
+  const { requestId, hostId, status } = error as Partial<OssServiceError>
+  const cause = error instanceof OssError && error.cause ? errorFields(error.cause) : undefined
+  return {
+    code,
+    message: messageOf(error),
+    requestId,
+    hostId,
+    status,
+    attempts,
+    ...tail,
+    unresolved,
+    cause,
+  }
+}
+
+/** The library speaks of its options by name; whoever reads this has typed flags. */
+function messageOf({ message }: Error): string {
+  return message.replace(/^option (-*)([\w.-]+)(?=:)/, (all, dashes: string, name: string) =>
+    dashes === '' ? (flagOf(name) ?? all) : dashes + name,
+  )
 }
 
 function details(error: Error): string[] {
   const { code, cause } = error as { code?: unknown; cause?: unknown }
   // Without a code it is nobody's answer but a fault of ours, and its place matters.
   if (typeof code !== 'string') {
-    const isOurs = error instanceof UsageError || error instanceof MismatchError
+    const isOurs = [UsageError, MismatchError, InterruptedError].some(type => error instanceof type)
     return isOurs ? [] : (error.stack ?? '').split('\n').slice(1)
   }
   const lines = [row('code', code)]
@@ -52,6 +103,10 @@ function details(error: Error): string[] {
   }
   if (error instanceof OssError) {
     if (error.tail) lines.push(row('acknowledged', `the object up to byte ${error.tail.position}`))
+    if (error.unresolved) {
+      const { position, length } = error.unresolved
+      lines.push(row('unknown', `the fate of ${length} bytes from ${position} on`))
+    }
     if (cause instanceof Error) lines.push(...details(cause).map(line => `  caused by${line}`))
   }
   return lines

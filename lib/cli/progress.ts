@@ -1,6 +1,6 @@
 /**
- * The line on a terminal that says how far things are, redrawn in its place. On anything else it
- * prints nothing, apart from what `note` is told.
+ * The line on a terminal that says how far things are, redrawn in its place; and the text in it. On
+ * anything else it prints nothing, apart from what `note` is told.
  */
 
 /** The part of a terminal, or of what stands in for one, that is needed. */
@@ -16,11 +16,11 @@ const CLEAR = '\r\x1b[K'
 
 export class Progress {
   readonly #output: Output
-  readonly #describe: () => string
+  readonly #describe: (width: number) => string
   readonly #timer: NodeJS.Timeout | undefined
 
-  /** `describe` makes the text, at each drawing. */
-  constructor(describe: () => string, output: Output = process.stderr) {
+  /** `describe` makes the text, at each drawing, for so many columns. */
+  constructor(describe: (width: number) => string, output: Output = process.stderr) {
     this.#describe = describe
     this.#output = output
     if (output.isTTY) this.#timer = setInterval(() => this.draw(), INTERVAL)
@@ -30,7 +30,7 @@ export class Progress {
     if (!this.#output.isTTY) return
     // A line that wraps cannot be redrawn: each drawing would leave its upper part behind.
     const width = (this.#output.columns || 80) - 1
-    this.#output.write(CLEAR + this.#describe().slice(0, width))
+    this.#output.write(CLEAR + this.#describe(width).slice(0, width))
   }
 
   /** Prints a line that stays. */
@@ -45,26 +45,78 @@ export class Progress {
   }
 }
 
-/** `412.0 MiB  103.0 MiB/s  103 appends  41%`; times in milliseconds. */
-export function describeProgress(state: {
+/** How far an append is. */
+export interface Standing {
+  /** Bytes that are acknowledged. */
   readonly acknowledged: number
-  readonly elapsed: number
-  readonly appends: number
+  /** Bytes to come in all, where that is known. */
   readonly length: number | undefined
-}): string {
-  const { acknowledged, elapsed, appends, length } = state
-  const parts = [
-    formatBytes(acknowledged),
-    `${formatBytes((acknowledged * 1000) / Math.max(elapsed, 1))}/s`,
-    `${appends} ${appends === 1 ? 'append' : 'appends'}`,
-  ]
-  if (length) parts.push(`${Math.min(100, Math.floor((acknowledged / length) * 100))}%`)
-  return parts.join('  ')
+  /** Bytes per second of late. */
+  readonly rate: number
+  readonly appends: number
+  /** The end of the object; undefined while nobody knows. */
+  readonly position: number | undefined
+  /** Since the last acknowledgement. */
+  readonly retries: number
+  /** Milliseconds since the last acknowledgement; undefined before the first. */
+  readonly age: number | undefined
 }
+
+const BAR = 10
+
+/**
+ * `[####------] 41%  412.0 MiB  103.0 MiB/s  ETA 6 s  ack 0.3 s ago  103 appends  at 432013312`,
+ * without the last parts where the terminal is too narrow.
+ */
+export function describeProgress(standing: Standing, width: number): string {
+  const { acknowledged, length, rate, appends, position, retries, age } = standing
+  const parts: string[] = []
+  if (length) {
+    const share = Math.min(1, acknowledged / length)
+    const bar = '#'.repeat(Math.floor(share * BAR)).padEnd(BAR, '-')
+    parts.push(`[${bar}] ${Math.floor(share * 100)}%`)
+  }
+  parts.push(formatBytes(acknowledged), `${formatBytes(rate)}/s`)
+  if (length && rate > 0 && acknowledged < length) {
+    parts.push(`ETA ${formatTime((length - acknowledged) / rate)}`)
+  }
+  if (retries > 0) parts.push(retries === 1 ? '1 retry' : `${retries} retries`)
+  if (age !== undefined) parts.push(`ack ${(age / 1000).toFixed(1)} s ago`)
+  parts.push(appends === 1 ? '1 append' : `${appends} appends`)
+  if (position !== undefined) parts.push(`at ${position}`)
+  return parts.reduce((line, part) => {
+    const longer = `${line}  ${part}`
+    return longer.length > width ? line : longer
+  })
+}
+
+/** Bytes per second over the last few seconds: what an hour ago was fast says nothing of now. */
+export class Speedometer {
+  readonly #samples: { readonly at: number; readonly bytes: number }[] = []
+
+  /** Takes `bytes` that are acknowledged at the time `at` (milliseconds), and tells the speed. */
+  read(at: number, bytes: number): number {
+    const samples = this.#samples
+    samples.push({ at, bytes })
+    while (samples.length > 2 && at - samples[1]!.at >= WINDOW) samples.shift()
+    const [first] = samples
+    const elapsed = at - first!.at
+    return elapsed > 0 ? ((bytes - first!.bytes) * 1000) / elapsed : 0
+  }
+}
+
+const WINDOW = 5_000
 
 /** `0 B`, `1.5 KiB`, `64.0 MiB`, `5.0 GiB`. */
 export function formatBytes(bytes: number): string {
   if (bytes < 1024) return `${Math.round(bytes)} B`
   const exponent = Math.min(3, Math.floor(Math.log2(bytes) / 10))
   return `${(bytes / 1024 ** exponent).toFixed(1)} ${['KiB', 'MiB', 'GiB'][exponent - 1]}`
+}
+
+/** `12 s`, `4 min`, `2.5 h`. */
+function formatTime(seconds: number): string {
+  if (seconds < 120) return `${Math.ceil(seconds)} s`
+  if (seconds < 7200) return `${Math.round(seconds / 60)} min`
+  return `${(seconds / 3600).toFixed(1)} h`
 }

@@ -6,6 +6,7 @@ import type { Copy } from './proof.ts'
 
 export interface Findings {
   readonly source: string
+  /** Of the last object. */
   readonly url: string
   readonly delivery: Delivery
   readonly reported: ReportedTail | undefined
@@ -15,15 +16,13 @@ export interface Findings {
 
 export function describeDelivery(findings: Findings): string {
   const { source, url, delivery, reported, copy } = findings
-  const { bytes, sha256, before, after, appends, duration } = delivery
+  const { bytes, sha256, before, after, rolls, appends, duration } = delivery
   const exact = new Intl.NumberFormat('en-US')
   const rate = formatBytes((bytes * 1000) / Math.max(duration, 1))
+  const had = before.position > 0 ? ` (had ${exact.format(before.position)} bytes)` : ''
   const rows: [string, string][] = [
     ['source', source],
-    [
-      'object',
-      `${url} ${before.position > 0 ? `(had ${exact.format(before.position)} bytes)` : ''}`,
-    ],
+    rolls > 0 ? ['objects', `${rolls + 1}, the last one ${url}`] : ['object', url + had],
     ['bytes', `${exact.format(bytes)} in ${appends} ${appends === 1 ? 'append' : 'appends'}`],
     ['throughput', `${rate}/s, ${(duration / 1000).toFixed(2)} s`],
     ['CRC-64', `${after.crc64} computed`],
@@ -31,7 +30,14 @@ export function describeDelivery(findings: Findings): string {
   ]
   if (copy) rows.push(['', `${copy.crc64} read back`])
   rows.push(['SHA-256', `${sha256} source`])
-  if (copy)
-    rows.push(['', `${copy.sha256} object${before.position > 0 ? ', what was appended' : ''}`])
-  return rows.map(([label, text]) => `${label.padEnd(12)}${text.trimEnd()}\n`).join('')
+  // The bytes of one source that are in many objects have no SHA-256 there.
+  if (copy && rolls === 0) rows.push(['', `${copy.sha256} object${had && ', what was appended'}`])
+  return formatRows(rows)
+}
+
+/** Two columns; a row without a text is left out. */
+export function formatRows(rows: readonly (readonly [string, string | undefined])[]): string {
+  const known = rows.filter(([, text]) => text !== undefined)
+  const width = Math.max(12, ...known.map(([label]) => label.length + 2))
+  return known.map(([label, text = '']) => `${label.padEnd(width)}${text.trimEnd()}\n`).join('')
 }

@@ -1,12 +1,19 @@
 /**
- * Where the bytes come from: a file, standard input, or the made-up feed; and the meter that they
- * pass on their way. Nothing is read before somebody reads the stream.
+ * Where the bytes come from: a file, standard input, or the made-up feed; the tap that lets them in
+ * until somebody shuts it; and the meter that they pass on their way. Nothing is read before somebody
+ * reads the stream.
  */
 
 import { createHash } from 'node:crypto'
 import { fstatSync } from 'node:fs'
 import { open } from 'node:fs/promises'
-import { type Readable, Transform, type TransformCallback } from 'node:stream'
+import {
+  finished,
+  type Readable,
+  Transform,
+  type TransformCallback,
+  type Writable,
+} from 'node:stream'
 import { createFeed } from './feed.ts'
 
 export interface Source {
@@ -74,10 +81,58 @@ function statInput() {
   }
 }
 
+/** The source's flow into `entry`, which ends with it. */
+export class Tap {
+  readonly #input: Readable
+  readonly #entry: Writable
+  #hasFlowed = false
+  #isShut = false
+  #failure: Error | undefined
+
+  constructor(input: Readable, entry: Writable) {
+    this.#input = input
+    this.#entry = entry
+    input.once('data', () => (this.#hasFlowed = true))
+    input.pipe(entry)
+    finished(input, { writable: false }, error => {
+      if (error && !this.#isShut) this.#breakOff(error)
+    })
+  }
+
+  /** Why the source broke off, if it did after it had given something. */
+  get failure(): Error | undefined {
+    return this.#failure
+  }
+
+  /** Lets nothing more in: what is through is all there is. */
+  shut(): void {
+    if (this.#isShut) return
+    this.#isShut = true
+    this.#input.unpipe(this.#entry)
+    this.#input.destroy()
+    if (!this.#entry.destroyed) this.#entry.end()
+  }
+
+  /** What came before is worth keeping; of nothing, not even an empty object. */
+  #breakOff(error: Error): void {
+    if (!this.#hasFlowed) {
+      this.#entry.destroy(error)
+      return
+    }
+    this.#failure = error
+    this.shut()
+  }
+}
+
 /** Counts and hashes what flows through it. Chunks are handed on, not copied. */
 export class Meter extends Transform {
   bytes = 0
   readonly #hash = createHash('sha256')
+
+  constructor() {
+    // As objects, or the stream could be given two chunks in one, and `align: 'chunk'` would not know.
+    super({ readableObjectMode: true, readableHighWaterMark: 1 })
+  }
 
   /** Hexadecimal. To be called once, at the end. */
   sha256(): string {

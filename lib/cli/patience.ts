@@ -1,0 +1,87 @@
+/**
+ * Reading that outlasts bad networks: the exchanges of an `ObjectReader`, tried again by the rules of
+ * every append, and a range taken up where it broke off.
+ */
+
+import type { Clock } from '../backoff.ts'
+import { OssError } from '../errors.ts'
+import type { ClientOptions, Target } from '../index.ts'
+import { Line } from '../line.ts'
+import { DEFAULT_RETRY } from '../options.ts'
+import { outcomeOf } from '../outcome.ts'
+import { Outage } from './outage.ts'
+import { type Facts, ObjectReader } from './reader.ts'
+
+export interface PatienceOptions {
+  readonly signal: AbortSignal
+  /** Milliseconds from the first failure since the last success, or Infinity. */
+  readonly maxElapsed: number
+}
+
+const systemClock: Clock = {
+  now: () => performance.now(),
+  random: Math.random,
+  setTimeout: (callback, delay) => setTimeout(callback, delay),
+  clearTimeout: timer => clearTimeout(timer as NodeJS.Timeout),
+}
+
+export class PatientReader {
+  readonly #reader: ObjectReader
+  readonly #signal: AbortSignal
+  readonly #line: Line
+  readonly #outage = new Outage(text => process.stderr.write(`oss-append: ${text}\n`))
+
+  constructor(options: ClientOptions, { signal, maxElapsed }: PatienceOptions) {
+    this.#reader = new ObjectReader(options)
+    this.#signal = signal
+    this.#line = new Line({
+      clock: systemClock,
+      retry: { ...DEFAULT_RETRY, maxElapsed },
+      onRetry: ({ error }) => this.#outage.failed(error),
+    })
+    this.#line.hold()
+    if (signal.aborted) this.#line.abort(signal.reason)
+    else signal.addEventListener('abort', () => this.#line.abort(signal.reason), { once: true })
+  }
+
+  /** Null where there is no such object. */
+  head(target: Target): Promise<Facts | null> {
+    return this.#persist(() => this.#reader.head(target, this.#signal))
+  }
+
+  /** The bytes from `start` to before `end`, all of them. */
+  async *read(target: Target, start: number, end: number): AsyncGenerator<Buffer> {
+    for (let position = start; position < end; ) {
+      const { chunks, first } = await this.#persist(() => this.#begin(target, position, end))
+      yield first
+      position += first.length
+      try {
+        for await (const chunk of chunks) {
+          yield chunk
+          position += chunk.length
+        }
+      } catch (error) {
+        // It has come further, so this is no failed attempt but a new start.
+        if (this.#signal.aborted || outcomeOf(error) === 'final') throw error
+      }
+    }
+  }
+
+  close(): Promise<void> {
+    return this.#reader.close()
+  }
+
+  async #persist<T>(attempt: () => Promise<T>): Promise<T> {
+    const result = await this.#line.persist(undefined, () => this.#line.exchange(attempt))
+    this.#outage.ended()
+    return result
+  }
+
+  /** An answer counts from its first byte. */
+  async #begin(target: Target, start: number, end: number) {
+    const chunks = this.#reader.read(target, { start, end, signal: this.#signal })
+    const { value: first } = await chunks.next()
+    if (first) return { chunks, first }
+    throw new OssError('OSS_ERR_NETWORK', 'an answer without the bytes that it announced')
+  }
+}

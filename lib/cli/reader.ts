@@ -1,0 +1,161 @@
+/**
+ * Reads objects of OSS: HEAD and ranged GET, one exchange per call, signed by the same signer as appends.
+ * The client has no GET, since an append stream needs none. Without retries: those are the caller's.
+ */
+
+import type { Agent, Dispatcher } from 'undici'
+import { checkEndpointHost, type Endpoint, locate, resolveEndpoint } from '../address.ts'
+import { concealer } from '../conceal.ts'
+import { type CredentialSource, createCredentialSource } from '../credentials.ts'
+import { OssError } from '../errors.ts'
+import type { ClientOptions, Target } from '../index.ts'
+import {
+  header,
+  networkError,
+  notOss,
+  type ReplyHeaders,
+  readCrc64,
+  readErrorDocument,
+  readLength,
+  readWord,
+  refusal,
+} from '../reply.ts'
+import { sign } from '../signer.ts'
+
+/** What an object says of itself. */
+export interface Facts {
+  readonly type: string
+  /** Bytes. */
+  readonly length: number
+  /** Where the next append starts; only appendable objects have it. */
+  readonly position: number | undefined
+  readonly crc64: string | undefined
+  /** When it was sealed (an HTTP date), if it was. */
+  readonly sealedTime: string | undefined
+  readonly headers: ReplyHeaders
+}
+
+/** Bytes of an error document that are looked at. */
+const MAX_ERROR_BODY = 65_536
+/** Refusals that other credentials may turn into an answer. */
+const STALE =
+  /^(SecurityTokenExpired|InvalidAccessKeyId|InvalidSecurityToken|AccessKeyIdAndSecurityTokenNotMatch)$/
+
+export class ObjectReader {
+  readonly #endpoint: Endpoint
+  readonly #credentials: CredentialSource
+  readonly #timeout: number
+  readonly #given: Dispatcher | undefined
+  #own: Promise<Agent> | undefined
+
+  /** Takes what `OssClient` takes. */
+  constructor(options: ClientOptions) {
+    const { env } = process
+    const { region = env.OSS_REGION || undefined, endpoint = env.OSS_ENDPOINT || undefined } =
+      options
+    const { pathStyle, cname, dispatcher, requestTimeout = 30_000 } = options
+    this.#endpoint = resolveEndpoint({ region, endpoint, pathStyle, cname })
+    this.#credentials = createCredentialSource(options.credentials)
+    this.#timeout = requestTimeout
+    this.#given = dispatcher
+  }
+
+  /** Null where there is no such object. */
+  async head(target: Target, signal: AbortSignal): Promise<Facts | null> {
+    const response = await this.#request('HEAD', target, { headers: {}, signal })
+    if (response === null) return null
+    const { headers, body } = response
+    await body.dump()
+    const type = readWord(header(headers, 'x-oss-object-type'))
+    const length = readLength(header(headers, 'content-length'))
+    if (type === undefined || length === undefined) throw notOss(response.statusCode)
+    return {
+      type,
+      length,
+      position: readLength(header(headers, 'x-oss-next-append-position')),
+      crc64: readCrc64(header(headers, 'x-oss-hash-crc64ecma')),
+      sealedTime: header(headers, 'x-oss-sealed-time'),
+      headers,
+    }
+  }
+
+  /**
+   * The bytes from `start` to before `end`, both inside the object. Without `standard`, OSS answers a
+   * range that is not with the whole object (Alibaba Cloud, "HTTP Range requests").
+   */
+  async *read(
+    target: Target,
+    { start, end, signal }: { start: number; end: number; signal: AbortSignal },
+  ): AsyncGenerator<Buffer> {
+    const headers = { range: `bytes=${start}-${end - 1}`, 'x-oss-range-behavior': 'standard' }
+    const response = await this.#request('GET', target, { headers, signal })
+    if (response === null) throw notOss(404)
+    const { statusCode, body } = response
+    const range = header(response.headers, 'content-range')
+    if (statusCode !== 206 || !range?.startsWith(`bytes ${start}-${end - 1}/`)) {
+      body.on('error', () => {}).destroy()
+      throw new OssError('OSS_ERR_NETWORK', `HTTP ${statusCode} to a request for a range`)
+    }
+    try {
+      for await (const chunk of body as AsyncIterable<Buffer>) yield chunk
+    } catch (error) {
+      throw signal.aborted ? signal.reason : networkError(error, text => text)
+    }
+  }
+
+  /** Cuts every connection of our own. */
+  async close(): Promise<void> {
+    await (await this.#own)?.destroy()
+  }
+
+  /** Null for a HEAD that finds nothing. Throws what is no success. */
+  async #request(
+    method: 'HEAD' | 'GET',
+    target: Target,
+    { headers, signal }: { headers: Readonly<Record<string, string>>; signal: AbortSignal },
+  ): Promise<Dispatcher.ResponseData | null> {
+    checkEndpointHost(this.#endpoint, target.bucket)
+    const credentials = await this.#credentials.get(signal)
+    const dispatcher = this.#given ?? (await this.#agent())
+    const identity = { credentials, region: this.#endpoint.region, date: new Date() }
+    const conceal = concealer(Object.values(credentials))
+    let response: Dispatcher.ResponseData
+    let text = ''
+    try {
+      response = await dispatcher.request({
+        ...locate(this.#endpoint, target),
+        method,
+        headers: sign({ method, target, query: {}, headers }, identity),
+        signal,
+        headersTimeout: this.#timeout,
+        bodyTimeout: this.#timeout,
+      })
+      if (response.statusCode >= 300) text = await readStart(response.body)
+    } catch (error) {
+      throw signal.aborted ? signal.reason : networkError(error, conceal)
+    }
+    const { statusCode, headers: answer } = response
+    if (header(answer, 'x-oss-request-id') === undefined) throw notOss(statusCode)
+    if (statusCode < 300) return response
+    const document = readErrorDocument(answer, text, conceal)
+    const { code = 'NoSuchKey' } = document
+    if (method === 'HEAD' && statusCode === 404 && code === 'NoSuchKey') return null
+    const isCurable = STALE.test(code) && this.#credentials.isRenewable
+    throw refusal(statusCode, answer, document, isCurable)
+  }
+
+  #agent(): Promise<Agent> {
+    this.#own ??= import('undici').then(({ Agent }) => new Agent())
+    return this.#own
+  }
+}
+
+async function readStart(body: Dispatcher.ResponseData['body']): Promise<string> {
+  let text = ''
+  // Leaving the loop early destroys the body, and its connection with it.
+  for await (const chunk of body as AsyncIterable<Buffer>) {
+    text += chunk.toString()
+    if (text.length > MAX_ERROR_BODY) break
+  }
+  return text
+}

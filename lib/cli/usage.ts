@@ -1,0 +1,2 @@
+/** Wrong arguments. Prints as it stands, with a pointer to the help. */
+export class UsageError extends Error {}

@@ -1,0 +1,296 @@
+/** The sub-commands that look: stat, cat, verify; and serve, which they look at. */
+
+import { once } from 'node:events'
+import * as fs from 'node:fs'
+import { join } from 'node:path'
+import { buffer } from 'node:stream/consumers'
+import t, { type Test } from 'tap'
+import { PatientReader } from '../lib/cli/patience.ts'
+import { ObjectReader } from '../lib/cli/reader.ts'
+import { crc64 } from '../lib/index.ts'
+import { createOssServer } from '../lib/server/index.ts'
+import { finish, run, start, startService } from './fixtures/command.ts'
+import { noise, reach, until } from './fixtures/oss.ts'
+import { startRelay } from './fixtures/relay.ts'
+
+const BUCKET = 'examplebucket'
+const KEY = 'logs/日志 1.log'
+const OBJECT = `oss://${BUCKET}/${KEY}`
+const TEXT = Buffer.from('温度,21.5 °C\n'.repeat(1000))
+
+t.test('stat tells what an object is', async t => {
+  const { server, go } = await startService(t)
+  const made = ['--meta=host=a-1', '--tag=k=v', '--content-type=text/csv', '--seal']
+  t.match(await go([...made, OBJECT, '-'], { input: TEXT }), { code: 0 })
+  const crc = crc64(TEXT)
+  const { code, stdout, stderr } = await go(['stat', OBJECT])
+  t.match({ code, stderr }, { code: 0, stderr: '' })
+  t.match(
+    stdout,
+    new RegExp(
+      `^object +${OBJECT}\ntype +Appendable\nlength +${TEXT.length.toLocaleString('en-US')}\n` +
+        `CRC-64 +${crc}\nsealed +\\w{3}, .* GMT\nlast modified +\\w{3}, .* GMT\netag +".*"\n` +
+        'content type +text/csv\nstorage class +Standard\ntags +1\nmeta host +a-1\n$',
+    ),
+  )
+  const json = await go(['stat', '--json', OBJECT])
+  t.match(JSON.parse(json.stdout), {
+    url: OBJECT,
+    type: 'Appendable',
+    length: TEXT.length,
+    position: TEXT.length,
+    crc64: crc,
+    sealed: /GMT$/,
+    contentType: 'text/csv',
+    tags: '1',
+    metadata: { host: 'a-1' },
+  })
+  server.put(BUCKET, 'normal', 'x')
+  t.match(
+    (await go(['stat', `oss://${BUCKET}/normal`])).stdout,
+    /type +Normal\nlength +1\nCRC-64 .*\nlast/,
+  )
+  const absent = await go(['stat', `oss://${BUCKET}/absent`])
+  t.match(absent, { code: 1, stdout: '', stderr: /no such object\n {2}code {10}NoSuchKey\n/ })
+  server.permissions.delete('oss:GetObject')
+  t.match(await go(['stat', OBJECT]), { code: 1, stderr: /AccessDenied\n {2}request id/ })
+})
+
+t.test('verify compares without downloading', async t => {
+  const { server, go } = await startService(t)
+  const dir = t.testdir({})
+  const file = join(dir, 'a.log')
+  fs.writeFileSync(file, TEXT)
+  t.match(await go([OBJECT, file]), { code: 0 })
+  t.match(await go(['verify', file, OBJECT]), { code: 0, stdout: /\nverified\n$/, stderr: '' })
+  const json = await go(['verify', '-', OBJECT, '--json'], { input: TEXT })
+  const tail = { length: TEXT.length, crc64: crc64(TEXT) }
+  t.same(JSON.parse(json.stdout), { file: '-', url: OBJECT, ...tail, object: tail, verified: true })
+  const longer = await go(['verify', '-', OBJECT], { input: Buffer.concat([TEXT, TEXT]) })
+  t.match(longer, { code: 4, stderr: /NOT verified: the object has 16,000 bytes, not 32,000\n/ })
+  const other = Buffer.from(TEXT)
+  other[5000]! ^= 1
+  const wrong = await go(['verify', '-', OBJECT], { input: other })
+  t.match(wrong, { code: 4, stderr: `CRC-64 is ${tail.crc64}, not ${crc64(other)}` })
+  t.notMatch(wrong.stdout, 'verified')
+  t.match(await go(['verify', dir, OBJECT]), { code: 1, stderr: /EISDIR/ })
+  t.notOk(
+    server.requests.some(({ method }) => method === 'GET'),
+    'nothing is downloaded',
+  )
+})
+
+t.test('cat prints an object', async t => {
+  const { server, go } = await startService(t)
+  server.append(BUCKET, KEY, TEXT)
+  t.match(await go(['cat', OBJECT]), { code: 0, stdout: TEXT.toString(), stderr: '' })
+  server.put(BUCKET, 'normal', 'a normal object')
+  t.match(await go(['cat', `oss://${BUCKET}/normal`, '-f']), { code: 0, stdout: 'a normal object' })
+  server.append(BUCKET, 'empty', '')
+  t.match(await go(['cat', `oss://${BUCKET}/empty`]), { code: 0, stdout: '', stderr: '' })
+  t.match(await go(['cat', `oss://${BUCKET}/absent`]), { code: 1, stderr: /no such object/ })
+  server.faults.push({ kind: 'mangled', part: 'crc64', how: 'wrong', on: 'head' })
+  t.match(await go(['cat', OBJECT]), {
+    code: 3,
+    stderr: /has the CRC-64 \d+, and what was printed/,
+  })
+})
+
+t.test('cat --follow goes on through outages, until the object is sealed', async t => {
+  const { server, env } = await startService(t)
+  const child = start(['cat', '--follow', '--interval=10ms', OBJECT], { env })
+  t.teardown(() => child.kill('SIGKILL'))
+  const outcome = finish(child)
+  let seen = ''
+  child.stdout?.on('data', text => (seen += text))
+  await until(() => server.requests.length > 2)
+  server.append(BUCKET, KEY, 'one ')
+  await until(() => seen === 'one ')
+  const before = server.requests.length
+  await until(() => server.requests.length > before + 2)
+  server.append(BUCKET, KEY, 'two ')
+  await until(() => seen === 'one two ')
+  server.refuse()
+  let told = ''
+  child.stderr?.on('data', text => (told += text))
+  await until(() => told.includes('trying again'))
+  server.append(BUCKET, KEY, 'three')
+  server.seal(BUCKET, KEY)
+  await server.listen()
+  const { code, stdout, stderr } = await outcome
+  t.equal(code, 0, stderr)
+  t.equal(stdout, 'one two three')
+  t.match(stderr, /^oss-append: trying again: .*\noss-append: going on after .*\n$/)
+  const ranges = server.requests
+    .filter(({ method }) => method === 'GET')
+    .map(({ headers }) => headers.range)
+  t.same(ranges, ['bytes=0-3', 'bytes=4-7', 'bytes=8-12'], 'every byte once')
+})
+
+t.test('cat --follow: what ends it', async t => {
+  const { server, env } = await startService(t)
+  const follow = async () => {
+    server.delete(BUCKET, KEY)
+    server.append(BUCKET, KEY, 'hello')
+    const child = start(['cat', '-f', '--interval=10ms', OBJECT], { env })
+    t.teardown(() => child.kill('SIGKILL'))
+    const outcome = finish(child)
+    await once(child.stdout!, 'data')
+    return { child, outcome }
+  }
+  await t.test('a signal', async t => {
+    const { child, outcome } = await follow()
+    child.kill('SIGINT')
+    const message = 'oss-append: interrupted by SIGINT\n'
+    t.same(await outcome, { code: 130, stdout: 'hello', stderr: message })
+  })
+  await t.test('a shorter object in its place', async t => {
+    const { outcome } = await follow()
+    server.delete(BUCKET, KEY)
+    server.append(BUCKET, KEY, 'hi')
+    t.match(await outcome, { code: 3, stdout: 'hello', stderr: /has 2 bytes, and had 5/ })
+  })
+  await t.test('nothing in its place', async t => {
+    const { outcome } = await follow()
+    server.delete(BUCKET, KEY)
+    t.match(await outcome, { code: 1, stdout: 'hello', stderr: /no such object/ })
+  })
+  await t.test('another object in its place', async t => {
+    const { outcome } = await follow()
+    server.delete(BUCKET, KEY)
+    server.append(BUCKET, KEY, 'halloo')
+    t.match(await outcome, { code: 3, stdout: 'helloo', stderr: /CRC-64/ })
+  })
+  await t.test('a reader that goes away', async t => {
+    const { child, outcome } = await follow()
+    child.stdout?.destroy()
+    server.append(BUCKET, KEY, ' and more')
+    t.match(await outcome, { code: 0, stderr: '' })
+  })
+})
+
+t.test('serve is an OSS that keeps its objects', async t => {
+  const dir = join(t.testdir({}), 'objects')
+  const serve = async (port: string) => {
+    const child = start(['serve', '--dir', dir, '--port', port])
+    t.teardown(() => child.kill('SIGKILL'))
+    const outcome = finish(child)
+    let text = ''
+    child.stdout?.on('data', more => (text += more))
+    await until(() => text.includes('OSS_ACCESS_KEY_SECRET') && text.endsWith('\n'))
+    const lines = text
+      .trimEnd()
+      .split('\n')
+      .map(line => /^export (\w+)=(\S+)$/.exec(line)?.slice(1, 3) ?? [])
+    return { child, outcome, env: Object.fromEntries(lines) as Record<string, string> }
+  }
+  const first = await serve('0')
+  t.match(first.env, { OSS_ENDPOINT: /^http:\/\/127\.0\.0\.1:\d+$/, OSS_REGION: 'cn-hangzhou' })
+  t.match(await run([OBJECT, '-'], { env: first.env, input: TEXT }), {
+    code: 0,
+    stdout: /verified/,
+  })
+  const { port } = new URL(first.env.OSS_ENDPOINT ?? '')
+  t.match(await run(['serve', '--port', port]), { code: 1, stderr: /EADDRINUSE/ })
+  first.child.kill('SIGKILL')
+  await first.outcome
+  const second = await serve(port)
+  t.same(second.env, first.env)
+  t.match(await run(['cat', OBJECT], { env: second.env }), { code: 0, stdout: TEXT.toString() })
+  second.child.kill('SIGTERM')
+  t.match(await second.outcome, { code: 0, stderr: '' })
+  // The same folder, without a server.
+  t.match(await run(['cat', '--local', dir, OBJECT]), { code: 0, stdout: TEXT.toString() })
+})
+
+t.test('a range is taken up where it broke off', async t => {
+  const { server, relay, reader } = await startReading(t)
+  const bytes = noise(3_000_000)
+  server.append(BUCKET, KEY, bytes)
+  let passed = 0
+  relay.down = (chunk, link) => {
+    passed += chunk.length
+    if (passed < 700_000) return chunk
+    passed = 0
+    link.reset()
+    return undefined
+  }
+  const target = { bucket: BUCKET, key: KEY }
+  t.ok((await buffer(reader.read(target, 5, bytes.length))).equals(bytes.subarray(5)))
+  const starts = server.requests.map(({ headers }) =>
+    Number(/bytes=(\d+)-/.exec(String(headers.range))?.[1]),
+  )
+  t.ok(starts.length > 3, 'it broke off')
+  t.equal(starts[0], 5)
+  t.ok(
+    starts.every((start, index) => index === 0 || start > starts[index - 1]!),
+    'always further',
+  )
+})
+
+t.test('an answer that is none is asked for again', async t => {
+  const { server, reader } = await startReading(t)
+  server.append(BUCKET, KEY, 'hello')
+  server.faults.push(
+    { kind: 'html', on: 'get' },
+    { kind: 'status', status: 503, code: 'SlowDown', on: 'get' },
+    { kind: 'mangled', part: 'requestId', how: 'missing', on: 'get' },
+    { kind: 'garbage', on: 'head' },
+    { kind: 'status', status: 500, code: 'InternalError', on: 'head' },
+  )
+  const target = { bucket: BUCKET, key: KEY }
+  t.equal(String(await buffer(reader.read(target, 0, 5))), 'hello')
+  t.match(await reader.head(target), { type: 'Appendable', length: 5, position: 5 })
+  t.equal(await reader.head({ bucket: BUCKET, key: 'absent' }), null)
+})
+
+t.test('the whole object is no answer to a range', async t => {
+  const { server } = await startReading(t)
+  server.append(BUCKET, KEY, 'hello')
+  const reader = new ObjectReader(reach(server))
+  t.teardown(() => reader.close())
+  const { signal } = new AbortController()
+  const target = { bucket: BUCKET, key: KEY }
+  // Longer than the object: the server cuts it.
+  await t.rejects(buffer(reader.read(target, { start: 0, end: 9, signal })), {
+    code: 'OSS_ERR_NETWORK',
+    message: 'HTTP 206 to a request for a range',
+  })
+  await t.rejects(buffer(reader.read(target, { start: 5, end: 6, signal })), {
+    code: 'InvalidRange',
+  })
+  await t.rejects(buffer(reader.read({ ...target, key: 'absent' }, { start: 0, end: 1, signal })), {
+    code: 'NoSuchKey',
+  })
+  const aborted = AbortSignal.abort(new Error('enough'))
+  await t.rejects(reader.head(target, aborted), { message: 'enough' })
+})
+
+t.test('keys that are renewed', async t => {
+  const { server } = await startReading(t)
+  server.append(BUCKET, KEY, 'hello')
+  let calls = 0
+  const fresh = server.credentials
+  const reader = new PatientReader(
+    {
+      ...reach(server),
+      credentials: () => (calls++ === 0 ? { accessKeyId: 'old', accessKeySecret: 'old' } : fresh),
+    },
+    { signal: new AbortController().signal, maxElapsed: 60_000 },
+  )
+  t.teardown(() => reader.close())
+  t.match(await reader.head({ bucket: BUCKET, key: KEY }), { length: 5 })
+  t.equal(calls, 2)
+})
+
+/** A server, and a reader that reaches it by a line that a test can cut. */
+async function startReading(t: Test) {
+  const server = await createOssServer()
+  t.teardown(() => server.close())
+  const relay = await startRelay(t, server.port)
+  const options = { ...reach(server), endpoint: `http://127.0.0.1:${relay.port}` }
+  const { signal } = new AbortController()
+  const reader = new PatientReader(options, { signal, maxElapsed: 60_000 })
+  t.teardown(() => reader.close())
+  return { server, relay, reader }
+}

@@ -1,0 +1,145 @@
+/** How the command reaches OSS: through proxies of the environment, and as whom. */
+
+import { writeFileSync } from 'node:fs'
+import { createServer, type IncomingMessage } from 'node:http'
+import { type AddressInfo, connect, type Socket } from 'node:net'
+import { join } from 'node:path'
+import t, { type Test } from 'tap'
+import { createOssServer, type OssServer } from '../lib/server/index.ts'
+import { run, startService } from './fixtures/command.ts'
+import { cert, key } from './fixtures/tls.ts'
+
+const OBJECT = 'oss://examplebucket/a.log'
+const TEXT = Buffer.from('hello')
+
+t.test('HTTPS_PROXY and NO_PROXY', async t => {
+  const server = await createOssServer({ tls: { key, cert } })
+  t.teardown(() => server.close())
+  const proxy = await startProxy(t)
+  const ca = join(t.testdir({}), 'ca.pem')
+  writeFileSync(ca, cert)
+  const env = { ...reachBy(server), NODE_EXTRA_CA_CERTS: ca, HTTPS_PROXY: proxy.url }
+  t.match(await run([OBJECT, '-'], { env, input: TEXT }), {
+    code: 0,
+    stdout: /verified/,
+    stderr: '',
+  })
+  t.same([...new Set(proxy.tunnels)], [`127.0.0.1:${server.port}`])
+  proxy.tunnels.length = 0
+  t.match(await run(['cat', OBJECT], { env }), { code: 0, stdout: 'hello' })
+  t.ok(proxy.tunnels.length > 0, 'reading goes the same way')
+  proxy.tunnels.length = 0
+  const direct = { ...env, NO_PROXY: '127.0.0.1' }
+  t.match(await run([OBJECT, '-'], { env: direct, input: TEXT }), { code: 0, stdout: /verified/ })
+  const local = ['--local', join(t.testdirName, 'lab'), OBJECT, '-']
+  t.match(await run(local, { env: { HTTP_PROXY: proxy.url }, input: TEXT }), { code: 0 })
+  t.same(proxy.tunnels, [], 'nobody asked it')
+})
+
+t.test('a proxy that refuses is an outage', async t => {
+  const { env } = await startService(t)
+  const proxy = await startProxy(t)
+  proxy.refusals = 2
+  const outcome = await run([OBJECT, '-'], { env: { ...env, http_proxy: proxy.url }, input: TEXT })
+  t.match(outcome, { code: 0, stdout: /verified/, stderr: /trying again: .*\n.*going on after/ })
+})
+
+t.test('--credentials: what a module may export', async t => {
+  const { server, env } = await startService(t)
+  const { OSS_ENDPOINT, OSS_REGION } = env
+  const keys = JSON.stringify(server.credentials)
+  const keysModule = `module.exports = ${keys}`
+  const modules: Record<string, string> = {
+    'keys.cjs': keysModule,
+    'function.mjs': `export default async () => (${keys})`,
+    'object.mjs': `export default { getCredentials: () => (${keys}) }`,
+    'class.cjs': `exports.__esModule = true; exports.default = class { getCredential() { return ${keys} } }`,
+  }
+  const dir = t.testdir({
+    ...modules,
+    node_modules: { keeper: { 'index.js': keysModule } },
+  })
+  const go = (name: string) =>
+    run(['--credentials', name, 'stat', OBJECT], { env: { OSS_ENDPOINT, OSS_REGION }, cwd: dir })
+  server.append('examplebucket', 'a.log', TEXT)
+  for (const name of Object.keys(modules)) {
+    t.match(await go(`./${name}`), { code: 0, stdout: /length +5/, stderr: '' }, name)
+  }
+  t.match(await go(join(dir, 'function.mjs')), { code: 0 }, 'an absolute path')
+  t.match(await go('keeper'), { code: 0, stderr: '' }, 'a package')
+
+  const wrong: [string, string, RegExp][] = [
+    ['nothing.mjs', 'export const a = 1', /--credentials: the module has no default export/],
+    ['text.mjs', 'export default "SECRET"', /--credentials: must be an object with/],
+    ['half.mjs', 'export default { accessKeyId: "SECRET" }', /accessKeySecret: is missing/],
+  ]
+  for (const [name, text, message] of wrong) {
+    writeFileSync(join(dir, name), text)
+    const { code, stderr } = await go(`./${name}`)
+    t.equal(code, 2, name)
+    t.match(stderr, message)
+    t.notMatch(stderr, 'SECRET')
+  }
+  const absent = await go('./SECRET.mjs')
+  t.match(absent, { code: 2, stderr: /--credentials: cannot be loaded: Cannot find module/ })
+  t.notMatch(absent.stderr, 'SECRET')
+  writeFileSync(join(dir, 'broken.mjs'), 'throw new Error("no role is attached")')
+  t.match(await go('./broken.mjs'), { code: 2, stderr: /cannot be loaded: no role is attached/ })
+})
+
+t.test('--credentials @alicloud/credentials', async t => {
+  const { server, env } = await startService(t)
+  const { accessKeyId, accessKeySecret } = server.credentials
+  const { OSS_ENDPOINT, OSS_REGION } = env
+  const outcome = await run(['--credentials', '@alicloud/credentials', OBJECT, '-'], {
+    env: {
+      OSS_ENDPOINT,
+      OSS_REGION,
+      ALIBABA_CLOUD_ACCESS_KEY_ID: accessKeyId,
+      ALIBABA_CLOUD_ACCESS_KEY_SECRET: accessKeySecret,
+    },
+    input: TEXT,
+  })
+  t.match(outcome, { code: 0, stdout: /\nverified\n$/, stderr: '' })
+})
+
+function reachBy(server: OssServer) {
+  const { accessKeyId, accessKeySecret } = server.credentials
+  return {
+    OSS_ENDPOINT: server.url,
+    OSS_REGION: server.region,
+    OSS_ACCESS_KEY_ID: accessKeyId,
+    OSS_ACCESS_KEY_SECRET: accessKeySecret,
+  }
+}
+
+/** A proxy that digs tunnels (CONNECT) and does nothing else. */
+async function startProxy(t: Test) {
+  const proxy = { url: '', tunnels: [] as string[], refusals: 0 }
+  const sockets = new Set<Socket>()
+  const server = createServer()
+  server.on('connect', (request: IncomingMessage, client: Socket) => {
+    const { url = '' } = request
+    if (proxy.refusals-- > 0) {
+      client.end('HTTP/1.1 502 Bad Gateway\r\n\r\n')
+      return
+    }
+    proxy.tunnels.push(url)
+    const [, host = '', port] = /^(.*):(\d+)$/.exec(url) ?? []
+    const upstream = connect(Number(port), host, () => {
+      client.write('HTTP/1.1 200 Connection established\r\n\r\n')
+      client.pipe(upstream).pipe(client)
+    })
+    for (const socket of [client, upstream]) {
+      sockets.add(socket)
+      socket.on('error', () => {})
+    }
+  })
+  await new Promise<void>(resolve => server.listen(0, '127.0.0.1', resolve))
+  proxy.url = `http://127.0.0.1:${(server.address() as AddressInfo).port}`
+  t.teardown(() => {
+    for (const socket of sockets) socket.destroy()
+    server.close()
+  })
+  return proxy
+}

@@ -1,0 +1,128 @@
+/** The command over many objects, compressed, and resumed. */
+
+import { writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { gunzipSync, gzipSync } from 'node:zlib'
+import t from 'tap'
+import { crc64 } from '../lib/index.ts'
+import { run, startService } from './fixtures/command.ts'
+import { noise } from './fixtures/oss.ts'
+
+const LINES = Buffer.from(Array.from({ length: 500 }, (_, i) => `line ${i}\n`).join(''))
+
+t.test('--roll-key and --roll-bytes: whole lines in one object after another', async t => {
+  const { server, go } = await startService(t)
+  const options = ['--roll-key=app-{index}.log', '--roll-bytes=1500B', '--align=line', '--json']
+  const { code, stdout, stderr } = await go(
+    [...options, '--buffer=700', 'oss://examplebucket/logs/', '-'],
+    {
+      input: LINES,
+    },
+  )
+  t.equal(code, 0, stderr)
+  const events = stdout
+    .trimEnd()
+    .split('\n')
+    .map(line => JSON.parse(line))
+  const rolls = events.filter(({ event }) => event === 'roll')
+  t.equal(rolls.length, 3)
+  const keys = [0, 1, 2, 3].map(index => `logs/app-${index}.log`)
+  t.same(
+    rolls.map(({ key }) => key),
+    keys.slice(0, 3),
+  )
+  const objects = keys.map(key => server.read('examplebucket', key) ?? Buffer.alloc(0))
+  t.equal(Buffer.concat(objects).toString(), LINES.toString())
+  for (const object of objects) t.match(object.toString(), /^line .*\n$/s)
+  const last = objects.at(-1)!
+  t.match(events.at(-1), {
+    event: 'finish',
+    url: `oss://examplebucket/${keys[3]}`,
+    rolls: 3,
+    bytes: LINES.length,
+    position: last.length,
+    crc64: crc64(last),
+    verified: true,
+  })
+  // The next run goes on behind the last.
+  const again = await go([...options.slice(0, 3), 'oss://examplebucket/logs/', '-'], {
+    input: LINES,
+  })
+  t.match(again, { code: 0, stderr: '', stdout: /^objects +4, the last one oss:.*-6.log$/m })
+})
+
+t.test('--roll-key: the date, in folders, each object read back', async t => {
+  const dir = join(t.testdir({}), 'lab')
+  const pattern = ['--roll-key', '{yyyy}/{index}', '--time-zone', 'Asia/Shanghai', '--seal-on-roll']
+  const args = ['--local', dir, ...pattern, '--roll-bytes=2000', 'oss://lab', '-']
+  const { code, stdout, stderr } = await run(args, { input: LINES })
+  t.equal(code, 0, stderr)
+  t.match(stdout, /^objects +3, the last one oss:\/\/lab\/\d{4}\/2$/m)
+  t.match(stdout, /read back\n.*\nverified\n$/)
+  const year = /lab\/(\d{4})/.exec(stdout)?.[1]
+  const first = await run(['stat', '--json', '--local', dir, `oss://lab/${year}/0`])
+  t.match(JSON.parse(first.stdout), { length: 2000, sealed: /GMT/ })
+})
+
+t.test('a wrong pattern is told in the words of the command line', async t => {
+  const { go } = await startService(t)
+  const table: [string[], RegExp][] = [
+    [['--roll-key={yy}.log', 'oss://examplebucket'], /--roll-key: \{yy\} is unknown/],
+    [['--roll-key=a', '--time-zone=Mars', 'oss://examplebucket'], /--time-zone: /],
+    [['--roll-bytes=6GiB', 'oss://examplebucket/a'], /--roll-bytes: must not be more/],
+    [['--roll-bytes=1GiB', 'oss://examplebucket'], /its key is missing/],
+  ]
+  for (const [args, message] of table) {
+    t.match(await go([...args, '-'], { input: LINES }), { code: 2, stderr: message })
+  }
+})
+
+t.test('--gzip: what is acknowledged is a whole file, and a second run adds to it', async t => {
+  const { server, go } = await startService(t)
+  const args = ['--gzip', 'oss://examplebucket/a.gz', '-']
+  const read = () => server.read('examplebucket', 'a.gz') ?? Buffer.alloc(0)
+  t.match(await go(args, { input: LINES }), { code: 0, stdout: /\nverified\n$/, stderr: '' })
+  t.ok(read().length < LINES.length / 2, 'compressed')
+  t.ok(gunzipSync(read()).equals(LINES))
+  t.match(await go(args, { input: LINES }), { code: 0 })
+  t.ok(gunzipSync(read()).equals(Buffer.concat([LINES, LINES])))
+})
+
+t.test('--resume: the rest of a file, and nothing of another', async t => {
+  const { server, go } = await startService(t)
+  const bytes = noise(3_000_000)
+  const file = join(t.testdir({}), 'video.ts')
+  writeFileSync(file, bytes)
+  server.append('examplebucket', 'video.ts', bytes.subarray(0, 1_234_567))
+  const object = 'oss://examplebucket/video.ts'
+  const first = await go(['--resume', file, object])
+  t.match(first, { code: 0, stdout: /^bytes +1,765,433 in/m, stderr: '' })
+  t.match(first.stdout, /\nverified\n$/)
+  t.ok(server.read('examplebucket', 'video.ts')?.equals(bytes))
+  const again = await go(['--resume', file, object])
+  t.match(again, { code: 0, stdout: /^bytes +0 in 0 appends/m })
+  const other = Buffer.from(bytes)
+  other[9] = ~bytes[9]!
+  writeFileSync(file, other)
+  t.match(await go(['--resume', file, object]), { code: 1, stderr: /OSS_ERR_RESUME_MISMATCH/ })
+  t.ok(server.read('examplebucket', 'video.ts')?.equals(bytes), 'untouched')
+})
+
+t.test('--resume and --gzip: the same members again', async t => {
+  const { server, go } = await startService(t)
+  const text = Buffer.from(noise(2_000_000).toString('hex'))
+  const file = join(t.testdir({}), 'a.txt')
+  writeFileSync(file, text)
+  const args = ['--gzip', '--resume', file, 'oss://examplebucket/a.gz']
+  t.match(await go(args), { code: 0 })
+  const whole = server.read('examplebucket', 'a.gz')!
+  // As if it had been killed after the first member.
+  const header = gzipSync('').subarray(0, 4)
+  const second = whole.indexOf(header, 4)
+  t.ok(second > 0 && gunzipSync(whole.subarray(0, second)).length > 0)
+  server.delete('examplebucket', 'a.gz')
+  server.append('examplebucket', 'a.gz', whole.subarray(0, second))
+  t.match(await go(args), { code: 0, stdout: /\nverified\n$/ })
+  t.ok(server.read('examplebucket', 'a.gz')?.equals(whole))
+  t.ok(gunzipSync(whole).equals(text))
+})

@@ -1,0 +1,126 @@
+/** The command and signals: what the first, its echo, and the second one do to the bytes. */
+
+import { EventEmitter } from 'node:events'
+import { setTimeout as delay } from 'node:timers/promises'
+import t, { type Test } from 'tap'
+import { Signals } from '../lib/cli/signals.ts'
+import { finish, start, startService } from './fixtures/command.ts'
+import { until } from './fixtures/oss.ts'
+
+const OBJECT = 'oss://examplebucket/cam.ts'
+const NOTE = /^oss-append: SIG\w+: reads on for [\d.]+ s at most, and sends all; again: aborts$/m
+
+/** The command behind a producer that is still at it: `first` is in the object, and the input is open. */
+async function startRecording(t: Test, options: string[] = []) {
+  const { server, env } = await startService(t)
+  const args = ['--flush-interval', '20ms', '--grace', '1h', ...options, OBJECT, '-']
+  const child = start(args, { env, input: Buffer.alloc(0), isEndless: true })
+  t.teardown(() => child.kill('SIGKILL'))
+  const outcome = finish(child)
+  let told = ''
+  child.stderr?.on('data', text => (told += text))
+  child.stdin?.write('first')
+  const text = () => String(server.read('examplebucket', 'cam.ts') ?? '')
+  await until(() => text() === 'first')
+  return { server, child, outcome, text, hasTold: (what: RegExp) => until(() => what.test(told)) }
+}
+
+/** Until a signal is no echo of the first any more, counted from the note on that one: 300 ms. */
+const ECHO_IS_OVER = 350
+
+t.test('signals in two steps', async t => {
+  const emitter = new EventEmitter()
+  // As Node does it.
+  const send = (name: NodeJS.Signals) => emitter.emit(name, name)
+  let now = 1000
+  const signals = new Signals(emitter, () => now)
+  t.same([signals.received, signals.exitCode], [undefined, 0])
+  send('SIGINT')
+  t.same([signals.received, signals.exitCode], ['SIGINT', 130])
+  t.same([signals.first.aborted, signals.second.aborted], [true, false])
+  // `npx` hands on a Ctrl-C that the terminal has sent to us already.
+  for (now of [1000, 1001, 1299]) send('SIGTERM')
+  t.same([signals.received, signals.exitCode], ['SIGINT', 130])
+  t.equal(signals.second.aborted, false, 'an echo')
+  now = 1300
+  send('SIGTERM')
+  t.same([signals.received, signals.exitCode], ['SIGTERM', 143])
+  t.equal(signals.second.aborted, true)
+  t.same(emitter.eventNames(), [], "a third is the system's")
+})
+
+t.test('the first reads on until the end of the input', async t => {
+  for (const [signal, code] of [
+    ['SIGINT', 130],
+    ['SIGTERM', 143],
+  ] as const) {
+    const { child, outcome, text, hasTold } = await startRecording(t)
+    child.kill(signal)
+    await hasTold(NOTE)
+    child.stdin?.end(' and the trailer')
+    const { code: exitCode, stdout, stderr } = await outcome
+    t.equal(exitCode, code, stderr)
+    t.equal(text(), 'first and the trailer')
+    t.match(stdout, /^bytes +21 in 2 appends$/m)
+    t.match(stdout, /\nverified\n$/)
+    t.equal(stderr.trimEnd().split('\n').length, 1)
+  }
+})
+
+t.test('a producer that goes on is cut off after the grace, and all is sent', async t => {
+  const { server, child, outcome, text, hasTold } = await startRecording(t, ['--grace=2s'])
+  server.faults.push({ kind: 'status', status: 503, code: 'SlowDown', times: 2 })
+  child.kill('SIGTERM')
+  await hasTold(NOTE)
+  child.stdin?.write(' and more')
+  const { code, stdout } = await outcome
+  t.equal(code, 143)
+  t.equal(text(), 'first and more')
+  t.match(stdout, /\nverified\n$/)
+})
+
+t.test('the second aborts, and says what is not acknowledged', async t => {
+  const { server, child, outcome, text, hasTold } = await startRecording(t, ['--json'])
+  server.refuse()
+  child.stdin?.write('unlucky')
+  await hasTold(/trying again/)
+  child.kill('SIGTERM')
+  await hasTold(NOTE)
+  await delay(ECHO_IS_OVER)
+  // Exactly one: a third would kill.
+  child.kill('SIGINT')
+  const { code, stdout, stderr } = await outcome
+  t.equal(code, 130)
+  t.match(stderr, NOTE)
+  const message =
+    'interrupted by SIGINT: 7 bytes of the input may not be in the object, which ends at 5'
+  t.match(stderr, `\noss-append: ${message}\n`)
+  const [last] = stdout.trimEnd().split('\n').slice(-1)
+  t.match(JSON.parse(String(last)), { event: 'error', message, exitCode: 130 })
+  t.equal(text(), 'first')
+})
+
+t.test('nothing was read yet, and nothing comes', async t => {
+  const { server, env } = await startService(t)
+  const child = start(['--grace=0', OBJECT, '-'], { env, input: Buffer.alloc(0), isEndless: true })
+  t.teardown(() => child.kill('SIGKILL'))
+  const outcome = finish(child)
+  await until(() => server.requests.length > 0)
+  child.kill('SIGINT')
+  const { code, stdout } = await outcome
+  t.equal(code, 130)
+  t.match(stdout, /^bytes +0 in 1 append$/m)
+  t.equal(server.read('examplebucket', 'cam.ts')?.length, 0, 'an empty object is there')
+})
+
+t.test('a reader of the notes that goes away kills nothing', async t => {
+  const { server, child, outcome, text } = await startRecording(t)
+  child.stderr?.destroy()
+  server.faults.push({ kind: 'reset', when: 'before', times: 2, name: 'down' })
+  child.stdin?.end(' and last')
+  const { code, stdout } = await outcome
+  t.equal(server.faults.fired.down, 2, 'an outage, and nobody to tell it to')
+  t.equal(code, 0)
+  t.equal(text(), 'first and last')
+  t.match(stdout, /\nverified\n$/)
+})
