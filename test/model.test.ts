@@ -1,6 +1,7 @@
 /**
  * The promise of the package, tried at random: seeded sources against seeded faults, the real stream
  * over real HTTP, and an oracle that compares every event with the object (test/fixtures/model-*.ts).
+ * Then records, whole, in one object after another, over several lives of a stream.
  * The same core runs more seeds, in parallel: `npm run test:model -- --seeds 100000`.
  *
  * A seed decides the object, the options, the steps of the source and the faults. It does not decide
@@ -9,13 +10,26 @@
 
 import t from 'tap'
 import { CELLS, Matrix } from './fixtures/model-matrix.ts'
+import { runRecords } from './fixtures/model-records.ts'
 import { repeat, runSeed } from './fixtures/model-run.ts'
 
 const SEEDS = 1_000
+/** Seeds that are played with records as well. */
+const RECORD_SEEDS = 50
 const LEAST = 20
 
 t.test('each seed ends as specified, and all of them reach everything', async t => {
   const matrix = new Matrix()
+  for (let seed = 1; seed <= RECORD_SEEDS; seed++) {
+    const report = await runRecords(seed)
+    matrix.addRecords(report)
+    if (report.complaints.length === 0) continue
+    t.fail(`records of seed ${seed}: ${report.complaints[0]}`, {
+      repeat: repeat(seed),
+      complaints: report.complaints,
+      story: report.story,
+    })
+  }
   for (let seed = 1; seed <= SEEDS; seed++) {
     const report = await runSeed(seed)
     matrix.add(report)
