@@ -17,7 +17,7 @@ const GIB = 1024 * MIB
  * @property {string} name
  * @property {string} title
  * @property {string} about
- * @property {'appends' | 'lines' | 'engines' | 'idle' | 'growth'} shape of its table
+ * @property {'appends' | 'lines' | 'records' | 'engines' | 'compression' | 'idle' | 'growth'} shape of its table
  * @property {Contender[]} contenders
  * @property {string} [reference] the contender that the others are compared with
  * @property {number} rounds
@@ -40,10 +40,15 @@ export const SONIC = "sonic-boom to '/dev/null'"
 export const COPY = 'a Writable that only copies'
 export const OURS_200 = 'ours, 200 streams'
 export const UNDICI_200 = '200 bare undici loops'
+export const PINO_DESTINATION = "pino.destination('/dev/null')"
+export const PINO_FILE = 'pino/file'
+export const WINSTON_STREAM = 'transports.Stream'
 export const AT_START = 'at position 0'
 export const AT_5_GIB = 'at position 5 GiB'
 export const ONE_KIB = '1 KiB each, all at once'
 export const FOUR_MIB = '4 MiB each, one after another'
+export const ONE_STREAM = 'one long stream (zlib.createGzip)'
+export const MEMBERS_DEFAULT = 'members of 1 MiB (the default)'
 export const FOUR_MIB_BY_EIGHT = '4 MiB each, eight at a time'
 
 const withoutMd5 = { contentMd5: false }
@@ -98,6 +103,22 @@ function linesCase(isText, isCorked) {
   }
 }
 
+function loggerCase(name, title, about, contenders, reference) {
+  return {
+    name,
+    title,
+    about: `500,000 records a turn, a thousand for each turn of the event loop; it is over when all are where they go to. ${about}`,
+    shape: 'records',
+    reference,
+    rounds: 7,
+    contenders: contenders.map(([label, contender]) => ({
+      label,
+      file: 'loggers',
+      params: { contender, count: 500_000 },
+    })),
+  }
+}
+
 function roundTripCase(latency, total) {
   const given = { batch: 4 * MIB, total }
   return {
@@ -139,6 +160,36 @@ export const cases = [
   linesCase(false, false),
   linesCase(true, true),
   linesCase(false, true),
+  loggerCase(
+    'pino-in-process',
+    'pino in-process',
+    'Ours delivers to the sink what the others throw away.',
+    [
+      [OURS, 'pino-ours'],
+      [PINO_DESTINATION, 'pino-destination'],
+    ],
+    PINO_DESTINATION,
+  ),
+  loggerCase(
+    'pino-worker',
+    'pino with a worker',
+    "Ours delivers to the sink; `pino/file` writes to '/dev/null'.",
+    [
+      [OURS, 'worker-ours'],
+      [PINO_FILE, 'worker-file'],
+    ],
+    PINO_FILE,
+  ),
+  loggerCase(
+    'winston',
+    'winston',
+    "Ours delivers to the sink; the Stream transport has a stream to '/dev/null'.",
+    [
+      [OURS, 'winston-ours'],
+      [WINSTON_STREAM, 'winston-stream'],
+    ],
+    WINSTON_STREAM,
+  ),
   roundTripCase(20, 128 * MIB),
   roundTripCase(100, 64 * MIB),
   {
@@ -178,6 +229,28 @@ export const cases = [
         options: { ...withoutMd5, position, maxObjectBytes: 10 * GIB },
       }),
     ),
+  },
+  {
+    name: 'gzip',
+    title: 'gzip members by size',
+    about:
+      '32 MiB of log lines a turn (JSON, about 190 bytes each, a third of it digits that hardly compress), in chunks of 64 KiB, through `gzipMembers()` and through one `zlib.createGzip()`, both at level 6. The ratio is bytes in by bytes out. Smaller members reach OSS sooner; each begins with an empty dictionary.',
+    shape: 'compression',
+    reference: ONE_STREAM,
+    rounds: 5,
+    contenders: [
+      [ONE_STREAM, undefined],
+      ['members of 16 KiB', 16 * KIB],
+      ['members of 64 KiB', 64 * KIB],
+      ['members of 256 KiB', 256 * KIB],
+      [MEMBERS_DEFAULT, MIB],
+      ['members of 4 MiB', 4 * MIB],
+      ['members of 16 MiB', 16 * MIB],
+    ].map(([label, memberBytes]) => ({
+      label,
+      file: 'gzip',
+      params: { memberBytes, total: 32 * MIB },
+    })),
   },
   {
     name: 'idle',

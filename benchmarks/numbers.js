@@ -1,5 +1,10 @@
 /** Medians of turns, and ratios of two contenders' turns, taken within each round. */
 
+/** Records a second. */
+export function rate({ records, seconds }) {
+  return records / seconds
+}
+
 /** Bytes a second. */
 export const speed = turn => turn.bytes / turn.seconds
 

@@ -3,7 +3,7 @@
 import { cpus, totalmem } from 'node:os'
 import { cases } from './cases.js'
 import { LENGTHS, SIZES } from './contenders/sizes.js'
-import { cpuPerByte, digits, median, ratio, speed, spread } from './numbers.js'
+import { cpuPerByte, digits, median, rate, ratio, speed, spread } from './numbers.js'
 import { isMet, targets } from './targets.js'
 
 const GB = 1e9
@@ -124,6 +124,24 @@ const shapes = {
     return table(head, rows)
   },
 
+  records(results, reference) {
+    const head = [
+      'contender',
+      'thousand records a second',
+      `x ${reference}`,
+      'CPU µs a record',
+      'peak RSS, MiB',
+    ]
+    const rows = Object.entries(results).map(([label, result]) => [
+      label,
+      spread(median(result.turns.map(rate)), 1 / 1000),
+      spread(ratio(result, results[reference], rate)),
+      spread(median(result.turns.map(({ cpu, records }) => cpu / records)), 1e6),
+      digits(Math.max(...result.turns.map(({ peak }) => peak)) / MIB),
+    ])
+    return table(head, rows)
+  },
+
   engines(results, reference) {
     const labels = Object.keys(results)
     const others = labels.filter(label => label !== reference)
@@ -149,6 +167,20 @@ const shapes = {
       table(['size', ...labels, ...others.map(other => `${reference} / ${other}`)], rows),
       table(['length of the second part', 'µs', 'of the time for 4 MiB'], combine),
     ].join('\n\n')
+  },
+
+  compression(results, reference) {
+    const factor = turn => turn.bytes / turn.compressed
+    const head = ['contender', 'ratio', 'of the stream', 'CPU s per GB', 'x the stream']
+    const rows = Object.entries(results).map(([label, result]) => [
+      label,
+      // It is the same in every turn, and its third digit is what there is to see.
+      median(result.turns.map(factor)).median.toFixed(3),
+      `${(ratio(result, results[reference], factor).median * 100).toFixed(1)} %`,
+      spread(median(result.turns.map(cpuPerByte)), GB),
+      spread(ratio(result, results[reference], cpuPerByte)),
+    ])
+    return table(head, rows)
   },
 
   idle(results) {

@@ -10,12 +10,17 @@ import {
   cases,
   FOUR_MIB,
   FS,
+  MEMBERS_DEFAULT,
   ONE_KIB,
+  ONE_STREAM,
   OURS,
   OURS_MD5,
+  PINO_DESTINATION,
+  PINO_FILE,
   UNDICI,
+  WINSTON_STREAM,
 } from './cases.js'
-import { cpuPerByte, median, ratio, speed } from './numbers.js'
+import { cpuPerByte, median, rate, ratio, speed } from './numbers.js'
 
 const MIB = 1024 ** 2
 /** Bytes: four batches of 4 MiB, and what a busy process needs besides. */
@@ -77,6 +82,11 @@ export const targets = [
       compare(name, `${name}: x fs.createWriteStream`, [OURS, FS], speed, 3),
       compare(name, `${name}: x a Writable that only copies`, [OURS, COPY], speed, 0.6),
     ]),
+  ...[
+    ['pino-in-process', PINO_DESTINATION],
+    ['pino-worker', PINO_FILE],
+    ['winston', WINSTON_STREAM],
+  ].map(([name, other]) => compare(name, `${name}: x ${other}`, [OURS, other], rate, 0.9)),
   {
     case: 'rtt-20ms',
     text: 'duty at a round trip of 20 ms',
@@ -88,6 +98,21 @@ export const targets = [
     'position',
     'CPU per append at 5 GiB: x at 0',
     [AT_5_GIB, AT_START],
+    cpuPerByte,
+    1.1,
+    atMost,
+  ),
+  compare(
+    'gzip',
+    'gzip members: ratio, x one long stream',
+    [MEMBERS_DEFAULT, ONE_STREAM],
+    turn => turn.bytes / turn.compressed,
+    0.99,
+  ),
+  compare(
+    'gzip',
+    'gzip members: CPU per byte, x one long stream',
+    [MEMBERS_DEFAULT, ONE_STREAM],
     cpuPerByte,
     1.1,
     atMost,
