@@ -19,35 +19,53 @@ import ts from 'typescript'
  */
 const LAYERS: Readonly<Record<string, string>> = {
   // Programs and adapters. They see what users see, and the server only here.
-  cli: `node:* | uses process, console, timers, clock | lazy server
-    | index, rolling, stream, options, client, errors, crc64 | signer, address, reply, check`,
-  pino: 'node:* | uses process, timers | outbox, rolling, stream, errors | type options',
-  winston: 'node:* | uses process, timers | outbox, rolling, stream, errors | type options',
-  index: `rolling, stream, client, errors, crc64
-    | type options, appender, line, backoff, tail, credentials, address`,
+  cli: `node:* | uses process, console, timers, clock, chance
+    | lazy server, lazy undici, type undici, lazy url
+    | index, rolling, stream, options, client, errors, crc64, line, outcome, type backoff, type seam
+    | signer, address, credentials, reply, check, conceal`,
+  pino: 'node:* | uses process | lazy url | outbox, errors | type credentials, events',
+  winston: 'node:*, winston-transport | outbox, errors | type events | uses timers',
+  index: `rolling, resume, gzip, stream, client, errors, crc64
+    | type options, appender, line, backoff, record, tail, trace, seam, credentials, address`,
 
   // Streams: from here down, nobody else knows node:stream.
-  outbox: 'node:stream | uses process, timers | rolling, stream, errors | type options',
-  rolling:
-    'node:stream | uses process, timers, clock | stream, options, errors | type client, appender, tail',
-  stream: `node:stream | uses process, timers, clock, chance
-    | options, schedule, batcher, appender, errors, tail | type line, backoff`,
-  options: 'client, address, check, reply, errors | type backoff',
+  gzip: 'node:stream, node:zlib | uses timers | check, errors',
+  resume: 'node:stream | check, crc64, errors | type stream, tail',
+  outbox: 'node:fs | uses process, timers | rolling, slabs, check, errors | type line',
+  rolling: 'uses process, clock | rolling-options, roller, stream | type events, naming',
+  'rolling-options': 'naming, options, check, errors',
+  stream: `node:stream, node:async_hooks | uses process, timers, clock, chance
+    | options, waiters, schedule, intake, batcher, appender, errors, tail
+    | type events, line, backoff`,
+  options: 'client, address, check, reply, errors | type backoff, record, seam',
 
+  waiters: 'uses process | type tail',
   schedule: 'uses timers, clock | type batcher',
+  intake: 'type batcher',
+  events: 'type node:stream',
+  slabs: '',
+
+  // One object after another.
+  roller: `node:assert/strict | finder, appender, line, address, errors | type naming, tail`,
+  finder: 'scout, tail, errors | type line, seam',
+  naming: 'check, errors',
 
   // The core: no streams, no HTTP, no process, and every clock is an argument.
-  batcher: 'node:assert/strict, node:crypto | tail',
-  appender: 'node:assert/strict | scout, line, tail, outcome, errors | type client',
-  scout: 'tail, errors | type line, client, address',
+  batcher: 'node:assert/strict, node:crypto | record, crc64 | type tail',
+  record: '',
+  appender: 'node:assert/strict | scout, line, tail, outcome, trace, errors | type seam',
+  scout: 'tail, errors | type line, seam, address',
   line: 'node:assert/strict | backoff, outcome, errors',
   backoff: 'type outcome',
   outcome: 'errors',
+  trace: 'node:diagnostics_channel | errors | type tail',
   tail: 'crc64',
 
-  // The wire: one HTTP exchange. Nobody else knows undici, and it is loaded at the first request.
+  // One HTTP exchange. Nobody else knows undici, and it is loaded at the first request.
   client: `lazy undici, type undici, type node:net | uses process, timers, clock
-    | signer, address, credentials, turnstile, reply, check, conceal, errors`,
+    | wire, signer, address, credentials, turnstile, reply, check, conceal, errors | type seam`,
+  wire: 'type undici | uses timers | check, errors',
+  seam: 'type address',
   signer: 'node:crypto | address | type credentials',
   credentials: 'uses process, timers, clock | conceal, errors',
   address: 'node:net | errors',
@@ -63,6 +81,9 @@ const LAYERS: Readonly<Record<string, string>> = {
   // A second opinion on the protocol: it shares no line with the rest of `lib`, or both could be wrong together.
   server: 'node:* | uses process, timers, clock, chance | crc64-ecma182.js',
 }
+
+/** Builtins, runtime dependencies, an optional peer, and `url`: a module that the user names. */
+const PACKAGES = /^(node:.+|undici|crc64-ecma182\.js|winston-transport|url)$/
 
 /** The globals that `uses` is about, by the word that stands for them. */
 const GLOBALS: Readonly<Record<string, readonly string[]>> = {
@@ -239,8 +260,8 @@ t.test('a row names only what is below it', async t => {
       const name = item.replace(/^(type|lazy|uses) /, '')
       const isKnown = item.startsWith('uses ')
         ? Object.hasOwn(GLOBALS, name)
-        : /^(node:.+|undici|crc64-ecma182\.js)$/.test(name) || order.includes(name)
-      t.ok(isKnown, `${layer}: ${item} is a layer, a builtin, or a runtime dependency`)
+        : PACKAGES.test(name) || order.includes(name)
+      t.ok(isKnown, `${layer}: ${item} is a layer, a builtin, or a package that may be used`)
       if (!item.startsWith('uses ') && order.includes(name)) {
         t.ok(order.indexOf(name) > order.indexOf(layer), `${layer} is above ${name}`)
       }
@@ -263,6 +284,16 @@ t.test('nobody but the command knows the server, and the server knows nobody', a
   t.same(friends, ['cli'])
   const inside = allowed('server').filter(item => Object.hasOwn(LAYERS, item))
   t.same(inside, [])
+})
+
+t.test('whoever imports the main entry loads no logger', async t => {
+  const reached = new Set(['index'])
+  for (const layer of reached) {
+    for (const item of allowed(layer)) if (!/^(type|uses) /.test(item)) reached.add(item)
+  }
+  t.ok(reached.has('stream'), 'what is reached is followed')
+  for (const name of ['outbox', 'pino', 'winston', 'winston-transport'])
+    t.notOk(reached.has(name), name)
 })
 
 t.test('relative imports name the file as it is on disk', async t => {

@@ -1,16 +1,17 @@
 /** README is true: its tables name what the code has, both ways, and its examples run. */
 
-import { mkdtemp, readFile, writeFile } from 'node:fs/promises'
+import { mkdtemp, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { gunzipSync } from 'node:zlib'
 import t from 'tap'
-import ts from 'typescript'
 import { OSS_ERROR_CODES } from '../lib/errors.ts'
 import { OPTIONS, resolveOptions } from '../lib/options.ts'
+import { DEFAULTS } from '../lib/outbox.ts'
+import { ROLLING_OPTIONS, resolveRollingOptions } from '../lib/rolling-options.ts'
 import { run } from './fixtures/child.ts'
 import { BUCKET, noise, startOss } from './fixtures/oss.ts'
-
-const readme = await readFile(new URL('../README.md', import.meta.url), 'utf8')
+import { example as plainExample, readme } from './fixtures/readme.ts'
 
 /** The rows of the table behind a mark, cell by cell. */
 function table(mark: string): string[][] {
@@ -31,12 +32,7 @@ function names(cell = ''): string[] {
 
 /** The code of the example behind a mark, as JavaScript that imports `dist/`. */
 function example(mark: string): string {
-  const [, after = ''] = readme.split(`<!-- example: ${mark} -->\n`)
-  const [, code = ''] = /^```ts\n(.*?)```/s.exec(after) ?? []
-  const { outputText } = ts.transpileModule(code, {
-    compilerOptions: { module: ts.ModuleKind.ESNext, target: ts.ScriptTarget.ES2022 },
-  })
-  return outputText.replace(/'oss-append-stream(\/server)?'/g, (_, server) =>
+  return plainExample(mark).replace(/'oss-append-stream(\/server)?'/g, (_, server) =>
     server ? "'DISTserver/index.js'" : "'DISTindex.js'",
   )
 }
@@ -64,6 +60,26 @@ t.test('defaults are those of the code', async t => {
       }
     }
   }
+})
+
+t.test('so it is with those of a rolling stream', async t => {
+  const own = ROLLING_OPTIONS.filter(name => name === 'key' || !OPTIONS.includes(name as 'bucket'))
+  const rows = table('rolling options')
+  t.same(rows.flatMap(([cell]) => names(cell)).sort(), [...own].sort())
+  t.same(OPTIONS.filter(name => !ROLLING_OPTIONS.includes(name as 'key')).sort(), [
+    'crc64',
+    'position',
+  ])
+  const defaults = new Map(rows.map(([cell = '', text = '']) => [names(cell)[0], text]))
+  const settings = resolveRollingOptions({ bucket: BUCKET, key: 'k', region: 'cn-hangzhou' })
+  t.equal(defaults.get('maxBytes'), String(settings.maxBytes))
+  t.equal(defaults.get('sealOnRoll'), String(settings.sealOnRoll))
+})
+
+t.test('so it is with those of the loggers', async t => {
+  const rows = new Map(table('logger options').map(([cell, text = '']) => [names(cell)[0], text]))
+  t.same([...rows.keys()].sort(), [...Object.keys(DEFAULTS), 'credentials'].sort())
+  for (const [name, value] of Object.entries(DEFAULTS)) t.equal(rows.get(name), String(value), name)
 })
 
 t.test('every code of ours is in the table, and no other that looks like one', async t => {
@@ -119,6 +135,140 @@ t.test('the examples run', async t => {
       code: 0,
       stderr: /^OSS was not reached: gave up after 2 attempts: .*ECONNREFUSED/,
     })
+  })
+
+  t.test('records', async t => {
+    const code = example('records').replace('align:', "region: 'cn-hangzhou', align:")
+    t.match(await run(t, code, env), { code: 0, stdout: '8\n16\n', stderr: '' })
+    t.equal(oss.read('logs/events.ndjson').toString(), '{"n":1}\n{"n":2}\n')
+  })
+
+  t.test('gzip: a second run adds members', async t => {
+    const bytes = noise(100_000)
+    const file = join(await mkdtemp(join(tmpdir(), 'readme-')), 'app.log')
+    await writeFile(file, bytes)
+    const code = example('gzip').replace("'app.log'", `'${file}'`)
+    for (const expected of [bytes, Buffer.concat([bytes, bytes])]) {
+      t.match(await run(t, code, env), { code: 0, stdout: '', stderr: '' })
+      t.ok(gunzipSync(oss.read('logs/app.log.gz')).equals(expected))
+    }
+    t.match(JSON.stringify(oss.server.stat(BUCKET, 'logs/app.log.gz')), /application\/gzip/)
+  })
+
+  t.test('copy: again and again', async t => {
+    const bytes = noise(100_000)
+    const file = join(await mkdtemp(join(tmpdir(), 'readme-')), 'disk.img')
+    const code = example('copy').replace("'disk.img'", `'${file}'`)
+    for (const length of [40_000, 100_000, 100_000]) {
+      await writeFile(file, bytes.subarray(0, length))
+      t.match(await run(t, code, env), { code: 0, stdout: '', stderr: '' })
+      t.ok(oss.read('disk.img').equals(bytes.subarray(0, length)))
+    }
+    await writeFile(file, noise(200_000, 2))
+    t.match(await run(t, code, env), { code: 1, stderr: /OSS_ERR_RESUME_MISMATCH/ })
+    t.ok(oss.read('disk.img').equals(bytes))
+  })
+
+  t.test('ffmpeg', async t => {
+    const record = (source: string) =>
+      example('ffmpeg').replace("'-i', 'rtsp://cam', '-c', 'copy'", `'-v', 'error', ${source}`)
+    const picture = "'-f', 'lavfi', '-i', 'testsrc=duration=1', '-c:v', 'mpeg2video'"
+    const bucket = (code: string) => code.replace('oss://cams/', `oss://${BUCKET}/`)
+    t.match(await run(t, bucket(record(picture)), env), { code: 0, stderr: '' })
+    t.equal(oss.read('gate.ts').readUInt8(188), 0x47, 'packets of MPEG-TS')
+
+    oss.server.delete(BUCKET, 'gate.ts')
+    const failed = await run(t, bucket(record("'-i', '/dev/null'")), env)
+    t.match(failed, { code: 1, stderr: /the recording is cut at 0: ffmpeg ended with \d+/ })
+  })
+
+  t.test('rolling', async t => {
+    const code = example('rolling')
+      .replace('process.stdin', "['one\\n', 'two\\n', 'three\\n']")
+      .replace('1024 ** 3', '8')
+    const ended = await run(t, code, { ...env, OSS_REGION: oss.server.region })
+    t.match(ended, {
+      code: 0,
+      stderr: '',
+      stdout: /^logs.*-0\.log is complete, 8 bytes\n.* ends at 6\n$/,
+    })
+    const keys = ended.stdout.match(/logs\/\d{4}-\d\d-\d\d\/\d\d-\d+\.log/g)
+    t.same(
+      keys?.map(key => String(oss.read(key))),
+      ['one\ntwo\n', 'three\n'],
+    )
+  })
+
+  t.test('source fails', async t => {
+    const code = `${example('source fails')}
+      async function* source() {
+        yield Buffer.from('what came ')
+        yield Buffer.from('before')
+        throw new Error('the source failed')
+      }
+      await record(source()).catch(error => console.log(error.message))`
+    const reachable = { ...env, OSS_REGION: oss.server.region }
+    t.match(await run(t, code, reachable), { code: 0, stdout: 'the source failed\n', stderr: '' })
+    t.equal(oss.read('cam/gate.ts').toString(), 'what came before')
+
+    // The stream fails: that is told once, and nothing crashes.
+    oss.server.put(BUCKET, 'cam/gate.ts', 'Normal')
+    const stdout = /suppressed|nothing can be appended/
+    t.match(await run(t, code, reachable), { code: 0, stdout, stderr: '' })
+  })
+
+  for (const name of ['pino', 'pino in-process', 'winston']) {
+    t.test(name, async t => {
+      const key = `logs/${name}.log`
+      const code = example(name).replace(/key: .*,/, `key: '${key}',`)
+      t.match(await run(t, code, env), { code: 0, stdout: '', stderr: '' })
+      t.match(oss.read(key).toString(), /^\{.*"hello".*\}\n$/)
+    })
+  }
+
+  t.test('OpenTelemetry', async t => {
+    // What an SDK does: it keeps the context, and is told of spans.
+    const sdk = `
+      import { AsyncLocalStorage } from 'node:async_hooks'
+      import { context, ROOT_CONTEXT, trace as api } from '@opentelemetry/api'
+      import { createAppendStream } from 'DISTindex.js'
+      const storage = new AsyncLocalStorage()
+      context.setGlobalContextManager({
+        active: () => storage.getStore() ?? ROOT_CONTEXT,
+        with: (active, callback) => storage.run(active, callback),
+      })
+      const startSpan = (name, _options, parent = context.active()) => {
+        const span = { name, parent: api.getSpan(parent)?.name, attributes: {}, status: 'unset' }
+        return Object.assign(span, {
+          setAttribute: (name, value) => (span.attributes[name] = value),
+          setAttributes: attributes => Object.assign(span.attributes, attributes),
+          setStatus: ({ code }) => (span.status = code),
+          recordException: ({ code }) => (span.exception = code),
+          end: () => console.log(JSON.stringify(span)),
+        })
+      }
+      api.setGlobalTracerProvider({ getTracer: () => ({ startSpan }) })`
+    const use = `
+      context.with(api.setSpan(ROOT_CONTEXT, { name: 'parent' }), () => {
+        const options = { retry: { minDelay: 1 }, bucket: '${BUCKET}', key: 'traced', region: 'cn-hangzhou' }
+        createAppendStream(options).end('hello')
+      })`
+    oss.server.faults.push({ kind: 'status', status: 500 })
+    const ended = await run(t, [sdk, example('OpenTelemetry'), use].join('\n'), env)
+    t.match(ended, { code: 0, stderr: '' })
+    const place = { 'oss.bucket': BUCKET, 'oss.key': 'traced', 'oss.position': 0 }
+    const append = { name: 'oss append', parent: 'parent' }
+    const attributes = { ...place, 'oss.length': 5, 'oss.request_id': /^[0-9A-F]{24}$/ }
+    const spans = ended.stdout.split('\n').filter(Boolean)
+    t.match(
+      spans.map(line => JSON.parse(line)),
+      [
+        { name: 'oss open', parent: 'parent', status: 'unset', attributes: place },
+        { ...append, status: 2, exception: String, attributes },
+        { ...append, status: 'unset', attributes: { ...attributes, 'oss.attempt': 2 } },
+      ],
+    )
+    t.equal(spans.length, 3)
   })
 
   t.test('server', async t => {

@@ -1,0 +1,109 @@
+/**
+ * No fence of README is left to itself: what is TypeScript compiles, strictly, against what we publish;
+ * what is a shell's is read by bash, and every `oss-append` in it by the command's own parser. A fence
+ * of another kind has to say that it is `text`.
+ */
+
+import { execFile } from 'node:child_process'
+import { readFile } from 'node:fs/promises'
+import { fileURLToPath } from 'node:url'
+import { promisify } from 'node:util'
+import t from 'tap'
+import ts from 'typescript'
+import { parseArguments } from '../lib/cli/arguments.ts'
+
+const ROOT = fileURLToPath(new URL('..', import.meta.url))
+const readme = await readFile(`${ROOT}README.md`, 'utf8')
+
+interface Fence {
+  readonly line: number
+  readonly language: string
+  readonly code: string
+}
+
+const fences: Fence[] = [...readme.matchAll(/^```(\w*)\n(.*?)^```$/gms)].map(match => ({
+  line: readme.slice(0, match.index).split('\n').length,
+  language: match[1] ?? '',
+  code: match[2] ?? '',
+}))
+
+/** What a fragment, which imports nothing, takes for granted. */
+const PRELUDE = `
+  import { pipeline } from 'node:stream/promises'
+  import { createAppendStream } from 'oss-append-stream'
+  declare const source: NodeJS.ReadableStream
+`
+
+t.test('every fence is of a kind that is looked at', async t => {
+  t.ok(fences.length > 10, 'the fences are found')
+  for (const { line, language } of fences) {
+    t.ok(['ts', 'sh', 'text'].includes(language), `README.md:${line} is \`${language}\``)
+  }
+})
+
+t.test('TypeScript compiles', async t => {
+  const files = new Map(
+    fences
+      .filter(({ language }) => language === 'ts')
+      .map(({ line, code }) => {
+        const isFragment = !/^import /m.test(code)
+        return [`${ROOT}README-${line}.ts`, isFragment ? PRELUDE + code : code]
+      }),
+  )
+  const options: ts.CompilerOptions = {
+    strict: true,
+    module: ts.ModuleKind.NodeNext,
+    target: ts.ScriptTarget.ES2022,
+    lib: ['lib.es2023.d.ts', 'lib.esnext.disposable.d.ts'],
+    types: ['node'],
+    noEmit: true,
+    skipLibCheck: true,
+  }
+  const host = ts.createCompilerHost(options)
+  const { fileExists, readFile, getSourceFile } = host
+  host.fileExists = name => files.has(name) || fileExists(name)
+  host.readFile = name => files.get(name) ?? readFile(name)
+  host.getSourceFile = (name, target, ...rest) => {
+    const text = files.get(name)
+    return text === undefined
+      ? getSourceFile(name, target, ...rest)
+      : ts.createSourceFile(name, text, target)
+  }
+  const program = ts.createProgram([...files.keys()], options, host)
+  for (const name of files.keys()) {
+    const source = program.getSourceFile(name)
+    const problems = [
+      ...program.getSyntacticDiagnostics(source),
+      ...program.getSemanticDiagnostics(source),
+    ]
+    const texts = problems.map(({ messageText }) =>
+      ts.flattenDiagnosticMessageText(messageText, ' '),
+    )
+    t.strictSame(texts, [], name.slice(ROOT.length))
+  }
+})
+
+/** Reads a script with nothing in reach but an `oss-append` that tells how it was called. */
+const WITNESS = `
+  PATH=/nowhere
+  exec 3>&1 >/dev/null
+  command_not_found_handle() { return 0; }
+  oss-append() { printf '%s\\0' "$@" $'\\n' >&3; }
+`
+
+t.test('what is for a shell is understood by it, and by the command', async t => {
+  const run = promisify(execFile)
+  let commands = 0
+  for (const { line, code } of fences.filter(({ language }) => language === 'sh')) {
+    // Files that it would read are not here.
+    const script = `${WITNESS}${code.replace(/ <(?=\s)\s*\S+/g, '')}`
+    await run('bash', ['-n', '-c', script])
+    const { stdout } = await run('bash', ['-c', `${script}\ntrue`], { cwd: ROOT })
+    for (const call of stdout.split('\0\n\0').filter(text => text !== '')) {
+      commands += 1
+      const args = call.split('\0')
+      t.doesNotThrow(() => parseArguments(args), `README.md:${line}: oss-append ${args.join(' ')}`)
+    }
+  }
+  t.ok(commands > 2, `${commands} commands`)
+})
