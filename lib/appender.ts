@@ -42,7 +42,7 @@ import {
   settle,
   type Tail,
 } from './tail.ts'
-import { type AttemptTrace, trace } from './trace.ts'
+import { trace } from './trace.ts'
 
 const NO_BYTES = new Uint8Array()
 
@@ -169,9 +169,7 @@ export class Appender implements Destination {
   /** Finds the tail to append at. */
   async open(): Promise<Tail> {
     ok(this.#state.name === 'opening')
-    const { tail, exists } = await this.#persist(() =>
-      trace('open', this.#context(), () => this.#find()),
-    )
+    const { tail, exists } = await this.#persist(() => this.#find())
     this.#exists = exists
     this.#state = { name: 'ready', tail }
     return tail
@@ -181,7 +179,7 @@ export class Appender implements Destination {
   async append(batch: Batch): Promise<AppendInfo> {
     const before = this.#readyTail()
     const after = advance(before, batch)
-    const { clock, headers, creationHeaders, maxObjectBytes } = this.#options
+    const { clock, headers, creationHeaders, maxObjectBytes, target } = this.#options
     if (after.position > maxObjectBytes) {
       throw this.#fail(objectFull(after.position, maxObjectBytes), 0)
     }
@@ -198,12 +196,17 @@ export class Appender implements Destination {
     const startedAt = clock.now()
     const { position } = before
     const { length } = batch.bytes
+    const { bucket, key } = target
     const { requestId, isReconciled } = await this.#persist(() =>
-      trace('append', this.#context({ position, length }), () => this.#attempt(request)),
+      trace(
+        'append',
+        () => ({ bucket, key, attempt: this.#line.attempts, position, length }),
+        () => this.#attempt(request),
+      ),
     )
     this.#commit(after)
     return {
-      key: this.key,
+      key,
       position,
       nextPosition: after.position,
       length,
@@ -241,12 +244,6 @@ export class Appender implements Destination {
     })
   }
 
-  /** What a trace tells of the present attempt. */
-  #context(place?: Pick<AttemptTrace, 'position' | 'length'>): AttemptTrace {
-    const { bucket, key } = this.#options.target
-    return { bucket, key, attempt: this.#line.attempts, ...place }
-  }
-
   /** Runs an operation on the line; its failure is ours, for good. */
   async #persist<T>(attempt: () => Promise<T>): Promise<T> {
     try {
@@ -260,8 +257,8 @@ export class Appender implements Destination {
     const { position, crc64, exists = false } = this.#options
     if (position === 'end') return this.#scout.find()
     if (position === 0) return { tail: EMPTY_TAIL, exists }
-    const tail = crc64 === undefined ? await this.#scout.confirm(position) : { position, crc64 }
-    return { tail, exists: true }
+    if (crc64 === undefined) return this.#scout.confirm(position)
+    return { tail: { position, crc64 }, exists: true }
   }
 
   /** One attempt at an append: a receipt, or an error that says whether to try again. */

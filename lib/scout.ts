@@ -9,6 +9,7 @@ import { conflict, integrity, notAppendable, OssError, OssServiceError } from '.
 import type { Line } from './line.ts'
 import type { Client, Head } from './seam.ts'
 import { EMPTY_TAIL, type Seen, type Tail } from './tail.ts'
+import { trace } from './trace.ts'
 
 export interface ScoutOptions {
   readonly target: Target
@@ -26,6 +27,11 @@ export interface Discovery {
   readonly requestId?: string | undefined
 }
 
+/** What one reply told, and which. */
+interface Sight extends Seen {
+  readonly requestId?: string | undefined
+}
+
 const NO_BYTES = new Uint8Array(0)
 /** A rival that appends faster than we ask is not found out by asking more. */
 const PROBE_ROUNDS = 3
@@ -40,23 +46,35 @@ export class Scout {
   }
 
   /** The tail to append at. */
-  async find(): Promise<Discovery> {
+  find(): Promise<Discovery> {
+    return this.#trace(() => this.#find())
+  }
+
+  /** The tail of an object that must be `position` bytes long. Nothing is changed. */
+  confirm(position: number): Promise<Discovery> {
+    return this.#trace(() => this.#confirm(position))
+  }
+
+  #trace(attempt: () => Promise<Discovery>): Promise<Discovery> {
+    const { bucket, key } = this.#options.target
+    return trace('open', () => ({ bucket, key, attempt: this.#line.attempts }), attempt)
+  }
+
+  async #find(): Promise<Discovery> {
     const head = await this.#head()
     if (head === 'forbidden') {
-      const tail = withCrc(await this.#probe(1, EMPTY_TAIL.position))
-      return { tail, exists: tail.position > 0 }
+      const seen = await this.#probe(1, EMPTY_TAIL.position)
+      return discovery(seen, seen.position > 0)
     }
     if (head === null) return { tail: EMPTY_TAIL, exists: false }
     const seen = appendableTail(head)
     if (head.sealedTime !== undefined) throw notAppendable(head, 'AppendSealedObjectNotAllowed')
-    const { requestId } = head
-    return { tail: withCrc(await this.#complete(seen)), exists: true, requestId }
+    return discovery(await this.#complete(seen), true)
   }
 
-  /** The tail of an object that must be `position` bytes long. Nothing is changed. */
-  async confirm(position: number): Promise<Tail> {
+  async #confirm(position: number): Promise<Discovery> {
     try {
-      return withCrc(await this.#appendNothing(position))
+      return discovery(await this.#appendNothing(position), true)
     } catch (error) {
       if (!tellsLength(error)) throw error
       const expected = { position }
@@ -79,9 +97,9 @@ export class Scout {
       const from = length ?? after.position
       // Refused at 0 and told nothing else: there is nothing to ask that would not create the object.
       if (from === 0) throw refusal
-      return this.#probe(from)
+      return pair(await this.#probe(from))
     }
-    return head && this.#complete(appendableTail(head))
+    return head && pair(await this.#complete(appendableTail(head)))
   }
 
   async #head(): Promise<Head | null | 'forbidden'> {
@@ -95,7 +113,7 @@ export class Scout {
   }
 
   /** Old objects have no CRC in their HEAD; an append of nothing tells it. */
-  async #complete(seen: Seen): Promise<Seen> {
+  async #complete(seen: Sight): Promise<Sight> {
     return seen.crc64 === undefined ? this.#probe(seen.position) : seen
   }
 
@@ -105,7 +123,7 @@ export class Scout {
    * metadata. `untold`: the length to go on with where OSS refuses and tells none; without it the
    * attempt failed.
    */
-  async #probe(from: number, untold?: number): Promise<Seen> {
+  async #probe(from: number, untold?: number): Promise<Sight> {
     let position = from
     for (let round = 1; position > 0; round++) {
       try {
@@ -119,12 +137,12 @@ export class Scout {
     return EMPTY_TAIL
   }
 
-  async #appendNothing(position: number): Promise<Seen> {
+  async #appendNothing(position: number): Promise<Sight> {
     const { client, target, headers } = this.#options
     const request = { position, body: NO_BYTES, headers }
     const reply = await this.#line.exchange(signal => client.append(target, { ...request, signal }))
     if (reply.position !== position) throw integrity({ position }, reply)
-    return { position, crc64: reply.crc64 }
+    return reply
   }
 }
 
@@ -145,18 +163,23 @@ function isReadForbidden(error: unknown): boolean {
   return error.code === 'AccessDenied' || error.code === 'BadErrorResponse'
 }
 
-function appendableTail(head: Head): Seen {
+function appendableTail(head: Head): Sight {
   if (head.type !== 'Appendable') throw notAppendable(head, 'ObjectNotAppendable')
   // A sealed object goes on nowhere.
   if (head.position === head.length || head.sealedTime !== undefined) {
-    return { position: head.length, crc64: head.crc64 }
+    return { position: head.length, crc64: head.crc64, requestId: head.requestId }
   }
   const message = `OSS says that the object has ${head.length} bytes and goes on at ${head.position}`
   throw new OssError('OSS_ERR_INTEGRITY', message)
 }
 
-function withCrc({ position, crc64 }: Seen): Tail {
-  if (crc64 !== undefined) return { position, crc64 }
+/** Without the request: what is compared, and shown in errors. */
+function pair({ position, crc64 }: Sight): Seen {
+  return { position, crc64 }
+}
+
+function discovery({ position, crc64, requestId }: Sight, exists: boolean): Discovery {
+  if (crc64 !== undefined) return { tail: { position, crc64 }, exists, requestId }
   const message = `OSS tells no CRC-64 of the object's ${position} bytes: nothing could be proven of it`
   throw new OssError('OSS_ERR_INTEGRITY', message)
 }

@@ -1,11 +1,12 @@
 /**
  * Tracing channels of `node:diagnostics_channel`: `oss-append-stream:open` and
- * `oss-append-stream:append`, a trace for each attempt. Whoever subscribes sees where the time goes;
- * without a subscriber they cost a look at a flag. No secret passes through them.
+ * `oss-append-stream:append`, a trace for each attempt to find how an object ends, and to append. Whoever
+ * subscribes sees where the time goes; without a subscriber they cost a look at a flag. No secret passes
+ * through them.
  */
 
 import { type TracingChannel, tracingChannel } from 'node:diagnostics_channel'
-import { OssServiceError } from './errors.ts'
+import { OssError, OssServiceError } from './errors.ts'
 import type { Tail } from './tail.ts'
 
 /**
@@ -22,8 +23,11 @@ export interface AttemptTrace {
   position?: number | undefined
   /** Bytes of the append. */
   readonly length?: number | undefined
-  /** What OSS calls the request, when it has answered. */
+  /** What OSS calls the request that decided; undefined until it has answered, and where it found no object. */
   requestId?: string | undefined
+  /** Of an append: OSS refused it, and the object's tail proved that an earlier attempt had landed. */
+  reconciled?: boolean | undefined
+  /** Why it failed. */
   error?: unknown
 }
 
@@ -31,6 +35,7 @@ export interface AttemptTrace {
 interface Learned {
   readonly requestId?: string | undefined
   readonly tail?: Tail | undefined
+  readonly isReconciled?: boolean | undefined
 }
 
 const channels = {
@@ -38,23 +43,39 @@ const channels = {
   append: tracingChannel<unknown, AttemptTrace>('oss-append-stream:append'),
 }
 
-/** Runs an attempt, traced. */
+/** Runs an attempt, traced. `describe` is not called where nobody looks. */
 export function trace<T extends Learned>(
   name: 'open' | 'append',
-  context: AttemptTrace,
+  describe: () => AttemptTrace,
   attempt: () => Promise<T>,
 ): Promise<T> {
   const channel: TracingChannel<unknown, AttemptTrace> = channels[name]
-  if (!channel.hasSubscribers) return attempt()
-  return channel.tracePromise(async () => {
+  return channel.hasSubscribers ? tell(channel, describe(), attempt) : attempt()
+}
+
+async function tell<T extends Learned>(
+  channel: TracingChannel<unknown, AttemptTrace>,
+  context: AttemptTrace,
+  attempt: () => Promise<T>,
+): Promise<T> {
+  let result: T | undefined
+  // What it resolves with would be shown to subscribers too, and is our own affair.
+  await channel.tracePromise(async () => {
     try {
-      const result = await attempt()
+      result = await attempt()
       context.position ??= result.tail?.position
       context.requestId = result.requestId
-      return result
+      context.reconciled = result.isReconciled
     } catch (error) {
-      if (error instanceof OssServiceError) context.requestId = error.requestId
+      context.requestId = requestIdOf(error)
       throw error
     }
   }, context)
+  return result as T
+}
+
+/** Conflicts and the like have the refusal as their cause. */
+function requestIdOf(error: unknown): string | undefined {
+  if (error instanceof OssServiceError) return error.requestId
+  return error instanceof OssError ? requestIdOf(error.cause) : undefined
 }

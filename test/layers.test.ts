@@ -54,7 +54,7 @@ const LAYERS: Readonly<Record<string, string>> = {
   batcher: 'node:assert/strict, node:crypto | record, crc64 | type tail',
   record: '',
   appender: 'node:assert/strict | scout, line, tail, outcome, trace, errors | type seam',
-  scout: 'tail, errors | type line, seam, address',
+  scout: 'tail, trace, errors | type line, seam, address',
   line: 'node:assert/strict | backoff, outcome, errors',
   backoff: 'type outcome',
   outcome: 'errors',

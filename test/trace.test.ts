@@ -4,7 +4,7 @@ import { AsyncLocalStorage } from 'node:async_hooks'
 import { tracingChannel } from 'node:diagnostics_channel'
 import { inspect } from 'node:util'
 import t, { type Test } from 'tap'
-import { type AttemptTrace, createAppendStream } from '../lib/index.ts'
+import { type AttemptTrace, createAppendStream, createRollingAppendStream } from '../lib/index.ts'
 import { BUCKET, reach, startOss } from './fixtures/oss.ts'
 
 /** Records every event of a channel, as it looks at that moment, until the test ends. */
@@ -63,6 +63,84 @@ t.test('an attempt is a trace, with what OSS called its request', async t => {
   const { accessKeyId, accessKeySecret } = oss.server.credentials
   const told = inspect([opens, appends], { depth: 9, showHidden: true })
   for (const secret of [accessKeyId, accessKeySecret]) t.notOk(told.includes(secret))
+})
+
+t.test(
+  'each object that a rolling stream looks for is asked in traces, and nothing else is',
+  async t => {
+    const oss = await startOss(t)
+    const opens = record(t, 'open')
+    oss.server.faults.push({ kind: 'status', status: 500, on: 'head' })
+    const key = 'rolled/{index}'
+    const stream = createRollingAppendStream({ ...oss.options(key), key, maxBytes: 5 })
+    for (const text of ['hello', 'world']) {
+      stream.write(text)
+      await stream.flush()
+    }
+    await new Promise<void>(resolve => stream.close(() => resolve()))
+    const starts = opens.filter(({ event }) => event === 'start').map(({ trace }) => trace)
+    const heads = oss.server.requests.filter(({ operation }) => operation === 'head')
+    t.strictSame(
+      starts.map(trace => trace.key),
+      heads.map(head => head.key),
+    )
+    t.match(starts.slice(0, 2), [
+      { key: 'rolled/0', attempt: 1 },
+      { key: 'rolled/0', attempt: 2 },
+    ])
+  },
+)
+
+t.test('a stream that knows its tail asks for none, and traces none', async t => {
+  const oss = await startOss(t)
+  const opens = record(t, 'open')
+  const stream = oss.open(oss.newKey(), { position: 0 })
+  stream.end('hello')
+  await stream.flush()
+  t.strictSame(opens, [])
+})
+
+t.test('the request that told is named, whichever way the tail was found', async t => {
+  const oss = await startOss(t)
+  const opens = record(t, 'open')
+  const key = oss.newKey()
+  const first = oss.open(key)
+  first.end('hello')
+  await first.flush()
+  oss.server.faults.push({ kind: 'forbidden', on: 'head' })
+  const probing = oss.open(key)
+  await probing.flush()
+  const told = { trace: { position: 5, requestId: /^[0-9A-F]{24}$/ } }
+  t.match(opens.at(-1), told, 'by an append of nothing')
+  const confirming = oss.open(key, { position: 5 })
+  await confirming.flush()
+  t.match(opens.at(-1), told, 'by one at the position that was given')
+  for (const stream of [probing, confirming]) stream.destroy()
+})
+
+t.test('a conflict names the request that was refused; a lost reply is told to be one', async t => {
+  const oss = await startOss(t)
+  const appends = record(t, 'append')
+  const lost = oss.open(oss.newKey())
+  oss.server.faults.push({ kind: 'lost', how: 'reset' })
+  lost.end('hello')
+  await lost.flush()
+  const end = appends.at(-1)
+  t.match(end, { event: 'asyncEnd', trace: { reconciled: true, requestId: String } })
+  t.notMatch(end?.trace, { result: Object }, 'nothing but what is documented')
+
+  const key = oss.newKey()
+  const late = oss.open(key)
+  late.on('error', () => {}) // flush() below tells it
+  await late.flush()
+  const early = oss.open(key)
+  early.end('first')
+  await early.flush()
+  late.end('second')
+  await t.rejects(late.flush(), { code: 'PositionNotEqualToLength' })
+  t.match(appends.at(-1), {
+    trace: { requestId: String, error: { code: 'PositionNotEqualToLength' } },
+  })
 })
 
 t.test('what a subscriber binds to an attempt is there in the request', async t => {
