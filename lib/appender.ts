@@ -75,7 +75,8 @@ export interface Destination {
   throwIfAborted(): void
   open(): Promise<Tail>
   append(batch: Batch): Promise<AppendInfo>
-  complete(): Promise<AppendInfo | undefined>
+  create(): Promise<AppendInfo | undefined>
+  complete(): Promise<void>
 }
 
 /** What `'append'` carries: one append acknowledged. */
@@ -219,13 +220,16 @@ export class Appender implements Destination {
   }
 
   /**
-   * After the last batch: makes an empty object, with its creation headers, where there is none, and
-   * seals it if that was asked for. Tells of the append that this took.
+   * After the last batch: makes an empty object, with its creation headers, where there is none. Tells of
+   * the append that this took.
    */
-  async complete(): Promise<AppendInfo | undefined> {
-    const info = this.#exists ? undefined : await this.append(createBatch(NO_BYTES))
+  async create(): Promise<AppendInfo | undefined> {
+    return this.#exists ? undefined : this.append(createBatch(NO_BYTES))
+  }
+
+  /** The object is whole: seals it, if that was asked for. */
+  async complete(): Promise<void> {
     if (this.#options.seal) await this.seal()
-    return info
   }
 
   /** Closes the object for appends, for good. Sealing twice is harmless, so a lost reply is too. */

@@ -120,9 +120,13 @@ export class Roller implements Destination {
     return info
   }
 
-  async complete(): Promise<AppendInfo | undefined> {
+  async create(): Promise<AppendInfo | undefined> {
     this.#ahead?.stop()
-    return this.#inUse?.appender.complete()
+    return this.#inUse?.appender.create()
+  }
+
+  async complete(): Promise<void> {
+    await this.#inUse?.appender.complete()
   }
 
   /** When nothing of ours is in flight beside the batch. */

@@ -332,8 +332,9 @@ export class OssAppendStream extends Writable {
   }
 
   async #complete(): Promise<void> {
-    const info = await this.#destination.complete()
+    const info = await this.#destination.create()
     if (info) this.#acknowledge(info)
+    await this.#destination.complete()
     this.#isComplete = true
     this.#resolveWaiters()
     if (this.#finish) process.nextTick(this.#finish)

@@ -220,28 +220,28 @@ t.test('the headers and the batch are the caller’s: nothing of them is changed
   t.strictSame(Object.keys(batch), ['bytes', 'crc64', 'contentMd5'])
 })
 
-t.test('complete: an object that is there is left as it is', async t => {
+t.test('create, complete: an object that is there is left as it is', async t => {
   const { appender, client } = await openScene('old')
-  t.equal(await appender.complete(), undefined)
+  t.equal(await appender.create(), undefined)
+  await appender.complete()
   t.equal(client.requests.length, 0)
 })
 
-t.test(
-  'complete: where there is no object, an empty one is made, with its headers, then sealed',
-  async t => {
-    const options = { position: 0, creationHeaders: { c: 'd' }, seal: true } as const
-    const { appender, client } = createScene(options)
-    await appender.open()
-    const completing = appender.complete()
-    const append = await client.next()
-    t.match(append.asked, { kind: 'append', position: 0, headers: { c: 'd' } })
-    append.reply(tailOf(''))
-    const seal = await client.next()
-    t.strictSame(seal.asked, { kind: 'seal', position: 0 })
-    seal.reply()
-    t.match(await completing, { position: 0, length: 0, attempts: 1 })
-  },
-)
+t.test('create: where there is no object, an empty one is made, with its headers', async t => {
+  const options = { position: 0, creationHeaders: { c: 'd' }, seal: true } as const
+  const { appender, client } = createScene(options)
+  await appender.open()
+  const creating = appender.create()
+  const append = await client.next()
+  t.match(append.asked, { kind: 'append', position: 0, headers: { c: 'd' } })
+  append.reply(tailOf(''))
+  t.match(await creating, { position: 0, length: 0, attempts: 1 })
+  const completing = appender.complete()
+  const seal = await client.next()
+  t.strictSame(seal.asked, { kind: 'seal', position: 0 })
+  seal.reply()
+  await completing
+})
 
 t.test('seal: at the tail', async t => {
   const { appender, client } = await openScene('old')

@@ -316,6 +316,17 @@ t.test('maxObjectBytes: the batch that would pass it is not sent', async t => {
   t.equal(oss.read(key).toString(), '12345678')
 })
 
+t.test('seal: an empty object is told before the seal is tried', async t => {
+  const oss = await startOss(t)
+  oss.server.faults.push({ kind: 'status', status: 500, on: 'seal' })
+  const stream = oss.open(oss.newKey(), { seal: true })
+  const told: string[] = []
+  for (const event of ['append', 'retry']) stream.on(event, () => told.push(event))
+  stream.end()
+  await stream.flush()
+  t.strictSame(told, ['append', 'retry'])
+})
+
 t.test('seal: after the last append, and then nothing can be appended', async t => {
   const oss = await startOss(t)
   const key = oss.newKey()
