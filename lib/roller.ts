@@ -189,9 +189,12 @@ export class Roller implements Destination {
   #lookAhead(date: Date, position: number): void {
     try {
       const soon = new Date(date.getTime() + SOON)
+      if (this.#isMoved(soon)) {
+        this.#seek(soon, 0)
+        return
+      }
       const next = this.#indexAfter(date, position, this.#options.highWaterMark)
       if (next !== undefined) this.#seek(date, next)
-      else if (this.#isMoved(soon)) this.#seek(soon, 0)
     } catch {
       // Whatever it is, it comes up again when the object is needed.
     }
@@ -200,13 +203,20 @@ export class Roller implements Destination {
   #seek(date: Date, from: number): void {
     const keyOf = (index: number) => this.#keyOf(date, index)
     if (this.#ahead?.key === keyOf(from)) return
-    this.#ahead = new Ahead(this.#options, keyOf, from, this.#ahead)
+    const ahead = new Ahead(this.#options, keyOf, from, this.#ahead)
+    this.#ahead = ahead
+    // One that failed is over: beside the next batch there can be another.
+    void ahead.found.then(found => {
+      if (!found && this.#ahead === ahead) this.#ahead = undefined
+    })
   }
 
   #keyOf(date: Date, index: number): string {
     const { bucket, nameKey } = this.#options
     try {
       const key = nameKey({ date: new Date(date), index })
+      // A promise is refused here; one that rejects as well must not end the process.
+      if (typeof key !== 'string') Promise.resolve(key).catch(() => {})
       checkTarget({ bucket, key })
       return key
     } catch (error) {

@@ -366,6 +366,44 @@ t.test('looking ahead: what comes of it', async t => {
     t.match(await second, { key: 'a/13-0' })
   })
 
+  t.test('an hour that is near comes before an object that is nearly full', async t => {
+    // Without an index nothing can follow it, and the hour comes all the same.
+    for (const [pattern, key] of [
+      [HOURLY, '12-0'],
+      ['a/{HH}', '12'],
+    ] as const) {
+      const scene = await openRollerScene(pattern, '1234567')
+      const { roller, expect, client } = scene
+      scene.date = later(HOUR - 1)
+      const first = roller.append(batchOf('8'))
+      const append = await expect(`append a/${key} 7 8`)
+      ;(await expect(`HEAD a/${key.replace('12', '13')}`)).reply(null)
+      append.reply(tailOf('12345678'))
+      await first
+      scene.date = later(HOUR)
+      const { length } = client.requests
+      const second = roller.append(batchOf('x'))
+      ;(await expect(`append a/${key.replace('12', '13')} 0 x`)).reply(tailOf('x'))
+      await second
+      t.equal(client.requests.length, length + 1, 'it was found')
+    }
+  })
+
+  t.test('a failure, and another batch that fits: it is looked for beside that one', async t => {
+    const { look, roller, expect, land, roll } = await open()
+    look.fail(networkError('ECONNRESET'))
+    await land()
+    await roller.settled()
+    const second = roller.append(batchOf('9'))
+    const append = await expect('append a-0 8 9')
+    ;(await expect('HEAD a-1')).reply(null)
+    append.reply(tailOf('123456789'))
+    await second
+    const rolling = roll()
+    ;(await expect('append a-1 0 xyz')).reply(tailOf('xyz'))
+    t.match(await rolling, { key: 'a-1' })
+  })
+
   t.test('a search that is replaced by another ends before that begins', async t => {
     const scene = await openRollerScene(HOURLY, '1')
     const { roller, expect, client } = scene
@@ -420,6 +458,11 @@ t.test('a key function', async t => {
       ],
       ['undefined', () => undefined, /^option key: must be a string/],
       ['a promise', async () => 'a', /^option key: must be a string/],
+      [
+        'a promise that rejects',
+        () => Promise.reject(new Error('secret inside')),
+        /^option key: must be a string/,
+      ],
       ['nothing', () => '', /^option key: is missing/],
       ['a leading slash', () => '/a', /^option key: must not begin with \//],
       ['too long', () => 'x'.repeat(1024), /^option key: .*1023/],
