@@ -35,7 +35,7 @@ export interface Found {
 }
 
 interface Look extends Found {
-  /** Why nothing can be appended to it. */
+  /** Why OSS appends nothing to it. */
   readonly closedBy?: OssError
 }
 
@@ -66,19 +66,18 @@ export class Finder {
       if (isAbsent(middle)) high = middle
       else low = middle
     }
-    return low.closedBy ? high : low
+    const isFull = low.tail.position >= this.#options.maxBytes
+    return low.closedBy || isFull ? high : low
   }
 
   async #look(keyOf: (index: number) => string, index: number): Promise<Look> {
     if (index > MAX_INDEX) throw invalidOption('key', 'must tell all indices apart')
-    const { bucket, client, headers, maxBytes } = this.#options
+    const { bucket, client, headers } = this.#options
     const key = keyOf(index)
     const scout = new Scout({ target: { bucket, key }, client, headers }, this.#line)
     try {
       const { tail, exists } = await this.#line.persist(undefined, () => scout.find())
-      const found = { key, index, tail, exists }
-      if (tail.position < maxBytes) return found
-      return { ...found, closedBy: Object.assign(full(tail, maxBytes), { bucket, key, tail }) }
+      return { key, index, tail, exists }
     } catch (error) {
       if (error instanceof OssError) {
         Object.assign(error, { bucket, key, attempts: this.#line.attempts })
@@ -99,18 +98,14 @@ function isAbsent({ exists, tail }: Look): boolean {
   return !exists && tail.position === 0
 }
 
-/** The only object there can be. */
+/** The only object there can be. One that is full is found so by the first batch. */
 function open(look: Look): Found {
-  const { closedBy } = look
-  if (!closedBy) return look
-  if (closedBy.code !== 'OSS_ERR_OBJECT_FULL') closedBy.message += `: ${MEND}`
-  throw closedBy
+  if (look.closedBy) throw withMend(look.closedBy)
+  return look
 }
 
-const MEND = 'put {index} into the key, so that another object can follow'
-
-/** The object has no room, and no other can follow it. */
-export function full({ position }: Tail, maxBytes: number): OssError {
-  const message = `the object has ${position} bytes, and maxBytes is ${maxBytes}: ${MEND}`
-  return new OssError('OSS_ERR_OBJECT_FULL', message)
+/** Says what would have let another object follow. */
+export function withMend(error: OssError): OssError {
+  error.message += ': put {index} into the key, so that another object can follow'
+  return error
 }

@@ -16,8 +16,8 @@
 import { ok } from 'node:assert/strict'
 import { checkTarget } from './address.ts'
 import { Appender, type AppenderOptions, type AppendInfo, type Destination } from './appender.ts'
-import { OssError } from './errors.ts'
-import { Finder, type Found, full } from './finder.ts'
+import { OssError, objectFull } from './errors.ts'
+import { Finder, type Found, withMend } from './finder.ts'
 import { Line } from './line.ts'
 import type { KeyFunction } from './naming.ts'
 import type { Batch, Tail } from './tail.ts'
@@ -149,10 +149,10 @@ export class Roller implements Destination {
     const { maxBytes } = this.#options
     // What is too much for any object has one of its own.
     if (position === 0 || position + length <= maxBytes) return undefined
-    const { inUse, tail } = this.#present()
+    const { inUse } = this.#present()
     const next = inUse.index + 1
-    if (this.#keyOf(date, next) === inUse.appender.key) throw this.#ours(full(tail, maxBytes))
-    return next
+    if (this.#keyOf(date, next) !== inUse.appender.key) return next
+    throw this.#ours(withMend(objectFull(position + length, maxBytes)))
   }
 
   /** Leaves the object in use, complete as it is, for the next. */

@@ -263,12 +263,19 @@ t.test('nothing can follow without an index', async t => {
     const error = await failure(roller.append(batchOf('xyz')))
     t.match(error, {
       code: 'OSS_ERR_OBJECT_FULL',
-      message: /put \{index\} into the key/,
+      message: /would end at 11 bytes.* takes 10: put \{index\} into the key/,
       key: roller.key,
       tail: tailOf('12345678'),
     })
     t.equal(client.requests.length, requests, 'nothing of it was sent')
   }
+})
+
+t.test('nor where it is full at the opening: the first batch is told', async t => {
+  const { roller, client } = await openRollerScene('a', '1234567890')
+  const error = await failure(roller.append(batchOf('x')))
+  t.match(error, { code: 'OSS_ERR_OBJECT_FULL', key: 'a', tail: tailOf('1234567890') })
+  t.equal(client.requests.length, 1, 'nothing of it was sent')
 })
 
 t.test('looking ahead: what comes of it', async t => {
