@@ -9,7 +9,8 @@
 import { Transform, type TransformCallback } from 'node:stream'
 import { checkMethods } from './check.ts'
 import { update } from './crc64/index.ts'
-import { resumeMismatch } from './errors.ts'
+import { invalidOption, type OssError, resumeMismatch } from './errors.ts'
+import { RollingAppendStream } from './rolling.ts'
 import type { OssAppendStream } from './stream.ts'
 import type { Tail } from './tail.ts'
 
@@ -22,10 +23,17 @@ import type { Tail } from './tail.ts'
  * `OSS_ERR_RESUME_MISMATCH`, and nothing has been sent. Chunks pass as they are, one by one, so it can
  * stand behind `gzipMembers({ flushInterval: 0 })` too.
  *
- * @throws {OssError} `OSS_ERR_INVALID_OPTION` if `stream` is none.
+ * @throws {OssError} `OSS_ERR_INVALID_OPTION` if `stream` is none, or a rolling one: there the source's
+ * first bytes may be in objects before the one in use, and would be written again.
  */
 export function skipExisting(stream: OssAppendStream): Transform {
   checkMethods('stream', stream, ['flush'])
+  if (stream instanceof RollingAppendStream) {
+    throw invalidOption(
+      'stream',
+      'must not be a rolling one: the source may begin in an earlier object',
+    )
+  }
   return new SkipExisting(stream)
 }
 
@@ -71,12 +79,16 @@ class SkipExisting extends Transform {
     this.#crc = update(this.#crc, known)
     this.#seen += known.length
     const isEnd = left > 0 && known.length === left
-    if (isEnd && this.#crc.toString() !== tail.crc64) callback(resumeMismatch(tail, this.#seen))
+    if (isEnd && this.#crc.toString() !== tail.crc64) callback(this.#mismatch(tail))
     else if (known.length < chunk.length) callback(null, chunk.subarray(known.length))
     else callback()
   }
 
   #end(tail: Tail, callback: TransformCallback): void {
-    callback(this.#seen < tail.position ? resumeMismatch(tail, this.#seen) : null)
+    callback(this.#seen < tail.position ? this.#mismatch(tail) : null)
+  }
+
+  #mismatch(tail: Tail): OssError {
+    return Object.assign(resumeMismatch(tail, this.#seen), { key: this.#stream.key })
   }
 }

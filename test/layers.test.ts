@@ -30,7 +30,7 @@ const LAYERS: Readonly<Record<string, string>> = {
 
   // Streams: from here down, nobody else knows node:stream.
   gzip: 'node:stream, node:zlib | uses timers | check, errors',
-  resume: 'node:stream | check, crc64, errors | type stream, tail',
+  resume: 'node:stream | rolling, check, crc64, errors | type stream, tail',
   outbox: 'node:fs | uses process, timers | rolling, slabs, check, errors | type line',
   rolling: 'uses process, clock | rolling-options, roller, stream | type events, naming',
   'rolling-options': 'naming, options, check, errors',

@@ -8,10 +8,15 @@ import { join } from 'node:path'
 import { Readable } from 'node:stream'
 import { pipeline } from 'node:stream/promises'
 import t from 'tap'
-import { crc64, type OssAppendStream, skipExisting } from '../lib/index.ts'
+import {
+  crc64,
+  createRollingAppendStream,
+  type OssAppendStream,
+  skipExisting,
+} from '../lib/index.ts'
 import { run, start } from './fixtures/child.ts'
 import { full } from './fixtures/full.ts'
-import { BUCKET, next, noise, type Oss, startOss, until } from './fixtures/oss.ts'
+import { BUCKET, next, noise, type Oss, reach, startOss, until } from './fixtures/oss.ts'
 import { createRandom } from './fixtures/random.ts'
 
 const MIB = 1 << 20
@@ -79,7 +84,8 @@ t.test('another source: refused, and nothing is sent', async t => {
       const key = keyWith(oss, existing)
       const tail = { position: existing.length, crc64: crc64(existing) }
       const error = await copy(source, oss.open(key), size)
-      t.match(error, { name: 'OssError', code: 'OSS_ERR_RESUME_MISMATCH', tail, message }, label)
+      const told = { name: 'OssError', code: 'OSS_ERR_RESUME_MISMATCH', key, tail, message }
+      t.match(error, told, label)
       t.ok(oss.read(key).equals(existing), 'the object is as it was')
       t.equal(appends(oss), 0)
     }
@@ -155,6 +161,21 @@ t.test('no stream', async t => {
       message: /^option stream: /,
     })
   }
+})
+
+t.test('a rolling stream: its first bytes may be in objects before the one in use', async t => {
+  const oss = await startOss(t)
+  const stream = createRollingAppendStream({
+    bucket: BUCKET,
+    key: '{index}',
+    ...reach(oss.server),
+  })
+  t.throws(() => skipExisting(stream), {
+    code: 'OSS_ERR_INVALID_OPTION',
+    message: /^option stream: must not be a rolling one/,
+  })
+  stream.destroy()
+  await once(stream, 'close')
 })
 
 const PROGRAM = `
