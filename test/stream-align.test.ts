@@ -281,19 +281,31 @@ t.test('SIGKILL at any moment leaves whole records', async t => {
       }
     }
     write()`
-  for (const options of [{}, { flushInterval: 1 }, { highWaterMark: 50 }]) {
+  const rows = [
+    {},
+    { flushInterval: 1 },
+    { highWaterMark: 50 },
+    { align: 188 },
+    { align: 188, highWaterMark: 50 },
+  ]
+  for (const row of rows) {
     const KEY = oss.newKey()
-    const OPTIONS = JSON.stringify({ align: '\n', highWaterMark: 1000, ...options })
+    const options = { align: '\n', highWaterMark: 1000, ...row }
+    const OPTIONS = JSON.stringify(options)
     const child = start(t, code, { ENDPOINT: oss.server.url, KEY, OPTIONS })
     await until(() => (oss.server.stat(BUCKET, KEY)?.length ?? 0) > 5_000)
     child.kill('SIGKILL')
     await once(child, 'close')
-    const lines = oss.read(KEY).toString().split('\n')
-    t.equal(lines.pop(), '', `${OPTIONS}: it ends with a newline`)
+    const text = oss.read(KEY).toString()
+    if (options.align === '\n') t.ok(text.endsWith('\n'), `${OPTIONS}: it ends with a newline`)
+    else t.equal(text.length % 188, 0, `${OPTIONS}: it ends with a packet`)
+    const lines = text.split('\n')
+    const rest = lines.pop() ?? ''
     t.ok(
       lines.every((line, n) => line === 'x'.repeat(n % 97)),
       'and is what was written',
     )
+    t.ok('x'.repeat(lines.length % 97).startsWith(rest), 'to its last byte')
   }
 })
 
