@@ -11,7 +11,9 @@ import { invalidOption, type OssError } from './errors.ts'
 
 /** One object of OSS. */
 export interface Target {
+  /** 3 to 63 characters out of a-z, 0-9 and `-` (OSS, "Bucket naming"). */
   readonly bucket: string
+  /** As the user has it, not encoded: 1 to 1,023 bytes of UTF-8 (OSS, "Object naming"). */
   readonly key: string
 }
 

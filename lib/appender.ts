@@ -91,6 +91,7 @@ export interface AppendInfo {
   readonly length: number
   /** CRC-64 of the whole object. */
   readonly crc64: string
+  /** `x-oss-request-id` of the reply that proved it: what Alibaba's support asks for. */
   readonly requestId: string
   /** From 1. */
   readonly attempts: number

@@ -6,6 +6,7 @@
 
 import type { Outcome } from './outcome.ts'
 
+/** The option `retry`, complete: how long to wait before another attempt, and when to give up. */
 export interface RetryPolicy {
   /** Retries since the last progress. Default Infinity. */
   readonly maxRetries: number

@@ -114,6 +114,7 @@ interface Reply {
  * @throws {OssError} `OSS_ERR_INVALID_OPTION`, from the constructor.
  */
 export class OssClient implements Client {
+  /** Whether the endpoint is reached by https. */
   readonly isSecure: boolean
   readonly #endpoint: Endpoint
   readonly #credentials: CredentialSource
@@ -130,6 +131,11 @@ export class OssClient implements Client {
   /** Server time minus local time, in milliseconds. */
   #clockOffset = 0
 
+  /**
+   * Opens nothing: the first request does, and loads undici.
+   *
+   * @throws {OssError} `OSS_ERR_INVALID_OPTION`, naming the option.
+   */
   constructor(options: ClientOptions = {}) {
     checkKnown('options', options, CLIENT_OPTIONS)
     const { env } = process
@@ -151,6 +157,10 @@ export class OssClient implements Client {
     checkEndpointHost(this.#endpoint, bucket)
   }
 
+  /**
+   * HeadObject: what an object is and how it ends; `null` if there is none. Rejects as {@link Client}
+   * says, where we may not read it with `AccessDenied`.
+   */
   async head(target: Target, { signal }: { readonly signal: AbortSignal }): Promise<Head | null> {
     const reply = await this.#exchange({
       method: 'HEAD',
@@ -175,6 +185,7 @@ export class OssClient implements Client {
     }
   }
 
+  /** AppendObject, once. Rejects as {@link Client} says, at a wrong position with `PositionNotEqualToLength`. */
   async append(
     target: Target,
     { position, body, headers, signal }: AppendRequest,
@@ -187,6 +198,7 @@ export class OssClient implements Client {
     return { position: next, crc64, requestId: reply.requestId }
   }
 
+  /** SealAppendObject: nothing is appended from now on. Rejects as {@link Client} says. */
   async seal(
     target: Target,
     position: number,

@@ -12,15 +12,21 @@ import { invalidOption, OssError } from './errors.ts'
 
 /** An access key, with the token that makes it a temporary (STS) one. */
 export interface Credentials {
+  /** Sent with each request, in the clear. */
   readonly accessKeyId: string
+  /** Signs, and is never sent. */
   readonly accessKeySecret: string
+  /** Of STS, beside keys that expire. Default: none, and empty is none too. */
   readonly securityToken?: string | undefined
 }
 
 /** What a provider may answer, loosely typed: it is checked. Other members are ignored. */
 export interface CredentialsLike {
+  /** Needed: without it the attempt fails with `OSS_ERR_CREDENTIALS`. */
   readonly accessKeyId?: string | null | undefined
+  /** Needed, likewise. */
   readonly accessKeySecret?: string | null | undefined
+  /** Of STS. Empty, null and undefined: none. */
   readonly securityToken?: string | null | undefined
 }
 

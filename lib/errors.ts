@@ -11,7 +11,9 @@
  * decimal string. `crc64` is undefined only where nobody could tell it (a 409 names a length alone).
  */
 export interface ErrorTail {
+  /** Length of the object in bytes. */
   readonly position: number
+  /** CRC-64 of all of it, an unsigned decimal string, where that is known. */
   readonly crc64?: string | undefined
 }
 
@@ -30,19 +32,28 @@ export const OSS_ERROR_CODES = [
   'OSS_ERR_NETWORK',
 ] as const
 
+/** A `code` of ours; README says for each what to do. */
 export type OssErrorCode = (typeof OSS_ERROR_CODES)[number]
 
+/** What an error says beside code and message. */
 export interface OssErrorDetails {
+  /** Default: none; a stream adds its own. */
   readonly bucket?: string | undefined
+  /** Default: none; a stream adds its own. */
   readonly key?: string | undefined
+  /** See {@link OssError.isCurable}. Default false. */
   readonly isCurable?: boolean | undefined
+  /** The error behind this one. */
   readonly cause?: unknown
 }
 
 /** The base of all our errors. */
 export class OssError extends Error {
+  /** An {@link OssErrorCode}, or OSS's own word. Tells errors apart, as no message does. */
   readonly code: string
+  /** Of the object concerned; undefined where no object is. */
   declare bucket?: string | undefined
+  /** Of the object concerned; undefined where no object is. */
   declare key?: string | undefined
   /** The acknowledged tail when the stream failed; undefined if it was never known. */
   declare tail?: ErrorTail | undefined
@@ -60,6 +71,7 @@ export class OssError extends Error {
    */
   declare readonly isCurable: boolean
 
+  /** For clients of your own, which throw these (see `Client`). No secret belongs into `message`. */
   constructor(code: string, message: string, details: OssErrorDetails = {}) {
     super(message, details.cause === undefined ? undefined : { cause: details.cause })
     this.code = code
@@ -69,6 +81,7 @@ export class OssError extends Error {
   }
 }
 
+/** What OSS answered. */
 export interface OssServiceErrorDetails extends OssErrorDetails {
   readonly status: number
   readonly requestId: string
@@ -83,12 +96,14 @@ export class OssServiceError extends OssError {
   readonly status: number
   /** `x-oss-request-id`: what Alibaba's support asks for. */
   readonly requestId: string
+  /** `HostId` of the answer: the host that was asked, as OSS calls it. */
   declare readonly hostId?: string | undefined
   /** OSS's finer error code, for diagnosis only: it is not forward compatible. */
   declare readonly ec?: string | undefined
   /** The object's true length in bytes, which a 409 `PositionNotEqualToLength` tells in a header. */
   declare readonly nextPosition?: number | undefined
 
+  /** For clients of your own; a 409 `PositionNotEqualToLength` needs `nextPosition`. */
   constructor(code: string, message: string, details: OssServiceErrorDetails) {
     super(code, message, details)
     this.status = details.status
@@ -99,6 +114,7 @@ export class OssServiceError extends OssError {
   }
 }
 
+/** The three tails of a conflict. */
 export interface OssConflictDetails extends OssErrorDetails {
   readonly before: ErrorTail
   readonly after: ErrorTail
@@ -107,6 +123,7 @@ export interface OssConflictDetails extends OssErrorDetails {
 
 /** Somebody else wrote to the object: its tail is neither what we found nor what we made. */
 export class OssConflictError extends OssError {
+  /** OSS's own word for it. */
   declare readonly code: 'PositionNotEqualToLength'
   /** Our tail before the batch. */
   readonly before: ErrorTail
@@ -115,6 +132,7 @@ export class OssConflictError extends OssError {
   /** The server's tail. */
   readonly seen: ErrorTail
 
+  /** Made by streams. */
   constructor(message: string, details: OssConflictDetails) {
     super('PositionNotEqualToLength', message, details)
     this.before = details.before

@@ -16,6 +16,7 @@ import { gzip } from 'node:zlib'
 import { checkInteger, checkKnown, MAX_DELAY } from './check.ts'
 import { OssError } from './errors.ts'
 
+/** The options of `gzipMembers`. */
 export interface GzipMembersOptions {
   /** How hard to compress: 0 (not at all) to 9. Default 6, as gzip's own. */
   readonly level?: number | undefined

@@ -13,6 +13,7 @@ import { type Outcome, outcomeOf } from './outcome.ts'
 export interface RetryInfo {
   /** The attempt that failed, from 1. */
   readonly attempt: number
+  /** Why it failed: an `OssError`. */
   readonly error: Error
   /** Milliseconds until the next attempt. */
   readonly delay: number

@@ -22,8 +22,11 @@ import type { Align } from './record.ts'
 import { readCrc64 } from './reply.ts'
 import type { Client } from './seam.ts'
 
+/** Who may read and write an object beside its owner; `default`: as the bucket says (OSS, "PutObjectACL"). */
 export type ObjectAcl = 'default' | 'private' | 'public-read' | 'public-read-write'
+/** What storing costs, and what reading does. Appendable objects have no colder class (OSS, "AppendObject"). */
 export type StorageClass = 'Standard' | 'IA' | 'Archive'
+/** Keys of OSS (`AES256`, `SM4`), or of KMS; a KMS key of your own can't be chosen (OSS, "AppendObject"). */
 export type ServerSideEncryption = 'AES256' | 'KMS' | 'SM4'
 
 /**
@@ -64,44 +67,50 @@ export interface AppendStreamOptions extends ClientOptions {
    * memory whole. 1 to 1 GiB, only with `align`. Default 64 MiB.
    */
   readonly maxRecordBytes?: number | undefined
-  /** Creation only. OSS's default is `application/octet-stream`. */
+  /** Creation only. OSS's default: `application/octet-stream`. */
   readonly contentType?: string | undefined
-  /** Creation only. */
+  /** Creation only: the header `Cache-Control` of whoever reads it. OSS's default: none. */
   readonly cacheControl?: string | undefined
-  /** Creation only. */
+  /** Creation only: the header `Content-Disposition` of whoever reads it. OSS's default: none. */
   readonly contentDisposition?: string | undefined
-  /** Creation only. */
+  /** Creation only: the header `Content-Encoding` of whoever reads it. Encodes nothing. OSS's default: none. */
   readonly contentEncoding?: string | undefined
-  /** Creation only. A Date, or an HTTP date as text. */
+  /** Creation only: the header `Expires` of whoever reads it; a Date, or an HTTP date as text. OSS's default: none. */
   readonly expires?: Date | string | undefined
-  /** Creation only. */
+  /** Creation only. OSS's default: `default`, the bucket's. */
   readonly acl?: ObjectAcl | undefined
-  /** Creation only. */
+  /** Creation only. OSS's default: the bucket's. */
   readonly storageClass?: StorageClass | undefined
-  /** Creation only. */
+  /** Creation only. OSS's default: the bucket's rule, if it has one; else none. */
   readonly serverSideEncryption?: ServerSideEncryption | undefined
-  /** Creation only, and only together with `serverSideEncryption: 'KMS'`. */
+  /** Creation only, and only together with `serverSideEncryption: 'KMS'`. OSS's default: AES-256. */
   readonly serverSideDataEncryption?: 'SM4' | undefined
-  /** Creation only. At most 10 tags; needs the permission `oss:PutObjectTagging`. */
+  /**
+   * Creation only. At most 10 tags, of 128 bytes of key and 256 of value; needs the permission
+   * `oss:PutObjectTagging`. OSS's default: none.
+   */
   readonly tagging?: Readonly<Record<string, string>> | undefined
-  /** Creation only. Sent as `x-oss-meta-*`: names of letters, digits and `-`, 8 KiB together. */
+  /**
+   * Creation only. Sent as `x-oss-meta-*`: names of letters, digits and `-`, 8 KiB together. OSS's
+   * default: none.
+   */
   readonly metadata?: Readonly<Record<string, string>> | undefined
-  /** Extra headers for every append, such as `x-oss-traffic-limit`. Ours can't be overridden. */
+  /** Extra headers for every append, such as `x-oss-traffic-limit`. Ours can't be overridden. Default: none. */
   readonly headers?: Readonly<Record<string, string>> | undefined
   /**
    * Send Content-MD5, by which OSS refuses a damaged batch before it is committed. Default: true over
    * http, false over https, where TLS protects the body already.
    */
   readonly contentMd5?: boolean | undefined
-  /** When to try again. Counters start afresh with every acknowledged append. */
+  /** When to try again; each member has its default. Counters start afresh with every acknowledged append. */
   readonly retry?: { readonly [P in keyof RetryPolicy]?: RetryPolicy[P] | undefined } | undefined
   /** Bytes an object may have; checked before sending. Default 5,368,709,120 (5 GiB, OSS's limit). */
   readonly maxObjectBytes?: number | undefined
   /** Seal the object after the last append (OSS, "SealAppendObject"). Default false. */
   readonly seal?: boolean | undefined
-  /** Aborting it destroys the stream with Node's AbortError. */
+  /** Aborting it destroys the stream with Node's AbortError. Default: none. */
   readonly signal?: AbortSignal | undefined
-  /** A client to share among streams, or any other implementation. Excludes the network options. */
+  /** A client to share among streams, or any other implementation. Excludes the network options. Default: one of its own. */
   readonly client?: Client | undefined
 }
 

@@ -66,10 +66,12 @@ export interface Logger {
 export class UndeliveredError extends OssError {
   /** How many were not acknowledged. */
   readonly records: number
+  /** How many bytes those have. */
   readonly bytes: number
   /** How many of them may be in the object all the same: nobody could tell. */
   readonly unresolvedRecords: number
 
+  /** Made by transports. */
   constructor(message: string, { records, bytes, unresolvedRecords, ...details }: Undelivered) {
     super('OSS_ERR_ABORTED', message, details)
     this.records = records

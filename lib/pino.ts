@@ -45,6 +45,11 @@ export class PinoTransport extends Writable {
   /** The beginning of a line whose end has not come yet. */
   #rest = ''
 
+  /**
+   * Opens the object at once, and holds records until that is done. Made by `createTransport`.
+   *
+   * @throws {OssError} `OSS_ERR_INVALID_OPTION`, naming the option.
+   */
   constructor(options: TransportOptions) {
     // Everything is taken at once, so no size of a chunk is a reason to wait for 'drain'.
     super({ decodeStrings: false, highWaterMark: Number.MAX_SAFE_INTEGER })
@@ -69,6 +74,7 @@ export class PinoTransport extends Writable {
    * was given up, if anything was. Dropped records are not waited for.
    */
   flush(): Promise<void>
+  /** The same with a callback, which gets the error. */
   flush(callback: (error?: Error | null) => void): void
   flush(callback?: (error?: Error | null) => void): Promise<void> | undefined {
     const flushed = this.#outbox.flush()

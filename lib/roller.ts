@@ -37,6 +37,7 @@ export interface RollerOptions extends Omit<AppenderOptions, 'target' | 'positio
 
 /** What `'roll'` carries: the object that was left. */
 export interface RollInfo {
+  /** Its key. */
   readonly key: string
   /** Its length. */
   readonly bytes: number

@@ -17,6 +17,7 @@ export type { KeyFunction, KeyParts } from './naming.ts'
 export type { RollInfo } from './roller.ts'
 export type { RollingAppendStreamOptions } from './rolling-options.ts'
 
+/** The events of a RollingAppendStream besides a Writable's, and what their listeners are given. */
 export interface RollingAppendStreamEvents extends OssAppendStreamEvents {
   /** An object was left, complete; the next is in use. Not told of the last one: that is `'finish'`. */
   roll: [info: RollInfo]

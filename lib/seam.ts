@@ -18,21 +18,29 @@ export interface Head {
   readonly crc64?: string | undefined
   /** When the object was sealed (an HTTP date), if it was. */
   readonly sealedTime?: string | undefined
+  /** `x-oss-request-id`: what Alibaba's support asks for. */
   readonly requestId: string
 }
 
+/** One AppendObject: these bytes, at this position. */
 export interface AppendRequest {
+  /** The length in bytes that the object has to have; 0 creates it. */
   readonly position: number
+  /** Sent as they are. None: the object stays as it is, and its tail is told. */
   readonly body: Uint8Array
+  /** Lower-case names. All that go with this append beside the client's own. */
   readonly headers: Readonly<Record<string, string>>
+  /** When it is aborted, the request ends at once. */
   readonly signal: AbortSignal
 }
 
+/** What OSS answers to an append: how the object ends now. */
 export interface AppendReply {
-  /** `x-oss-next-append-position`. */
+  /** `x-oss-next-append-position`: bytes of the whole object. */
   readonly position: number
-  /** `x-oss-hash-crc64ecma`: of the whole object. */
+  /** `x-oss-hash-crc64ecma`: of the whole object, an unsigned decimal string. */
   readonly crc64?: string | undefined
+  /** `x-oss-request-id`: what Alibaba's support asks for. */
   readonly requestId: string
 }
 
@@ -44,8 +52,12 @@ export interface AppendReply {
 export interface Client {
   /** False: the body travels without TLS, and `contentMd5` is on by default. */
   readonly isSecure?: boolean | undefined
+  /** What an object is and how it ends; `null` if there is none. */
   head(target: Target, options: { readonly signal: AbortSignal }): Promise<Head | null>
+  /** Appends, once. OSS's refusals are told by its own code, such as `PositionNotEqualToLength`. */
   append(target: Target, request: AppendRequest): Promise<AppendReply>
+  /** Closes an object of this length for appends. Needed for `seal` and `sealOnRoll` alone. */
   seal?(target: Target, position: number, options: { readonly signal: AbortSignal }): Promise<void>
+  /** Lets go of connections. A stream calls it for the client that it made itself, and for no other. */
   close(): Promise<void>
 }

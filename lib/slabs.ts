@@ -15,8 +15,11 @@ interface Slab {
   readonly records: number
 }
 
+/** So many records. */
 export interface Amount {
+  /** How many. */
   readonly records: number
+  /** How many bytes those have. */
   readonly bytes: number
 }
 

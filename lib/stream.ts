@@ -28,6 +28,7 @@ import { Waiters } from './waiters.ts'
 export interface ReadyInfo {
   /** The object's length in bytes. */
   readonly position: number
+  /** CRC-64 of all of it, an unsigned decimal string. */
   readonly crc64: string
   /**
    * The object was there before, so creation options had no effect. False where nobody asked or may
@@ -63,6 +64,12 @@ const systemClock: Clock = {
  * @throws {OssError} `OSS_ERR_INVALID_OPTION` at once, naming the option.
  */
 export function createAppendStream(options: AppendStreamOptions): OssAppendStream
+/**
+ * Opens an append stream to `oss://bucket/key`. The key is everything behind the third slash, byte for
+ * byte: nothing is decoded, and `?` and `#` are part of it.
+ *
+ * @throws {OssError} `OSS_ERR_INVALID_OPTION` at once, naming the option.
+ */
 export function createAppendStream(url: string, options?: AppendStreamOptions): OssAppendStream
 export function createAppendStream(
   first: string | AppendStreamOptions,
@@ -104,6 +111,7 @@ export class OssAppendStream extends Writable {
   #cutShortBy: Error | undefined
   #wake: (() => void) | undefined
 
+  /** Options as `createAppendStream` resolves them: made by that. */
   constructor(
     settings: Settings,
     createDestination: (options: AppenderOptions) => Destination = options => new Appender(options),
@@ -163,6 +171,7 @@ export class OssAppendStream extends Writable {
    * With a callback it returns nothing (pino asks for that form by the function's arity).
    */
   flush(): Promise<Tail>
+  /** The same with a callback, which gets the error or the tail. */
   flush(callback: (error: Error | null, tail?: Tail) => void): void
   flush(callback?: (error: Error | null, tail?: Tail) => void): Promise<Tail> | undefined {
     const flushed = this.#flush()

@@ -13,7 +13,9 @@ import { crc64, crc64Combine } from './crc64/index.ts'
 
 /** The end of an object: its length in bytes, and the CRC-64/XZ of all its bytes as an unsigned decimal string. */
 export interface Tail {
+  /** Length of the object in bytes, and so where the next append starts. */
   readonly position: number
+  /** CRC-64/XZ of all its bytes, an unsigned decimal string; `'0'` of none. */
   readonly crc64: string
 }
 

@@ -15,7 +15,9 @@ import type { Tail } from './tail.ts'
  * ([TracingChannel](https://nodejs.org/api/diagnostics_channel.html#class-tracingchannel))
  */
 export interface AttemptTrace {
+  /** Bucket of the object. */
   readonly bucket: string
+  /** Key of the object. */
   readonly key: string
   /** From 1. */
   readonly attempt: number

@@ -54,7 +54,11 @@ export class OssTransport extends Transport {
   /** The logger that we are piped from (winston-transport). */
   declare parent?: (NodeJS.EventEmitter & { readonly format?: Format }) | null
 
-  /** @throws {OssError} `OSS_ERR_INVALID_OPTION` at once, naming the option. */
+  /**
+   * Opens the object at once, and holds records until that is done.
+   *
+   * @throws {OssError} `OSS_ERR_INVALID_OPTION` at once, naming the option.
+   */
   constructor(options: OssTransportOptions) {
     const {
       format,

@@ -135,6 +135,7 @@ export class FaultQueue {
     return this.#waiting.length
   }
 
+  /** Adds faults. Each strikes the next request that fits it; of several that do, the one pushed first. */
   push(...faults: readonly Fault[]): void {
     for (const fault of faults) {
       this.#waiting.push({ fault, skip: fault.skip ?? 0, times: fault.times ?? 1 })
@@ -146,7 +147,7 @@ export class FaultQueue {
     this.#waiting = []
   }
 
-  /** The fault that strikes this request, if any, and those that come with it. */
+  /** The fault that strikes this request, if any, and those that come with it. @internal */
   take(call: Call, isProbe: boolean): readonly Fault[] {
     for (const waiting of this.#waiting) {
       const { fault } = waiting

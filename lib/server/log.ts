@@ -7,19 +7,25 @@ import type { Operation } from './request.ts'
 
 /** One request. Times are `performance.now()`; lengths are bytes. */
 export interface RequestRecord {
+  /** As the answer's `x-oss-request-id`. */
   readonly requestId: string
+  /** `POST`, `HEAD`, ... */
   readonly method: string
   /** As it came, still encoded. */
   readonly target: string
   /** Lower-case names, without `authorization` and `x-oss-security-token`. */
   readonly headers: Readonly<Record<string, string>>
+  /** The client's port: the same for all requests of one connection. */
   readonly remotePort: number
   /** When the headers had come. */
   readonly received: number
-  /** Absent when the request made no sense. */
+  /** What was asked for; absent when the request made no sense, as the next three are. */
   operation?: Operation
+  /** Of host or path. */
   bucket?: string
+  /** Decoded. */
   key?: string
+  /** Decoded; a bare name has the value ''. Without token and signature. */
   query?: Readonly<Record<string, string>>
   /** Of an append or a seal, as a number; NaN when it is none. */
   position?: number

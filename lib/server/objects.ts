@@ -13,16 +13,23 @@ import { updateAll } from './crc64.ts'
 
 /** An object without its bytes; plain JSON. Times are ms since 1970. */
 export interface ObjectState {
+  /** Where it is. */
   readonly bucket: string
+  /** Not encoded. */
   readonly key: string
+  /** How it was made: by an append, or by a put. */
   readonly type: 'Appendable' | 'Normal'
+  /** Bytes. */
   readonly length: number
   /** Of all its bytes, unsigned decimal. */
   readonly crc64: string
   /** With its quotes, as on the wire. */
   readonly etag: string
+  /** When its bytes last changed. */
   readonly lastModified: number
+  /** When it was first sealed; undefined if it takes appends. */
   readonly sealedTime?: number | undefined
+  /** What its creation said of it. */
   readonly attributes: Attributes
 }
 
@@ -32,9 +39,11 @@ export interface Attributes {
   readonly headers: Readonly<Record<string, string>>
   /** The one attribute that a later append can change. */
   readonly acl: string
+  /** `Standard`, unless the creation said otherwise. */
   readonly storageClass: string
   /** The `x-oss-server-side-*` headers that every answer repeats. */
   readonly encryption: Readonly<Record<string, string>>
+  /** Decoded, in the order in which they were sent. */
   readonly tagging: readonly (readonly [key: string, value: string])[]
 }
 

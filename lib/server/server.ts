@@ -11,7 +11,7 @@ import { malformed, refuse } from './errors.ts'
 import { serve, settle } from './exchange.ts'
 import { FaultQueue } from './faults.ts'
 import { FolderShelf } from './folder.ts'
-import { clock, type House } from './house.ts'
+import { clock } from './house.ts'
 import { md5Etag } from './interference.ts'
 import { LateAppends } from './late.ts'
 import type { RequestRecord } from './log.ts'
@@ -64,23 +64,33 @@ export async function createOssServer(options: OssServerOptions = {}): Promise<O
   return server
 }
 
-/** An OSS on this machine. */
-export class OssServer implements House {
+// To requests it is a House. What only they need is marked, and left out of the declarations.
+
+/** An OSS on this machine. Made by `createOssServer`. */
+export class OssServer {
+  /** @internal */
   readonly host: string
+  /** Id of its region, which signatures have to name: `cn-hangzhou`. */
   readonly region: string
+  /** @internal */
   readonly cnames: Readonly<Record<string, string>>
   /** Scripted faults. */
   readonly faults = new FaultQueue()
-  /** Requests still to be served, by the fault `late`. */
+  /** Requests still to be served, by the fault `late`. @internal */
   readonly late = new LateAppends()
   /** The last 10,000 requests. */
   readonly requests: RequestRecord[] = []
   /** RAM actions that are allowed; a test may take some away. */
   readonly permissions: Set<string>
+  /** The buckets that exist; undefined: all do. */
   readonly buckets: ReadonlySet<string> | undefined
+  /** Largest object, bytes. */
   readonly maxObjectBytes: number
+  /** @internal */
   readonly canSeal: boolean
+  /** @internal */
   readonly objects: Objects
+  /** @internal */
   identities: Identity[] = []
   /** ms that the server's clock is ahead of the machine's, default 0. */
   clockOffset = 0
@@ -99,6 +109,7 @@ export class OssServer implements House {
   // Ids count up from a random start: unique in a log, and no two servers alike.
   #requestNumber = BigInt(`0x${randomBytes(11).toString('hex')}`)
 
+  /** It does not listen yet. */
   constructor(options: OssServerOptions) {
     this.host = options.host ?? '127.0.0.1'
     this.region = options.region ?? 'cn-hangzhou'
@@ -121,6 +132,7 @@ export class OssServer implements House {
     return `${this.#scheme}://${host}:${this.#port}`
   }
 
+  /** The port that it listens on. */
   get port(): number {
     return this.#port
   }
@@ -137,7 +149,7 @@ export class OssServer implements House {
     this.identities = [credentials].flat().map(each => ({ ...each }))
   }
 
-  /** Aborted when the server closes. */
+  /** Aborted when the server closes. @internal */
   get signal(): AbortSignal {
     return this.#closing.signal
   }
@@ -147,6 +159,7 @@ export class OssServer implements House {
     return this.#sockets.size
   }
 
+  /** @internal */
   newRequestId(): string {
     this.#requestNumber += 1n
     return this.#requestNumber.toString(16).toUpperCase().padStart(24, '6').slice(-24)
@@ -229,6 +242,7 @@ export class OssServer implements House {
     await new Promise<void>(resolve => this.#server.close(() => resolve()))
   }
 
+  /** As `close()`. */
   [Symbol.asyncDispose](): Promise<void> {
     return this.close()
   }

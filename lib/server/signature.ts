@@ -9,8 +9,11 @@ import type { Call } from './request.ts'
 
 /** An access key that the server knows. */
 export interface ServerCredentials {
+  /** Names it. */
   readonly accessKeyId: string
+  /** Signs. */
   readonly accessKeySecret: string
+  /** With it, requests have to bring it. Default: none, and then they may bring none. */
   readonly securityToken?: string | undefined
 }
 
