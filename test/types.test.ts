@@ -70,34 +70,104 @@ t.test('users of every TypeScript', async t => {
   }
 })
 
-t.test('an editor shows what each member means', async t => {
-  const program = ts.createProgram([join(installed, 'dist/index.d.ts')], {
-    module: ts.ModuleKind.NodeNext,
-    types: [],
-  })
-  const checker = program.getTypeChecker()
-  const entry = program.getSourceFile(join(installed, 'dist/index.d.ts'))
-  const module = entry && checker.getSymbolAtLocation(entry)
-  if (!module) throw new Error('no entry')
-  const told = (symbol: ts.Symbol) =>
-    ts.displayPartsToString(symbol.getDocumentationComment(checker))
-  /** The properties of an exported type, its own and those that it inherits from ours. */
-  const members = (name: string) => {
-    const [found] = checker.getExportsOfModule(module).filter(symbol => symbol.name === name)
-    if (!found) throw new Error(`no ${name}`)
-    const isAlias = (found.flags & ts.SymbolFlags.Alias) !== 0
-    const symbol = isAlias ? checker.getAliasedSymbol(found) : found
-    return checker.getDeclaredTypeOfSymbol(symbol).getProperties()
-  }
+/** Every entry that has types, by its name behind the package's. */
+const ENTRIES = {
+  '.': 'dist/index.d.ts',
+  './server': 'dist/server/index.d.ts',
+  './pino': 'dist/pino.d.ts',
+  './winston': 'dist/winston.d.ts',
+}
 
-  for (const name of ['AppendStreamOptions', 'RollingAppendStreamOptions', 'GzipMembersOptions']) {
-    const options = members(name)
-    t.ok(options.length > 2, name)
-    const untold = options.filter(option => told(option) === '').map(option => option.name)
-    t.same(untold, [], `${name}: each option is told of`)
-  }
-  const [highWaterMark] = members('AppendStreamOptions').filter(
-    option => option.name === 'highWaterMark',
+const program = ts.createProgram(
+  Object.values(ENTRIES).map(file => join(installed, file)),
+  { module: ts.ModuleKind.NodeNext, types: ['node'], typeRoots: [join(MODULES, '@types')] },
+)
+const checker = program.getTypeChecker()
+
+/** What an entry exports, by its name. */
+function exportsOf(file: string): Map<string, ts.Symbol> {
+  const source = program.getSourceFile(join(installed, file))
+  const module = source && checker.getSymbolAtLocation(source)
+  if (!module) throw new Error(`no entry ${file}`)
+  return new Map(
+    checker.getExportsOfModule(module).map(symbol => {
+      const isAlias = (symbol.flags & ts.SymbolFlags.Alias) !== 0
+      return [symbol.name, isAlias ? checker.getAliasedSymbol(symbol) : symbol]
+    }),
   )
-  t.match(highWaterMark && told(highWaterMark), /bytes.*default 4 MiB/i, 'with unit and default')
+}
+
+/** Declared by this package. */
+function isOurs(symbol: ts.Symbol): boolean {
+  return (
+    symbol.declarations?.some(node => node.getSourceFile().fileName.startsWith(installed)) ?? false
+  )
+}
+
+/** Whether a class of Node or of a logger says what a member of this name is. */
+function isForeign(type: ts.Type, name: string): boolean {
+  return (type.getBaseTypes() ?? []).some(base => {
+    const found = base.getProperty(name)
+    return found !== undefined && (!isOurs(found) || isForeign(base, name))
+  })
+}
+
+type Documented = Pick<ts.Symbol, 'getDocumentationComment'>
+
+function told(what: Documented): string {
+  return ts.displayPartsToString(what.getDocumentationComment(checker))
+}
+
+/** All of an export that an editor shows a text for, by its dotted name; a signature where there are several. */
+function* documented(name: string, symbol: ts.Symbol): Generator<[name: string, what: Documented]> {
+  yield [name, symbol]
+  const value = checker.getTypeOfSymbol(symbol)
+  yield* signatures(name, value.getCallSignatures())
+  if (symbol.flags & ts.SymbolFlags.Class) {
+    yield* signatures(`new ${name}`, value.getConstructSignatures())
+    yield* members(name, value)
+  }
+  if (symbol.flags & ts.SymbolFlags.Type)
+    yield* members(name, checker.getDeclaredTypeOfSymbol(symbol))
+}
+
+function* members(name: string, type: ts.Type): Generator<[name: string, what: Documented]> {
+  // The variants of a union say in their own comments what they are.
+  if (type.isUnion()) return
+  for (const member of type.getProperties()) {
+    if (!isOurs(member) || isPrivate(member) || isForeign(type, member.name)) continue
+    const dotted = `${name}.${member.name.replace(/^__@(\w+)@\d+$/, 'Symbol.$1')}`
+    if ((member.flags & ts.SymbolFlags.Method) === 0) yield [dotted, member]
+    else yield* signatures(dotted, checker.getTypeOfSymbol(member).getCallSignatures())
+  }
+}
+
+function isPrivate({ valueDeclaration }: ts.Symbol): boolean {
+  const name = valueDeclaration && ts.getNameOfDeclaration(valueDeclaration)
+  return name !== undefined && ts.isPrivateIdentifier(name)
+}
+
+function* signatures(name: string, all: readonly ts.Signature[]): Generator<[string, Documented]> {
+  for (const each of all) {
+    // A class that declares no constructor has one all the same.
+    if (each.declaration) yield [`${name} ${checker.signatureToString(each)}`, each]
+  }
+}
+
+for (const [entry, file] of Object.entries(ENTRIES)) {
+  t.test(`an editor shows what each export of ${entry} means, and each of its members`, async t => {
+    const all = [...exportsOf(file)].flatMap(([name, symbol]) => [...documented(name, symbol)])
+    t.ok(all.length > 10, `${all.length} are found`)
+    t.strictSame(
+      all.filter(([, what]) => told(what) === '').map(([name]) => name),
+      [],
+      'none is without a comment',
+    )
+  })
+}
+
+t.test('with units and defaults', async t => {
+  const symbol = exportsOf(ENTRIES['.']).get('AppendStreamOptions')
+  const option = symbol && checker.getDeclaredTypeOfSymbol(symbol).getProperty('highWaterMark')
+  t.match(option && told(option), /bytes.*default 4 MiB/i)
 })
