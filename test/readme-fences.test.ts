@@ -16,16 +16,32 @@ const ROOT = fileURLToPath(new URL('..', import.meta.url))
 const readme = await readFile(`${ROOT}README.md`, 'utf8')
 
 interface Fence {
+  /** Of its first mark, from 1. */
   readonly line: number
   readonly language: string
   readonly code: string
 }
 
-const fences: Fence[] = [...readme.matchAll(/^```(\w*)\n(.*?)^```$/gms)].map(match => ({
-  line: readme.slice(0, match.index).split('\n').length,
-  language: match[1] ?? '',
-  code: match[2] ?? '',
-}))
+/** Fences of the one form that is used here: three backticks from the left margin on, and a word. */
+function fencesOf(text: string): Fence[] {
+  return [...text.matchAll(/^```(\w*)\n(.*?)^```$/gms)].map(match => ({
+    line: text.slice(0, match.index).split('\n').length,
+    language: match[1] ?? '',
+    code: match[2] ?? '',
+  }))
+}
+
+/** The lines that may begin or end a fence of any form, also in a list or a quotation, and do none of ours. */
+function strayMarks(text: string): number[] {
+  const ours = fencesOf(text).flatMap(({ line, code }) => [line, line + code.split('\n').length])
+  const isMark = (line: string) => /^(\s|[-*+>]|\d+[.)])*(`{3,}|~{3,})/.test(line)
+  return text
+    .split('\n')
+    .flatMap((line, i) => (isMark(line) ? [i + 1] : []))
+    .filter(line => !ours.includes(line))
+}
+
+const fences = fencesOf(readme)
 
 /** What a fragment, which imports nothing, takes for granted. */
 const PRELUDE = `
@@ -34,8 +50,30 @@ const PRELUDE = `
   declare const source: NodeJS.ReadableStream
 `
 
+t.test('a fence of another form would be seen', async t => {
+  for (const [text, lines] of [
+    ['```ts\na\n```', []],
+    ['```\n```\n\n```sh\na\nb\n```', []],
+    ['- a\n\n  ```ts\n  a\n  ```', [3, 5]],
+    ['- ```ts\n  a\n  ```', [1, 3]],
+    ['1. ```ts\n   a\n   ```', [1, 3]],
+    ['> ```ts\n> a\n> ```', [1, 3]],
+    ['~~~ts\na\n~~~', [1, 3]],
+    ['```js title\na\n```', [1, 3]],
+    ['``` ts\na\n```', [1, 3]],
+    ['```c++\na\n```', [1, 3]],
+    ['````ts\na\n````', [1, 3]],
+    ['```ts\na', [1]],
+    ['```ts\n~~~\n```', [2]],
+  ] as const) {
+    t.strictSame(strayMarks(text), lines, text)
+  }
+})
+
 t.test('every fence is of a kind that is looked at', async t => {
   t.ok(fences.length > 10, 'the fences are found')
+  const stray = strayMarks(readme).map(line => `README.md:${line}`)
+  t.strictSame(stray, [], 'and no mark is left')
   for (const { line, language } of fences) {
     t.ok(['ts', 'sh', 'text'].includes(language), `README.md:${line} is \`${language}\``)
   }
