@@ -17,6 +17,8 @@ const SEEDS = 1_000
 /** Seeds that are played with records as well. */
 const RECORD_SEEDS = 50
 const LEAST = 20
+/** What has to be reached more often. */
+const LEAST_OF: Readonly<Record<string, number>> = { 'records: rolls': 500 }
 
 t.test('each seed ends as specified, and all of them reach everything', async t => {
   const matrix = new Matrix()
@@ -42,7 +44,7 @@ t.test('each seed ends as specified, and all of them reach everything', async t 
   }
   for (const cell of CELLS) {
     const count = matrix.counts[cell] ?? 0
-    t.ok(count >= LEAST, `${cell}: ${count} times`)
+    t.ok(count >= (LEAST_OF[cell] ?? LEAST), `${cell}: ${count} times`)
   }
 })
 
