@@ -72,6 +72,9 @@ export const CLIENT_OPTIONS = [
   'requestTimeout',
 ] as const satisfies readonly (keyof ClientOptions)[]
 
+/** Milliseconds. A test holds README's table to these. */
+export const CLIENT_DEFAULTS = { connectTimeout: 5_000, requestTimeout: 30_000 } as const
+
 /** Below the idle timeout of OSS and of usual proxies: a socket that the peer has just closed costs a doubt. */
 const KEEP_ALIVE = 15_000
 /** Bytes of body per millisecond that the slowest line is expected to carry. */
@@ -144,7 +147,11 @@ export class OssClient implements Client {
     const { pathStyle, cname } = options
     this.#endpoint = resolveEndpoint({ region, endpoint, pathStyle, cname })
     this.#credentials = createCredentialSource(options.credentials)
-    const { dispatcher, connectTimeout = 5_000, requestTimeout = 30_000 } = options
+    const {
+      dispatcher,
+      connectTimeout = CLIENT_DEFAULTS.connectTimeout,
+      requestTimeout = CLIENT_DEFAULTS.requestTimeout,
+    } = options
     if (dispatcher !== undefined) checkMethods('dispatcher', dispatcher, ['dispatch'])
     this.#givenDispatcher = dispatcher
     this.#connectTimeout = checkInteger('connectTimeout', connectTimeout, 1, MAX_DELAY)

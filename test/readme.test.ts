@@ -4,7 +4,9 @@ import { mkdtemp, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { gunzipSync } from 'node:zlib'
-import t from 'tap'
+import t, { type Test } from 'tap'
+import { resolveEndpoint } from '../lib/address.ts'
+import { CLIENT_DEFAULTS } from '../lib/client.ts'
 import { OSS_ERROR_CODES } from '../lib/errors.ts'
 import { OPTIONS, resolveOptions } from '../lib/options.ts'
 import { DEFAULTS } from '../lib/outbox.ts'
@@ -42,24 +44,45 @@ t.test('every option is in the table, and nothing else', async t => {
   t.same([...listed].sort(), [...OPTIONS].sort())
 })
 
-t.test('defaults are those of the code', async t => {
-  const { retry, ...settings } = resolveOptions({
-    bucket: BUCKET,
-    key: 'k',
-    region: 'cn-hangzhou',
-  })
-  const known: Record<string, unknown> = { ...settings }
-  for (const [cell, text = ''] of table('options')) {
+/** Compares each default that the table behind a mark gives as a value, and not in words. */
+function compareDefaults(t: Test, mark: string, known: Readonly<Record<string, unknown>>): void {
+  const compared: string[] = []
+  for (const [cell, text = ''] of table(mark)) {
+    const value = text.replaceAll(/[`']/g, '')
+    const isValue = /^\S+$/.test(value) && !['required', 'environment'].includes(value)
+    if (!isValue) continue
     for (const name of names(cell)) {
-      if (name === 'retry') {
-        for (const [option, value] of Object.entries(retry)) {
-          t.match(text, new RegExp(`\\b${option}: ${value}\\b`), `retry.${option}`)
-        }
-      } else if (/^(\d+|true|false|'.*')$/.test(text.replaceAll('`', '')) && name in known) {
-        t.equal(text.replaceAll(/[`']/g, ''), String(known[name]), name)
-      }
+      const isKnown = Object.hasOwn(known, name)
+      t.ok(isKnown, `${name} is said to be ${value}: the code's default is known to this test`)
+      if (isKnown) t.equal(value, String(known[name]), name)
+      compared.push(name)
     }
   }
+  t.same(
+    Object.keys(known).filter(name => !compared.includes(name)),
+    [],
+    'each is in the table',
+  )
+}
+
+t.test('defaults are those of the code', async t => {
+  const given = { bucket: BUCKET, key: 'k', region: 'cn-hangzhou' }
+  const { retry, ...settings } = resolveOptions(given)
+  const { position, highWaterMark, flushInterval, align, maxRecordBytes } = settings
+  const { maxObjectBytes, seal } = settings
+  const cname = resolveEndpoint(given).style === 'cname'
+  const sizes = { highWaterMark, maxRecordBytes, maxObjectBytes }
+  const others = { position, flushInterval, align, seal, cname }
+  compareDefaults(t, 'options', { ...CLIENT_DEFAULTS, ...sizes, ...others })
+
+  const row = table('options').find(([cell]) => names(cell).includes('retry'))
+  for (const [option, value] of Object.entries(retry)) {
+    t.match(row?.[1], new RegExp(`\\b${option}: ${value}\\b`), `retry.${option}`)
+  }
+  const http = resolveOptions({ ...given, endpoint: 'http://oss:9000' })
+  t.same([http.contentMd5, settings.contentMd5], [true, false])
+  const told = table('options').find(([cell]) => names(cell).includes('contentMd5'))
+  t.equal(told?.[1], 'true over http, false over https')
 })
 
 t.test('so it is with those of a rolling stream', async t => {
@@ -70,16 +93,19 @@ t.test('so it is with those of a rolling stream', async t => {
     'crc64',
     'position',
   ])
-  const defaults = new Map(rows.map(([cell = '', text = '']) => [names(cell)[0], text]))
-  const settings = resolveRollingOptions({ bucket: BUCKET, key: 'k', region: 'cn-hangzhou' })
-  t.equal(defaults.get('maxBytes'), String(settings.maxBytes))
-  t.equal(defaults.get('sealOnRoll'), String(settings.sealOnRoll))
+  const given = { bucket: BUCKET, key: '{dd} {HH}', region: 'cn-hangzhou' }
+  const { maxBytes, sealOnRoll, nameKey } = resolveRollingOptions(given)
+  const keys = [0, 11].map(hour =>
+    nameKey({ date: new Date(Date.UTC(2026, 0, 1, hour)), index: 0 }),
+  )
+  const timeZone = keys.join() === '01 00,01 11' ? 'UTC' : keys.join()
+  compareDefaults(t, 'rolling options', { maxBytes, sealOnRoll, timeZone })
 })
 
 t.test('so it is with those of the loggers', async t => {
-  const rows = new Map(table('logger options').map(([cell, text = '']) => [names(cell)[0], text]))
-  t.same([...rows.keys()].sort(), [...Object.keys(DEFAULTS), 'credentials'].sort())
-  for (const [name, value] of Object.entries(DEFAULTS)) t.equal(rows.get(name), String(value), name)
+  const rows = table('logger options').flatMap(([cell]) => names(cell))
+  t.same(rows.sort(), [...Object.keys(DEFAULTS), 'credentials'].sort())
+  compareDefaults(t, 'logger options', DEFAULTS)
 })
 
 t.test('every code of ours is in the table, and no other that looks like one', async t => {
