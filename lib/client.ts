@@ -222,7 +222,8 @@ export class OssClient implements Client {
    */
   async close(): Promise<void> {
     this.#isClosed = true
-    const agent = await this.#ownAgent
+    // That undici could not be loaded has been told to whoever asked.
+    const agent = await this.#ownAgent?.catch(() => undefined)
     await agent?.destroy()
     for (const socket of this.#connecting) socket.destroy(clientClosed())
   }
@@ -305,7 +306,8 @@ export class OssClient implements Client {
    * have written the `Date` header.
    */
   #setClock(headers: ReplyHeaders, { serverTime }: ErrorDocument): boolean {
-    const time = Date.parse(serverTime ?? header(headers, 'date') ?? '')
+    const times = [serverTime, header(headers, 'date')].map(text => Date.parse(text ?? ''))
+    const time = times.find(time => !Number.isNaN(time)) ?? Number.NaN
     if (!(time >= EARLIEST_TIME && time < LATEST_TIME)) return false
     this.#clockOffset = time - Date.now()
     return true

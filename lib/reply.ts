@@ -113,21 +113,27 @@ export function networkError(error: unknown, conceal: Conceal): OssError {
   return new OssError('OSS_ERR_NETWORK', message, { cause })
 }
 
-/** OSS refused. Without a code in the answer it is `BadErrorResponse`, as in Alibaba's own SDKs. */
+/**
+ * OSS refused. Without a code in the answer it is `BadErrorResponse`, as in Alibaba's own SDKs; but a 409
+ * that tells the object's length is known by that header, should its body have been lost on the way.
+ */
 export function refusal(
   status: number,
   headers: ReplyHeaders,
   document: ErrorDocument,
   isCurable: boolean,
 ): OssServiceError {
-  const { code = 'BadErrorResponse', message = `HTTP ${status}`, endpoint, hostId, ec } = document
+  const nextPosition = readLength(header(headers, 'x-oss-next-append-position'))
+  const isPositionRefused = status === 409 && nextPosition !== undefined
+  const otherwise = isPositionRefused ? 'PositionNotEqualToLength' : 'BadErrorResponse'
+  const { code = otherwise, message = `HTTP ${status}`, endpoint, hostId, ec } = document
   const hint = endpoint ? ` (the bucket's endpoint is ${endpoint})` : ''
   return new OssServiceError(code, message + hint, {
     status,
     requestId: document.requestId ?? '',
     hostId,
     ec,
-    nextPosition: readLength(header(headers, 'x-oss-next-append-position')),
+    nextPosition,
     isCurable,
   })
 }

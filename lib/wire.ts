@@ -9,7 +9,7 @@
 
 import type { Dispatcher } from 'undici'
 import { MAX_DELAY } from './check.ts'
-import { OssError } from './errors.ts'
+import { invalidOption, OssError } from './errors.ts'
 
 export interface WireRequest {
   readonly origin: string
@@ -51,9 +51,19 @@ export function send(
     // `reset`: else undici closes the connection of a HEAD, and the append behind it waits for another.
     dispatcher.dispatch({ ...request, ...timeouts, reset: false }, conversation)
   } catch (error) {
-    conversation.cut(error)
+    conversation.cut(isMisuse(error) ? strangeDispatcher() : error)
   }
   return conversation.answer
+}
+
+/** What undici's dispatchers throw at once where they do not understand what calls them, and always will. */
+function isMisuse(error: unknown): boolean {
+  return (error as { code?: unknown } | undefined)?.code === 'UND_ERR_INVALID_ARG'
+}
+
+function strangeDispatcher(): OssError {
+  const problem = 'it does not understand our requests: it must be of undici 7 or later'
+  return invalidOption('dispatcher', problem)
 }
 
 /** What undici calls while it sends one request and reads its answer. */

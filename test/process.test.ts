@@ -61,6 +61,26 @@ t.test('an idle stream does not hold the process', async t => {
   t.match(await run(t, down, { ...env, ENDPOINT }), { code: 0, stdout: 'waits\n', stderr: '' })
 })
 
+t.test('a stream whose undici cannot be loaded fails like any other', async t => {
+  const code = `
+    import { register } from 'node:module'
+    const hook = 'export async function resolve(name, context, next) {' +
+      'if (name === "undici") throw new Error("no undici here"); return next(name, context) }'
+    register('data:text/javascript,' + encodeURIComponent(hook))
+    const { createAppendStream } = await import('DISTindex.js')
+    const credentials = { accessKeyId: 'a', accessKeySecret: 'b' }
+    const options = { bucket: 'examplebucket', key: 'a', endpoint: 'http://127.0.0.1:1', region: 'cn-hangzhou', credentials }
+    const stream = createAppendStream(options)
+    stream.on('error', error => console.log('error:', error.message))
+    stream.on('close', () => console.log('close'))
+    stream.flush().catch(error => console.log('flush:', error.message))`
+  const ended = await run(t, code)
+  t.match(ended, { code: 0, stderr: '' })
+  t.match(ended.stdout, /^flush: .*no undici here/m)
+  t.match(ended.stdout, /^error: .*no undici here/m)
+  t.match(ended.stdout, /^close$/m)
+})
+
 t.test('what is owed holds it, in each way of owing', async t => {
   const ways = [
     `stream.write('abc')`,

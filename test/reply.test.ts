@@ -241,6 +241,13 @@ t.test('refusals', async t => {
   })
   t.notOk('hostId' in bare || 'ec' in bare || 'nextPosition' in bare)
 
+  // The body was lost on the way, and the header says it all.
+  const length = { 'x-oss-next-append-position': '7' }
+  const known = { code: 'PositionNotEqualToLength', status: 409, nextPosition: 7 }
+  t.match(refusal(409, length, none, false), known)
+  t.match(refusal(400, length, none, false), { code: 'BadErrorResponse' })
+  t.match(refusal(409, {}, none, false), { code: 'BadErrorResponse' })
+
   const elsewhere = { ...none, message: 'No.', endpoint: 'oss-cn-beijing.aliyuncs.com' }
   t.match(refusal(403, {}, elsewhere, false).message, /^No\. \(.* oss-cn-beijing\.aliyuncs\.com\)$/)
 })

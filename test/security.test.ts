@@ -4,6 +4,7 @@
  * over real HTTP, and bytes on plain sockets.
  */
 
+import { tracingChannel } from 'node:diagnostics_channel'
 import { once } from 'node:events'
 import { existsSync, readdirSync, readFileSync } from 'node:fs'
 import { type AddressInfo, createServer } from 'node:net'
@@ -88,6 +89,10 @@ async function tell(
   const appends: AppendInfo[] = []
   const texts: string[] = []
   const keep = (...values: unknown[]) => texts.push(...values.map(shown))
+  const keepTrace = { start: keep, end: keep, asyncStart: keep, asyncEnd: keep, error: keep }
+  const channels = ['open', 'append'].map(name => tracingChannel(`oss-append-stream:${name}`))
+  for (const channel of channels) channel.subscribe(keepTrace)
+  process.on('warning', keep)
   stream.on('ready', info => keep(info))
   stream.on('append', info => keep(appends.push(info) && info))
   stream.on('retry', info => keep(retries.push(info) && info, info.error, stream, client))
@@ -99,6 +104,8 @@ async function tell(
   await flushed
   keep(stream, client)
   await client.close()
+  for (const channel of channels) channel.unsubscribe(keepTrace)
+  process.off('warning', keep)
   const error = (stream.errored ?? undefined) as OssError | undefined
   return { error, retries, appends, text: texts.join('\n') }
 }

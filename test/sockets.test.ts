@@ -266,6 +266,7 @@ async function startProxy(t: Test): Promise<Proxy> {
       res.writeHead(answer.statusCode ?? 502, answer.headers)
       answer.pipe(res)
     })
+    onward.on('error', () => res.destroy())
     req.pipe(onward)
   })
   server.on('connect', (req, socket) => {
