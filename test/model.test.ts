@@ -50,6 +50,8 @@ t.test('each seed ends as specified, and all of them reach everything', async t 
 
 t.test('nothing is left alive', async t => {
   const isOurs = (name: string) => name === 'Timeout' || name === 'TCPSocketWrap'
-  while (process.getActiveResourcesInfo().some(isOurs)) await new Promise(setImmediate)
-  t.pass('no timer, no socket')
+  const alive = () => process.getActiveResourcesInfo().filter(isOurs)
+  // Sockets need some turns to end.
+  for (let turn = 0; turn < 100_000 && alive().length > 0; turn++) await new Promise(setImmediate)
+  t.same(alive(), [], 'no timer, no socket')
 })
