@@ -10,40 +10,26 @@
  * followed by a new one, which gets the same slabs again. Only what the failed one may have delivered
  * is not sent twice, but reported. All that is here counts against `maxBuffered`.
  *
- * No loss is silent: dropped records are told by a line in the object, and records that were given up
- * on standard error.
+ * No loss is silent: dropped records are told by a line in the object, and records that were given up,
+ * or came after the end, on standard error.
  */
 
-import { writeSync } from 'node:fs'
-import { checkInteger, MAX_DELAY } from './check.ts'
-import { invalidOption, OssError } from './errors.ts'
+import { OssError } from './errors.ts'
 import type { RetryInfo } from './line.ts'
-import {
-  createRollingAppendStream,
-  type RollInfo,
-  type RollingAppendStream,
-  type RollingAppendStreamOptions,
-} from './rolling.ts'
+import { resolveTransportOptions, type TransportOptions } from './outbox-options.ts'
+import { createRollingAppendStream, type RollInfo, type RollingAppendStream } from './rolling.ts'
 import { type Amount, Slabs } from './slabs.ts'
+import { say } from './stderr.ts'
+import { codeOf, together, UndeliveredError } from './undelivered.ts'
 
-/** Options of a stream that are decided here. */
-const OURS = ['align', 'maxRecordBytes', 'signal'] as const
+export { DEFAULTS } from './outbox-options.ts'
+export { type RollInfo, type TransportOptions, UndeliveredError }
 
-/** The options that both transports have. Bytes and milliseconds. */
-export interface TransportOptions extends Omit<RollingAppendStreamOptions, (typeof OURS)[number]> {
-  /** Bytes that may wait for their acknowledgement: what comes then is dropped. 1 to 256 MiB, default 64. */
-  readonly maxBuffered?: number | undefined
-  /**
-   * How long an end waits for what is owed, before it is given up. Default 8,000: pino kills its worker
-   * after 10 s, without a word.
-   */
-  readonly closeTimeout?: number | undefined
-}
-
-/** What `'drop'` carries: how much was dropped while the queue was full. The line in the object says the same. */
+/**
+ * What `'drop'` carries: how much was dropped while the queue was full. The line in the object says the
+ * same; if it is given up, these records are counted in the loss as well.
+ */
 export type DropInfo = Amount
-
-export type { RollInfo }
 
 export interface OutboxEvents {
   /** Room has returned, or the outbox closes: so much was dropped before that. */
@@ -62,32 +48,6 @@ export interface Logger {
   readonly emit: <E extends keyof OutboxEvents>(event: E, ...args: OutboxEvents[E]) => boolean
 }
 
-/** Records that were given up. Its `code` is `OSS_ERR_ABORTED`, its `cause` what went wrong last. */
-export class UndeliveredError extends OssError {
-  /** How many were not acknowledged. */
-  readonly records: number
-  /** How many bytes those have. */
-  readonly bytes: number
-  /** How many of them may be in the object all the same: nobody could tell. */
-  readonly unresolvedRecords: number
-
-  /** Made by transports. */
-  constructor(message: string, { records, bytes, unresolvedRecords, ...details }: Undelivered) {
-    super('OSS_ERR_ABORTED', message, details)
-    this.records = records
-    this.bytes = bytes
-    this.unresolvedRecords = unresolvedRecords
-  }
-}
-Object.defineProperty(UndeliveredError.prototype, 'name', { value: 'UndeliveredError' })
-
-interface Undelivered extends Amount {
-  readonly unresolvedRecords: number
-  readonly bucket: string | undefined
-  readonly key: string
-  readonly cause: Error | undefined
-}
-
 interface Waiter {
   /** How many slabs have left when this one is served. */
   readonly end: number
@@ -100,14 +60,13 @@ interface Waiter {
  * nothing, and batches, which take slabs whole, are less full: of a small batch it is a 64th.
  */
 const SLAB = 65_536
-const MIB = 1_048_576
-export const DEFAULTS = { maxBuffered: 64 * MIB, closeTimeout: 8000 } as const
 /** Milliseconds before a failed stream is followed by another: doubled with each that brings nothing. */
 const MIN_REOPEN = 1000
 const MAX_REOPEN = 30_000
 
 /** Those that owe records, for the last words of a process that does not wait for them. */
 const owing = new Set<Outbox>()
+const NOTHING: Amount = { records: 0, bytes: 0 }
 process.on('exit', () => {
   for (const outbox of owing) outbox.confess()
 })
@@ -118,42 +77,39 @@ export class Outbox {
   readonly #create: () => RollingAppendStream
   /** As the options have them; the key may be a pattern. */
   readonly #target: { readonly bucket: string | undefined; readonly key: string }
-  readonly #maxBuffered: number
+  /** Bytes that there is room for. */
+  readonly maxBuffered: number
   readonly #closeTimeout: number
   readonly #slabSize: number
   readonly #slabs = new Slabs()
   #stream: RollingAppendStream
   #state: 'open' | 'ending' | 'cut' | 'closed' = 'open'
   /** The queue was full: what was dropped since. */
-  #gap: { records: number; bytes: number } | undefined
+  #gap: Amount | undefined
+  /** What came after the end, and is not told yet. */
+  #late = NOTHING
   #waiters: Waiter[] = []
   #reopening: NodeJS.Timeout | undefined
   #failures = 0
-  /** Why nothing was acknowledged lately. */
+  /** What went wrong since something was acknowledged: the last of it, and the code of the last warning. */
   #lastError: Error | undefined
+  #warned: string | undefined
   #loss: UndeliveredError | undefined
   readonly #closed: Promise<UndeliveredError | undefined>
   #close: (loss: UndeliveredError | undefined) => void = () => {}
 
   /** @throws {OssError} `OSS_ERR_INVALID_OPTION`, naming the option. */
   constructor(options: TransportOptions, logger: Logger) {
-    const {
-      maxBuffered = DEFAULTS.maxBuffered,
-      closeTimeout = DEFAULTS.closeTimeout,
-      ...rest
-    } = options
+    const { maxBuffered, closeTimeout, streamOptions } = resolveTransportOptions(options)
+    const { bucket, key } = streamOptions
     this.#logger = logger
     this.#target = {
-      bucket: rest.bucket,
-      key: typeof rest.key === 'string' ? rest.key : 'an object that is not known yet',
+      bucket,
+      key: typeof key === 'string' ? key : 'an object that is not known yet',
     }
-    this.#maxBuffered = checkInteger('maxBuffered', maxBuffered, 1, 256 * MIB)
-    this.#closeTimeout = checkInteger('closeTimeout', closeTimeout, 0, MAX_DELAY)
-    for (const name of OURS) if (name in rest) throw invalidOption(name, 'is not for a log')
-    const retry = { maxElapsed: Number.POSITIVE_INFINITY, ...rest.retry }
-    // Slabs are whole records; and none is too long that the queue has taken.
-    const whole = { align: 'chunk', maxRecordBytes: 1024 * MIB } as const
-    this.#create = () => createRollingAppendStream({ ...rest, ...whole, retry })
+    this.maxBuffered = maxBuffered
+    this.#closeTimeout = closeTimeout
+    this.#create = () => createRollingAppendStream(streamOptions)
     this.#closed = new Promise(resolve => (this.#close = resolve))
     this.#stream = this.#open()
     this.#slabSize = Math.min(SLAB, this.#stream.writableHighWaterMark / 64)
@@ -164,7 +120,7 @@ export class Outbox {
     return this.#slabs.bytes
   }
 
-  /** The records that were given up last, if any were. */
+  /** The records that were given up so far, if any were. */
   get loss(): UndeliveredError | undefined {
     return this.#loss
   }
@@ -173,9 +129,9 @@ export class Outbox {
   add(record: string): void {
     // No append would ever acknowledge it.
     if (record === '') return
-    const isFull = this.#slabs.bytes + record.length > this.#maxBuffered
-    if (isFull || this.#gap !== undefined || this.#state !== 'open') this.#drop(record)
-    else this.#put(record, 1)
+    if (this.#state !== 'open') this.#addLate(record)
+    else if (this.#gap || !this.#slabs.fits(record, this.maxBuffered)) this.#drop(record)
+    else this.#onGrowth(this.#slabs.add(record), record)
   }
 
   /**
@@ -231,15 +187,13 @@ export class Outbox {
   /** The process exits without waiting. All that can still be done is to say so. */
   confess(): void {
     this.#endGap()
-    const slabs = this.#slabs
-    slabs.seal()
+    this.#slabs.seal()
     // What the stream has may be on its way, unless it has not even found the object.
-    const inDoubt = this.#stream.pending ? 0 : slabs.handed
-    if (slabs.length > 0) this.#report(this.#undelivered(slabs.length, inDoubt))
+    this.#giveUp(this.#stream.pending ? 0 : this.#slabs.handed)
   }
 
-  #put(text: string, records: number): void {
-    const length = this.#slabs.add(text, records)
+  /** The slab that grows has so many characters, with this text at its end. */
+  #onGrowth(length: number, text: string): void {
     const isFirst = length === text.length
     if (isFirst) {
       owing.add(this)
@@ -255,14 +209,14 @@ export class Outbox {
 
   #drop(record: string): void {
     if (!this.#gap) {
-      this.#gap = { records: 0, bytes: 0 }
       owing.add(this)
       this.#hasten()
     }
-    this.#gap.records++
-    this.#gap.bytes += Buffer.byteLength(record)
-    // Too large for an empty queue: there is no acknowledgement to come.
-    if (this.#slabs.length === 0) this.#endGap()
+    this.#gap = plus(this.#gap ?? NOTHING, record)
+    const isTooLarge = Buffer.byteLength(record) > this.maxBuffered
+    // There is no acknowledgement to come that would make room for it.
+    const isHopeless = isTooLarge && this.#slabs.bytes < this.maxBuffered
+    if (isHopeless || this.#slabs.length === 0) this.#endGap()
   }
 
   /** Records that were dropped leave a line in their place. */
@@ -271,7 +225,16 @@ export class Outbox {
     if (!gap) return
     this.#gap = undefined
     this.#emitLater('drop', gap)
-    this.#put(this.#logger.gapRecord(gap.records), gap.records)
+    const line = this.#logger.gapRecord(gap.records)
+    this.#onGrowth(this.#slabs.addInstead(line, gap), line)
+  }
+
+  /** The end does not wait for what comes after it: an application that goes on logging has no other. */
+  #addLate(record: string): void {
+    // Else it is told when all has been closed.
+    if (this.#state === 'closed' && this.#late === NOTHING) this.#warn(this.#lateError())
+    this.#late = plus(this.#late, record)
+    owing.add(this)
   }
 
   /** Hands over what there is, as long as the stream takes it. */
@@ -298,7 +261,10 @@ export class Outbox {
     const stream = this.#create()
     stream.on('append', () => this.#settle(stream))
     stream.on('drain', () => this.#pump())
-    stream.on('retry', info => this.#emitLater('retry', info))
+    stream.on('retry', info => {
+      this.#lastError = info.error
+      this.#emitLater('retry', info)
+    })
     stream.on('roll', info => this.#emitLater('roll', info))
     // All is known at 'close', and told then.
     stream.on('error', () => {})
@@ -321,12 +287,13 @@ export class Outbox {
     if (!this.#slabs.settle(stream.bytesWritten)) return
     this.#failures = 0
     this.#lastError = undefined
+    this.#warned = undefined
     this.#onRoom()
   }
 
   #onRoom(): void {
     this.#endGap()
-    if (this.#slabs.length === 0) owing.delete(this)
+    if (this.#slabs.length === 0 && this.#late === NOTHING) owing.delete(this)
     const { gone } = this.#slabs
     while (this.#waiters[0] && this.#waiters[0].end <= gone) this.#waiters.shift()?.resolve()
   }
@@ -340,12 +307,13 @@ export class Outbox {
   /** The stream is gone. What it leaves in doubt is lost to us; with the rest a new one goes on. */
   #fail(error: Error | null): void {
     const inDoubt = this.#inDoubt(error)
-    if (error && codeOf(error) !== codeOf(this.#lastError)) this.#warn(error)
-    this.#lastError = error ?? undefined
+    if (error) {
+      if (codeOf(error) !== this.#warned) this.#warn(error)
+      this.#warned = codeOf(error)
+      this.#lastError = error
+    }
     if (inDoubt > 0) {
-      const loss = this.#undelivered(inDoubt, inDoubt)
-      this.#report(loss)
-      this.#slabs.remove(inDoubt)
+      const loss = this.#report(inDoubt, inDoubt)
       // They are the oldest: whoever waits, waits for them too.
       for (const { reject } of this.#waiters.splice(0)) reject(loss)
       this.#onRoom()
@@ -371,26 +339,38 @@ export class Outbox {
   #finish(error: Error | null): void {
     this.#state = 'closed'
     this.#slabs.seal()
-    const { length } = this.#slabs
-    const loss = length > 0 ? this.#undelivered(length, this.#inDoubt(error)) : undefined
-    if (loss) this.#report(loss)
-    this.#slabs.remove(length)
+    const loss = this.#giveUp(this.#inDoubt(error))
     owing.delete(this)
     for (const { resolve, reject } of this.#waiters.splice(0)) loss ? reject(loss) : resolve()
     this.#close(loss)
   }
 
-  #undelivered(count: number, inDoubt: number): UndeliveredError {
+  /** Gives up all that is here, and all that came after the end. */
+  #giveUp(inDoubt: number): UndeliveredError | undefined {
+    const { length } = this.#slabs
+    return length > 0 || this.#late !== NOTHING ? this.#report(length, inDoubt) : undefined
+  }
+
+  /** So many slabs from the front are lost, and of those so many may be in the object. */
+  #report(count: number, inDoubt: number): UndeliveredError {
     const { records, bytes } = this.#slabs.sum(count)
-    const unresolvedRecords = this.#slabs.sum(inDoubt).records
-    const { bucket, key } = this.#object
-    const { position } = this.#stream
-    const message =
-      `${records} records (${bytes} bytes) were not acknowledged by oss://${bucket}/${key}, ` +
-      `which ends at ${position === undefined ? 'an unknown position' : `position ${position}`}` +
-      (unresolvedRecords > 0 ? `; ${unresolvedRecords} of them may be there` : '')
-    const cause = this.#lastError
-    return new UndeliveredError(message, { records, bytes, unresolvedRecords, bucket, key, cause })
+    const late = this.#late
+    const { position, crc64 } = this.#stream
+    const loss = new UndeliveredError({
+      records: records + late.records,
+      bytes: bytes + late.bytes,
+      unresolvedRecords: this.#slabs.sum(inDoubt).records,
+      lateRecords: late.records,
+      ...this.#object,
+      tail: position === undefined ? undefined : { position, crc64 },
+      cause: this.#lastError,
+    })
+    this.#slabs.remove(count)
+    this.#late = NOTHING
+    this.#loss = this.#loss ? together(this.#loss, loss) : loss
+    this.#emitLater('warn', loss)
+    say(loss.message)
+    return loss
   }
 
   get #object(): { readonly bucket: string | undefined; readonly key: string } {
@@ -398,10 +378,9 @@ export class Outbox {
     return { bucket, key: this.#stream.key ?? key }
   }
 
-  #report(loss: UndeliveredError): void {
-    this.#loss = loss
-    this.#emitLater('warn', loss)
-    say(loss.message)
+  #lateError(): OssError {
+    const message = 'logged after the end: this and what follows is not delivered, only counted'
+    return new OssError('OSS_ERR_ABORTED', message, this.#object)
   }
 
   /** Nobody may be listening, and then logs would end without a word. */
@@ -418,15 +397,6 @@ export class Outbox {
   }
 }
 
-/** On standard error, and not by `process.stderr`: a worker's needs the main thread, which may wait for us. */
-function say(text: string): void {
-  try {
-    writeSync(2, `oss-append-stream: ${text}\n`)
-  } catch {
-    // It is closed, or full and does not block: there is nobody left to tell.
-  }
-}
-
-function codeOf(error: Error | undefined): string | undefined {
-  return error instanceof OssError ? error.code : error?.name
+function plus({ records, bytes }: Amount, record: string): Amount {
+  return { records: records + 1, bytes: bytes + Buffer.byteLength(record) }
 }

@@ -11,8 +11,8 @@
  */
 interface Slab {
   readonly bytes: Buffer
-  /** How many records these are, or stand for. */
-  readonly records: number
+  /** What these are, or stand for. */
+  readonly amount: Amount
 }
 
 /** So many records. */
@@ -29,6 +29,8 @@ export class Slabs {
   /** Records of the slab that grows: none, no slab. */
   #growing = 0
   #text = ''
+  /** How many bytes more than the text the records have that it stands for; negative if they have less. */
+  #excess = 0
   /** How many were handed over. */
   #handed = 0
   /** Bytes of slabs that have left since what is handed over was last taken back. */
@@ -36,9 +38,9 @@ export class Slabs {
   #sealedBytes = 0
   #gone = 0
 
-  /** Bytes of all; of the slab that grows it counts characters. */
+  /** Bytes of all. */
   get bytes(): number {
-    return this.#sealedBytes + this.#text.length
+    return this.#sealedBytes + Buffer.byteLength(this.#text)
   }
 
   get length(): number {
@@ -60,21 +62,38 @@ export class Slabs {
     return this.#gone
   }
 
-  /** Adds text that is, or stands for, so many records. Says how many characters the slab has now. */
-  add(text: string, records: number): number {
-    this.#growing += records
-    this.#text += text
+  /** Whether all would be at most so many bytes with this record. */
+  fits(record: string, max: number): boolean {
+    // A character has three bytes at most. To count them takes long, and is seldom needed.
+    const most = this.#sealedBytes + 3 * (this.#text.length + record.length)
+    return most <= max || this.bytes + Buffer.byteLength(record) <= max
+  }
+
+  /** Adds a record. Says how many characters the slab has now. */
+  add(record: string): number {
+    this.#growing++
+    this.#text += record
+    return this.#text.length
+  }
+
+  /** The same with a line that stands for others. */
+  addInstead(line: string, others: Amount): number {
+    this.#growing += others.records
+    this.#excess += others.bytes - Buffer.byteLength(line)
+    this.#text += line
     return this.#text.length
   }
 
   /** The slab that grows has grown enough. */
   seal(): void {
     if (this.#growing === 0) return
-    const slab = { bytes: Buffer.from(this.#text), records: this.#growing }
+    const bytes = Buffer.from(this.#text)
+    const amount = { records: this.#growing, bytes: bytes.length + this.#excess }
     this.#text = ''
     this.#growing = 0
-    this.#sealedBytes += slab.bytes.length
-    this.#sealed.push(slab)
+    this.#excess = 0
+    this.#sealedBytes += bytes.length
+    this.#sealed.push({ bytes, amount })
   }
 
   /** The bytes of the next slab, which counts as handed over with that. */
@@ -112,12 +131,12 @@ export class Slabs {
     return count
   }
 
-  /** What so many slabs from the front come to. */
+  /** What so many slabs from the front are, or stand for. */
   sum(count: number): Amount {
     const slabs = this.#sealed.slice(0, count)
     return {
-      records: slabs.reduce((total, { records }) => total + records, 0),
-      bytes: slabs.reduce((total, { bytes }) => total + bytes.length, 0),
+      records: slabs.reduce((total, { amount }) => total + amount.records, 0),
+      bytes: slabs.reduce((total, { amount }) => total + amount.bytes, 0),
     }
   }
 

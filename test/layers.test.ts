@@ -23,7 +23,7 @@ const LAYERS: Readonly<Record<string, string>> = {
     | lazy server, lazy undici, type undici, lazy url
     | index, rolling, stream, options, client, errors, crc64, line, outcome, type backoff, type seam
     | signer, address, credentials, reply, check, conceal`,
-  pino: 'node:* | uses process | lazy url | outbox, errors | type credentials, events',
+  pino: 'node:* | uses process | lazy url | outbox, stderr, errors | type credentials, events',
   winston: 'node:*, winston-transport | outbox, errors | type events | uses timers',
   index: `rolling, resume, gzip, stream, client, errors, crc64
     | type options, appender, line, backoff, record, tail, trace, seam, credentials, address`,
@@ -31,7 +31,9 @@ const LAYERS: Readonly<Record<string, string>> = {
   // Streams: from here down, nobody else knows node:stream.
   gzip: 'node:stream, node:zlib | uses timers | check, errors',
   resume: 'node:stream | rolling, check, crc64, errors | type stream, tail',
-  outbox: 'node:fs | uses process, timers | rolling, slabs, check, errors | type line',
+  outbox: `uses process, timers | outbox-options, rolling, undelivered, slabs, stderr, errors
+    | type line`,
+  'outbox-options': 'check, errors | type rolling',
   rolling: 'uses process, clock | rolling-options, roller, stream | type events, naming',
   'rolling-options': 'naming, options, check, errors',
   stream: `node:stream, node:async_hooks | uses process, timers, clock, chance
@@ -43,7 +45,9 @@ const LAYERS: Readonly<Record<string, string>> = {
   schedule: 'uses timers, clock | type batcher',
   intake: 'type batcher',
   events: 'type node:stream',
+  undelivered: 'errors | type slabs',
   slabs: '',
+  stderr: 'node:fs',
 
   // One object after another.
   roller: `node:assert/strict | finder, appender, line, address, errors | type naming, tail`,

@@ -3,6 +3,7 @@
 import t, { type Test } from 'tap'
 import { OssError } from '../lib/errors.ts'
 import { Outbox, type TransportOptions, UndeliveredError } from '../lib/outbox.ts'
+import { resolveTransportOptions } from '../lib/outbox-options.ts'
 import { BUCKET, type Oss, reach, startOss, until } from './fixtures/oss.ts'
 import { judge, readConfessions, readRecords } from './fixtures/records.ts'
 import { catchStderr } from './fixtures/stderr.ts'
@@ -115,11 +116,24 @@ t.test('options that are wrong or not for a log are named', async t => {
     [{ position: 0 }, 'position'],
     [{ maxBufered: 5 }, 'maxBufered'],
     [{ key: undefined }, 'key'],
+    [{ retry: 5 }, 'retry'],
+    [{ retry: null }, 'retry'],
+    [{ retry: { maxElapsed: null } }, 'retry.maxElapsed'],
+    [{ retry: { maxRetries: -1 } }, 'retry.maxRetries'],
   ]
   for (const [options, name] of wrong) {
     const message = new RegExp(`^option ${name}: `)
     t.throws(() => make(oss, options), { code: 'OSS_ERR_INVALID_OPTION', message }, name)
   }
+})
+
+t.test('retry has no end, unless it is given one', async t => {
+  const retryOf = (retry?: TransportOptions['retry']) =>
+    resolveTransportOptions({ bucket: BUCKET, key: 'a', retry }).streamOptions.retry
+  t.same(retryOf(), { maxElapsed: Infinity })
+  t.same(retryOf({ minDelay: 5 }), { minDelay: 5, maxElapsed: Infinity })
+  t.same(retryOf({ maxElapsed: undefined }), { maxElapsed: Infinity })
+  t.same(retryOf({ maxElapsed: 5 }), { maxElapsed: 5 })
 })
 
 t.test('full: the newest are dropped, told by one event and one line in their place', async t => {
@@ -199,6 +213,18 @@ t.test('a record as large as a slab, and one of nothing', async t => {
   await outbox.close()
 })
 
+t.test('room is counted in bytes, and not in characters', async t => {
+  const oss = await startOss(t)
+  catchStderr(t)
+  const { outbox, of } = make(oss, { maxBuffered: 1000 })
+  oss.server.refuse()
+  for (let i = 0; i < 50; i++) outbox.add('日'.repeat(10))
+  t.ok(outbox.buffered <= 1000 && outbox.buffered > 900, `${outbox.buffered} bytes are held`)
+  outbox.add('日'.repeat(300))
+  await outbox.cut()
+  t.same(of('drop'), [{ records: 18, bytes: 17 * 30 + 900 }])
+})
+
 t.test('a record that is too large for an empty queue is dropped, and no other', async t => {
   const oss = await startOss(t)
   const { outbox, add, found } = make(oss, { maxBuffered: 100 })
@@ -206,6 +232,32 @@ t.test('a record that is too large for an empty queue is dropped, and no other',
   add(0, 3)
   await outbox.close()
   t.same(found(), { numbers: [0, 1, 2], dropped: 1 })
+})
+
+t.test('nor does it drop another in an outage, when something waits already', async t => {
+  const oss = await startOss(t)
+  const { outbox, add, found, of } = make(oss, { maxBuffered: 200 })
+  oss.server.refuse()
+  add(0, 5)
+  const large = `{"n":5,"text":"${'x'.repeat(200)}"}\n`
+  outbox.add(large)
+  add(6, 10)
+  await oss.server.listen()
+  await outbox.close()
+  t.same(found(), { numbers: [0, 1, 2, 3, 4, 6, 7, 8, 9], dropped: 1 })
+  t.same(of('drop'), [{ records: 1, bytes: large.length }])
+})
+
+t.test('and many of them leave one line, once the queue is full', async t => {
+  const oss = await startOss(t)
+  const { outbox, found, of } = make(oss, { maxBuffered: 200 })
+  oss.server.refuse()
+  for (let n = 0; n < 1000; n++) outbox.add('x'.repeat(201))
+  t.ok(outbox.buffered < 300, `${outbox.buffered} bytes are held`)
+  await oss.server.listen()
+  await outbox.close()
+  t.same(found(), { numbers: [], dropped: 1000 })
+  t.ok(of('drop').length <= 6)
 })
 
 t.test('flush settles when all before it is in the object', async t => {
@@ -259,6 +311,7 @@ t.test('what a failed stream leaves in doubt is reported, and not sent twice', a
   t.match(conflict, { code: 'PositionNotEqualToLength' })
   t.type(loss, UndeliveredError)
   t.match(loss, { code: 'OSS_ERR_ABORTED', records: 5, bytes: 45, unresolvedRecords: 5, key })
+  t.equal((loss as Error).cause, conflict)
   t.equal(outbox.loss, loss)
   t.match(readConfessions(stderr.join('')), [{ records: 5, unresolved: 5, position: 80 }])
 })
@@ -297,12 +350,14 @@ t.test('an end waits for closeTimeout, and then says what it gave up', async t =
   add(10, 30)
   const flushed = outbox.flush()
   const loss = await outbox.close()
-  t.match(loss, { records: 20, bytes: byteSum(10, 30), bucket: BUCKET, key })
+  const tail = { position: byteSum(0, 10) }
+  t.match(loss, { records: 20, bytes: byteSum(10, 30), bucket: BUCKET, key, tail })
+  t.match(loss?.cause, { code: 'OSS_ERR_NETWORK' }, 'it says why')
   await t.rejects(flushed, loss as Error)
   await t.rejects(outbox.flush(), loss as Error)
   t.same(found().numbers, upTo(10))
   t.match(readConfessions(stderr.join('')), [
-    { records: 20, object: `oss://${BUCKET}/${key}`, position: byteSum(0, 10) },
+    { records: 20, object: `oss://${BUCKET}/${key}`, ...tail, error: 'OSS_ERR_NETWORK' },
   ])
   t.equal(outbox.buffered, 0)
   t.equal(await outbox.cut(), loss)
@@ -315,7 +370,7 @@ t.test('records that were dropped count too, when even their line is given up', 
   oss.server.refuse()
   add(0, 100)
   const loss = await outbox.close()
-  t.equal(loss?.records, 100)
+  t.match(loss, { records: 100, bytes: byteSum(0, 100) }, 'by their own bytes')
   t.equal(of('drop').length, 1)
   t.equal(found().numbers.length, 0)
   t.match(readConfessions(stderr.join('')), [{ records: 100, position: undefined }])
@@ -331,6 +386,8 @@ t.test('in flight at the end: it may be there', async t => {
   add(10, 20)
   const loss = await outbox.close()
   t.match(loss, { records: 10, unresolvedRecords: 10 })
+  t.equal(loss?.cause, undefined, 'nothing went wrong')
+  t.match(readConfessions(stderr.join('')), [{ error: undefined }])
   judge(t, 20, found(), readConfessions(stderr.join('')))
 })
 
@@ -385,14 +442,64 @@ t.test('a key function that throws later is a warning', async t => {
   t.ok(of('warn').every(error => error instanceof OssError))
 })
 
-t.test('what is logged after the end is counted as given up', async (t: Test) => {
+t.test('losses are summed', async t => {
+  const oss = await startOss(t)
+  catchStderr(t)
+  const { outbox, add, of } = make(oss, { closeTimeout: 50 })
+  oss.server.faults.push({ kind: 'rival', when: 'after', bytes: 1 })
+  add(0, 5)
+  await t.rejects(outbox.flush())
+  const [first] = of('warn').slice(-1)
+  t.equal(outbox.loss, first)
+  oss.server.refuse()
+  add(5, 8)
+  const last = await outbox.close()
+  t.match(last, { records: 3, unresolvedRecords: 0 })
+  t.type(outbox.loss, UndeliveredError)
+  t.match(outbox.loss, {
+    records: 8,
+    bytes: byteSum(0, 8),
+    unresolvedRecords: 5,
+    cause: last?.cause,
+    message: /^8 records \(64 bytes\) .*; 5 of them may be there; /,
+  })
+})
+
+t.test('what is logged while it ends does not prolong the end, and is counted', async (t: Test) => {
   const oss = await startOss(t)
   const stderr = catchStderr(t)
-  const { outbox, add, found } = make(oss)
+  oss.server.latency = 100
+  const { outbox, add, found, of } = make(oss)
+  add(0, 5)
+  const closing = outbox.close()
+  let next = 5
+  const timer = setInterval(() => add(next, ++next), 5)
+  const from = performance.now()
+  const loss = await closing
+  clearInterval(timer)
+  t.ok(performance.now() - from < 900)
+  t.same(found(), { numbers: upTo(5), dropped: 0 })
+  const records = next - 5
+  t.ok(records > 5)
+  t.match(loss, { records, lateRecords: records, bytes: byteSum(5, next), unresolvedRecords: 0 })
+  t.same(of('drop'), [])
+  t.same(of('warn'), [loss])
+  t.match(readConfessions(stderr.join('')), [{ records, late: records }])
+})
+
+t.test('what is logged after the close is told at once, and counted', async (t: Test) => {
+  const oss = await startOss(t)
+  const stderr = catchStderr(t)
+  const { outbox, add, found, of, key } = make(oss)
   add(0, 5)
   await outbox.close()
   add(5, 7)
+  await new Promise(setImmediate)
+  t.match(of('warn'), [{ code: 'OSS_ERR_ABORTED', message: /^logged after the end/, key }])
+  t.equal(of('warn').length, 1, 'once')
   t.same(found().numbers, upTo(5))
   outbox.confess()
-  t.match(readConfessions(stderr.join('')), [{ records: 2 }])
+  outbox.confess()
+  t.match(readConfessions(stderr.join('')), [{ records: 2, late: 2 }])
+  t.equal(readConfessions(stderr.join('')).length, 1)
 })

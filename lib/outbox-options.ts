@@ -1,0 +1,49 @@
+/** The options that both loggers' transports have: those of a rolling stream, and two of their own. */
+
+import { checkInteger, checkRecord, MAX_DELAY } from './check.ts'
+import { invalidOption } from './errors.ts'
+import type { RollingAppendStreamOptions } from './rolling.ts'
+
+/** Options of a stream that are decided here. */
+const OURS = ['align', 'maxRecordBytes', 'signal'] as const
+
+/** The options that both transports have. Bytes and milliseconds. */
+export interface TransportOptions extends Omit<RollingAppendStreamOptions, (typeof OURS)[number]> {
+  /** Bytes that may wait for their acknowledgement: what comes then is dropped. 1 to 256 MiB, default 64. */
+  readonly maxBuffered?: number | undefined
+  /**
+   * How long an end waits for what is owed, before it is given up. Default 8,000: pino kills its worker
+   * after 10 s, without a word.
+   */
+  readonly closeTimeout?: number | undefined
+}
+
+const MIB = 1_048_576
+export const DEFAULTS = { maxBuffered: 64 * MIB, closeTimeout: 8000 } as const
+
+/** The options as checked and completed. */
+export interface TransportSettings {
+  readonly maxBuffered: number
+  readonly closeTimeout: number
+  /** What is not checked here, the stream's own resolver checks. */
+  readonly streamOptions: RollingAppendStreamOptions
+}
+
+/** @throws {OssError} `OSS_ERR_INVALID_OPTION`, naming the option. */
+export function resolveTransportOptions(given: TransportOptions): TransportSettings {
+  const {
+    maxBuffered = DEFAULTS.maxBuffered,
+    closeTimeout = DEFAULTS.closeTimeout,
+    retry = {},
+    ...rest
+  } = given
+  checkInteger('maxBuffered', maxBuffered, 1, 256 * MIB)
+  checkInteger('closeTimeout', closeTimeout, 0, MAX_DELAY)
+  for (const name of OURS) if (name in rest) throw invalidOption(name, 'is not for a log')
+  checkRecord('retry', retry)
+  const { maxElapsed = Number.POSITIVE_INFINITY } = retry
+  // Chunks are whole records; and none is too long that the queue has taken.
+  const whole = { align: 'chunk', maxRecordBytes: 1024 * MIB } as const
+  const streamOptions = { ...rest, ...whole, retry: { ...retry, maxElapsed } }
+  return { maxBuffered, closeTimeout, streamOptions }
+}
