@@ -17,7 +17,7 @@ const GIB = 1024 * MIB
  * @property {string} name
  * @property {string} title
  * @property {string} about
- * @property {'appends' | 'lines' | 'records' | 'engines' | 'compression' | 'idle' | 'growth'} shape of its table
+ * @property {'appends' | 'lines' | 'records' | 'engines' | 'compression' | 'attempts' | 'idle' | 'growth'} shape of its table
  * @property {Contender[]} contenders
  * @property {string} [reference] the contender that the others are compared with
  * @property {number} rounds
@@ -49,6 +49,8 @@ export const ONE_KIB = '1 KiB each, all at once'
 export const FOUR_MIB = '4 MiB each, one after another'
 export const ONE_STREAM = 'one long stream (zlib.createGzip)'
 export const MEMBERS_DEFAULT = 'members of 1 MiB (the default)'
+export const BY_ITSELF = 'by itself'
+export const UNHEARD = 'traced, without a subscriber'
 export const FOUR_MIB_BY_EIGHT = '4 MiB each, eight at a time'
 
 const withoutMd5 = { contentMd5: false }
@@ -250,6 +252,24 @@ export const cases = [
       label,
       file: 'gzip',
       params: { memberBytes, total: 32 * MIB },
+    })),
+  },
+  {
+    name: 'trace',
+    title: 'What tracing costs an attempt',
+    about:
+      'A million attempts a turn that settle at once; a real one takes some hundred microseconds.',
+    shape: 'attempts',
+    reference: BY_ITSELF,
+    rounds: 7,
+    contenders: [
+      [BY_ITSELF, 'plain'],
+      [UNHEARD, 'unheard'],
+      ['traced, with a subscriber', 'heard'],
+    ].map(([label, contender]) => ({
+      label,
+      file: 'trace',
+      params: { contender, count: 1_000_000 },
     })),
   },
   {

@@ -183,6 +183,18 @@ const shapes = {
     return table(head, rows)
   },
 
+  attempts(results, reference) {
+    const { turns } = results[reference]
+    const nanoseconds = ({ seconds, attempts }) => (seconds / attempts) * 1e9
+    const more = result => result.turns.map((turn, i) => nanoseconds(turn) - nanoseconds(turns[i]))
+    const rows = Object.entries(results).map(([label, result]) => [
+      label,
+      spread(median(result.turns.map(nanoseconds))),
+      spread(median(more(result))),
+    ])
+    return table(['an attempt', 'ns', `more than ${reference}`], rows)
+  },
+
   idle(results) {
     const columns = Object.keys(Object.values(results)[0].turns[0].idle)
     const rows = Object.entries(results).map(([label, { turns }]) => [

@@ -6,6 +6,7 @@ import {
   ALI,
   AT_5_GIB,
   AT_START,
+  BY_ITSELF,
   COPY,
   cases,
   FOUR_MIB,
@@ -18,6 +19,7 @@ import {
   PINO_DESTINATION,
   PINO_FILE,
   UNDICI,
+  UNHEARD,
   WINSTON_STREAM,
 } from './cases.js'
 import { cpuPerByte, median, rate, ratio, speed } from './numbers.js'
@@ -133,6 +135,17 @@ export const targets = [
     isLeast: false,
     limit: MEMORY / MIB,
     value: at => median(at[OURS].turns.map(({ peak, idle }) => (peak - idle) / MIB))?.max,
+  },
+  {
+    case: 'trace',
+    text: 'ns that tracing costs an attempt, without a subscriber',
+    isLeast: false,
+    limit: 500,
+    value: at => {
+      const nanoseconds = ({ seconds, attempts }) => (seconds / attempts) * 1e9
+      const [plain, unheard] = [at[BY_ITSELF], at[UNHEARD]].map(({ turns }) => turns)
+      return median(unheard.map((turn, i) => nanoseconds(turn) - nanoseconds(plain[i])))?.median
+    },
   },
   {
     case: 'rss',
