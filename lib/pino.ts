@@ -7,33 +7,30 @@
  * records. An object that can't be written is a `'warn'`, and tried again without end.
  */
 
-import { createRequire } from 'node:module'
-import { join } from 'node:path'
 import { Writable } from 'node:stream'
 import { StringDecoder } from 'node:string_decoder'
-import { pathToFileURL } from 'node:url'
 import { isMainThread, parentPort, workerData } from 'node:worker_threads'
 import type { Credentials } from './credentials.ts'
 import { invalidOption } from './errors.ts'
 import type { Listen } from './events.ts'
-import {
-  Outbox,
-  type OutboxEvents,
-  type TransportOptions,
-  type UndeliveredError,
-} from './outbox.ts'
+import { Outbox, type OutboxEvents, type TransportOptions, UndeliveredError } from './outbox.ts'
+import { loadProvider } from './provider-module.ts'
+import { say } from './stderr.ts'
 
-export type { DropInfo, RollInfo, TransportOptions, UndeliveredError } from './outbox.ts'
+export type { DropInfo, RollInfo, TransportOptions } from './outbox.ts'
+export { UndeliveredError }
 
 /** The options of a worker: plain data, since they are copied to it. */
 export interface WorkerOptions extends Omit<TransportOptions, 'credentials'> {
   /**
-   * The name of a module whose default export is a provider (or keys), found as pino finds a `target`:
-   * an absolute path, a `file:` URL, or what `require` finds from the working directory. Or the keys
-   * themselves. Default: the environment as it was when the worker began.
+   * The name of a module whose default export is a provider, a class of providers, or keys: a path or a
+   * package as seen from the working directory, or a `file:` URL. Or the keys themselves. Default: the
+   * environment as it was when the worker began.
    */
   readonly credentials?: string | Credentials | undefined
 }
+
+type Callback = (error?: Error | null) => void
 
 /** What `pino` writes to. Never says that it is full; see `maxBuffered`. */
 export class PinoTransport extends Writable {
@@ -42,8 +39,8 @@ export class PinoTransport extends Writable {
   declare readonly off: Listen<OutboxEvents, this>
   readonly #outbox: Outbox
   readonly #decoder = new StringDecoder()
-  /** The beginning of a line whose end has not come yet. */
-  #rest = ''
+  /** The beginning of a line whose end has not come yet. Undefined: it was too long, and is dropped. */
+  #rest: string | undefined = ''
 
   /**
    * Opens the object at once, and holds records until that is done. Made by `createTransport`.
@@ -59,7 +56,7 @@ export class PinoTransport extends Writable {
     })
   }
 
-  /** The records that were given up last; undefined if there were none. Dropped ones are not meant. */
+  /** The records that were given up so far; undefined if there were none. Dropped ones are not meant. */
   get failed(): UndeliveredError | undefined {
     return this.#outbox.loss
   }
@@ -86,21 +83,41 @@ export class PinoTransport extends Writable {
     return undefined
   }
 
+  /** As with any Writable, but what comes after the end is no error: it is counted as given up. */
+  override write(chunk: unknown, callback?: Callback): boolean
+  override write(chunk: unknown, encoding: BufferEncoding, callback?: Callback): boolean
+  override write(
+    chunk: unknown,
+    encoding?: BufferEncoding | Callback,
+    callback?: Callback,
+  ): boolean {
+    // Node would destroy the stream for it, and what is being delivered would be lost too.
+    if (this.writableEnded || this.destroyed) {
+      this.#endLine()
+      this.#take(this.#textOf(chunk as Buffer | string))
+      this.#endLine()
+      const done = typeof encoding === 'function' ? encoding : callback
+      if (done) process.nextTick(done, null)
+      return true
+    }
+    return super.write(chunk, encoding as BufferEncoding, callback)
+  }
+
   override _write(chunk: Buffer | string, _encoding: BufferEncoding, callback: () => void): void {
-    const text = typeof chunk === 'string' ? chunk : this.#decoder.write(chunk)
+    const text = this.#textOf(chunk)
     // In-process, a write is a line; out of the worker's buffer come many, and the last may be cut.
     if (this.#rest === '' && text.indexOf('\n') === text.length - 1) this.#outbox.add(text)
-    else this.#take(this.#rest + text)
+    else this.#take(text)
     callback()
   }
 
   override _final(callback: () => void): void {
-    const rest = this.#rest + this.#decoder.end()
-    if (rest !== '') this.#outbox.add(`${rest}\n`)
+    this.#endLine()
     void this.#outbox.close().then(() => callback())
   }
 
   override _destroy(error: Error | null, callback: (error: Error | null) => void): void {
+    this.#endLine()
     void this.#outbox.cut().then(() => callback(error))
   }
 
@@ -109,7 +126,13 @@ export class PinoTransport extends Writable {
     return this.emit(event, info)
   }
 
-  #take(text: string): void {
+  #textOf(chunk: Buffer | string): string {
+    return typeof chunk === 'string' ? chunk : this.#decoder.write(chunk)
+  }
+
+  #take(chunk: string): void {
+    const text = this.#rest === undefined ? afterLine(chunk) : this.#rest + chunk
+    if (text === undefined) return
     let from = 0
     let to = text.indexOf('\n') + 1
     while (to > 0) {
@@ -117,8 +140,29 @@ export class PinoTransport extends Writable {
       from = to
       to = text.indexOf('\n', from) + 1
     }
-    this.#rest = text.slice(from)
+    this.#hold(text.slice(from))
   }
+
+  /** No line is held that can't be taken. */
+  #hold(rest: string): void {
+    this.#rest = rest
+    if (rest.length <= this.#outbox.maxBuffered) return
+    this.#outbox.add(rest)
+    this.#rest = undefined
+  }
+
+  /** No more of the line comes. */
+  #endLine(): void {
+    const last = this.#decoder.end()
+    const line = this.#rest === undefined ? '' : this.#rest + last
+    this.#rest = ''
+    if (line !== '') this.#outbox.add(`${line}\n`)
+  }
+}
+
+function afterLine(text: string): string | undefined {
+  const end = text.indexOf('\n')
+  return end < 0 ? undefined : text.slice(end + 1)
 }
 
 /**
@@ -134,7 +178,7 @@ export function createTransport(options: TransportOptions): PinoTransport {
 export default async function transport(options: WorkerOptions): Promise<PinoTransport> {
   // pino's own words to its worker.
   const { $context, pinoWillSendConfig, ...ours } = options as WorkerOptions & PinoWords
-  const credentials = await load(options.credentials)
+  const credentials = await credentialsOf(options)
   const isThread = !isMainThread && workerData?.stateBuf instanceof SharedArrayBuffer
   const create = isThread ? WorkerTransport : PinoTransport
   return new create({ ...ours, credentials })
@@ -145,8 +189,19 @@ interface PinoWords {
   readonly pinoWillSendConfig?: unknown
 }
 
+/** Milliseconds that pino waits for its worker to end. */
+const PATIENCE = 10_000
+
 /** Within pino's worker, where nobody listens: what happens is told to the stream in the main thread. */
 class WorkerTransport extends PinoTransport {
+  constructor(options: TransportOptions) {
+    super(options)
+    const { closeTimeout = 0 } = options
+    if (closeTimeout < PATIENCE) return
+    const what = `closeTimeout is ${closeTimeout}, and pino ends its worker after ${PATIENCE} ms`
+    say(`${what}: what is owed then is lost without a word`)
+  }
+
   protected override tell(name: keyof OutboxEvents, info: unknown): boolean {
     parentPort?.postMessage({ code: 'EVENT', name, args: [plain(info)] })
     return false
@@ -164,27 +219,19 @@ class WorkerTransport extends PinoTransport {
 
 /** Fit for the way to another thread, on which an error would lose all but its words. */
 function plain(info: unknown): unknown {
-  if (info instanceof Error) return { ...info, name: info.name, message: info.message }
+  if (info instanceof UndeliveredError) return { ...wordsOf(info), cause: wordsOf(info.cause) }
+  if (info instanceof Error) return wordsOf(info)
   const { error } = info as { error?: unknown }
   return error === undefined ? info : { ...(info as object), error: plain(error) }
 }
 
-async function load(
-  credentials: WorkerOptions['credentials'],
-): Promise<TransportOptions['credentials']> {
+function wordsOf(error: unknown): object | undefined {
+  return error instanceof Error ? { ...error, name: error.name, message: error.message } : undefined
+}
+
+async function credentialsOf({
+  credentials,
+}: WorkerOptions): Promise<TransportOptions['credentials']> {
   if (typeof credentials !== 'string') return credentials
-  try {
-    const require = createRequire(join(process.cwd(), 'app.js'))
-    const url = /^file:/.test(credentials)
-      ? credentials
-      : pathToFileURL(require.resolve(credentials)).href
-    const provider = await import(url)
-    // A module of CommonJS that was compiled from one with a default export has two.
-    return provider.default?.default ?? provider.default
-  } catch (cause) {
-    throw invalidOption(
-      'credentials',
-      `cannot load the module ${credentials}: ${(cause as Error).message}`,
-    )
-  }
+  return loadProvider(credentials, problem => invalidOption('credentials', problem))
 }

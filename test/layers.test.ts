@@ -23,7 +23,8 @@ const LAYERS: Readonly<Record<string, string>> = {
     | lazy server, lazy undici, type undici, lazy url
     | index, options, client, errors, crc64, line, outcome, type backoff, type seam
     | signer, address, credentials, reply, check, conceal`,
-  pino: 'node:* | uses process | lazy url | outbox, stderr, errors | type credentials, events',
+  pino: `node:* | uses process | outbox, provider-module, stderr, errors
+    | type credentials, events`,
   winston: 'node:*, winston-transport | outbox, errors | type events | uses timers',
   index: `rolling, resume, gzip, stream, client, errors, crc64
     | type options, appender, line, backoff, record, tail, trace, seam, credentials, address`,
@@ -45,6 +46,7 @@ const LAYERS: Readonly<Record<string, string>> = {
   schedule: 'uses timers, clock | type batcher',
   intake: 'type batcher',
   events: 'type node:stream',
+  'provider-module': 'node:* | uses process | lazy url | type credentials',
   undelivered: 'errors | type slabs',
   slabs: '',
   stderr: 'node:fs',

@@ -6,7 +6,12 @@ import { join } from 'node:path'
 import { pathToFileURL } from 'node:url'
 import pino from 'pino'
 import t, { type Test } from 'tap'
-import transport, { createTransport, type TransportOptions } from '../lib/pino.ts'
+import transport, {
+  createTransport,
+  type PinoTransport,
+  type TransportOptions,
+  UndeliveredError,
+} from '../lib/pino.ts'
 import { firstLine, run, start } from './fixtures/child.ts'
 import { BUCKET, next, type Oss, reach, startOss, until } from './fixtures/oss.ts'
 import { readConfessions, readRecords } from './fixtures/records.ts'
@@ -79,6 +84,76 @@ for (const [title, chunks, lines] of writes) {
   })
 }
 
+// how a transport ends -> what its failed says of one record before the end and two after it
+for (const [title, end, loss] of [
+  ['end()', s => s.end(), { records: 2, lateRecords: 2 }],
+  ['destroy()', s => s.destroy(), { records: 3, lateRecords: 2 }],
+] as [string, (stream: PinoTransport) => void, object][]) {
+  t.test(`logged after ${title}: no error, and counted`, async t => {
+    const oss = await startOss(t)
+    oss.server.latency = 30
+    const stderr = catchStderr(t)
+    const options = optionsFor(oss)
+    const stream = createTransport(options)
+    stream.on('error', error => t.fail(String(error)))
+    const logger = pino({ base: null, timestamp: false }, stream)
+    logger.info({ n: 0 })
+    end(stream)
+    logger.info({ n: 1 })
+    const written = new Promise(resolve => stream.write(Buffer.from('{"n":2}\n'), resolve))
+    await next(stream, 'close')
+    t.equal(await written, null, 'its callback is called')
+    t.match(stream.failed, loss)
+    t.match(readConfessions(stderr.splice(0).join('')), [{ late: 2 }])
+
+    const warned = next<Error>(stream, 'warn')
+    t.ok(stream.write('{"n":3}\n', 'utf8', () => {}))
+    logger.info({ n: 4 })
+    t.match(await warned, { message: /^logged after the end/ })
+    t.equal(read(oss, options), title === 'end()' ? '{"level":30,"n":0}\n' : '')
+  })
+}
+
+t.test('a line that was not finished before the end is not continued after it', async t => {
+  const oss = await startOss(t)
+  catchStderr(t)
+  const options = optionsFor(oss)
+  const stream = createTransport(options)
+  stream.write('{"n":0}\n{"n"')
+  stream.end(':1}')
+  stream.write('{"n":2')
+  stream.write('{"n":3}\n{"n":4}\n')
+  await next(stream, 'close')
+  t.equal(read(oss, options), '{"n":0}\n{"n":1}\n')
+  t.match(stream.failed, { records: 3 })
+
+  const destroyed = createTransport(optionsFor(oss))
+  destroyed.write('{"n":0}\n{"n"')
+  destroyed.destroy()
+  await next(destroyed, 'close')
+  t.match(destroyed.failed, { records: 2 })
+})
+
+t.test('a line that never ends is not held beyond maxBuffered', async t => {
+  const oss = await startOss(t)
+  const options = optionsFor(oss, { maxBuffered: 1000 })
+  const stream = createTransport(options)
+  const drops: unknown[] = []
+  stream.on('drop', info => drops.push(info))
+  stream.write('{"n":0}\nxx')
+  for (let i = 0; i < 100; i++) stream.write('x'.repeat(500))
+  stream.write('xx\n{"n":1}\n{"n":')
+  stream.write('2}\n')
+  stream.write('y'.repeat(2000))
+  stream.end()
+  await next(stream, 'close')
+  t.same(readRecords(Buffer.from(read(oss, options))), { numbers: [0, 1, 2], dropped: 2 })
+  t.same(drops, [
+    { records: 1, bytes: 1002 },
+    { records: 1, bytes: 2000 },
+  ])
+})
+
 t.test('it never says that it is full, and drops record by record', async t => {
   const oss = await startOss(t)
   const options = optionsFor(oss, { maxBuffered: 1000 })
@@ -126,6 +201,7 @@ t.test('given up: it closes without an error, and says so', async t => {
     const flushed = new Promise(resolve => stream.flush(resolve))
     stream[end]()
     await next(stream, 'close')
+    t.type(stream.failed, UndeliveredError)
     t.match(stream.failed, { code: 'OSS_ERR_ABORTED', records: 1, bytes: 8 })
     t.equal(await flushed, stream.failed)
     t.match(readConfessions(stderr.splice(0).join('')), [{ records: 1 }], end)
@@ -159,6 +235,7 @@ t.test('credentials by the name of a module', async t => {
     ['provider.mjs', `export default { getCredential: async () => (${keys}) }`],
     ['keys.cjs', `module.exports = ${keys}`],
     ['compiled.cjs', `exports.__esModule = true; exports.default = async () => (${keys})`],
+    ['class.mjs', `export default class { getCredentials() { return ${keys} } }`],
   ]
   for (const [name, code] of modules) {
     const path = join(folder, name)
@@ -171,10 +248,30 @@ t.test('credentials by the name of a module', async t => {
       t.equal(read(oss, options), '{"n":0}\n', credentials)
     }
   }
+  // The environment's keys instead would be another identity than the one that was asked for.
+  const wrong: [name: string, code: string, problem: RegExp][] = [
+    ['named.mjs', 'export const getCredential = 1', /the module has no default export$/],
+    ['null.cjs', 'module.exports = { __esModule: true, default: undefined }', /accessKeyId/],
+    ['number.mjs', 'export default 5', /must be/],
+    ['broken.mjs', 'import "SECRET"', /cannot be loaded: Cannot find package \.\.\. imported/],
+    ['throws.mjs', 'export default class { constructor() { throw 5 } getCredential() {} }', /5$/],
+  ]
+  for (const [name, code, problem] of wrong) {
+    const credentials = join(folder, name)
+    await writeFile(credentials, code)
+    await t.rejects(
+      transport({ ...optionsFor(oss), credentials }),
+      {
+        code: 'OSS_ERR_INVALID_OPTION',
+        message: new RegExp(`^option credentials.*${problem.source}`),
+      },
+      name,
+    )
+  }
   const missing = { ...optionsFor(oss), credentials: './nowhere.mjs' }
   await t.rejects(transport(missing), {
     code: 'OSS_ERR_INVALID_OPTION',
-    message: /^option credentials: cannot load the module \.\/nowhere\.mjs/,
+    message: /^option credentials: cannot be loaded: Cannot find module/,
   })
 })
 
@@ -233,6 +330,74 @@ t.test('in a worker: what happens is told to the main thread', async (t: Test) =
   t.same(readRecords(oss.read(key)).numbers, [0])
 })
 
+t.test('in a worker: what was given up is told with its cause', async t => {
+  const oss = await startOss(t)
+  const code = `${WORKER}
+    transport.on('warn', info => console.log(JSON.stringify(info)))
+    logger.info({ n: 0 })
+    transport.end()`
+  const env = workerEnv(oss, { key: oss.newKey(), closeTimeout: 300, retry: { minDelay: 1 } })
+  oss.server.refuse()
+  const { stdout, stderr } = await run(t, code, env)
+  t.match(JSON.parse(stdout), {
+    name: 'UndeliveredError',
+    records: 1,
+    cause: { name: 'OssError', code: 'OSS_ERR_NETWORK', message: /./ },
+  })
+  t.match(readConfessions(stderr), [{ records: 1, error: 'OSS_ERR_NETWORK' }])
+})
+
+t.test('in a worker: a closeTimeout for which pino does not wait is told', async t => {
+  const oss = await startOss(t)
+  for (const [closeTimeout, isTold] of [
+    [9999, false],
+    [10_000, true],
+  ] as const) {
+    const env = workerEnv(oss, { key: oss.newKey(), closeTimeout })
+    const { stderr } = await run(t, `${WORKER} logger.info({ n: 0 })`, env)
+    t.equal(/^oss-append-stream: closeTimeout is 10000, and pino ends/.test(stderr), isTold, stderr)
+  }
+  const stderr = catchStderr(t)
+  createTransport(optionsFor(oss, { closeTimeout: 20_000 })).destroy()
+  t.same(stderr, [], 'in this thread nobody is in a hurry')
+})
+
+t.test('logged after the end, and the process exits before all is closed: counted', async t => {
+  const oss = await startOss(t)
+  const key = oss.newKey()
+  oss.server.latency = 100
+  const code = `
+    import pino from 'pino'
+    import { createTransport } from 'oss-append-stream/pino'
+    const transport = createTransport(JSON.parse(process.env.OPTIONS))
+    const logger = pino({ base: null, timestamp: false }, transport)
+    logger.info({ n: 0 })
+    transport.end()
+    logger.info({ n: 1 })
+    setInterval(() => { if (transport.bytesBuffered === 0) process.exit() }, 5)`
+  const { stderr } = await run(t, code, workerEnv(oss, { key, seal: true }))
+  t.same(readRecords(oss.read(key)).numbers, [0])
+  t.match(readConfessions(stderr), [{ records: 1, late: 1 }])
+})
+
+t.test('keys that a function gives are asked for again when they change', async t => {
+  const oss = await startOss(t)
+  let credentials = oss.server.credentials
+  const options = optionsFor(oss, { credentials: () => credentials })
+  const stream = createTransport(options)
+  const logger = pino({ base: null, timestamp: false }, stream)
+  logger.info({ n: 0 })
+  await stream.flush()
+  oss.server.credentials = { accessKeyId: 'another-key', accessKeySecret: 'another-secret' }
+  logger.info({ n: 1 })
+  await next(stream, 'warn')
+  credentials = oss.server.credentials
+  stream.end()
+  await next(stream, 'close')
+  t.same(readRecords(Buffer.from(read(oss, options))).numbers, [0, 1])
+  t.equal(stream.failed, undefined)
+})
+
 t.test('in a worker: flush reaches the object, by callback', async t => {
   const oss = await startOss(t)
   const key = oss.newKey()
@@ -244,6 +409,27 @@ t.test('in a worker: flush reaches the object, by callback', async t => {
   t.same(readRecords(oss.read(key)).numbers, [0])
   child.stdin?.end()
   await next(child, 'close')
+})
+
+// pino passes a flush on to none of several transports, nor to the last of a pipeline.
+t.test('in a worker with others: flush calls back before, and the end delivers', async t => {
+  const oss = await startOss(t)
+  const key = oss.newKey()
+  const code = `
+    import pino from 'pino'
+    const options = JSON.parse(process.env.OPTIONS)
+    const file = { target: 'pino/file', options: { destination: '/dev/null' } }
+    const targets = [{ target: 'oss-append-stream/pino', options }, file]
+    const transport = pino.transport({ targets })
+    const logger = pino({ base: null, timestamp: false }, transport)
+    logger.info({ n: 0 })
+    logger.flush(error => { console.log('flushed', error ?? ''); process.stdin.resume() })`
+  const child = start(t, code, workerEnv(oss, { key, flushInterval: 0 }))
+  t.equal(await firstLine(child), 'flushed ')
+  t.equal(oss.server.stat(BUCKET, key), undefined)
+  child.stdin?.end()
+  await next(child, 'close')
+  t.same(readRecords(oss.read(key)).numbers, [0])
 })
 
 for (const module of ['pino', 'pino9', 'pino8']) {
