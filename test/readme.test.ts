@@ -1,6 +1,7 @@
 /** README is true: its tables name what the code has, both ways, and its examples run. */
 
-import { mkdtemp, writeFile } from 'node:fs/promises'
+import { existsSync } from 'node:fs'
+import { mkdtemp, readdir, readFile, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { gunzipSync } from 'node:zlib'
@@ -106,6 +107,31 @@ t.test('so it is with those of the loggers', async t => {
   const rows = table('logger options').flatMap(([cell]) => names(cell))
   t.same(rows.sort(), [...Object.keys(DEFAULTS), 'credentials'].sort())
   compareDefaults(t, 'logger options', DEFAULTS)
+})
+
+t.test('every npm script and every file that a document names is there', async t => {
+  const root = new URL('../', import.meta.url)
+  const { scripts } = JSON.parse(await readFile(new URL('package.json', root), 'utf8'))
+  const folders = ['', 'lib/', 'benchmarks/', '.github/']
+  const files = await Promise.all(
+    folders.map(async folder => {
+      const names = await readdir(new URL(folder, root))
+      return names.filter(name => name.endsWith('.md')).map(name => folder + name)
+    }),
+  )
+  t.ok(files.flat().length > 4, 'the documents are found')
+  let count = 0
+  for (const file of files.flat()) {
+    const text = await readFile(new URL(file, root), 'utf8')
+    const named = [...text.matchAll(/\bnpm (?:run ([\w:-]+)|(test|start)\b)/g)]
+    const absent = named.map(([, run, short]) => run ?? short).filter(name => !scripts[name ?? ''])
+    t.same(absent, [], `${file}: npm scripts`)
+    const links = [...text.matchAll(/\]\((?!https?:|#)([^)#\s]+)/g)].map(([, path]) => path ?? '')
+    const dead = links.filter(path => !existsSync(new URL(path, new URL(file, root))))
+    t.same(dead, [], `${file}: links`)
+    count += named.length
+  }
+  t.ok(count > 10, `${count} scripts are named`)
 })
 
 t.test('every code of ours is in the table, and no other that looks like one', async t => {
