@@ -8,7 +8,7 @@
 import { readFileSync } from 'node:fs'
 import { parseArguments } from './cli/arguments.ts'
 import type { Command } from './cli/commands.ts'
-import { describeError, exitCodeOf, InterruptedError } from './cli/failure.ts'
+import { describeError, exitCodeOf, interpret } from './cli/failure.ts'
 import { HELP } from './cli/help.ts'
 import { Signals } from './cli/signals.ts'
 
@@ -16,20 +16,56 @@ import { Signals } from './cli/signals.ts'
 // exit code. Without a listener EPIPE would be an uncaught exception.
 for (const output of [process.stdout, process.stderr]) output.on('error', () => {})
 
-process.exitCode = await main()
+/** Milliseconds for what should be over at once. */
+const PATIENCE = 1_000
+
+const args = process.argv.slice(2)
+const signals = new Signals()
+signals.second.addEventListener('abort', endSoon)
+// Not awaited at the top: nothing is left to do then, and Node would take it for a deadlock.
+void leave(await main())
 
 async function main(): Promise<number> {
-  const signals = new Signals()
   try {
-    return await run(parseArguments(process.argv.slice(2)), signals)
+    return await run(parseArguments(args))
   } catch (cause) {
-    const error = isAbortion(cause) && signals.received ? interrupted(signals) : cause
+    const error = interpret(cause, signals)
     process.stderr.write(describeError(error))
     return exitCodeOf(error)
   }
 }
 
-async function run(command: Command, signals: Signals): Promise<number> {
+/**
+ * The process ends by itself, or else it is ended: something may be open that nobody can close. What was
+ * printed goes out first; only after a signal a reader that has stopped is not waited for.
+ */
+async function leave(code: number): Promise<void> {
+  process.exitCode = code
+  signals.first.addEventListener('abort', endSoon)
+  if (signals.first.aborted) endSoon()
+  await Promise.all([process.stdout, process.stderr].map(drain))
+  endSoon()
+}
+
+function drain(output: NodeJS.WriteStream): Promise<void> {
+  return new Promise(resolve => output.write('', () => resolve()))
+}
+
+function endSoon(): void {
+  setTimeout(force, PATIENCE).unref()
+}
+
+/** A thread that reads a device holds `process.exit()` too, and gives way to a signal alone. */
+function force(): void {
+  const { received } = signals
+  process.exitCode ||= signals.exitCode
+  if (!process.getActiveResourcesInfo().includes('FSReqCallback')) process.exit()
+  const name = received ?? 'SIGTERM'
+  process.removeAllListeners(name)
+  process.kill(process.pid, name)
+}
+
+async function run(command: Command): Promise<number> {
   switch (command.name) {
     case 'help':
       process.stdout.write(HELP)
@@ -50,14 +86,6 @@ async function run(command: Command, signals: Signals): Promise<number> {
     case 'serve':
       return (await import('./cli/serve.ts')).serve(command, signals.first)
   }
-}
-
-function isAbortion(error: unknown): boolean {
-  return (error as { name?: unknown } | null)?.name === 'AbortError'
-}
-
-function interrupted({ exitCode, received }: Signals): InterruptedError {
-  return new InterruptedError(exitCode, `interrupted by ${received}`)
 }
 
 function readVersion(): string {

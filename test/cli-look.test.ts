@@ -169,6 +169,20 @@ t.test('cat --follow: what ends it', async t => {
   })
 })
 
+t.test('cat: a signal ends it although nobody reads what it printed', async t => {
+  const { server, env } = await startService(t)
+  server.append(BUCKET, KEY, noise(1_000_000))
+  const child = start(['cat', OBJECT], { env })
+  t.teardown(() => child.kill('SIGKILL'))
+  let told = ''
+  child.stderr?.on('data', text => (told += text))
+  const ended = once(child, 'exit')
+  await until(() => server.requests.some(({ method }) => method === 'GET'))
+  child.kill('SIGTERM')
+  t.same(await ended, [143, null])
+  t.equal(told, 'oss-append: interrupted by SIGTERM\n')
+})
+
 t.test('serve is an OSS that keeps its objects', async t => {
   const dir = join(t.testdir({}), 'objects')
   const serve = async (port: string) => {

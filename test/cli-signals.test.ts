@@ -1,8 +1,12 @@
 /** The command and signals: what the first, its echo, and the second one do to the bytes. */
 
+import { execFileSync } from 'node:child_process'
 import { EventEmitter } from 'node:events'
+import { closeSync, openSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
 import t, { type Test } from 'tap'
+import { errorFields, exitCodeOf, interpret } from '../lib/cli/failure.ts'
 import { Signals } from '../lib/cli/signals.ts'
 import { finish, start, startService } from './fixtures/command.ts'
 import { until } from './fixtures/oss.ts'
@@ -123,4 +127,58 @@ t.test('a reader of the notes that goes away kills nothing', async t => {
   t.equal(code, 0)
   t.equal(text(), 'first and last')
   t.match(stdout, /\nverified\n$/)
+})
+
+t.test('a named pipe that nobody writes to ends with the second signal, and before', async t => {
+  const { server, env } = await startService(t)
+  const pipe = join(t.testdir({}), 'pipe')
+  execFileSync('mkfifo', [pipe])
+  const begin = async (grace: string) => {
+    const before = server.requests.length
+    const child = start([`--grace=${grace}`, '--json', OBJECT, pipe], { env })
+    t.teardown(() => child.kill('SIGKILL'))
+    const outcome = finish(child)
+    let told = ''
+    child.stderr?.on('data', text => (told += text))
+    await until(() => server.requests.length > before)
+    return { child, outcome, hasTold: (what: RegExp) => until(() => what.test(told)) }
+  }
+  const patient = await begin('1h')
+  patient.child.kill('SIGINT')
+  await patient.hasTold(NOTE)
+  await delay(ECHO_IS_OVER)
+  patient.child.kill('SIGTERM')
+  t.match(await patient.outcome, { code: 143, stderr: /interrupted by SIGTERM: 0 bytes/ })
+
+  const impatient = await begin('0')
+  impatient.child.kill('SIGINT')
+  t.match(await impatient.outcome, { code: 130 }, 'an empty object is proven')
+
+  const late = await begin('1h')
+  writeFileSync(pipe, 'late')
+  t.match(await late.outcome, { code: 0, stdout: /"verified":true/ })
+  t.equal(String(server.read('examplebucket', 'cam.ts')), 'late')
+})
+
+t.test('a writer that keeps a named pipe open does not keep the command', async t => {
+  const { server, env } = await startService(t)
+  const pipe = join(t.testdir({}), 'pipe')
+  execFileSync('mkfifo', [pipe])
+  // For reading too, or it would wait for the command.
+  const writer = openSync(pipe, 'r+')
+  t.teardown(() => closeSync(writer))
+  const child = start(['--grace=0', OBJECT, pipe], { env })
+  t.teardown(() => child.kill('SIGKILL'))
+  const outcome = finish(child)
+  await until(() => server.requests.length > 0)
+  child.kill('SIGINT')
+  t.match(await outcome, { code: 130, stdout: /\nverified\n$/ })
+})
+
+t.test('what a signal aborts is an interruption for programs too', async t => {
+  const aborted = Object.assign(new Error('The operation was aborted'), { name: 'AbortError' })
+  const error = interpret(aborted, { received: 'SIGINT', exitCode: 130 })
+  t.match(errorFields(error), { code: undefined, message: 'interrupted by SIGINT' })
+  t.equal(exitCodeOf(error), 130)
+  t.equal(interpret(aborted, { received: undefined, exitCode: 0 }), aborted)
 })

@@ -21,7 +21,7 @@ import {
 } from '../index.ts'
 import type { AppendCommand, DemoCommand, Place, Rolling } from './commands.ts'
 import { type DeliveryOptions, deliver, WitnessClient } from './delivery.ts'
-import { MismatchError } from './failure.ts'
+import { interpret, MismatchError } from './failure.ts'
 import { PatientReader } from './patience.ts'
 import { at } from './place.ts'
 import { compare, compareCopies, compareLeft, readBack } from './proof.ts'
@@ -83,7 +83,7 @@ export async function append(command: AppendCommand, signals: Signals): Promise<
   try {
     return await run({ ...command, open, reporter, signals })
   } catch (error) {
-    reporter.fail(error)
+    reporter.fail(interpret(error, signals))
     throw error
   }
 }

@@ -19,7 +19,7 @@ const PATIENCE = 60_000
 export async function cat(command: CatCommand, signal: AbortSignal): Promise<number> {
   const { url, place, isFollowed, interval } = command
   const target = parseUrl(url)
-  const printer = new Printer()
+  const printer = new Printer(signal)
   return at(place, async ({ options }) => {
     const maxElapsed = isFollowed ? Number.POSITIVE_INFINITY : PATIENCE
     const reader = new PatientReader(options, { signal, maxElapsed })
@@ -55,21 +55,26 @@ function replaced(how: string): OssError {
 
 /** Standard output, at the speed of whoever reads it. */
 class Printer {
+  readonly #signal: AbortSignal
   #failure: NodeJS.ErrnoException | undefined
   #wake: (() => void) | undefined
 
-  constructor() {
+  constructor(signal: AbortSignal) {
+    this.#signal = signal
     process.stdout.on('error', (error: NodeJS.ErrnoException) => {
       this.#failure = error
       this.#wake?.()
     })
     process.stdout.on('drain', () => this.#wake?.())
+    signal.addEventListener('abort', () => this.#wake?.())
   }
 
-  /** False: the reader has gone away, and has what it wanted. */
+  /** False: the reader has gone away, and has what it wanted. Rejects when the signal is aborted. */
   async print(chunk: Buffer): Promise<boolean> {
     const isFree = process.stdout.write(chunk)
-    if (!isFree && !this.#failure) await new Promise<void>(resolve => (this.#wake = resolve))
+    const isOver = this.#failure || this.#signal.aborted
+    if (!isFree && !isOver) await new Promise<void>(resolve => (this.#wake = resolve))
+    this.#signal.throwIfAborted()
     if (this.#failure && this.#failure.code !== 'EPIPE') throw this.#failure
     return this.#failure === undefined
   }

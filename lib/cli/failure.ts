@@ -5,6 +5,7 @@
 
 import { OssError, OssServiceError } from '../errors.ts'
 import { flagOf } from './flags.ts'
+import type { Signals } from './signals.ts'
 import { UsageError } from './usage.ts'
 
 /** The bytes were acknowledged, and yet the object is not what was read. */
@@ -32,6 +33,16 @@ export class InterruptedError extends Error {
     super(message)
     this.exitCode = exitCode
   }
+}
+
+/** What was aborted because a signal came was interrupted by it; anything else is what it is. */
+export function interpret(
+  error: unknown,
+  { received, exitCode }: Pick<Signals, 'received' | 'exitCode'>,
+): unknown {
+  const isAbortion = (error as { name?: unknown } | null)?.name === 'AbortError'
+  if (!isAbortion || received === undefined) return error
+  return new InterruptedError(exitCode, `interrupted by ${received}`)
 }
 
 export function noSuchObject(): Error {

@@ -5,8 +5,8 @@
  */
 
 import { createHash } from 'node:crypto'
-import { fstatSync } from 'node:fs'
-import { open } from 'node:fs/promises'
+import { constants, createReadStream, fstatSync, open, type Stats } from 'node:fs'
+import { Socket } from 'node:net'
 import {
   finished,
   type Readable,
@@ -14,6 +14,8 @@ import {
   type TransformCallback,
   type Writable,
 } from 'node:stream'
+import { isatty, ReadStream } from 'node:tty'
+import { promisify } from 'node:util'
 import { createFeed } from './feed.ts'
 
 export interface Source {
@@ -27,10 +29,20 @@ export interface Source {
 /** Opens a file, or standard input for `-`. Rejects when there is no such file. */
 export async function openSource(file: string): Promise<Source> {
   if (file === '-') return standardInput()
-  const handle = await open(file)
-  const stat = await handle.stat()
-  const length = stat.isFile() ? stat.size : undefined
-  return { name: file, stream: handle.createReadStream(), length }
+  // A named pipe that nobody writes to yet would be waited for in a thread, where no signal ends it.
+  const fd = await promisify(open)(file, constants.O_RDONLY | constants.O_NONBLOCK)
+  const stat = fstatSync(fd)
+  return { name: file, stream: createReader(fd, stat), length: lengthOf(stat) }
+}
+
+/** The same for reading: a thread is for files alone, whose bytes are there. */
+function createReader(fd: number, stat: Stats): Readable {
+  if (stat.isFIFO()) return new Socket({ fd, readable: true, writable: false })
+  return isatty(fd) ? new ReadStream(fd) : createReadStream('', { fd })
+}
+
+function lengthOf(stat: Stats): number | undefined {
+  return stat.isFile() ? stat.size : undefined
 }
 
 export function openFeed(length: number): Source {
@@ -68,8 +80,7 @@ export async function hasBytes(patience: number): Promise<boolean> {
 
 function standardInput(): Source {
   const stat = statInput()
-  const length = stat?.isFile() ? stat.size : undefined
-  return { name: 'standard input', stream: process.stdin, length }
+  return { name: 'standard input', stream: process.stdin, length: stat && lengthOf(stat) }
 }
 
 function statInput() {
