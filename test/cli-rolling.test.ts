@@ -1,5 +1,6 @@
 /** The command over many objects, compressed, and resumed. */
 
+import { createHash } from 'node:crypto'
 import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { gunzipSync, gzipSync } from 'node:zlib'
@@ -9,6 +10,8 @@ import { run, startService } from './fixtures/command.ts'
 import { noise } from './fixtures/oss.ts'
 
 const LINES = Buffer.from(Array.from({ length: 500 }, (_, i) => `line ${i}\n`).join(''))
+
+const sha256 = (bytes: Buffer) => createHash('sha256').update(bytes).digest('hex')
 
 t.test('--roll-key and --roll-bytes: whole lines in one object after another', async t => {
   const { server, go } = await startService(t)
@@ -88,6 +91,23 @@ t.test('--gzip: what is acknowledged is a whole file, and a second run adds to i
   t.ok(gunzipSync(read()).equals(Buffer.concat([LINES, LINES])))
 })
 
+t.test('--gzip: what is read and what is appended are told apart', async t => {
+  const { server, go } = await startService(t)
+  const object = 'oss://examplebucket/a.gz'
+  const { stdout } = await go(['--gzip', object, '-'], { input: LINES })
+  const zipped = server.read('examplebucket', 'a.gz') ?? Buffer.alloc(0)
+  t.match(stdout, `\ninput       ${LINES.length.toLocaleString('en-US')} bytes\n`)
+  t.match(stdout, `\nSHA-256     ${sha256(LINES)} input\n            ${sha256(zipped)} appended\n`)
+  server.delete('examplebucket', 'a.gz')
+  const json = await go(['--gzip', '--json', object, '-'], { input: LINES })
+  const [finish] = json.stdout.trimEnd().split('\n').slice(-1)
+  t.match(JSON.parse(String(finish)), {
+    event: 'finish',
+    input: { bytes: LINES.length, sha256: sha256(LINES) },
+    bytes: server.read('examplebucket', 'a.gz')?.length,
+  })
+})
+
 t.test('--resume: the rest of a file, and nothing of another', async t => {
   const { server, go } = await startService(t)
   const bytes = noise(3_000_000)
@@ -97,6 +117,9 @@ t.test('--resume: the rest of a file, and nothing of another', async t => {
   const object = 'oss://examplebucket/video.ts'
   const first = await go(['--resume', file, object])
   t.match(first, { code: 0, stdout: /^bytes +1,765,433 in/m, stderr: '' })
+  t.match(first.stdout, /\ninput +3,000,000 bytes\n/)
+  t.match(first.stdout, `${sha256(bytes)} input\n`)
+  t.match(first.stdout, `${sha256(bytes.subarray(1_234_567))} appended\n`)
   t.match(first.stdout, /\nverified\n$/)
   t.ok(server.read('examplebucket', 'video.ts')?.equals(bytes))
   const again = await go(['--resume', file, object])

@@ -104,6 +104,30 @@ t.test('the second aborts, and says what is not acknowledged', async t => {
   t.equal(text(), 'first')
 })
 
+t.test('the second with --gzip counts what was read, and not what was made of it', async t => {
+  const { server, env } = await startService(t)
+  const args = ['--gzip', '--flush-interval=20ms', '--grace=1h', OBJECT, '-']
+  const child = start(args, { env, input: Buffer.alloc(0), isEndless: true })
+  t.teardown(() => child.kill('SIGKILL'))
+  const outcome = finish(child)
+  let told = ''
+  child.stderr?.on('data', text => (told += text))
+  child.stdin?.write(Buffer.alloc(50_000, 'x'))
+  const length = () => server.read('examplebucket', 'cam.ts')?.length ?? 0
+  await until(() => length() > 0)
+  server.refuse()
+  child.stdin?.write(Buffer.alloc(10_000, 'y'))
+  await until(() => told.includes('trying again'))
+  child.kill('SIGTERM')
+  await until(() => NOTE.test(told))
+  await delay(ECHO_IS_OVER)
+  child.kill('SIGTERM')
+  const { code, stderr } = await outcome
+  t.equal(code, 143)
+  const made = `60000 bytes of the input were read, ${length()} made of them are in the object`
+  t.match(stderr, `interrupted by SIGTERM: ${made}, which ends at ${length()}\n`)
+})
+
 t.test('nothing was read yet, and nothing comes', async t => {
   const { server, env } = await startService(t)
   const child = start(['--grace=0', OBJECT, '-'], { env, input: Buffer.alloc(0), isEndless: true })

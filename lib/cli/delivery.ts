@@ -19,11 +19,16 @@ export interface ReportedTail {
   readonly crc64?: string | undefined
 }
 
-/** What was sent. */
-export interface Delivery {
-  /** Bytes sent, and their SHA-256 in hexadecimal. */
+/** Bytes counted on their way, and their SHA-256 in hexadecimal. */
+export interface Sum {
   readonly bytes: number
   readonly sha256: string
+}
+
+/** What was sent, and its sum. */
+export interface Delivery extends Sum {
+  /** What was read, where that is something else: compressed, or only the rest of it was sent. */
+  readonly input?: Sum | undefined
   /** Bytes acknowledged. */
   readonly acknowledged: number
   /** The first object before, and the last one after as we computed it. */
@@ -66,12 +71,12 @@ export class WitnessClient extends OssClient {
 export interface DeliveryOptions {
   readonly source: Source
   readonly stream: OssAppendStream
-  /** What the bytes go through before they are counted. */
+  /** What the input goes through on its way. */
   readonly through?: readonly Duplex[]
   /** Bytes that `done` will have come to at the end; undefined: nobody knows. */
   readonly length?: number | undefined
-  /** Default: what is acknowledged. */
-  readonly done?: () => number
+  /** Bytes of the input that are in the object. Default: unknown where it goes `through` something. */
+  readonly done?: (() => number) | undefined
   readonly reporter: Reporter
   readonly signals: Pick<Signals, 'first' | 'received' | 'exitCode'>
   /** Aborts it: the first signal or the second. */
@@ -83,20 +88,25 @@ export interface DeliveryOptions {
 /** Resolves when the last byte is acknowledged. Rejects with the stream's error, or the source's. */
 export async function deliver(options: DeliveryOptions): Promise<Delivery> {
   const { source, stream, through = [], reporter, signals, signal, grace } = options
-  const meter = new Meter()
+  const isAsRead = through.length === 0
+  const read = new Meter()
+  const sent = isAsRead ? read : new Meter()
   const start = performance.now()
   let before: ReadyInfo | undefined
   stream.once('ready', (info: ReadyInfo) => (before = info))
-  const { length, done = () => stream.bytesWritten } = options
-  reporter.watch({ stream, length, done })
-  const tap = new Tap(source.stream, through[0] ?? meter)
+  const acknowledged = () => stream.bytesWritten
+  const { length, done = isAsRead ? acknowledged : undefined } = options
+  reporter.watch({ stream, length, done: done ?? acknowledged })
+  const tap = new Tap(source.stream, read)
   const forget = grace === undefined ? () => {} : shutAfter(tap, grace, options)
   try {
-    await pipeline([...through, meter, stream], { signal })
+    await pipeline(isAsRead ? [read, stream] : [read, ...through, sent, stream], { signal })
   } catch (error) {
     if (!signal.aborted || grace === undefined) throw error
     const end = stream.position === undefined ? '' : `, which ends at ${stream.position}`
-    const rest = `${meter.bytes - stream.bytesWritten} bytes of the input may not be in the object`
+    const rest = done
+      ? `${Math.max(0, read.bytes - done())} bytes of the input may not be in the object`
+      : `${read.bytes} bytes of the input were read, ${acknowledged()} made of them are in the object`
     const message = `interrupted by ${signals.received}: ${rest}${end}`
     throw new InterruptedError(signals.exitCode, message)
   } finally {
@@ -105,11 +115,12 @@ export async function deliver(options: DeliveryOptions): Promise<Delivery> {
     reporter.stop()
   }
   if (tap.failure) throw new SourceError(tap.failure, stream.position!)
-  const { position, crc64, key, bytesWritten: acknowledged } = stream
+  const { position, crc64, key } = stream
+  const sum = sent.sum()
   return {
-    bytes: meter.bytes,
-    sha256: meter.sha256(),
-    acknowledged,
+    ...sum,
+    input: isAsRead ? undefined : read.sum(),
+    acknowledged: acknowledged(),
     before: before!,
     after: { position: position!, crc64: crc64! },
     key: key!,

@@ -16,20 +16,22 @@ export interface Findings {
 
 export function describeDelivery(findings: Findings): string {
   const { source, url, delivery, reported, copy } = findings
-  const { bytes, sha256, before, after, rolls, appends, duration } = delivery
+  const { bytes, sha256, input, before, after, rolls, appends, duration } = delivery
   const exact = new Intl.NumberFormat('en-US')
   const rate = formatBytes((bytes * 1000) / Math.max(duration, 1))
   const had = before.position > 0 ? ` (had ${exact.format(before.position)} bytes)` : ''
-  const rows: [string, string][] = [
+  const rows: (readonly [string, string])[] = [
     ['source', source],
     rolls > 0 ? ['objects', `${rolls + 1}, the last one ${url}`] : ['object', url + had],
+    ...(input ? ([['input', `${exact.format(input.bytes)} bytes`]] as const) : []),
     ['bytes', `${exact.format(bytes)} in ${appends} ${appends === 1 ? 'append' : 'appends'}`],
     ['throughput', `${rate}/s, ${(duration / 1000).toFixed(2)} s`],
     ['CRC-64', `${after.crc64} computed`],
     ['', `${reported?.crc64 ?? 'none'} reported by OSS`],
   ]
   if (copy) rows.push(['', `${copy.crc64} read back`])
-  rows.push(['SHA-256', `${sha256} source`])
+  if (input) rows.push(['SHA-256', `${input.sha256} input`], ['', `${sha256} appended`])
+  else rows.push(['SHA-256', `${sha256} source`])
   // The bytes of one source that are in many objects have no SHA-256 there.
   if (copy && rolls === 0) rows.push(['', `${copy.sha256} object${had && ', what was appended'}`])
   return formatRows(rows)

@@ -112,9 +112,9 @@ export class Reporter {
     // What failed last may have been the seal, which no event tells of.
     this.#outage.ended()
     const { delivery, url } = findings
-    const { bytes, sha256, appends, rolls, duration, after } = delivery
+    const { bytes, sha256, input, appends, rolls, duration, after } = delivery
     const isVerified = differences.length === 0
-    const fields = { url, bytes, sha256, appends, rolls, duration, ...after }
+    const fields = { url, bytes, sha256, input, appends, rolls, duration, ...after }
     this.emit('finish', { ...fields, verified: isVerified })
     const { isJson, isQuiet } = this.#voice
     if (isJson || isQuiet) return

@@ -145,9 +145,9 @@ export class Meter extends Transform {
     super({ readableObjectMode: true, readableHighWaterMark: 1 })
   }
 
-  /** Hexadecimal. To be called once, at the end. */
-  sha256(): string {
-    return this.#hash.digest('hex')
+  /** To be called once, at the end. */
+  sum(): { readonly bytes: number; readonly sha256: string } {
+    return { bytes: this.bytes, sha256: this.#hash.digest('hex') }
   }
 
   override _transform(chunk: Buffer, _: BufferEncoding, callback: TransformCallback): void {
