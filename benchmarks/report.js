@@ -40,6 +40,8 @@ writes nothing.
 
 ${targetTable(measured)}
 
+Why some are not met, and what could be done next: [PROFILE.md](PROFILE.md).
+
 ${parts.join('\n\n')}
 `
 }
