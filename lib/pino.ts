@@ -93,7 +93,6 @@ export class PinoTransport extends Writable {
   ): boolean {
     // Node would destroy the stream for it, and what is being delivered would be lost too.
     if (this.writableEnded || this.destroyed) {
-      this.#endLine()
       this.#take(this.#textOf(chunk as Buffer | string))
       this.#endLine()
       const done = typeof encoding === 'function' ? encoding : callback

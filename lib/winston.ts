@@ -22,7 +22,7 @@ import {
   type UndeliveredError,
 } from './outbox.ts'
 
-export type { DropInfo, RollInfo, TransportOptions, UndeliveredError } from './outbox.ts'
+export { type DropInfo, type RollInfo, type TransportOptions, UndeliveredError } from './outbox.ts'
 
 type Format = NonNullable<Transport['format']>
 type WinstonOptions = Pick<
@@ -44,6 +44,16 @@ const MESSAGE = Symbol.for('message')
 /** A record on its way through the formats; its text is under a symbol (triple-beam, `MESSAGE`). */
 type Info = Parameters<Format['transform']>[0] & { readonly [MESSAGE]?: unknown }
 
+/** What others keep at a transport, and declare nowhere. */
+interface Inner {
+  /** Of readable-stream 3, which has no `writableEnded`. */
+  readonly _writableState: { readonly ending: boolean }
+  /** winston's own listener (logger.js, `_onEvent`), which stays when we are removed. */
+  readonly __winstonwarn?: unknown
+}
+
+type Logger = NodeJS.EventEmitter & { readonly format?: Format }
+
 /** `winston.createLogger({ transports: [new OssTransport({ bucket, key })] })` */
 export class OssTransport extends Transport {
   declare readonly on: Listen<OutboxEvents, this>
@@ -51,8 +61,11 @@ export class OssTransport extends Transport {
   declare readonly off: Listen<OutboxEvents, this>
   readonly #outbox: Outbox
   readonly #eol: string
-  /** The logger that we are piped from (winston-transport). */
-  declare parent?: (NodeJS.EventEmitter & { readonly format?: Format }) | null
+  /**
+   * The logger that we were first piped from. winston-transport has it as `parent`, and forgets it when we
+   * are removed; but what is owed then is still told to it, and in its format.
+   */
+  #logger: Logger | undefined
 
   /**
    * Opens the object at once, and holds records until that is done.
@@ -73,13 +86,16 @@ export class OssTransport extends Transport {
     super(winstons as Transport.TransportStreamOptions)
     if (typeof eol !== 'string') throw invalidOption('eol', 'must be a string')
     this.#eol = eol
+    this.on('pipe', logger => {
+      this.#logger ??= logger as Logger
+    })
     this.#outbox = new Outbox(rest, {
       gapRecord: records => this.#gapRecord(records),
       emit: (event, ...args) => this.#tell(event, ...args),
     })
   }
 
-  /** The records that were given up last; undefined if there were none. Dropped ones are not meant. */
+  /** The records that were given up so far; undefined if there were none. Dropped ones are not meant. */
   get failed(): UndeliveredError | undefined {
     return this.#outbox.loss
   }
@@ -95,6 +111,27 @@ export class OssTransport extends Transport {
    */
   flush(): Promise<void> {
     return this.#outbox.flush()
+  }
+
+  /**
+   * As with any transport, but what comes after the end is no error, which would be the logger's, and end the
+   * process: it is counted as given up.
+   */
+  override write(info: unknown, callback?: Callback): boolean
+  override write(info: unknown, encoding: BufferEncoding, callback?: Callback): boolean
+  override write(
+    info: unknown,
+    encoding?: BufferEncoding | Callback,
+    callback?: Callback,
+  ): boolean {
+    if (!this.#inner._writableState.ending && !this.destroyed) {
+      return super.write(info, encoding as BufferEncoding, callback)
+    }
+    const done = typeof encoding === 'function' ? encoding : callback
+    this._write(info, 'utf8', error => {
+      if (done) process.nextTick(done, error)
+    })
+    return true
   }
 
   override log(info: Info, callback?: Callback): void {
@@ -136,15 +173,20 @@ export class OssTransport extends Transport {
     this.end()
   }
 
+  get #inner(): Inner {
+    return this as unknown as Inner
+  }
+
   /** In the user's own format, if that can be had. */
   #gapRecord(records: number): string {
     const about = { level: 'warn', oss_append_stream: 'dropped', records }
     try {
       const message = `oss-append-stream: dropped ${records} records`
       const info = { ...about, message, [LEVEL]: 'warn' }
-      const shared = transform(this.parent?.format, info)
+      const shared = transform(this.#logger?.format, info)
       const own = shared && transform(this.format, shared)
-      if (own) return `${own[MESSAGE]}${this.#eol}`
+      // Without a format that makes a text there is none.
+      if (own && typeof own[MESSAGE] === 'string') return `${own[MESSAGE]}${this.#eol}`
     } catch {
       // A format that fails must not hide the gap.
     }
@@ -152,10 +194,11 @@ export class OssTransport extends Transport {
   }
 
   #tell<E extends keyof OutboxEvents>(event: E, ...args: OutboxEvents[E]): boolean {
+    // Before they hear it: one that listens once is gone then.
+    const ours = this.listeners(event).filter(listener => listener !== this.#inner.__winstonwarn)
+    const isHeard = ours.length > 0 || (this.#logger?.listenerCount(event) ?? 0) > 0
     this.emit(event, ...args)
-    // winston listens to 'warn' itself, to pass it on to the logger's listeners: are there any?
-    const isOurs = this.listenerCount(event) > (this.parent ? 1 : 0)
-    return isOurs || (this.parent?.listenerCount(event) ?? 0) > 0
+    return isHeard
   }
 }
 

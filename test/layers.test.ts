@@ -25,7 +25,7 @@ const LAYERS: Readonly<Record<string, string>> = {
     | signer, address, credentials, reply, check, conceal`,
   pino: `node:* | uses process | outbox, provider-module, stderr, errors
     | type credentials, events`,
-  winston: 'node:*, winston-transport | outbox, errors | type events | uses timers',
+  winston: 'node:*, winston-transport | outbox, errors | type events | uses process, timers',
   index: `rolling, resume, gzip, stream, client, errors, crc64
     | type options, appender, line, backoff, record, tail, trace, seam, credentials, address`,
 

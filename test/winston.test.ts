@@ -1,6 +1,7 @@
 /** The transport for winston, with winston: what of a record is written, and how the two end together. */
 
 import { once } from 'node:events'
+import { EOL } from 'node:os'
 import t from 'tap'
 import winston from 'winston'
 import { OssTransport, type OssTransportOptions } from '../lib/winston.ts'
@@ -121,6 +122,11 @@ t.test("'logged', as with winston's own", async t => {
   await end()
 })
 
+/** A record as a logger hands it on. */
+function info(level: string, message: string) {
+  return { [Symbol.for('level')]: level, level, message }
+}
+
 t.test('corked: many at once, each by the same rules', async t => {
   const oss = await startOss(t)
   const throws = winston.format(info => {
@@ -129,11 +135,6 @@ t.test('corked: many at once, each by the same rules', async t => {
   })
   const { transport, read, logger } = make(oss, { format: combine(throws(), plain), level: 'info' })
   logger.exitOnError = false
-  const info = (level: string, message: string) => ({
-    [Symbol.for('level')]: level,
-    level,
-    message,
-  })
   transport.cork()
   transport.write(info('info', 'a'))
   transport.write(info('debug', 'not this'))
@@ -171,19 +172,38 @@ t.test('what fails is a warning: the transport stays, and delivers when it can',
   t.equal(read(), 'info: a\ninfo: b\n')
 })
 
-t.test('a warning that nobody hears is said', async t => {
-  const oss = await startOss(t)
-  const stderr = catchStderr(t)
-  oss.server.permissions.clear()
-  const heard = make(oss)
-  heard.transport.on('warn', () => {})
-  await once(heard.transport, 'warn')
-  t.same(stderr, [])
-  const unheard = make(oss)
-  while (stderr.length === 0) await new Promise(setImmediate)
-  t.match(stderr, [/^oss-append-stream: oss:\/\/examplebucket\/.*: AccessDenied: /])
-  for (const { transport } of [heard, unheard]) transport.destroy()
-})
+// who hears of warnings, and whether it is removed from its logger -> is it said on standard error?
+const listening: [string, (made: ReturnType<typeof make>) => void, boolean][] = [
+  ['nobody', () => {}, true],
+  ['a listener', ({ transport }) => transport.on('warn', () => {}), false],
+  ['one that listens once', ({ transport }) => transport.once('warn', () => {}), false],
+  ["the logger's", ({ logger }) => logger.on('warn', () => {}), false],
+  ["the logger's, once", ({ logger }) => logger.once('warn', () => {}), false],
+]
+for (const [title, listen, isSaid] of listening) {
+  for (const isRemoved of [false, true]) {
+    t.test(`a warning is heard by ${title}${isRemoved ? ', after the removal' : ''}`, async t => {
+      const oss = await startOss(t)
+      const stderr = catchStderr(t)
+      oss.server.permissions.clear()
+      const made = make(oss, { closeTimeout: 100 })
+      const { logger, transport } = made
+      logger.info('a')
+      if (isRemoved) logger.remove(transport)
+      listen(made)
+      const warned = new Promise(resolve => {
+        const { emit } = transport
+        transport.emit = (event: string, ...args: unknown[]) => {
+          if (event === 'warn') setImmediate(resolve)
+          return emit.call(transport, event, ...args)
+        }
+      })
+      await warned
+      t.equal(/: AccessDenied: /.test(stderr.join('')), isSaid, stderr.join(''))
+      transport.destroy()
+    })
+  }
+}
 
 t.test("a failed end: 'finish' all the same, and failed says so", async t => {
   const oss = await startOss(t)
@@ -201,6 +221,7 @@ t.test("a failed end: 'finish' all the same, and failed says so", async t => {
 })
 
 // the transport's format -> the line that stands for dropped records
+const untold = /^\{"level":"warn","oss_append_stream":"dropped","records":(\d+)\}$/m
 const gaps: [string, Partial<OssTransportOptions>, winston.LoggerOptions, RegExp][] = [
   ["the logger's", {}, {}, /^warn: oss-append-stream: dropped (\d+) records$/m],
   [
@@ -224,24 +245,43 @@ const gaps: [string, Partial<OssTransportOptions>, winston.LoggerOptions, RegExp
       })(),
     },
     {},
-    /^\{"level":"warn","oss_append_stream":"dropped","records":(\d+)\}$/m,
+    untold,
   ],
+  ['one that makes no text', {}, { format: winston.format.timestamp() }, untold],
 ]
 for (const [title, options, more, pattern] of gaps) {
-  t.test(`dropped records leave a line, in a format: ${title}`, async t => {
-    const oss = await startOss(t)
-    const { logger, transport, read, end } = make(oss, { maxBuffered: 500, ...options }, more)
-    oss.server.refuse()
-    const dropped = next<{ records: number }>(transport, 'drop')
-    for (let n = 0; n < 200; n++) logger.info('hello')
-    await oss.server.listen()
-    const { records } = await dropped
-    await end()
-    const [, told] = pattern.exec(read()) ?? []
-    t.equal(Number(told), records)
-    t.equal(read().split('\n').length, 200 - records + 2)
-  })
+  for (const isRemoved of [false, true]) {
+    const when = isRemoved ? ', and it is removed meanwhile' : ''
+    t.test(`dropped records leave a line, in a format: ${title}${when}`, async t => {
+      const oss = await startOss(t)
+      const { logger, transport, read, end } = make(oss, { maxBuffered: 500, ...options }, more)
+      oss.server.refuse()
+      const dropped = next<{ records: number }>(transport, 'drop')
+      const finished = once(transport, 'finish')
+      for (let n = 0; n < 200; n++) logger.info('hello')
+      await new Promise(setImmediate)
+      if (isRemoved) logger.remove(transport)
+      await oss.server.listen()
+      const { records } = await dropped
+      if (!isRemoved) await end()
+      await finished
+      const [, told] = pattern.exec(read()) ?? []
+      t.equal(Number(told), records)
+      t.equal(read().split('\n').length, 200 - records + 2)
+    })
+  }
 }
+
+t.test('dropped records leave a line where no logger has a format for us', async t => {
+  const oss = await startOss(t)
+  const { transport, read } = make(oss, { maxBuffered: 100 }, { transports: [] })
+  const record = { level: 'error', message: 'x', [Symbol.for('message')]: 'x'.repeat(101) }
+  // As an exception handler it is given records, and is piped from nobody.
+  transport.log(record)
+  transport.end()
+  await once(transport, 'finish')
+  t.match(read(), untold)
+})
 
 t.test('removed from the logger it delivers what it owes', async t => {
   const oss = await startOss(t)
@@ -255,6 +295,71 @@ t.test('removed from the logger it delivers what it owes', async t => {
   other.logger.close()
   await once(other.transport, 'finish')
   t.equal(other.read(), 'info: b\n')
+})
+
+// how a transport ends while its logger goes on -> no error, and two records counted
+const endings: [string, (made: ReturnType<typeof make>) => void | winston.Logger][] = [
+  ['the transport is ended', ({ transport }) => void transport.end()],
+  ['it is destroyed', ({ transport }) => void transport.destroy()],
+  [
+    'it is removed and added again',
+    ({ logger, transport }) => {
+      logger.remove(transport)
+      logger.add(transport)
+    },
+  ],
+  [
+    'the logger is configured with the same',
+    ({ logger, transport }) => logger.configure({ format: plain, transports: [transport] }),
+  ],
+  [
+    'another logger shares it',
+    ({ logger, transport }) => {
+      const other = winston.createLogger({ format: plain, transports: [transport] })
+      logger.close()
+      return other
+    },
+  ],
+]
+for (const [title, end] of endings) {
+  t.test(`logged after the end is counted, and no error: ${title}`, async t => {
+    const oss = await startOss(t)
+    const stderr = catchStderr(t)
+    oss.server.latency = 30
+    const made = make(oss)
+    const { transport, read } = made
+    made.logger.on('error', error => t.fail(String(error)))
+    transport.on('error', error => t.fail(String(error)))
+    made.logger.info('a')
+    await transport.flush()
+    made.logger.info('b')
+    const finished = once(transport, title === 'it is destroyed' ? 'close' : 'finish')
+    const logger = end(made) ?? made.logger
+    await new Promise(setImmediate)
+    logger.info('c')
+    logger.info('d')
+    const written = new Promise(resolve => transport.write(info('info', 'e'), resolve))
+    await finished
+    t.notOk(await written)
+    const isCut = title === 'it is destroyed'
+    t.equal(read(), isCut ? 'info: a\n' : 'info: a\ninfo: b\n')
+    t.match(transport.failed, { records: isCut ? 4 : 3, lateRecords: 3 })
+    t.match(readConfessions(stderr.join('')), [{ late: 3 }])
+  })
+}
+
+t.test('logged after the end: by the same rules of level and format', async t => {
+  const oss = await startOss(t)
+  catchStderr(t)
+  const { transport, logger } = make(oss, { level: 'warn', format: combine(uppercase(), plain) })
+  logger.warn('in time')
+  const finished = once(transport, 'finish')
+  transport.end()
+  await new Promise(setImmediate)
+  logger.info('no')
+  logger.warn('yes')
+  await finished
+  t.match(transport.failed, { records: 1, bytes: Buffer.byteLength(`warn: YES${EOL}`) })
 })
 
 /** A program that logs through winston, in JSON. */
