@@ -14,7 +14,7 @@ const winston: Kind = {
     const log = n => logger.info('hello', { n })
     const end = () => logger.end()
     const leave = end
-    const onSignal = () => logger.once('finish', () => process.exit()).end()
+    const onSignal = () => transport.end(() => process.exit())
   `,
   isThread: false,
 }
