@@ -147,15 +147,12 @@ export class OssClient implements Client {
     const { pathStyle, cname } = options
     this.#endpoint = resolveEndpoint({ region, endpoint, pathStyle, cname })
     this.#credentials = createCredentialSource(options.credentials)
-    const {
-      dispatcher,
-      connectTimeout = CLIENT_DEFAULTS.connectTimeout,
-      requestTimeout = CLIENT_DEFAULTS.requestTimeout,
-    } = options
+    const { dispatcher } = options
+    const { connectTimeout, requestTimeout } = checkTimeouts(options)
     if (dispatcher !== undefined) checkMethods('dispatcher', dispatcher, ['dispatch'])
     this.#givenDispatcher = dispatcher
-    this.#connectTimeout = checkInteger('connectTimeout', connectTimeout, 1, MAX_DELAY)
-    this.#requestTimeout = checkInteger('requestTimeout', requestTimeout, 1, MAX_DELAY)
+    this.#connectTimeout = connectTimeout
+    this.#requestTimeout = requestTimeout
     this.isSecure = this.#endpoint.origin.startsWith('https:')
   }
 
@@ -282,63 +279,83 @@ export class OssClient implements Client {
 
   /** Whether the same request, signed afresh, may be accepted. Corrects our clock, if that was wrong. */
   #cure(status: number, headers: ReplyHeaders, document: ErrorDocument): boolean {
-    const { code, message } = document
-    switch (code) {
-      case 'SecurityTokenExpired':
-      case 'InvalidAccessKeyId':
-      case 'InvalidSecurityToken':
-      case 'AccessKeyIdAndSecurityTokenNotMatch':
-        return this.#credentials.isRenewable
-      case 'RequestTimeTooSkewed':
-        return this.#setClock(headers, document)
-      case 'InvalidArgument':
-        // V4's other word for a wrong clock; only its text tells it from other arguments.
-        if (status !== 400 || !message?.startsWith('Invalid signing date')) return false
-        return this.#setClock(headers, document)
-      default:
-        return false
-    }
-  }
-
-  /**
-   * Takes over the server's time. Against the raw local clock: the offset in use is already in the
-   * signing time, and would be counted twice. The document's own time is preferred, since a proxy may
-   * have written the `Date` header.
-   */
-  #setClock(headers: ReplyHeaders, { serverTime }: ErrorDocument): boolean {
-    const times = [serverTime, header(headers, 'date')].map(text => Date.parse(text ?? ''))
-    const time = times.find(time => !Number.isNaN(time)) ?? Number.NaN
-    if (!(time >= EARLIEST_TIME && time < LATEST_TIME)) return false
-    this.#clockOffset = time - Date.now()
+    if (isKeyRefused(document)) return this.#credentials.isRenewable
+    const offset = readClockOffset(status, headers, document)
+    if (offset === undefined) return false
+    this.#clockOffset = offset
     return true
   }
 
   async #dispatcher(): Promise<Dispatcher> {
     if (this.#isClosed) throw clientClosed()
     if (this.#givenDispatcher) return this.#givenDispatcher
-    this.#ownAgent ??= this.#createAgent()
+    this.#ownAgent ??= createAgent(this.#connectTimeout, this.#connecting)
     return this.#ownAgent
   }
+}
 
-  async #createAgent(): Promise<Agent> {
-    const { Agent, buildConnector } = await import('undici')
-    const connect = buildConnector({ timeout: this.#connectTimeout })
-    return new Agent({
-      // undici ends an attempt to connect by its timeout alone, not even when the Agent is destroyed.
-      connect: (options, callback) => {
-        // It returns the socket, which its type does not say.
-        const socket = connect(options, (...result) => {
-          this.#connecting.delete(socket)
-          callback(...result)
-        }) as unknown as Socket
-        this.#connecting.add(socket)
-      },
-      // After an exchange that was cut, undici connects again though nothing is to be sent.
-      connections: PLACES,
-      keepAliveTimeout: KEEP_ALIVE,
-      keepAliveMaxTimeout: KEEP_ALIVE,
-    })
+/** An Agent as we want it, which keeps sockets that are not connected yet in `connecting`. Loads undici. */
+export async function createAgent(timeout: number, connecting: Set<Socket>): Promise<Agent> {
+  const { Agent, buildConnector } = await import('undici')
+  const connect = buildConnector({ timeout })
+  return new Agent({
+    // undici ends an attempt to connect by its timeout alone, not even when the Agent is destroyed.
+    connect: (options, callback) => {
+      // It returns the socket, which its type does not say.
+      const socket = connect(options, (...result) => {
+        connecting.delete(socket)
+        callback(...result)
+      }) as unknown as Socket
+      connecting.add(socket)
+    },
+    // After an exchange that was cut, undici connects again though nothing is to be sent.
+    connections: PLACES,
+    keepAliveTimeout: KEEP_ALIVE,
+    keepAliveMaxTimeout: KEEP_ALIVE,
+  })
+}
+
+/** The times to wait, checked. */
+export function checkTimeouts({
+  connectTimeout = CLIENT_DEFAULTS.connectTimeout,
+  requestTimeout = CLIENT_DEFAULTS.requestTimeout,
+}: ClientOptions) {
+  return {
+    connectTimeout: checkInteger('connectTimeout', connectTimeout, 1, MAX_DELAY),
+    requestTimeout: checkInteger('requestTimeout', requestTimeout, 1, MAX_DELAY),
   }
+}
+
+/** OSS refuses the keys, which others may turn into an answer. */
+export function isKeyRefused({ code }: ErrorDocument): boolean {
+  switch (code) {
+    case 'SecurityTokenExpired':
+    case 'InvalidAccessKeyId':
+    case 'InvalidSecurityToken':
+    case 'AccessKeyIdAndSecurityTokenNotMatch':
+      return true
+    default:
+      return false
+  }
+}
+
+/**
+ * Server time minus local time in milliseconds, where OSS refuses a request because of our clock, and
+ * tells a time that can be one. Against the raw local clock: the offset in use is already in the signing
+ * time, and would be counted twice. The document's own time is preferred, since a proxy may have written
+ * the `Date` header.
+ */
+export function readClockOffset(
+  status: number,
+  headers: ReplyHeaders,
+  { code, message, serverTime }: ErrorDocument,
+): number | undefined {
+  // V4's other word for a wrong clock; only its text tells it from other arguments.
+  const isDate = code === 'InvalidArgument' && message?.startsWith('Invalid signing date')
+  if (code !== 'RequestTimeTooSkewed' && !(isDate && status === 400)) return undefined
+  const times = [serverTime, header(headers, 'date')].map(text => Date.parse(text ?? ''))
+  const time = times.find(time => !Number.isNaN(time)) ?? Number.NaN
+  return time >= EARLIEST_TIME && time < LATEST_TIME ? time - Date.now() : undefined
 }
 
 function clientClosed(): OssError {

@@ -258,6 +258,26 @@ t.test('an answer that is none is asked for again', async t => {
   t.equal(await reader.head({ bucket: BUCKET, key: 'absent' }), null)
 })
 
+t.test('a wrong clock is corrected, once for all that follows', async t => {
+  const { server, reader } = await startReading(t)
+  server.append(BUCKET, KEY, 'hello')
+  server.faults.push({ kind: 'skewed', offset: 3_600_000, on: 'head' })
+  const target = { bucket: BUCKET, key: KEY }
+  t.match(await reader.head(target), { length: 5 })
+  t.equal(String(await buffer(reader.read(target, 0, 5))), 'hello')
+  t.equal(server.requests.length, 3)
+})
+
+t.test('the reader has the limits of the client', async t => {
+  const { server, go } = await startService(t)
+  server.append(BUCKET, KEY, 'hello')
+  for (const flag of ['--connect-timeout', '--request-timeout']) {
+    const { code, stderr } = await go(['stat', `${flag}=0`, OBJECT])
+    t.equal(code, 2, flag)
+    t.match(stderr, new RegExp(`^oss-append: ${flag}: must be a whole number from 1`))
+  }
+})
+
 t.test('the whole object is no answer to a range', async t => {
   const { server } = await startReading(t)
   server.append(BUCKET, KEY, 'hello')

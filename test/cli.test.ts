@@ -168,6 +168,21 @@ t.test('OSS: the same, proven by what OSS acknowledged', async t => {
   checkReport(t, await go([OBJECT, '-'], { input: none }), none, Buffer.concat([TEXT, TEXT]))
 })
 
+t.test('OSS: a tail that was given is asked for if nothing is sent', async t => {
+  const { server, go } = await startService(t)
+  server.append('examplebucket', 'logs/run 7.csv', 'hello')
+  server.permissions.delete('oss:GetObject')
+  const crc = crc64('hello')
+  const none = Buffer.alloc(0)
+  const right = ['--position=5', `--crc64=${crc}`, OBJECT, '-']
+  checkReport(t, await go(right, { input: none }), none, Buffer.from('hello'))
+  t.equal(String(server.read('examplebucket', 'logs/run 7.csv')), 'hello')
+  const other = await go(['--position=5', '--crc64=1', OBJECT, '-'], { input: none })
+  t.match(other, { code: 4, stderr: `the CRC-64 by OSS is ${crc}, not 1` })
+  const shorter = await go(['--position=3', '--crc64=1', OBJECT, '-'], { input: none })
+  t.match(shorter, { code: 3, stderr: 'the object has 5 bytes, not 3' })
+})
+
 t.test('OSS: --endpoint and --region go before the environment', async t => {
   const { server, env } = await startService(t)
   const options = ['--endpoint', server.url, '--region', server.region]

@@ -20,11 +20,17 @@ import {
   type Target,
 } from '../index.ts'
 import type { AppendCommand, DemoCommand, Place, Rolling } from './commands.ts'
-import { type DeliveryOptions, deliver, WitnessClient } from './delivery.ts'
+import {
+  type Delivery,
+  type DeliveryOptions,
+  deliver,
+  type ReportedTail,
+  WitnessClient,
+} from './delivery.ts'
 import { interpret, MismatchError } from './failure.ts'
 import { PatientReader } from './patience.ts'
 import { at } from './place.ts'
-import { compare, compareCopies, compareLeft, readBack } from './proof.ts'
+import { ask, compare, compareCopies, compareLeft, readBack } from './proof.ts'
 import { Reporter } from './reporter.ts'
 import type { Signals } from './signals.ts'
 import { hasBytes, hasInput, openFeed, openSource, type Source } from './source.ts'
@@ -116,7 +122,9 @@ async function run(job: Job): Promise<number> {
 
       const { key } = delivery
       const copy = isLocal ? await readBack(reader, { bucket, key }, delivery) : undefined
-      const reported = copy ? copy.reported : client.reported(key)
+      const object = { bucket, key }
+      const reported =
+        copy?.reported ?? client.reported(key) ?? (await ask(reader, client, object, delivery))
       const differences = [
         ...left.differences,
         ...(await compareCopies(reader, bucket, left.objects)),

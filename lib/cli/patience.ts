@@ -46,13 +46,13 @@ export class PatientReader {
 
   /** Null where there is no such object. */
   head(target: Target): Promise<Facts | null> {
-    return this.#persist(() => this.#reader.head(target, this.#signal))
+    return this.persist(() => this.#reader.head(target, this.#signal))
   }
 
   /** The bytes from `start` to before `end`, all of them. */
   async *read(target: Target, start: number, end: number): AsyncGenerator<Buffer> {
     for (let position = start; position < end; ) {
-      const { chunks, first } = await this.#persist(() => this.#begin(target, position, end))
+      const { chunks, first } = await this.persist(() => this.#begin(target, position, end))
       yield first
       position += first.length
       try {
@@ -71,7 +71,8 @@ export class PatientReader {
     return this.#reader.close()
   }
 
-  async #persist<T>(attempt: () => Promise<T>): Promise<T> {
+  /** Any exchange, tried again by the same rules. */
+  async persist<T>(attempt: (signal: AbortSignal) => Promise<T>): Promise<T> {
     const result = await this.#line.persist(undefined, () => this.#line.exchange(attempt))
     this.#outage.ended()
     return result

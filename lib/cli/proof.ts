@@ -5,8 +5,8 @@
 
 import { createHash } from 'node:crypto'
 import { update } from '../crc64/index.ts'
-import type { RollInfo, Target } from '../index.ts'
-import type { Delivery, ReportedTail } from './delivery.ts'
+import type { OssServiceError, RollInfo, Target } from '../index.ts'
+import type { Delivery, ReportedTail, WitnessClient } from './delivery.ts'
 import { noSuchObject } from './failure.ts'
 import type { PatientReader } from './patience.ts'
 
@@ -39,6 +39,28 @@ export async function readBack(
   }
   const reported = { position: facts.position, crc64: facts.crc64 }
   return { length, crc64: crc.toString(), reported, sha256: hash.digest('hex') }
+}
+
+/** How an object ends whose tail was given, and to which nothing was appended: OSS has said nothing yet. */
+export function ask(
+  reader: PatientReader,
+  client: WitnessClient,
+  target: Target,
+  { after: { position } }: Pick<Delivery, 'after'>,
+): Promise<ReportedTail> {
+  // An empty append changes nothing, and is allowed to those who may not look.
+  const request = { position, body: new Uint8Array(0), headers: {} }
+  return reader.persist(async signal => {
+    try {
+      return await client.append(target, { ...request, signal })
+    } catch (error) {
+      const { code, nextPosition } = error as Partial<OssServiceError>
+      if (code !== 'PositionNotEqualToLength') throw error
+      throw Object.assign(new Error(`the object has ${nextPosition} bytes, not ${position}`), {
+        code,
+      })
+    }
+  })
 }
 
 /** Everything in which the last object differs from what was sent; nothing means verified. */

@@ -3,13 +3,16 @@
  * The client has no GET, since an append stream needs none. Without retries: those are the caller's.
  */
 
+import type { Socket } from 'node:net'
 import type { Agent, Dispatcher } from 'undici'
 import { checkEndpointHost, type Endpoint, locate, resolveEndpoint } from '../address.ts'
+import { checkTimeouts, createAgent, isKeyRefused, readClockOffset } from '../client.ts'
 import { concealer } from '../conceal.ts'
 import { type CredentialSource, createCredentialSource } from '../credentials.ts'
 import { OssError } from '../errors.ts'
 import type { ClientOptions, Target } from '../index.ts'
 import {
+  type ErrorDocument,
   header,
   networkError,
   notOss,
@@ -37,26 +40,27 @@ export interface Facts {
 
 /** Bytes of an error document that are looked at. */
 const MAX_ERROR_BODY = 65_536
-/** Refusals that other credentials may turn into an answer. */
-const STALE =
-  /^(SecurityTokenExpired|InvalidAccessKeyId|InvalidSecurityToken|AccessKeyIdAndSecurityTokenNotMatch)$/
 
 export class ObjectReader {
   readonly #endpoint: Endpoint
   readonly #credentials: CredentialSource
-  readonly #timeout: number
+  readonly #timeouts: ReturnType<typeof checkTimeouts>
   readonly #given: Dispatcher | undefined
   #own: Promise<Agent> | undefined
+  /** Sockets of our own Agent that are not connected yet. */
+  readonly #connecting = new Set<Socket>()
+  /** Server time minus local time, in milliseconds. */
+  #clockOffset = 0
 
   /** Takes what `OssClient` takes. */
   constructor(options: ClientOptions) {
     const { env } = process
     const { region = env.OSS_REGION || undefined, endpoint = env.OSS_ENDPOINT || undefined } =
       options
-    const { pathStyle, cname, dispatcher, requestTimeout = 30_000 } = options
+    const { pathStyle, cname, dispatcher } = options
     this.#endpoint = resolveEndpoint({ region, endpoint, pathStyle, cname })
     this.#credentials = createCredentialSource(options.credentials)
-    this.#timeout = requestTimeout
+    this.#timeouts = checkTimeouts(options)
     this.#given = dispatcher
   }
 
@@ -105,7 +109,10 @@ export class ObjectReader {
 
   /** Cuts every connection of our own. */
   async close(): Promise<void> {
-    await (await this.#own)?.destroy()
+    // That undici could not be loaded has been told to whoever asked.
+    const agent = await this.#own?.catch(() => undefined)
+    await agent?.destroy()
+    for (const socket of this.#connecting) socket.destroy()
   }
 
   /** Null for a HEAD that finds nothing. Throws what is no success. */
@@ -117,7 +124,9 @@ export class ObjectReader {
     checkEndpointHost(this.#endpoint, target.bucket)
     const credentials = await this.#credentials.get(signal)
     const dispatcher = this.#given ?? (await this.#agent())
-    const identity = { credentials, region: this.#endpoint.region, date: new Date() }
+    const date = new Date(Date.now() + this.#clockOffset)
+    const identity = { credentials, region: this.#endpoint.region, date }
+    const { requestTimeout: timeout } = this.#timeouts
     const conceal = concealer(Object.values(credentials))
     let response: Dispatcher.ResponseData
     let text = ''
@@ -127,8 +136,8 @@ export class ObjectReader {
         method,
         headers: sign({ method, target, query: {}, headers }, identity),
         signal,
-        headersTimeout: this.#timeout,
-        bodyTimeout: this.#timeout,
+        headersTimeout: timeout,
+        bodyTimeout: timeout,
       })
       if (response.statusCode >= 300) text = await readStart(response.body)
     } catch (error) {
@@ -140,12 +149,19 @@ export class ObjectReader {
     const document = readErrorDocument(answer, text, conceal)
     const { code = 'NoSuchKey' } = document
     if (method === 'HEAD' && statusCode === 404 && code === 'NoSuchKey') return null
-    const isCurable = STALE.test(code) && this.#credentials.isRenewable
-    throw refusal(statusCode, answer, document, isCurable)
+    throw refusal(statusCode, answer, document, this.#cure(statusCode, answer, document))
+  }
+
+  /** Whether the same request, signed afresh, may be accepted: as the client has it. */
+  #cure(status: number, headers: ReplyHeaders, document: ErrorDocument): boolean {
+    if (isKeyRefused(document)) return this.#credentials.isRenewable
+    const offset = readClockOffset(status, headers, document)
+    this.#clockOffset = offset ?? this.#clockOffset
+    return offset !== undefined
   }
 
   #agent(): Promise<Agent> {
-    this.#own ??= import('undici').then(({ Agent }) => new Agent())
+    this.#own ??= createAgent(this.#timeouts.connectTimeout, this.#connecting)
     return this.#own
   }
 }
