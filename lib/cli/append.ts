@@ -20,13 +20,7 @@ import {
   type Target,
 } from '../index.ts'
 import type { AppendCommand, DemoCommand, Place, Rolling } from './commands.ts'
-import {
-  type Delivery,
-  type DeliveryOptions,
-  deliver,
-  type ReportedTail,
-  WitnessClient,
-} from './delivery.ts'
+import { type DeliveryOptions, deliver, WitnessClient } from './delivery.ts'
 import { interpret, MismatchError } from './failure.ts'
 import { PatientReader } from './patience.ts'
 import { at } from './place.ts'
