@@ -9,7 +9,7 @@ import { readFileSync } from 'node:fs'
 import { parseArguments } from './cli/arguments.ts'
 import type { Command } from './cli/commands.ts'
 import { describeError, exitCodeOf, interpret } from './cli/failure.ts'
-import { HELP } from './cli/help.ts'
+import { HELP, OPTIONS_HELP } from './cli/help.ts'
 import { Signals } from './cli/signals.ts'
 
 // A reader that goes away (`| head`, a closed terminal) costs its text, and neither bytes nor the
@@ -68,7 +68,7 @@ function force(): void {
 async function run(command: Command): Promise<number> {
   switch (command.name) {
     case 'help':
-      process.stdout.write(HELP)
+      process.stdout.write(command.topic === 'options' ? OPTIONS_HELP : HELP)
       return 0
     case 'version':
       process.stdout.write(`${readVersion()}\n`)

@@ -12,7 +12,7 @@ import {
   SourceError,
 } from '../lib/cli/failure.ts'
 import { COMMANDS, FLAGS, flagOf } from '../lib/cli/flags.ts'
-import { HELP } from '../lib/cli/help.ts'
+import { HELP, OPTIONS_HELP } from '../lib/cli/help.ts'
 import {
   type Reader,
   readCount,
@@ -135,6 +135,8 @@ t.test('arguments', async t => {
     ],
     [['--version'], { name: 'version' }],
     [['cat', '-fh'], { name: 'help' }],
+    [['help'], { name: 'help' }],
+    [['help', 'options'], { name: 'help', topic: 'options' }],
   ]
   for (const [args, command] of table) t.same(parseArguments(args), command, args.join(' '))
 })
@@ -243,6 +245,14 @@ t.test('wrong arguments', async t => {
     ['a far option', ['--frobnicate', OBJECT], /--frobnicate: is unknown$/],
     ['a near option', ['--flush-intervall', '1', OBJECT], /did you mean --flush-interval\?/],
     ['a near option in two words', ['--max_elapsed=1', OBJECT], /did you mean --max-elapsed\?/],
+    ["the library's name", ['--metadata', 'a=b', OBJECT], /--metadata: .*mean --meta\?/],
+    ['another', ['--tagging=a=b', OBJECT], /did you mean --tag\?/],
+    ['of rolling', ['--max-bytes', '1', OBJECT], /did you mean --roll-bytes\?/],
+    ['its key', ['--key=a', OBJECT], /did you mean --roll-key\?/],
+    ['as in code', ['--maxElapsed=1s', OBJECT], /did you mean --max-elapsed\?/],
+    ['one flag, two values', ['--region=a', '--region=b', OBJECT], /--region: is said twice/],
+    ['cat -f in a folder', ['cat', '-f', '--local=d', OBJECT], /--follow: --local .*serve --dir/],
+    ['help of something', ['help', 'SECRET'], /^((?!SECRET).)*options((?!SECRET).)*$/],
     ['a short option', ['-x', OBJECT], /-x: is unknown/],
     ['an option as value', ['--local', '--region', OBJECT], /--local.*ambiguous/],
     ['a value too many', ['--help=yes'], /--help.*does not take an argument/],
@@ -302,16 +312,22 @@ t.test('wrong arguments', async t => {
   }
 })
 
-t.test('the help fits a screen and names everything', async t => {
-  const lines = HELP.trimEnd().split('\n')
-  t.ok(lines.length <= 40, `${lines.length} lines`)
-  for (const line of lines) t.ok(line.length <= 80, line)
-  const mentioned = new Set(HELP.match(/--[a-z][a-z0-9-]*/g))
+t.test('the help fits a screen, and both name everything', async t => {
+  for (const help of [HELP, OPTIONS_HELP]) {
+    const lines = help.trimEnd().split('\n')
+    t.ok(lines.length <= 24, `${lines.length} lines`)
+    for (const line of lines) t.ok(line.length <= 80, line)
+  }
+  const mentioned = new Set((HELP + OPTIONS_HELP).match(/--[a-z][a-z0-9-]*/g))
   // One flag has two names, of which the short one is enough here.
   const wanted = Object.keys(FLAGS).filter(name => name !== 'high-water-mark')
   t.same([...mentioned].sort(), wanted.map(name => `--${name}`).sort())
   for (const name of COMMANDS.filter(name => name !== 'append')) {
     t.match(HELP, new RegExp(`^  oss-append ${name} `, 'm'))
+  }
+  for (const [, line = ''] of HELP.matchAll(/^ .*(?:\||^ )+ oss-append (--.*)$/gm)) {
+    const words = line.replace(/ < .*/, '').replaceAll("'", '').split(' ')
+    t.equal(parseArguments(words).name, 'append', line)
   }
 })
 

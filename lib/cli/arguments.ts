@@ -6,7 +6,15 @@
 import { parseArgs } from 'node:util'
 import { checkInteger, checkKnown, hint, MAX_DELAY } from '../check.ts'
 import type { Command, Place, Rolling, Voice } from './commands.ts'
-import { COMMANDS, type CommandName, FLAGS, type Flag, flagOf, type Topic } from './flags.ts'
+import {
+  COMMANDS,
+  type CommandName,
+  FLAGS,
+  type Flag,
+  flagNamed,
+  flagOf,
+  type Topic,
+} from './flags.ts'
 import { UsageError } from './usage.ts'
 
 /** Milliseconds. ffmpeg needs a moment for its trailer, and systemd kills after 90 seconds. */
@@ -33,10 +41,11 @@ interface Given {
 
 /** @throws {UsageError | OssError} naming what is wrong; `exitCodeOf` either is 2. */
 export function parseArguments(args: readonly string[]): Command {
-  refuseUnknown(args)
+  refuseFlags(args)
   const { values, positionals } = parseStrictly(args)
   if (values.help) return { name: 'help' }
   if (values.version) return { name: 'version' }
+  if (positionals[0] === 'help') return readHelp(positionals.slice(1))
   const { name, words } = readName(positionals)
   refuseForeign(name, values)
   return BUILDERS[name]({
@@ -90,6 +99,10 @@ const BUILDERS: Readonly<Record<CommandName, (given: Given) => Command>> = {
     if (command.interval !== undefined && !isFollowed) {
       throw new UsageError('--interval: has no meaning without --follow')
     }
+    if (isFollowed && place.local !== undefined) {
+      const mend = 'run oss-append serve --dir DIR, and follow that'
+      throw new UsageError(`--follow: --local does not see what others append: ${mend}`)
+    }
     return {
       name: 'cat',
       url: readUrl(url),
@@ -110,6 +123,13 @@ const BUILDERS: Readonly<Record<CommandName, (given: Given) => Command>> = {
     if (port !== undefined && port > 65_535) throw new UsageError('--port: must be 0 to 65535')
     return { name: 'serve', dir, port, host }
   },
+}
+
+function readHelp(words: readonly string[]): Command {
+  const [topic] = readWords(words, { least: 0, most: 1 })
+  if (topic === undefined) return { name: 'help' }
+  if (topic !== 'options') throw new UsageError('help: knows of options, and no other topic')
+  return { name: 'help', topic }
 }
 
 /** The command's name, or none and an object to append to. */
@@ -169,8 +189,8 @@ function readRolling(roll: Options, others: Options): Rolling | undefined {
   return roll as Rolling
 }
 
-/** Before anything else, because only this hints at what was meant. */
-function refuseUnknown(args: readonly string[]): void {
+/** Before anything else, because only this hints at what was meant, and sees what is repeated. */
+function refuseFlags(args: readonly string[]): void {
   const { tokens } = parseArgs({
     args: [...args],
     options: FLAGS as Record<string, Flag>,
@@ -178,8 +198,16 @@ function refuseUnknown(args: readonly string[]): void {
     strict: false,
     tokens: true,
   })
-  const flags = tokens.flatMap(token => (token.kind === 'option' ? [token.rawName] : []))
-  checkKnown('options', Object.fromEntries(flags.map(flag => [flag, true])), ALL_FLAGS)
+  const seen = new Set<string>()
+  for (const token of tokens) {
+    if (token.kind !== 'option') continue
+    const { name, rawName } = token
+    const meant = FLAGS[name] ? undefined : flagNamed(name)
+    if (meant) throw new UsageError(`${rawName}: is unknown: did you mean ${meant}?`)
+    checkKnown('options', { [rawName]: true }, ALL_FLAGS)
+    if (seen.has(name) && !FLAGS[name]?.multiple) throw new UsageError(`${rawName}: is said twice`)
+    seen.add(name)
+  }
 }
 
 function parseStrictly(args: readonly string[]) {

@@ -98,5 +98,5 @@ export type Command =
   | CatCommand
   | VerifyCommand
   | ServeCommand
-  | { readonly name: 'help' }
+  | { readonly name: 'help'; readonly topic?: 'options' }
   | { readonly name: 'version' }

@@ -137,3 +137,13 @@ export function flagOf(option: string): string | undefined {
   )
   return found && `--${found[0]}`
 }
+
+/** The flag of an option that was typed by its name in the library: `--metadata`, `--maxBytes`, `--max-bytes`. */
+export function flagNamed(name: string): string | undefined {
+  const wanted = name.replaceAll('-', '').toLowerCase()
+  const found = Object.entries(FLAGS).find(
+    ([, { topic, option }]) =>
+      topic !== 'command' && option.replace(/^retry\./, '').toLowerCase() === wanted,
+  )
+  return found && `--${found[0]}`
+}

@@ -1,4 +1,7 @@
-/** What `--help` prints: one screen of 80 columns. A test counts, and looks for every flag. */
+/**
+ * What `--help` prints, one screen of 24 lines and 80 columns, and what `help options` does. A test counts,
+ * and looks for every flag.
+ */
 
 export const HELP = `Append a stream of bytes to an object of Alibaba Cloud OSS, and prove it.
 
@@ -8,10 +11,24 @@ export const HELP = `Append a stream of bytes to an object of Alibaba Cloud OSS,
   oss-append cat oss://BUCKET/KEY [-f, --follow] [--interval 1s]    its bytes
   oss-append verify FILE oss://BUCKET/KEY [--json]  compare without downloading
   oss-append serve [--dir DIR] [--port N] [--host IP]    an OSS on this machine
+  oss-append help options                                 every option there is
 
 Reads FILE, or standard input if that is a pipe or a file (-: in any case).
+--local DIR keeps objects in a folder: no account either. Ctrl-C reads on for
+--grace 10s, and sends it all; a second one aborts. -h, --help  -v, --version
 
-  place     --region ID  --endpoint HOST  --path-style  --cname
+  ffmpeg -i rtsp://cam -c copy -f mpegts - | oss-append oss://cams/gate.ts
+  journalctl -f | oss-append --roll-key 'host/{yyyy}-{MM}.log' oss://logs/
+  oss-append --local lab oss://lab/run7.csv < run7.csv
+
+Environment: OSS_ACCESS_KEY_ID, OSS_ACCESS_KEY_SECRET, OSS_SESSION_TOKEN,
+OSS_REGION, OSS_ENDPOINT, HTTPS_PROXY, NO_PROXY.
+Exit code: 0 done and verified, 1 failed, 2 wrong usage, 3 somebody else wrote
+to the object, 4 the object is not what was sent, 130/143 interrupted.
+`
+
+/** Every flag that the other one does not name. */
+export const OPTIONS_HELP = `  place     --region ID  --endpoint HOST  --path-style  --cname
             --credentials MODULE  --connect-timeout 5s  --request-timeout 30s
             --local DIR: no account either, objects are kept in the folder DIR
   batches   --buffer 4MiB  --flush-interval 1s  --align line|chunk|BYTES
@@ -27,15 +44,6 @@ Reads FILE, or standard input if that is a pipe or a file (-: in any case).
   requests  --header K=V  --content-md5  --no-content-md5
   retries   --max-elapsed 5m (default: never give up)  --max-retries N
             --min-delay 200ms  --max-delay 20s
-  output    --json: one object per event  --quiet  -h, --help  -v, --version
+  output    --json: one object per event  --quiet
   Ctrl-C    reads on for --grace 10s, and sends it all; a second one aborts
-
-Environment: OSS_ACCESS_KEY_ID, OSS_ACCESS_KEY_SECRET, OSS_SESSION_TOKEN,
-OSS_REGION, OSS_ENDPOINT, HTTPS_PROXY, NO_PROXY.
-
-  ffmpeg -i rtsp://cam -c copy -f mpegts - | oss-append oss://cams/gate.ts
-  oss-append --local lab oss://lab/run7.csv < run7.csv
-
-Exit code: 0 done and verified, 1 failed, 2 wrong usage, 3 somebody else wrote
-to the object, 4 the object is not what was sent, 130/143 interrupted.
 `
