@@ -325,10 +325,11 @@ t.test('the help fits a screen, and both name everything', async t => {
   for (const name of COMMANDS.filter(name => name !== 'append')) {
     t.match(HELP, new RegExp(`^  oss-append ${name} `, 'm'))
   }
-  for (const [, line = ''] of HELP.matchAll(/^ .*(?:\||^ )+ oss-append (--.*)$/gm)) {
-    const words = line.replace(/ < .*/, '').replaceAll("'", '').split(' ')
-    t.equal(parseArguments(words).name, 'append', line)
-  }
+  const examples = [...HELP.matchAll(/^ {2}(?:ffmpeg .* \| |journalctl .* \| )?oss-append (.*)$/gm)]
+    .map(([, line = '']) => line.replace(/ < .*/, '').replaceAll("'", '').split(' '))
+    .filter(words => words.at(-1)?.startsWith('oss://') && !words.includes('oss://BUCKET/KEY'))
+  t.equal(examples.length, 3)
+  for (const words of examples) t.equal(parseArguments(words).name, 'append', words.join(' '))
 })
 
 t.test('errors as text and exit code', async t => {

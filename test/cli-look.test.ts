@@ -217,6 +217,15 @@ t.test('serve is an OSS that keeps its objects', async t => {
   t.match(await run(['cat', '--local', dir, OBJECT]), { code: 0, stdout: TEXT.toString() })
 })
 
+t.test('serve on every address prints one to connect to', async t => {
+  const child = start(['serve', '--host', '0.0.0.0'])
+  t.teardown(() => child.kill('SIGKILL'))
+  const outcome = finish(child)
+  await once(child.stdout!, 'data')
+  child.kill('SIGTERM')
+  t.match(await outcome, { code: 0, stdout: /OSS_ENDPOINT=http:\/\/127\.0\.0\.1:\d+\n/ })
+})
+
 t.test('a range is taken up where it broke off', async t => {
   const { server, relay, reader } = await startReading(t)
   const bytes = noise(3_000_000)

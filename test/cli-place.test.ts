@@ -1,12 +1,13 @@
 /** How the command reaches OSS: through proxies of the environment, and as whom. */
 
-import { writeFileSync } from 'node:fs'
+import { existsSync, readdirSync, writeFileSync } from 'node:fs'
 import { createServer, type IncomingMessage } from 'node:http'
 import { type AddressInfo, connect, type Socket } from 'node:net'
 import { join } from 'node:path'
 import t, { type Test } from 'tap'
 import { createOssServer, type OssServer } from '../lib/server/index.ts'
-import { run, startService } from './fixtures/command.ts'
+import { finish, run, start, startService } from './fixtures/command.ts'
+import { until } from './fixtures/oss.ts'
 import { cert, key } from './fixtures/tls.ts'
 
 const OBJECT = 'oss://examplebucket/a.log'
@@ -85,6 +86,59 @@ t.test('--credentials: what a module may export', async t => {
   t.notMatch(absent.stderr, 'SECRET')
   writeFileSync(join(dir, 'broken.mjs'), 'throw new Error("no role is attached")')
   t.match(await go('./broken.mjs'), { code: 2, stderr: /cannot be loaded: no role is attached/ })
+  const broken =
+    'module.exports = class { constructor() { throw new Error("no role") } getCredential() {} }'
+  writeFileSync(join(dir, 'class-broken.cjs'), broken)
+  t.match(await go('./class-broken.cjs'), {
+    code: 2,
+    stderr: /^oss-append: --credentials: its class cannot be made: no role\nTry: /,
+  })
+})
+
+t.test('what is no proxy is told by the name of its variable', async t => {
+  const { env } = await startService(t)
+  for (const HTTPS_PROXY of ['SECRET', 'SECRET:8080', 'http://']) {
+    const outcome = await run(['stat', OBJECT], { env: { ...env, HTTPS_PROXY } })
+    t.match(outcome, { code: 2, stderr: /^oss-append: HTTPS_PROXY: must be a URL, as in/ })
+    t.notMatch(outcome.stderr, 'SECRET')
+  }
+})
+
+t.test('--local: one writes at a time, and others may look', async t => {
+  const dir = join(t.testdir({}), 'lab')
+  const args = ['--local', dir, '--flush-interval=20ms', '--json', OBJECT, '-']
+  const first = start(args, { input: Buffer.alloc(0), isEndless: true })
+  t.teardown(() => first.kill('SIGKILL'))
+  const outcome = finish(first)
+  let told = ''
+  first.stdout?.on('data', text => (told += text))
+  first.stdin?.write('one')
+  await until(() => told.includes('"append"'))
+  const busy = { code: 1, stderr: new RegExp(`in use by process ${first.pid}: `) }
+  t.match(await run(args, { input: TEXT }), busy)
+  t.match(await run(['serve', '--dir', dir]), busy)
+  t.match(await run(['cat', '--local', dir, OBJECT]), { code: 0, stdout: 'one' })
+  first.stdin?.end(' two')
+  t.match(await outcome, { code: 0 })
+  t.match(await run(args, { input: TEXT }), { code: 0 }, 'it let go')
+
+  const killed = start(args, { input: Buffer.alloc(0), isEndless: true })
+  const end = finish(killed)
+  await until(() => readdirSync(dir).includes('writer.pid'))
+  killed.kill('SIGKILL')
+  await end
+  t.match(await run(args, { input: TEXT }), { code: 0 }, 'the dead hold nothing')
+  t.match(await run(['cat', '--local', dir, OBJECT]), { stdout: 'one twohellohello' })
+  t.notOk(readdirSync(dir).some(name => name.startsWith('writer')))
+})
+
+t.test('--local: a folder that is not there is not made by who looks', async t => {
+  const dir = join(t.testdir({}), 'typo')
+  for (const command of [['stat'], ['cat'], ['verify', import.meta.filename]]) {
+    const outcome = await run([...command, '--local', dir, OBJECT])
+    t.match(outcome, { code: 2, stderr: /--local: there is no such folder/ })
+  }
+  t.notOk(existsSync(dir))
 })
 
 t.test('--credentials @alicloud/credentials', async t => {

@@ -228,6 +228,11 @@ t.test('OSS: what goes wrong, and its exit code', async t => {
       t.equal(code, 1)
       t.match(stderr, /^ {2}code {10}(ENOENT|EISDIR)$/m)
     }
+    const input = fs.openSync(t.testdir({}), 'r')
+    t.teardown(() => fs.closeSync(input))
+    const { code, stderr } = await go([OBJECT, '-'], { stdio: [input, 'pipe', 'pipe'] })
+    t.equal(code, 1)
+    t.match(stderr, /standard input is a folder\n {2}code {10}EISDIR/)
     t.equal(server.read('examplebucket', 'logs/run 7.csv'), undefined, 'nothing is created')
   })
 })

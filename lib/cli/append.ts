@@ -94,7 +94,7 @@ async function run(job: Job): Promise<number> {
   const target = targetOf(job)
   const { bucket } = target
   const signal = grace === undefined ? signals.first : signals.second
-  return at(place, async ({ options: connection, isLocal }) => {
+  return at(place, 'append', async ({ options: connection, isLocal }) => {
     const client = new WitnessClient(connection)
     const reader = new PatientReader(connection, { signal, ...LOCAL_RETRY })
     try {

@@ -20,7 +20,7 @@ export async function cat(command: CatCommand, signal: AbortSignal): Promise<num
   const { url, place, isFollowed, interval } = command
   const target = parseUrl(url)
   const printer = new Printer(signal)
-  return at(place, async ({ options }) => {
+  return at(place, 'read', async ({ options }) => {
     const maxElapsed = isFollowed ? Number.POSITIVE_INFINITY : PATIENCE
     const reader = new PatientReader(options, { signal, maxElapsed })
     let position = 0

@@ -97,7 +97,7 @@ export async function verify(command: VerifyCommand, signal: AbortSignal): Promi
 /** HEAD, which must find something. */
 async function look(url: string, place: Place, signal: AbortSignal): Promise<Facts> {
   const target = parseUrl(url)
-  return at(place, async ({ options }) => {
+  return at(place, 'read', async ({ options }) => {
     const reader = new PatientReader(options, { signal, maxElapsed: PATIENCE })
     try {
       const facts = await reader.head(target)

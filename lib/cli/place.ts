@@ -3,12 +3,14 @@
  * folder. Whoever opens a place closes it.
  */
 
+import { existsSync, mkdirSync } from 'node:fs'
 import { createRequire } from 'node:module'
 import { isAbsolute, join, resolve } from 'node:path'
 import { pathToFileURL } from 'node:url'
 import type { Dispatcher } from 'undici'
 import type { ClientOptions, CredentialsOption } from '../index.ts'
 import type { Place } from './commands.ts'
+import { lockFolder } from './lock.ts'
 import { UsageError } from './usage.ts'
 
 /** A place that can be talked to. */
@@ -20,9 +22,17 @@ export interface OpenPlace {
   close(): Promise<void>
 }
 
+/** What is to be done there. */
+export type Purpose = 'append' | 'read'
+
 /** Runs `work` with a place that is open meanwhile. */
-export async function at<T>(place: Place, work: (place: OpenPlace) => Promise<T>): Promise<T> {
-  const open = place.local === undefined ? await openOss(place) : await openFolder(place.local)
+export async function at<T>(
+  place: Place,
+  purpose: Purpose,
+  work: (place: OpenPlace) => Promise<T>,
+): Promise<T> {
+  const { local } = place
+  const open = local === undefined ? await openOss(place) : await openFolder(local, purpose)
   try {
     return await work(open)
   } finally {
@@ -30,14 +40,22 @@ export async function at<T>(place: Place, work: (place: OpenPlace) => Promise<T>
   }
 }
 
-async function openFolder(dir: string): Promise<OpenPlace> {
+async function openFolder(dir: string, purpose: Purpose): Promise<OpenPlace> {
   const { createOssServer } = await import('../server/index.ts')
-  const server = await createOssServer({ dir })
-  const { url: endpoint, region, credentials } = server
-  return {
-    options: { endpoint, region, credentials },
-    isLocal: true,
-    close: () => server.close(),
+  if (purpose === 'append') mkdirSync(dir, { recursive: true })
+  else if (!existsSync(dir)) throw new UsageError('--local: there is no such folder')
+  const unlock = purpose === 'append' ? lockFolder(dir) : () => {}
+  try {
+    const server = await createOssServer({ dir })
+    const { url: endpoint, region, credentials } = server
+    return {
+      options: { endpoint, region, credentials },
+      isLocal: true,
+      close: () => server.close().finally(unlock),
+    }
+  } catch (error) {
+    unlock()
+    throw error
   }
 }
 
@@ -66,7 +84,10 @@ const KEEP_ALIVE = 15_000
 /** The proxy that the environment names. Without one the client's own Agent is better. */
 async function createProxy(connectTimeout = 5_000): Promise<Dispatcher | undefined> {
   const names = ['HTTPS_PROXY', 'https_proxy', 'HTTP_PROXY', 'http_proxy']
-  if (!names.some(name => process.env[name])) return undefined
+  const given = names.filter(name => process.env[name])
+  if (given.length === 0) return undefined
+  const wrong = given.find(name => !isUrl(process.env[name] ?? ''))
+  if (wrong) throw new UsageError(`${wrong}: must be a URL, as in http://proxy.example:3128`)
   const { EnvHttpProxyAgent } = await import('undici')
   const tls = { timeout: connectTimeout }
   return new EnvHttpProxyAgent({
@@ -78,6 +99,10 @@ async function createProxy(connectTimeout = 5_000): Promise<Dispatcher | undefin
   })
 }
 
+function isUrl(text: string): boolean {
+  return /^\w+:\/\//.test(text) && URL.canParse(text)
+}
+
 /**
  * What `--credentials` names: the default export of a module, which is keys, a function that gives
  * them, an object with `getCredential()` or `getCredentials()`, or a class of such objects that is made
@@ -87,14 +112,23 @@ async function createProxy(connectTimeout = 5_000): Promise<Dispatcher | undefin
 async function loadCredentials(name: string): Promise<CredentialsOption> {
   const url = locateModule(name)
   const { default: given }: { default?: unknown } = await import(url).catch(cause => {
-    // Node quotes what it looked for, which may be a key that was pasted here.
-    const problem = String(cause?.message ?? cause).replaceAll(/(['"]).*?\1/g, '...')
-    throw new UsageError(`--credentials: cannot be loaded: ${problem}`)
+    throw useless('cannot be loaded', cause)
   })
   // CommonJS compiled from ES modules has its default export one level further down.
   const value = (given as { default?: unknown } | undefined)?.default ?? given
   if (value === undefined) throw new UsageError('--credentials: the module has no default export')
-  return (isProviderClass(value) ? new value() : value) as CredentialsOption
+  if (!isProviderClass(value)) return value as CredentialsOption
+  try {
+    return new value() as CredentialsOption
+  } catch (cause) {
+    throw useless('its class cannot be made', cause)
+  }
+}
+
+/** Node quotes what it looked for, which may be a key that was pasted here. */
+function useless(how: string, cause: unknown): UsageError {
+  const problem = String((cause as Error | undefined)?.message ?? cause)
+  return new UsageError(`--credentials: ${how}: ${problem.replaceAll(/(['"]).*?\1/g, '...')}`)
 }
 
 function locateModule(name: string): string {

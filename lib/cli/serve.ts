@@ -1,16 +1,38 @@
 /** `oss-append serve`: the embedded OSS in a process of its own, until a signal ends it. */
 
 import { once } from 'node:events'
+import { mkdirSync } from 'node:fs'
 import type { ServeCommand } from './commands.ts'
+import { lockFolder } from './lock.ts'
+
+/** What of a server its clients have to know. */
+interface Printed {
+  readonly url: string
+  readonly region: string
+  readonly credentials: { readonly accessKeyId: string; readonly accessKeySecret: string }
+}
 
 /** Prints the environment in which any client of OSS finds the server. */
 export async function serve(command: ServeCommand, signal: AbortSignal): Promise<number> {
   const { dir, port, host } = command
   const { createOssServer } = await import('../server/index.ts')
-  const server = await createOssServer({ dir, port, host })
-  const { url, region, credentials } = server
+  if (dir !== undefined) mkdirSync(dir, { recursive: true })
+  const unlock = dir === undefined ? () => {} : lockFolder(dir)
+  try {
+    const server = await createOssServer({ dir, port, host })
+    print(server)
+    if (!signal.aborted) await once(signal, 'abort')
+    await server.close()
+  } finally {
+    unlock()
+  }
+  return 0
+}
+
+function print({ url, region, credentials }: Printed): void {
   const environment = {
-    OSS_ENDPOINT: url,
+    // "Every address of this machine" is none to connect to.
+    OSS_ENDPOINT: url.replace('//0.0.0.0:', '//127.0.0.1:').replace('//[::]:', '//[::1]:'),
     OSS_REGION: region,
     OSS_ACCESS_KEY_ID: credentials.accessKeyId,
     OSS_ACCESS_KEY_SECRET: credentials.accessKeySecret,
@@ -18,7 +40,4 @@ export async function serve(command: ServeCommand, signal: AbortSignal): Promise
   for (const [name, value] of Object.entries(environment)) {
     process.stdout.write(`export ${name}=${value}\n`)
   }
-  if (!signal.aborted) await once(signal, 'abort')
-  await server.close()
-  return 0
 }

@@ -80,6 +80,10 @@ export async function hasBytes(patience: number): Promise<boolean> {
 
 function standardInput(): Source {
   const stat = statInput()
+  // Node reads a folder as if nothing were there.
+  if (stat?.isDirectory()) {
+    throw Object.assign(new Error('standard input is a folder'), { code: 'EISDIR' })
+  }
   return { name: 'standard input', stream: process.stdin, length: stat && lengthOf(stat) }
 }
 
