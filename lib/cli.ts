@@ -16,6 +16,13 @@ import { Signals } from './cli/signals.ts'
 // exit code. Without a listener EPIPE would be an uncaught exception.
 for (const output of [process.stdout, process.stderr]) output.on('error', () => {})
 
+/** A disk that is full is no reader that went away: what it should keep is lost. */
+const LOSSES = ['ENOSPC', 'EDQUOT', 'EFBIG']
+let loss: Error | undefined
+process.stdout.on('error', (error: NodeJS.ErrnoException) => {
+  if (LOSSES.includes(error.code ?? '')) loss ??= error
+})
+
 /** Milliseconds for what should be over at once. */
 const PATIENCE = 1_000
 
@@ -27,11 +34,24 @@ void leave(await main())
 
 async function main(): Promise<number> {
   try {
-    return await run(parseArguments(args))
+    return await run(await parse())
   } catch (cause) {
     const error = interpret(cause, signals)
     process.stderr.write(describeError(error))
     return exitCodeOf(error)
+  }
+}
+
+/** A program that reads events is told of wrong arguments by one. */
+async function parse(): Promise<Command> {
+  try {
+    return parseArguments(args)
+  } catch (error) {
+    if (args.includes('--json')) {
+      const { Reporter } = await import('./cli/reporter.ts')
+      new Reporter({ isJson: true, isQuiet: true }).fail(error)
+    }
+    throw error
   }
 }
 
@@ -43,7 +63,12 @@ async function leave(code: number): Promise<void> {
   process.exitCode = code
   signals.first.addEventListener('abort', endSoon)
   if (signals.first.aborted) endSoon()
-  await Promise.all([process.stdout, process.stderr].map(drain))
+  await drain(process.stdout)
+  if (loss) {
+    process.stderr.write(describeError(loss))
+    process.exitCode ||= 1
+  }
+  await drain(process.stderr)
   endSoon()
 }
 

@@ -372,7 +372,7 @@ t.test('errors in the words of the command line', async t => {
   const table: [string, string][] = [
     ['highWaterMark', '--buffer'],
     ['retry.maxElapsed', '--max-elapsed'],
-    ['metadata.a b', 'option metadata.a b'],
+    ['metadata.a b', '--meta'],
     ['metadata.a-b', '--meta'],
     ['tagging', '--tag'],
     ['url', 'option url'],
@@ -384,6 +384,16 @@ t.test('errors in the words of the command line', async t => {
     const [line] = describeError(error).split('\n')
     t.equal(line, `oss-append: ${words}: is odd: see option a`)
   }
+})
+
+t.test('options inside a message are flags too, and the words of others stay', async t => {
+  const full = new OssError(
+    'OSS_ERR_OBJECT_FULL',
+    'more than maxBytes (5), see highWaterMark, aWord',
+  )
+  t.match(describeError(full), /^oss-append: more than --roll-bytes \(5\), see --buffer, aWord\n/)
+  const theirs = new OssServiceError('X', 'contentType', { status: 400, requestId: 'R' })
+  t.match(describeError(theirs), /^oss-append: contentType\n/)
 })
 
 t.test('errors as JSON', async t => {

@@ -45,6 +45,9 @@ t.test('stat tells what an object is', async t => {
     tags: '1',
     metadata: { host: 'a-1' },
   })
+  server.append(BUCKET, 'open', 'x')
+  const open = await go(['stat', '--json', `oss://${BUCKET}/open`])
+  t.match(JSON.parse(open.stdout), { sealed: false })
   server.put(BUCKET, 'normal', 'x')
   t.match(
     (await go(['stat', `oss://${BUCKET}/normal`])).stdout,

@@ -27,6 +27,7 @@ t.test('--roll-key and --roll-bytes: whole lines in one object after another', a
     .trimEnd()
     .split('\n')
     .map(line => JSON.parse(line))
+  t.match(events[0], { event: 'ready', key: 'logs/app-0.log', exists: false })
   const rolls = events.filter(({ event }) => event === 'roll')
   t.equal(rolls.length, 3)
   const keys = [0, 1, 2, 3].map(index => `logs/app-${index}.log`)

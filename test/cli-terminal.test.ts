@@ -60,6 +60,16 @@ t.test('a narrow terminal gets a narrow line', async t => {
   for (const drawing of drawings) t.match(drawing, /^.{1,11}$/)
 })
 
+t.test('a dumb terminal gets no line that moves', async t => {
+  const { server, env } = await startService(t)
+  server.latency = 300
+  const line = 'printf hello | TERM=dumb oss_append "$OBJECT"'
+  const { code, stdout } = await finish(startOnTerminal(line, 80, { ...env, OBJECT }))
+  t.equal(code, 0, stdout)
+  t.notMatch(stdout, '\x1b')
+  t.match(stdout, /verified\r\n$/)
+})
+
 t.test('Ctrl-C reaches the producer too, whose last words are in the object', async t => {
   const { server, env } = await startService(t)
   const producer = '(trap "echo trailer; exit" INT; echo first; while :; do sleep 0.05; done)'

@@ -288,6 +288,29 @@ t.test('wrong usage', async t => {
   t.match(noRegion.stderr, 'oss-append: --region: is missing')
 })
 
+t.test('--json: wrong arguments are an event too', async t => {
+  const { code, stdout, stderr } = await run(['--json', '--regoin=x', OBJECT])
+  t.equal(code, 2)
+  t.match(stderr, /did you mean --region/)
+  t.match(JSON.parse(stdout), { event: 'error', message: /^--regoin: is unknown/, exitCode: 2 })
+})
+
+t.test('--quiet prints nothing but errors', async t => {
+  const { server, go } = await startService(t)
+  server.faults.push({ kind: 'reset', when: 'before' })
+  t.same(await go(['--quiet', OBJECT, '-'], { input: TEXT }), { code: 0, stdout: '', stderr: '' })
+  t.ok(server.read('examplebucket', 'logs/run 7.csv')?.equals(TEXT))
+  const other = { input: Buffer.from('other') }
+  const wrong = await go(['--quiet', '--position=0', OBJECT, '-'], other)
+  t.match(wrong, { code: 3, stdout: '', stderr: /PositionNotEqualToLength/ })
+})
+
+t.test('a full disk behind standard output is a failure', async t => {
+  const { env } = await startService(t)
+  const line = `printf x | oss_append --json '${OBJECT}' > /dev/full`
+  t.match(await shell(line, env), { code: 1, stderr: /^oss-append: ENOSPC.*\n {2}code +ENOSPC\n$/ })
+})
+
 t.test('help and version', async t => {
   for (const args of [['--help'], ['-h'], ['demo', '-h', '-v'], [OBJECT, '--help']]) {
     t.same(await run(args), { code: 0, stdout: HELP, stderr: '' })

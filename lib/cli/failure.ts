@@ -95,10 +95,13 @@ export function errorFields(error: unknown): Record<string, unknown> {
 }
 
 /** The library speaks of its options by name; whoever reads this has typed flags. */
-function messageOf({ message }: Error): string {
-  return message.replace(/^option (-*)([\w.-]+)(?=:)/, (all, dashes: string, name: string) =>
-    dashes === '' ? (flagOf(name) ?? all) : dashes + name,
-  )
+function messageOf(error: Error): string {
+  const { message } = error
+  if (!(error instanceof OssError) || error instanceof OssServiceError) return message
+  const [, dashes = '', option] = /^option (-*)(.+?): /.exec(message) ?? []
+  const flag = option && (dashes ? dashes + option : flagOf(option))
+  const told = flag ? message.replace(/^option .+?(?=: )/, flag) : message
+  return told.replace(/\b[a-z]+[A-Z]\w*\b/g, word => flagOf(word) ?? word)
 }
 
 function details(error: Error): string[] {

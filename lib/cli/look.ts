@@ -40,7 +40,8 @@ export async function stat(command: StatCommand, signal: AbortSignal): Promise<n
   const properties = describe(facts)
   const metadata = readMetadata(facts)
   if (isJson) {
-    const known = { url, type, length, position, crc64, sealed: sealedTime }
+    const sealed = sealedTime ?? (type === 'Appendable' ? false : undefined)
+    const known = { url, type, length, position, crc64, sealed }
     const text = JSON.stringify({ ...known, ...Object.fromEntries(properties), metadata })
     process.stdout.write(`${text}\n`)
     return 0

@@ -66,7 +66,9 @@ export class Reporter {
       return describeProgress(state, width)
     }
     const { stderr } = this.#outputs
-    const isDrawn = stderr.isTTY && !this.#voice.isQuiet && !this.#voice.isJson
+    // A dumb terminal prints what should move it.
+    const isMovable = stderr.isTTY && process.env.TERM !== 'dumb'
+    const isDrawn = isMovable && !this.#voice.isQuiet && !this.#voice.isJson
     this.#progress = new Progress(
       describe,
       isDrawn ? stderr : { write: text => stderr.write(text) },
@@ -74,7 +76,7 @@ export class Reporter {
 
     stream.on('ready', (info: ReadyInfo) => {
       this.#outage.ended()
-      this.emit('ready', { ...info })
+      this.emit('ready', { key: stream.key, ...info })
     })
     stream.on('append', info => {
       last = performance.now()
