@@ -15,9 +15,9 @@ const OBJECT = 'oss://examplebucket/cam.ts'
 const NOTE = /^oss-append: SIG\w+: reads on for [\d.]+ s at most, and sends all; again: aborts$/m
 
 /** The command behind a producer that is still at it: `first` is in the object, and the input is open. */
-async function startRecording(t: Test, options: string[] = []) {
+async function startRecording(t: Test, options: string[] = [], grace = '1h') {
   const { server, env } = await startService(t)
-  const args = ['--flush-interval', '20ms', '--grace', '1h', ...options, OBJECT, '-']
+  const args = ['--flush-interval', '20ms', '--grace', grace, ...options, OBJECT, '-']
   const child = start(args, { env, input: Buffer.alloc(0), isEndless: true })
   t.teardown(() => child.kill('SIGKILL'))
   const outcome = finish(child)
@@ -72,7 +72,7 @@ t.test('the first reads on until the end of the input', async t => {
 })
 
 t.test('a producer that goes on is cut off after the grace, and all is sent', async t => {
-  const { server, child, outcome, text, hasTold } = await startRecording(t, ['--grace=2s'])
+  const { server, child, outcome, text, hasTold } = await startRecording(t, [], '2s')
   server.faults.push({ kind: 'status', status: 503, code: 'SlowDown', times: 2 })
   child.kill('SIGTERM')
   await hasTold(NOTE)

@@ -12,7 +12,7 @@ const NAME = 'writer.pid'
 export function lockFolder(dir: string): () => void {
   const lock = join(dir, NAME)
   // Linked when it is written: nobody ever finds it empty.
-  const own = `${lock}.${process.pid}`
+  const own = draftOf(lock, process.pid)
   writeFileSync(own, `${process.pid}\n`)
   try {
     if (!isLinked(own, lock)) {
@@ -20,11 +20,17 @@ export function lockFolder(dir: string): () => void {
       if (isAlive(holder)) throw inUse(holder, lock)
       rmSync(lock, { force: true })
       if (!isLinked(own, lock)) throw inUse(readHolder(lock), lock)
+      // It may have been killed before it removed this.
+      rmSync(draftOf(lock, holder), { force: true })
     }
   } finally {
     rmSync(own, { force: true })
   }
   return () => rmSync(lock, { force: true })
+}
+
+function draftOf(lock: string, pid: number): string {
+  return `${lock}.${pid}`
 }
 
 function isLinked(file: string, lock: string): boolean {
