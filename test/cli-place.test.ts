@@ -91,7 +91,7 @@ t.test('--credentials: what a module may export', async t => {
   writeFileSync(join(dir, 'class-broken.cjs'), broken)
   t.match(await go('./class-broken.cjs'), {
     code: 2,
-    stderr: /^oss-append: --credentials: its class cannot be made: no role\nTry: /,
+    stderr: /^oss-append: --credentials: cannot be loaded: no role\nTry: /,
   })
 })
 

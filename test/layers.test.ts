@@ -20,9 +20,9 @@ import ts from 'typescript'
 const LAYERS: Readonly<Record<string, string>> = {
   // Programs and adapters. They see what users see, and the server only here.
   cli: `node:* | uses process, timers, clock, chance
-    | lazy server, lazy undici, type undici, lazy url
+    | lazy server, lazy undici, type undici
     | index, options, client, errors, crc64, line, outcome, type backoff, type seam
-    | signer, address, credentials, reply, check, conceal`,
+    | signer, address, credentials, provider-module, reply, check, conceal`,
   pino: `node:* | uses process | outbox, provider-module, stderr, errors
     | type credentials, events`,
   winston: 'node:*, winston-transport | outbox, errors | type events | uses process, timers',

@@ -4,11 +4,9 @@
  */
 
 import { existsSync, mkdirSync } from 'node:fs'
-import { createRequire } from 'node:module'
-import { isAbsolute, join, resolve } from 'node:path'
-import { pathToFileURL } from 'node:url'
 import type { Dispatcher } from 'undici'
-import type { ClientOptions, CredentialsOption } from '../index.ts'
+import type { ClientOptions } from '../index.ts'
+import { loadProvider } from '../provider-module.ts'
 import type { Place } from './commands.ts'
 import { lockFolder } from './lock.ts'
 import { UsageError } from './usage.ts'
@@ -61,13 +59,17 @@ async function openFolder(dir: string, purpose: Purpose): Promise<OpenPlace> {
 
 async function openOss({ network, credentials: name }: Place): Promise<OpenPlace> {
   if (name === undefined) requireKeys()
-  const credentials = name === undefined ? undefined : await loadCredentials(name)
+  const credentials = name === undefined ? undefined : await loadProvider(name, refuse)
   const dispatcher = await createProxy(network.connectTimeout)
   return {
     options: { ...network, credentials, dispatcher },
     isLocal: false,
     close: async () => dispatcher?.destroy(),
   }
+}
+
+function refuse(problem: string): UsageError {
+  return new UsageError(`--credentials: ${problem}`)
 }
 
 /** Asked for before anything is read: without them every request would be in vain. */
@@ -101,47 +103,4 @@ async function createProxy(connectTimeout = 5_000): Promise<Dispatcher | undefin
 
 function isUrl(text: string): boolean {
   return /^\w+:\/\//.test(text) && URL.canParse(text)
-}
-
-/**
- * What `--credentials` names: the default export of a module, which is keys, a function that gives
- * them, an object with `getCredential()` or `getCredentials()`, or a class of such objects that is made
- * without arguments (`@alicloud/credentials`). A path is looked up from the working directory, a
- * package there first and then beside this one.
- */
-async function loadCredentials(name: string): Promise<CredentialsOption> {
-  const url = locateModule(name)
-  const { default: given }: { default?: unknown } = await import(url).catch(cause => {
-    throw useless('cannot be loaded', cause)
-  })
-  // CommonJS compiled from ES modules has its default export one level further down.
-  const value = (given as { default?: unknown } | undefined)?.default ?? given
-  if (value === undefined) throw new UsageError('--credentials: the module has no default export')
-  if (!isProviderClass(value)) return value as CredentialsOption
-  try {
-    return new value() as CredentialsOption
-  } catch (cause) {
-    throw useless('its class cannot be made', cause)
-  }
-}
-
-/** Node quotes what it looked for, which may be a key that was pasted here. */
-function useless(how: string, cause: unknown): UsageError {
-  const problem = String((cause as Error | undefined)?.message ?? cause)
-  return new UsageError(`--credentials: ${how}: ${problem.replaceAll(/(['"]).*?\1/g, '...')}`)
-}
-
-function locateModule(name: string): string {
-  if (/^\.{1,2}[/\\]/.test(name) || isAbsolute(name)) return pathToFileURL(resolve(name)).href
-  try {
-    return pathToFileURL(createRequire(join(process.cwd(), 'x')).resolve(name)).href
-  } catch {
-    // A package without a door for `require`, or one that is installed beside us.
-    return name
-  }
-}
-
-function isProviderClass(value: unknown): value is new () => unknown {
-  const prototype = (value as { prototype?: Record<string, unknown> } | null)?.prototype
-  return ['getCredential', 'getCredentials'].some(name => typeof prototype?.[name] === 'function')
 }
