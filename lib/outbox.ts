@@ -79,8 +79,9 @@ export class Outbox {
   readonly #target: { readonly bucket: string | undefined; readonly key: string }
   /** Bytes that there is room for. */
   readonly maxBuffered: number
+  /** Characters that are worth being added at once. */
+  readonly slabSize: number
   readonly #closeTimeout: number
-  readonly #slabSize: number
   readonly #slabs = new Slabs()
   #stream: RollingAppendStream
   #state: 'open' | 'ending' | 'cut' | 'closed' = 'open'
@@ -112,7 +113,7 @@ export class Outbox {
     this.#create = () => createRollingAppendStream(streamOptions)
     this.#closed = new Promise(resolve => (this.#close = resolve))
     this.#stream = this.#open()
-    this.#slabSize = Math.min(SLAB, this.#stream.writableHighWaterMark / 64)
+    this.slabSize = Math.min(SLAB, this.#stream.writableHighWaterMark / 64)
   }
 
   /** Bytes that are not acknowledged yet. */
@@ -125,13 +126,21 @@ export class Outbox {
     return this.#loss
   }
 
-  /** Takes a whole record, or drops it if there is no room. Costs no system call, and never throws. */
-  add(record: string): void {
+  /**
+   * Takes a whole record, or so many in one text, or drops all of it if there is no room. Costs no system
+   * call, and never throws.
+   */
+  add(text: string, records = 1): void {
     // No append would ever acknowledge it.
-    if (record === '') return
-    if (this.#state !== 'open') this.#addLate(record)
-    else if (this.#gap || !this.#slabs.fits(record, this.maxBuffered)) this.#drop(record)
-    else this.#onGrowth(this.#slabs.add(record), record)
+    if (text === '') return
+    if (this.#state !== 'open') this.#addLate(text, records)
+    else if (!this.hasRoom(text)) this.#drop(text, records)
+    else this.#onGrowth(this.#slabs.add(text, records), text)
+  }
+
+  /** Whether `add()` would drop nothing of it. */
+  hasRoom(text: string): boolean {
+    return !this.#gap && this.#slabs.fits(text, this.maxBuffered)
   }
 
   /**
@@ -199,7 +208,7 @@ export class Outbox {
       owing.add(this)
       this.#reopening?.ref()
     }
-    if (length >= this.#slabSize) {
+    if (length >= this.slabSize) {
       this.#slabs.seal()
       this.#pump()
     } else if (isFirst) setImmediate(this.#onTurn)
@@ -207,13 +216,13 @@ export class Outbox {
 
   readonly #onTurn = (): void => this.#pump()
 
-  #drop(record: string): void {
+  #drop(text: string, records: number): void {
     if (!this.#gap) {
       owing.add(this)
       this.#hasten()
     }
-    this.#gap = plus(this.#gap ?? NOTHING, record)
-    const isTooLarge = Buffer.byteLength(record) > this.maxBuffered
+    this.#gap = plus(this.#gap ?? NOTHING, text, records)
+    const isTooLarge = Buffer.byteLength(text) > this.maxBuffered
     // There is no acknowledgement to come that would make room for it.
     const isHopeless = isTooLarge && this.#slabs.bytes < this.maxBuffered
     if (isHopeless || this.#slabs.length === 0) this.#endGap()
@@ -230,10 +239,10 @@ export class Outbox {
   }
 
   /** The end does not wait for what comes after it: an application that goes on logging has no other. */
-  #addLate(record: string): void {
+  #addLate(text: string, records: number): void {
     // Else it is told when all has been closed.
     if (this.#state === 'closed' && this.#late === NOTHING) this.#warn(this.#lateError())
-    this.#late = plus(this.#late, record)
+    this.#late = plus(this.#late, text, records)
     owing.add(this)
   }
 
@@ -397,6 +406,6 @@ export class Outbox {
   }
 }
 
-function plus({ records, bytes }: Amount, record: string): Amount {
-  return { records: records + 1, bytes: bytes + Buffer.byteLength(record) }
+function plus({ records, bytes }: Amount, text: string, more: number): Amount {
+  return { records: records + more, bytes: bytes + Buffer.byteLength(text) }
 }

@@ -30,6 +30,8 @@ export interface WorkerOptions extends Omit<TransportOptions, 'credentials'> {
   readonly credentials?: string | Credentials | undefined
 }
 
+const LINE = /[^\n]*\n/g
+
 type Callback = (error?: Error | null) => void
 
 /** What `pino` writes to. Never says that it is full; see `maxBuffered`. */
@@ -133,13 +135,23 @@ export class PinoTransport extends Writable {
     const text = this.#rest === undefined ? afterLine(chunk) : this.#rest + chunk
     if (text === undefined) return
     let from = 0
-    let to = text.indexOf('\n') + 1
-    while (to > 0) {
-      this.#outbox.add(text.slice(from, to))
+    let lines = 0
+    for (let to = text.indexOf('\n') + 1; to > 0; to = text.indexOf('\n', to) + 1) {
+      lines++
+      if (to - from < this.#outbox.slabSize) continue
+      this.#add(text.slice(from, to), lines)
       from = to
-      to = text.indexOf('\n', from) + 1
+      lines = 0
     }
-    this.#hold(text.slice(from))
+    const end = text.lastIndexOf('\n') + 1
+    if (lines > 0) this.#add(text.slice(from, end), lines)
+    this.#hold(text.slice(end))
+  }
+
+  /** Many at once: to add each by itself would cost as much as to log it. */
+  #add(text: string, lines: number): void {
+    if (this.#outbox.hasRoom(text)) this.#outbox.add(text, lines)
+    else for (const line of text.match(LINE) ?? []) this.#outbox.add(line)
   }
 
   /** No line is held that can't be taken. */

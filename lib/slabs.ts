@@ -62,17 +62,17 @@ export class Slabs {
     return this.#gone
   }
 
-  /** Whether all would be at most so many bytes with this record. */
-  fits(record: string, max: number): boolean {
+  /** Whether all would be at most so many bytes with these records. */
+  fits(text: string, max: number): boolean {
     // A character has three bytes at most. To count them takes long, and is seldom needed.
-    const most = this.#sealedBytes + 3 * (this.#text.length + record.length)
-    return most <= max || this.bytes + Buffer.byteLength(record) <= max
+    const most = this.#sealedBytes + 3 * (this.#text.length + text.length)
+    return most <= max || this.bytes + Buffer.byteLength(text) <= max
   }
 
-  /** Adds a record. Says how many characters the slab has now. */
-  add(record: string): number {
-    this.#growing++
-    this.#text += record
+  /** Adds so many records. Says how many characters the slab has now. */
+  add(text: string, records = 1): number {
+    this.#growing += records
+    this.#text += text
     return this.#text.length
   }
 
