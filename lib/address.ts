@@ -3,10 +3,11 @@
  *
  * Pure. Nothing here parses with `new URL()`: WHATWG parsing folds `..` and turns `\` into `/`, so
  * a request would reach another object than the one that was signed. It is not the place for
- * defaults from the environment (options.ts) and knows nothing of HTTP.
+ * defaults from the environment (client.ts) and knows nothing of HTTP.
  */
 
 import { isIPv4, isIPv6 } from 'node:net'
+import { checkBoolean } from './check.ts'
 import { invalidOption, type OssError } from './errors.ts'
 
 /** One object of OSS. */
@@ -110,8 +111,8 @@ function keyProblem(key: unknown): string | undefined {
  */
 export function resolveEndpoint(options: EndpointOptions): Endpoint {
   const { pathStyle, cname } = options
-  if (!isOptionalBoolean(pathStyle)) throw invalidOption('pathStyle', 'must be true or false')
-  if (!isOptionalBoolean(cname)) throw invalidOption('cname', 'must be true or false')
+  if (pathStyle !== undefined) checkBoolean('pathStyle', pathStyle)
+  if (cname !== undefined) checkBoolean('cname', cname)
   if (pathStyle && cname) {
     throw invalidOption('pathStyle', 'cannot go with cname, whose host is the bucket: choose one')
   }
@@ -136,10 +137,6 @@ export function resolveEndpoint(options: EndpointOptions): Endpoint {
     style,
     region: checkRegion(options.region ?? regionOf(host)),
   }
-}
-
-function isOptionalBoolean(value: unknown): boolean {
-  return value === undefined || typeof value === 'boolean'
 }
 
 function checkRegion(value: unknown): string {

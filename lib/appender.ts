@@ -14,14 +14,7 @@
  */
 
 import { ok } from 'node:assert/strict'
-import {
-  conflict,
-  integrity,
-  OssError,
-  type OssServiceError,
-  objectFull,
-  replaced,
-} from './errors.ts'
+import { conflict, integrity, OssError, OssServiceError, objectFull, replaced } from './errors.ts'
 import { Line, type LineOptions } from './line.ts'
 import { isAmbiguous } from './outcome.ts'
 import {
@@ -241,6 +234,8 @@ export class Appender implements Destination {
       try {
         await this.#line.exchange(async signal => client.seal?.(target, tail.position, { signal }))
       } catch (error) {
+        const isGone = error instanceof OssServiceError && error.code === 'NoSuchKey'
+        if (isGone) throw replaced(tail, null, error)
         if (!tellsLength(error)) throw error
         const seen = { position: error.nextPosition }
         const isReplaced = settle(tail, tail, seen) === 'replaced'

@@ -4,6 +4,7 @@
  * progress starts afresh. Time and chance are arguments.
  */
 
+import type { Clock } from './clock.ts'
 import type { Outcome } from './outcome.ts'
 
 /** The option `retry`, complete: how long to wait before another attempt, and when to give up. */
@@ -19,22 +20,6 @@ export interface RetryPolicy {
   readonly minDelay: number
   /** Milliseconds: no wait is longer. Default 20,000. */
   readonly maxDelay: number
-}
-
-/** Where time and chance come from. */
-export interface Clock {
-  /** Milliseconds from some fixed moment; never goes back. */
-  now(): number
-  /** Uniform in [0, 1). */
-  random(): number
-  setTimeout(callback: () => void, delay: number): Timer
-  clearTimeout(timer: Timer): void
-}
-
-/** A timer that holds the process (`ref`, as it is born) or does not (`unref`). */
-export interface Timer {
-  ref(): unknown
-  unref(): unknown
 }
 
 /** Throttled appends wait longer: OSS lifts a limit in seconds, not in milliseconds. */

@@ -20,7 +20,7 @@ import {
   type CredentialsOption,
   createCredentialSource,
 } from './credentials.ts'
-import { OssError } from './errors.ts'
+import { isKeyRefusal, OssError } from './errors.ts'
 import {
   type ErrorDocument,
   header,
@@ -269,17 +269,17 @@ export class OssClient implements Client {
     if (id === undefined) throw notOss(status)
     if (status >= 200 && status < 300) return { headers, requestId: conceal(id) }
     const document = readErrorDocument(headers, text, conceal)
-    // What OSS refuses, and why, was in the part that is missing.
-    if (document.code === undefined && failure !== undefined) throw failure
-    const isAbsent = document.code === undefined || document.code === 'NoSuchKey'
+    const isAbsent = !failure && (document.code === undefined || document.code === 'NoSuchKey')
     if (method === 'HEAD' && status === 404 && isAbsent) return null
     const isCurable = this.#cure(status, headers, document)
-    throw refusal(status, headers, document, isCurable)
+    const refused = refusal(status, headers, document, isCurable)
+    // What OSS refuses, and why, was in the part that is missing.
+    throw failure && refused.code === 'BadErrorResponse' ? failure : refused
   }
 
   /** Whether the same request, signed afresh, may be accepted. Corrects our clock, if that was wrong. */
   #cure(status: number, headers: ReplyHeaders, document: ErrorDocument): boolean {
-    if (isKeyRefused(document)) return this.#credentials.isRenewable
+    if (isKeyRefusal(document.code)) return this.#credentials.isRenewable
     const offset = readClockOffset(status, headers, document)
     if (offset === undefined) return false
     this.#clockOffset = offset
@@ -323,19 +323,6 @@ export function checkTimeouts({
   return {
     connectTimeout: checkInteger('connectTimeout', connectTimeout, 1, MAX_DELAY),
     requestTimeout: checkInteger('requestTimeout', requestTimeout, 1, MAX_DELAY),
-  }
-}
-
-/** OSS refuses the keys, which others may turn into an answer. */
-export function isKeyRefused({ code }: ErrorDocument): boolean {
-  switch (code) {
-    case 'SecurityTokenExpired':
-    case 'InvalidAccessKeyId':
-    case 'InvalidSecurityToken':
-    case 'AccessKeyIdAndSecurityTokenNotMatch':
-      return true
-    default:
-      return false
   }
 }
 

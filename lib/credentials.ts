@@ -7,6 +7,7 @@
  * them, and no message here quotes a value or another's message.
  */
 
+import { type Clock, systemClock, type Timer } from './clock.ts'
 import { type Conceal, concealer, concealNamed, plainError } from './conceal.ts'
 import { invalidOption, OssError } from './errors.ts'
 
@@ -55,31 +56,19 @@ export interface CredentialSource {
   get(signal?: AbortSignal | undefined): Promise<Credentials>
 }
 
-/** Time as the provider's deadline needs it; injected by tests. */
-export interface CredentialClock {
-  /** Monotonic, in milliseconds. */
-  now(): number
-  /** The timer must keep the process alive: whoever waits for keys has bytes to deliver. */
-  setTimeout(callback: () => void, delay: number): unknown
-  clearTimeout(timer: unknown): void
-}
+/** Its timer holds the process, as an exchange that is on its way does. */
+export type DeadlineClock = Pick<Clock, 'now' | 'setTimeout' | 'clearTimeout'>
 
 export interface CredentialSourceDetails {
   /** How long a provider may take, in milliseconds; default 30 000. */
   readonly timeout?: number | undefined
-  readonly clock?: CredentialClock | undefined
+  readonly clock?: DeadlineClock | undefined
 }
 
 type Provider = () => unknown
 
 /** Makes the error for a wrong member; an undefined member is the answer as a whole. */
 type Refuse = (member: keyof Credentials | undefined, problem: string) => OssError
-
-const systemClock: CredentialClock = {
-  now: () => performance.now(),
-  setTimeout: (callback, delay) => setTimeout(callback, delay),
-  clearTimeout: timer => clearTimeout(timer as NodeJS.Timeout),
-}
 
 /**
  * Turn the option into a source. A fixed set is checked here and copied.
@@ -164,7 +153,7 @@ class ProviderSource implements CredentialSource {
   readonly isRenewable = true
   readonly #provider: Provider
   readonly #timeout: number
-  readonly #clock: CredentialClock
+  readonly #clock: DeadlineClock
   #flight: Flight | undefined
   /** Hides what the provider gave last, should it quote that when it fails. */
   #conceal: Conceal = text => text
@@ -213,7 +202,7 @@ class ProviderSource implements CredentialSource {
 
   /** The answer, unless the deadline passes or the caller aborts. Leaves no timer or listener. */
   async #wait(flight: Flight, signal: AbortSignal | undefined): Promise<Credentials> {
-    let timer: unknown
+    let timer: Timer | undefined
     let abort = () => {}
     const interruption = new Promise<never>((_, reject) => {
       abort = () => reject(signal?.reason)
@@ -226,7 +215,7 @@ class ProviderSource implements CredentialSource {
     try {
       return await Promise.race([flight.answer, interruption])
     } finally {
-      this.#clock.clearTimeout(timer)
+      if (timer) this.#clock.clearTimeout(timer)
       signal?.removeEventListener('abort', abort)
     }
   }

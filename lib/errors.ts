@@ -83,10 +83,15 @@ export class OssError extends Error {
 
 /** What OSS answered. */
 export interface OssServiceErrorDetails extends OssErrorDetails {
+  /** HTTP status. */
   readonly status: number
+  /** `x-oss-request-id`. */
   readonly requestId: string
+  /** `HostId` of the answer. */
   readonly hostId?: string | undefined
+  /** OSS's finer error code. */
   readonly ec?: string | undefined
+  /** `x-oss-next-append-position`: the object's length in bytes. A 409 `PositionNotEqualToLength` needs it. */
   readonly nextPosition?: number | undefined
 }
 
@@ -114,10 +119,25 @@ export class OssServiceError extends OssError {
   }
 }
 
+const KEY_REFUSALS = new Set([
+  'SecurityTokenExpired',
+  'InvalidAccessKeyId',
+  'InvalidSecurityToken',
+  'AccessKeyIdAndSecurityTokenNotMatch',
+])
+
+/** OSS refuses the keys, which others may turn into an answer. */
+export function isKeyRefusal(code: string | undefined): boolean {
+  return code !== undefined && KEY_REFUSALS.has(code)
+}
+
 /** The three tails of a conflict. */
 export interface OssConflictDetails extends OssErrorDetails {
+  /** Ours before the batch. */
   readonly before: ErrorTail
+  /** Ours if the batch had landed. */
   readonly after: ErrorTail
+  /** What the object has. */
   readonly seen: ErrorTail
 }
 

@@ -1,5 +1,5 @@
 /**
- * What is public: the stream, the client to share among streams, the errors, and the checksum.
+ * What is public: the stream, the client to share among streams, the errors, and the CRC-64.
  */
 
 export type { Target } from './address.ts'
@@ -13,7 +13,9 @@ export {
   OssConflictError,
   OssError,
   type OssErrorCode,
+  type OssErrorDetails,
   OssServiceError,
+  type OssServiceErrorDetails,
 } from './errors.ts'
 export { type GzipMembersOptions, gzipMembers } from './gzip.ts'
 export type { RetryInfo } from './line.ts'

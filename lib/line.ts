@@ -5,7 +5,8 @@
  */
 
 import { ok } from 'node:assert/strict'
-import { Backoff, type Clock, type RetryPolicy, type Timer } from './backoff.ts'
+import { Backoff, type RetryPolicy } from './backoff.ts'
+import type { Clock, Timer } from './clock.ts'
 import { exhausted, OssError, OssServiceError } from './errors.ts'
 import { type Outcome, outcomeOf } from './outcome.ts'
 
@@ -79,7 +80,8 @@ export class Line {
       try {
         return await attempt()
       } catch (cause) {
-        const error = cause as Error
+        // A client of one's own may reject with nothing, which would pass for success further up.
+        const error = (cause || new Error('the client threw what is no error')) as Error
         if (this.#aborted) throw this.#aborted
         const outcome = outcomeOf(error)
         const delay = backoff.next(outcome, this.#hasReply)

@@ -9,11 +9,14 @@ const OURS = ['align', 'maxRecordBytes', 'signal'] as const
 
 /** The options that both transports have. Bytes and milliseconds. */
 export interface TransportOptions extends Omit<RollingAppendStreamOptions, (typeof OURS)[number]> {
-  /** Bytes that may wait for their acknowledgement: what comes then is dropped. 1 to 256 MiB, default 64. */
+  /**
+   * Bytes that may wait for their acknowledgement: what comes then is dropped. 1 byte to 256 MiB, default
+   * 64 MiB.
+   */
   readonly maxBuffered?: number | undefined
   /**
-   * How long an end waits for what is owed, before it is given up. Default 8,000: pino kills its worker
-   * after 10 s, without a word.
+   * Milliseconds that an end waits for what is owed, before it is given up; 0: not at all. Default 8,000:
+   * pino kills its worker after 10 s, without a word.
    */
   readonly closeTimeout?: number | undefined
 }

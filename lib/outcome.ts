@@ -4,7 +4,7 @@
  * another attempt could go better. Status and code decide, never the text of a message.
  */
 
-import { OssError, OssServiceError } from './errors.ts'
+import { isKeyRefusal, OssError, OssServiceError } from './errors.ts'
 
 export type Outcome =
   /** No attempt will go better. */
@@ -34,16 +34,10 @@ const BY_CODE: Readonly<Record<string, Outcome>> = {
   // 400s by which OSS says that the network was slow or broke; the body was not taken.
   RequestTimeout: 'wait',
   IncompleteBody: 'wait',
+  // It was damaged on its way. OSS's own SDKs send again after `BadRequest` too.
   InvalidDigest: 'damaged',
   BadRequest: 'damaged',
 }
-
-const CREDENTIAL_CODES = new Set([
-  'SecurityTokenExpired',
-  'InvalidAccessKeyId',
-  'InvalidSecurityToken',
-  'AccessKeyIdAndSecurityTokenNotMatch',
-])
 
 /** Node's names for certificates that will not be better at the next attempt (Node doc, "X509 certificate error codes"). */
 const CERTIFICATE =
@@ -68,7 +62,7 @@ function outcomeOfRefusal(error: OssServiceError): Outcome {
   const { code, status } = error
   const known = Object.hasOwn(BY_CODE, code) ? BY_CODE[code] : undefined
   if (known) return known
-  if (error.isCurable) return CREDENTIAL_CODES.has(code) ? 'credentials' : 'clock'
+  if (error.isCurable) return isKeyRefusal(code) ? 'credentials' : 'clock'
   if (status === 503 && THROTTLING.test(code)) return 'throttled'
   if (status === 408 || status === 429) return 'wait'
   return status >= 500 && status !== 501 ? 'wait' : 'final'

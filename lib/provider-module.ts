@@ -6,6 +6,7 @@
 import { createRequire } from 'node:module'
 import { isAbsolute, join, resolve } from 'node:path'
 import { pathToFileURL } from 'node:url'
+import { concealNamed } from './conceal.ts'
 import type { CredentialsOption } from './credentials.ts'
 
 /**
@@ -21,8 +22,8 @@ export async function loadProvider(
   refuse: (problem: string) => Error,
 ): Promise<CredentialsOption> {
   const provider = await load(name).catch(cause => {
-    // Node quotes what it looked for, which may be a key that was pasted here.
-    const problem = String(cause?.message ?? cause).replaceAll(/(['"]).*?\1/g, '...')
+    // Node quotes what it looked for, which may be a key that was pasted here; a module may name its own.
+    const problem = concealNamed(String(cause?.message ?? cause)).replaceAll(/(['"]).*?\1/g, '...')
     throw refuse(`cannot be loaded: ${problem}`)
   })
   if (provider === undefined) throw refuse('the module has no default export')

@@ -5,6 +5,7 @@
  */
 
 import { type Conceal, plainError } from './conceal.ts'
+import { parseCrc64 } from './crc64/index.ts'
 import { OssError, OssServiceError } from './errors.ts'
 
 export type ReplyHeaders = Readonly<Record<string, string | string[] | undefined>>
@@ -40,9 +41,7 @@ export function readWord(text: string | undefined): string | undefined {
 
 /** A CRC-64 as OSS writes it, in the one form that can be compared as text. */
 export function readCrc64(text: string | undefined): string | undefined {
-  if (text === undefined || !/^\d{1,20}$/.test(text)) return undefined
-  const value = BigInt(text)
-  return value < 1n << 64n ? value.toString() : undefined
+  return text === undefined ? undefined : parseCrc64(text)?.toString()
 }
 
 /** The error document: in the body, or for HEAD, which has none, base64 in `x-oss-err`. */

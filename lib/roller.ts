@@ -16,7 +16,7 @@
 import { ok } from 'node:assert/strict'
 import { checkTarget } from './address.ts'
 import { Appender, type AppenderOptions, type AppendInfo, type Destination } from './appender.ts'
-import { OssError, objectFull } from './errors.ts'
+import { invalidOption, OssError, objectFull } from './errors.ts'
 import { Finder, type Found, withMend } from './finder.ts'
 import { Line } from './line.ts'
 import type { KeyFunction } from './naming.ts'
@@ -39,7 +39,7 @@ export interface RollerOptions extends Omit<AppenderOptions, 'target' | 'positio
 export interface RollInfo {
   /** Its key. */
   readonly key: string
-  /** Its length. */
+  /** Its length in bytes. */
   readonly bytes: number
   /** CRC-64 of all of it, an unsigned decimal string. */
   readonly crc64: string
@@ -222,8 +222,7 @@ export class Roller implements Destination {
       return key
     } catch (error) {
       if (error instanceof OssError) throw this.#ours(error)
-      const details = { cause: error }
-      throw this.#ours(new OssError('OSS_ERR_INVALID_OPTION', 'option key: it threw', details))
+      throw this.#ours(Object.assign(invalidOption('key', 'it threw'), { cause: error }))
     }
   }
 

@@ -1,7 +1,7 @@
 /**
  * Finds out how an object ends: by HEAD, or where reading is forbidden, by appends of nothing, which
  * need no right but `oss:PutObject`. One reply's position and CRC at a time, never mixed from two.
- * Retries nothing and judges nothing.
+ * Retries nothing, and settles nothing.
  */
 
 import type { Target } from './address.ts'

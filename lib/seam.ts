@@ -56,7 +56,7 @@ export interface Client {
   head(target: Target, options: { readonly signal: AbortSignal }): Promise<Head | null>
   /** Appends, once. OSS's refusals are told by its own code, such as `PositionNotEqualToLength`. */
   append(target: Target, request: AppendRequest): Promise<AppendReply>
-  /** Closes an object of this length for appends. Needed for `seal` and `sealOnRoll` alone. */
+  /** Closes an object of `position` bytes for appends. Needed for `seal` and `sealOnRoll` alone. */
   seal?(target: Target, position: number, options: { readonly signal: AbortSignal }): Promise<void>
   /** Lets go of connections. A stream calls it for the client that it made itself, and for no other. */
   close(): Promise<void>

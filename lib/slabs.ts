@@ -6,7 +6,7 @@
  */
 
 /**
- * Records that are sent together. As bytes, and no longer as text: what lives until it is acknowledged
+ * Records that are sent together. As bytes, not as text: what lives until it is acknowledged
  * would be copied again and again by the garbage collector.
  */
 interface Slab {

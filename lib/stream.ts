@@ -1,7 +1,6 @@
 /**
- * OssAppendStream: the Writable face. It copies what is written into the batcher, decides when a batch
- * is due, and runs the one loop that hands batches to the appender. `Writable` owns the life-cycle;
- * certainty is the appender's.
+ * OssAppendStream: the Writable face. It puts intake, schedule and batcher together, and runs the one
+ * loop that hands batches to a destination. `Writable` owns the life-cycle; certainty is the appender's.
  *
  * There is no `_construct`: Node holds `_destroy` back until that calls back, so a slow opening could
  * not be aborted. Opening is the first step of the loop, and chunks are copied meanwhile.
@@ -13,8 +12,8 @@
 import { AsyncResource } from 'node:async_hooks'
 import { addAbortSignal, Writable } from 'node:stream'
 import { Appender, type AppenderOptions, type AppendInfo, type Destination } from './appender.ts'
-import type { Clock } from './backoff.ts'
 import { Batcher } from './batcher.ts'
+import { systemClock } from './clock.ts'
 import { OssError, recordTooLarge } from './errors.ts'
 import type { Emit, Listen } from './events.ts'
 import { type Callback, type Chunk, Intake } from './intake.ts'
@@ -50,13 +49,6 @@ export interface OssAppendStreamEvents {
 const NO_BYTES = Buffer.alloc(0)
 /** Bytes: a tenth of a millisecond's work or two, and less than a socket holds. */
 const PIECE = 524_288
-
-const systemClock: Clock = {
-  now: () => performance.now(),
-  random: Math.random,
-  setTimeout: (callback, delay) => setTimeout(callback, delay),
-  clearTimeout: timer => clearTimeout(timer as NodeJS.Timeout),
-}
 
 /**
  * Opens an append stream to one object of OSS.
@@ -132,7 +124,7 @@ export class OssAppendStream extends Writable {
     if (signal) addAbortSignal(signal, this)
   }
 
-  /** Key of the object in use. */
+  /** Key of the object in use; of a rolling stream undefined until that is found. */
   get key(): string | undefined {
     return this.#destination.key
   }

@@ -1,5 +1,5 @@
 /**
- * Who waits for bytes to be acknowledged, in the order in which they came. It counts bytes as the
+ * Who waits for bytes to be acknowledged, in the order of those. It counts bytes as the
  * batcher does, and knows neither time nor network. Each is told in a tick of its own.
  */
 
@@ -15,8 +15,10 @@ interface Waiter {
 export class Waiters {
   #waiters: Waiter[] = []
 
+  /** Most come last. But who waits for the end may come before a mark that Node still holds. */
   add(waiter: Waiter): void {
-    this.#waiters.push(waiter)
+    const last = this.#waiters.findLastIndex(({ accepted }) => accepted <= waiter.accepted)
+    this.#waiters.splice(last + 1, 0, waiter)
   }
 
   /** So many bytes are in the object, which ends at `tail`. */

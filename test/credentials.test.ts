@@ -2,10 +2,10 @@ import { setImmediate } from 'node:timers/promises'
 import { inspect } from 'node:util'
 import t from 'tap'
 import {
-  type CredentialClock,
   type CredentialSource,
   type CredentialsOption,
   createCredentialSource,
+  type DeadlineClock,
 } from '../lib/credentials.ts'
 import { OssError } from '../lib/errors.ts'
 
@@ -22,14 +22,14 @@ function printed(value: unknown): string {
 function fakeClock() {
   const timers = new Map<object, { at: number; callback: () => void }>()
   let time = 1000
-  const clock: CredentialClock = {
+  const clock: DeadlineClock = {
     now: () => time,
     setTimeout(callback, delay) {
-      const timer = {}
+      const timer = { ref: () => {}, unref: () => {} }
       timers.set(timer, { at: time + delay, callback })
       return timer
     },
-    clearTimeout: timer => void timers.delete(timer as object),
+    clearTimeout: timer => void timers.delete(timer),
   }
   const advance = (duration: number) => {
     time += duration

@@ -19,9 +19,9 @@ import ts from 'typescript'
  */
 const LAYERS: Readonly<Record<string, string>> = {
   // Programs and adapters. They see what users see, and the server only here.
-  cli: `node:* | uses process, timers, clock, chance
+  cli: `node:* | uses process, timers, time
     | lazy server, lazy undici, type undici
-    | index, options, client, errors, crc64, line, outcome, type backoff, type seam
+    | index, options, client, errors, crc64, line, outcome, clock, type seam
     | signer, address, credentials, provider-module, reply, check, conceal`,
   pino: `node:* | uses process | outbox, provider-module, stderr, errors
     | type credentials, events`,
@@ -35,18 +35,18 @@ const LAYERS: Readonly<Record<string, string>> = {
   outbox: `uses process, timers | outbox-options, rolling, undelivered, slabs, stderr, errors
     | type line`,
   'outbox-options': 'check, errors | type rolling',
-  rolling: 'uses process, clock | rolling-options, roller, stream | type events, naming',
+  rolling: 'uses process, time | rolling-options, roller, stream | type events, naming',
   'rolling-options': 'naming, options, check, errors',
-  stream: `node:stream, node:async_hooks | uses process, timers, clock, chance
-    | options, waiters, schedule, intake, batcher, appender, errors
-    | type events, line, backoff, tail`,
+  stream: `node:stream, node:async_hooks | uses process, timers
+    | clock, options, waiters, schedule, intake, batcher, appender, errors
+    | type events, line, tail`,
   options: 'client, address, check, reply, errors | type backoff, record, seam',
 
   waiters: 'uses process | type tail',
-  schedule: 'uses timers, clock | type batcher',
+  schedule: 'uses timers, time | type batcher',
   intake: 'type batcher',
   events: 'type node:stream',
-  'provider-module': 'node:* | uses process | lazy url | type credentials',
+  'provider-module': 'node:* | uses process | lazy url | conceal | type credentials',
   undelivered: 'errors | type slabs',
   slabs: '',
   stderr: 'node:fs',
@@ -61,31 +61,32 @@ const LAYERS: Readonly<Record<string, string>> = {
   record: '',
   appender: 'node:assert/strict | scout, line, tail, outcome, trace, errors | type seam',
   scout: 'tail, trace, errors | type line, seam, address',
-  line: 'node:assert/strict | backoff, outcome, errors',
-  backoff: 'type outcome',
+  line: 'node:assert/strict | backoff, outcome, errors | type clock',
+  backoff: 'type outcome, clock',
   outcome: 'errors',
   trace: 'node:diagnostics_channel | errors | type tail',
   tail: 'crc64',
 
   // One HTTP exchange. Nobody else knows undici, and it is loaded at the first request.
-  client: `lazy undici, type undici, type node:net | uses process, timers, clock
+  client: `lazy undici, type undici, type node:net | uses process, timers, time
     | wire, signer, address, credentials, turnstile, reply, check, conceal, errors | type seam`,
   wire: 'type undici | uses timers | check, errors',
   seam: 'type address',
   signer: 'node:crypto | address | type credentials',
-  credentials: 'uses process, timers, clock | conceal, errors',
-  address: 'node:net | errors',
-  reply: 'conceal, errors',
+  credentials: 'uses process | clock, conceal, errors',
+  address: 'node:net | check, errors',
+  reply: 'crc64, conceal, errors',
   check: 'errors',
   turnstile: '',
 
   // Leaves.
   errors: '',
   conceal: '',
+  clock: 'uses timers, time, chance',
   crc64: 'node:module, crc64-ecma182.js',
 
   // A second opinion on the protocol: it shares no line with the rest of `lib`, or both could be wrong together.
-  server: 'node:* | uses timers, clock | crc64-ecma182.js',
+  server: 'node:* | uses timers, time | crc64-ecma182.js',
 }
 
 /** Builtins, runtime dependencies, an optional peer, and `url`: a module that the user names. */
@@ -96,14 +97,14 @@ const GLOBALS: Readonly<Record<string, readonly string[]>> = {
   process: ['process'],
   console: ['console'],
   timers: ['setTimeout', 'setInterval', 'setImmediate'],
-  clock: ['performance', 'Date.now', 'new Date()'],
+  time: ['performance', 'Date.now', 'new Date()'],
   chance: ['Math.random', 'crypto'],
   network: ['fetch', 'WebSocket'],
 }
 
 const LIB = join(import.meta.dirname, '../lib')
 
-/** One thing that a source file reaches out for: `options`, `type client`, `lazy undici`, `uses clock`. */
+/** One thing that a source file reaches out for: `options`, `type client`, `lazy undici`, `uses time`. */
 interface Reach {
   readonly what: string
   readonly line: number
@@ -228,8 +229,8 @@ const samples: [string, string[]][] = [
   [`const { env } = process`, ['uses process']],
   [`f({ process })`, ['uses process']],
   [`globalThis.setTimeout(f, 1)`, ['uses timers']],
-  [`setInterval(f, Date.now())`, ['uses timers', 'uses clock']],
-  [`const a = [new Date(), performance.now()]`, ['uses clock', 'uses clock']],
+  [`setInterval(f, Date.now())`, ['uses timers', 'uses time']],
+  [`const a = [new Date(), performance.now()]`, ['uses time', 'uses time']],
   [`let a = Math.random`, ['uses chance']],
   [`await fetch(url)`, ['uses network']],
   [`console.log(1)`, ['uses console']],

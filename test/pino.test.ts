@@ -334,8 +334,12 @@ t.test('in a worker: what was given up is told with its cause', async t => {
   const oss = await startOss(t)
   const code = `${WORKER}
     transport.on('warn', info => console.log(JSON.stringify(info)))
-    logger.info({ n: 0 })
-    transport.end()`
+    const owed = setInterval(() => {}, 1000)
+    transport.once('retry', () => {
+      clearInterval(owed)
+      transport.end()
+    })
+    logger.info({ n: 0 })`
   const env = workerEnv(oss, { key: oss.newKey(), closeTimeout: 300, retry: { minDelay: 1 } })
   oss.server.refuse()
   const { stdout, stderr } = await run(t, code, env)

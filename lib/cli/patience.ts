@@ -3,7 +3,7 @@
  * every append, and a range taken up where it broke off.
  */
 
-import type { Clock } from '../backoff.ts'
+import { systemClock } from '../clock.ts'
 import { OssError } from '../errors.ts'
 import type { ClientOptions, Target } from '../index.ts'
 import { Line } from '../line.ts'
@@ -16,13 +16,6 @@ export interface PatienceOptions {
   readonly signal: AbortSignal
   /** Milliseconds from the first failure since the last success, or Infinity. */
   readonly maxElapsed: number
-}
-
-const systemClock: Clock = {
-  now: () => performance.now(),
-  random: Math.random,
-  setTimeout: (callback, delay) => setTimeout(callback, delay),
-  clearTimeout: timer => clearTimeout(timer as NodeJS.Timeout),
 }
 
 export class PatientReader {

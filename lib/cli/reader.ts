@@ -6,10 +6,10 @@
 import type { Socket } from 'node:net'
 import type { Agent, Dispatcher } from 'undici'
 import { checkEndpointHost, type Endpoint, locate, resolveEndpoint } from '../address.ts'
-import { checkTimeouts, createAgent, isKeyRefused, readClockOffset } from '../client.ts'
-import { concealer } from '../conceal.ts'
+import { checkTimeouts, createAgent, readClockOffset } from '../client.ts'
+import { concealer, concealNamed } from '../conceal.ts'
 import { type CredentialSource, createCredentialSource } from '../credentials.ts'
-import { OssError } from '../errors.ts'
+import { isKeyRefusal, OssError } from '../errors.ts'
 import type { ClientOptions, Target } from '../index.ts'
 import {
   type ErrorDocument,
@@ -103,7 +103,7 @@ export class ObjectReader {
     try {
       for await (const chunk of body as AsyncIterable<Buffer>) yield chunk
     } catch (error) {
-      throw signal.aborted ? signal.reason : networkError(error, text => text)
+      throw signal.aborted ? signal.reason : networkError(error, concealNamed)
     }
   }
 
@@ -154,7 +154,7 @@ export class ObjectReader {
 
   /** Whether the same request, signed afresh, may be accepted: as the client has it. */
   #cure(status: number, headers: ReplyHeaders, document: ErrorDocument): boolean {
-    if (isKeyRefused(document)) return this.#credentials.isRenewable
+    if (isKeyRefusal(document.code)) return this.#credentials.isRenewable
     const offset = readClockOffset(status, headers, document)
     this.#clockOffset = offset ?? this.#clockOffset
     return offset !== undefined

@@ -1,14 +1,12 @@
 /**
- * CRC-64/XZ (ECMA-182), the checksum that OSS keeps of every object: `crc64()` and `crc64Combine()`
- * for everybody, with decimal strings as on the wire, and the same two on bigints for the appender.
+ * CRC-64/XZ (ECMA-182), which OSS keeps of every object: `crc64()` and `crc64Combine()`
+ * for everybody, with decimal strings as on the wire, and `update()` on bigints for whoever sums as bytes come.
  * A leaf: it knows no other part of the library.
  */
 
 import { combine } from './combine.ts'
 import { loadEcma182, type Update } from './ecma182.ts'
 import { loadSimd } from './simd.ts'
-
-export { combine }
 
 /** Chosen at the first use. */
 let engine: Update | undefined

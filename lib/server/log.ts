@@ -49,6 +49,8 @@ export interface RequestRecord {
 
 const CAPACITY = 10_000
 const SECRET = ['authorization', 'x-oss-security-token']
+// V4's names and V1's.
+const SECRET_PARAMETER = /((?:x-oss-)?(?:security-token|signature)=)[^&]*/gi
 
 /** Adds a record for a request to `log`, which keeps the last 10,000. */
 export function record(log: RequestRecord[], req: IncomingMessage, requestId: string) {
@@ -60,7 +62,7 @@ export function record(log: RequestRecord[], req: IncomingMessage, requestId: st
   const entry: RequestRecord = {
     requestId,
     method: req.method ?? '',
-    target: (req.url ?? '').replace(/(x-oss-(?:security-token|signature)=)[^&]*/g, '$1...'),
+    target: (req.url ?? '').replace(SECRET_PARAMETER, '$1...'),
     headers,
     remotePort: req.socket.remotePort ?? 0,
     received: performance.now(),
