@@ -289,6 +289,16 @@ t.test('seal: a rival has written, or the object is another one', async t => {
   }
 })
 
+t.test('seal: the object is gone', async t => {
+  const { appender, client } = await openScene('old')
+  const sealing = appender.seal()
+  const refusal = refused('NoSuchKey', { status: 404 })
+  ;(await client.next()).fail(refusal)
+  const error = await failure(sealing)
+  t.match(error, { code: 'OSS_ERR_OBJECT_REPLACED', tail: tailOf('old') })
+  t.equal(error.cause, refusal)
+})
+
 t.test('seal: refused for good, or given up', async t => {
   const rows: [error: Error, code: string][] = [
     [refused('OperationNotSupported'), 'OperationNotSupported'],

@@ -86,6 +86,10 @@ t.test('--credentials: what a module may export', async t => {
   t.notMatch(absent.stderr, 'SECRET')
   writeFileSync(join(dir, 'broken.mjs'), 'throw new Error("no role is attached")')
   t.match(await go('./broken.mjs'), { code: 2, stderr: /cannot be loaded: no role is attached/ })
+  writeFileSync(join(dir, 'loud.mjs'), 'throw new Error("no use: accessKeySecret=SECRET123456")')
+  const loud = await go('./loud.mjs')
+  t.match(loud, { code: 2, stderr: /cannot be loaded: no use: accessKeySecret=\*\*\*/ })
+  t.notMatch(loud.stderr, 'SECRET')
   const broken =
     'module.exports = class { constructor() { throw new Error("no role") } getCredential() {} }'
   writeFileSync(join(dir, 'class-broken.cjs'), broken)

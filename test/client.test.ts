@@ -544,6 +544,16 @@ t.test('answers that break off', async t => {
     [whole.indexOf('</Code>') + 7, 'PositionNotEqualToLength'],
     [whole.length - 1, 'PositionNotEqualToLength'],
   ]
+  const short = refuse(409, 'PositionNotEqualToLength', {
+    headers: { 'x-oss-next-append-position': '9' },
+    more: 'x'.repeat(500),
+  })
+  const telling = await startScripted(t, ({ socket }) => {
+    socket.end(short.slice(0, short.indexOf('\r\n\r\n') + 4))
+    return undefined
+  })
+  const told = { code: 'PositionNotEqualToLength', nextPosition: 9 }
+  t.match(await failure(calls(connectTo(t, telling)).append()), told, 'the header says it all')
   for (const way of ['end', 'resetAndDestroy'] as const) {
     for (const [length, code] of table) {
       const server = await startScripted(t, ({ socket }) => {

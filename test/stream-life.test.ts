@@ -7,6 +7,7 @@ import t from 'tap'
 import {
   type AppendInfo,
   crc64,
+  createAppendStream,
   type OssAppendStream,
   OssClient,
   type OssError,
@@ -379,5 +380,19 @@ t.test('a flush settles, whatever moment of it the stream is destroyed in', asyn
     for (let tick = 0; tick < ticks; tick++) await Promise.resolve()
     stream.destroy()
     await t.rejects(flushed, { code: 'OSS_ERR_ABORTED' }, `${ticks} ticks later`)
+  }
+})
+
+t.test("a client of one's own that rejects with nothing is no success", async t => {
+  for (const nothing of [undefined, null, '']) {
+    const client = {
+      head: async () => null,
+      append: () => Promise.reject(nothing),
+      close: async () => {},
+    }
+    const stream = createAppendStream({ bucket: 'examplebucket', key: 'k', client })
+    const error = await pipeline(Readable.from(['bytes']), stream).catch((error: Error) => error)
+    t.match(error, { message: 'the client threw what is no error' })
+    t.equal(stream.bytesWritten, 0)
   }
 })
