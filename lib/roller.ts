@@ -16,7 +16,7 @@
 import { ok } from 'node:assert/strict'
 import { checkTarget } from './address.ts'
 import { Appender, type AppenderOptions, type AppendInfo, type Destination } from './appender.ts'
-import { invalidOption, OssError, objectFull } from './errors.ts'
+import { OssError, objectFull } from './errors.ts'
 import { Finder, type Found, withMend } from './finder.ts'
 import { Line } from './line.ts'
 import type { KeyFunction } from './naming.ts'
@@ -222,7 +222,8 @@ export class Roller implements Destination {
       return key
     } catch (error) {
       if (error instanceof OssError) throw this.#ours(error)
-      throw this.#ours(Object.assign(invalidOption('key', 'it threw'), { cause: error }))
+      const details = { cause: error }
+      throw this.#ours(new OssError('OSS_ERR_INVALID_OPTION', 'option key: it threw', details))
     }
   }
 
