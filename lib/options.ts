@@ -334,9 +334,13 @@ function resolveCreationHeaders(given: AppendStreamOptions): Record<string, stri
 }
 
 function resolveExpires(expires: unknown): string {
-  if (!(expires instanceof Date)) return checkHeaderValue('expires', expires)
-  if (Number.isNaN(expires.getTime())) throw invalidOption('expires', 'is an invalid Date')
-  return expires.toUTCString()
+  const date = expires instanceof Date ? expires : new Date(checkHeaderValue('expires', expires))
+  const text = date.toUTCString()
+  // RFC 9110, 5.6.7, as Node writes a Date; what is none would say "expired" to every reader.
+  const isDate = !Number.isNaN(date.getTime()) && (expires === date || expires === text)
+  if (isDate) return text
+  const example = 'Wed, 21 Oct 2026 07:28:00 GMT'
+  throw invalidOption('expires', `must be a valid Date or an HTTP date, as in ${example}`)
 }
 
 function resolveTagging(given: unknown): string {

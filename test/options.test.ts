@@ -130,7 +130,19 @@ const wrong: [string, unknown[], (RegExp | string)?][] = [
   ['cacheControl', [...NOT_STRINGS, ...NOT_HEADERS]],
   ['contentDisposition', [...NOT_STRINGS, ...NOT_HEADERS]],
   ['contentEncoding', [...NOT_STRINGS, ...NOT_HEADERS]],
-  ['expires', [...NOT_STRINGS, ...NOT_HEADERS, new Date(Number.NaN), Date.now()]],
+  [
+    'expires',
+    [
+      ...NOT_STRINGS,
+      ...NOT_HEADERS,
+      new Date(Number.NaN),
+      Date.now(),
+      'tomorrow',
+      '2026-10-21',
+      // No Wednesday.
+      'Wed, 22 Oct 2026 07:28:00 GMT',
+    ],
+  ],
   ['acl', [...NOT_STRINGS, '', 'public', 'PRIVATE', 'private\r\n'], 'public-read or'],
   ['storageClass', [...NOT_STRINGS, 'standard', 'ColdArchive', ''], 'Standard, IA or Archive'],
   ['serverSideEncryption', [...NOT_STRINGS, 'AES', 'aes256', '']],
