@@ -245,7 +245,7 @@ export function checkEndpointHost(endpoint: Endpoint, bucket: string): void {
   // Nothing forbids a bucket to be called `oss-cn-hangzhou`, and the host is whole then.
   if (!host.startsWith(`${bucket}.`) || rest === 'aliyuncs.com') return
   throw wrongEndpoint(
-    `begins with the bucket: use ${rest}, or cname: true if that is its own domain`,
+    `begins with the bucket: use ${rest}, or the option cname if that is its own domain`,
   )
 }
 

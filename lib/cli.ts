@@ -19,6 +19,8 @@ for (const output of [process.stdout, process.stderr]) output.on('error', () => 
 /** A disk that is full is no reader that went away: what it should keep is lost. */
 const LOSSES = ['ENOSPC', 'EDQUOT', 'EFBIG']
 let loss: Error | undefined
+/** What `main` has told. */
+let failure: unknown
 process.stdout.on('error', (error: NodeJS.ErrnoException) => {
   if (LOSSES.includes(error.code ?? '')) loss ??= error
 })
@@ -34,25 +36,22 @@ void leave(await main())
 
 async function main(): Promise<number> {
   try {
-    return await run(await parse())
+    return await run(parseArguments(args))
   } catch (cause) {
-    const error = interpret(cause, signals)
-    process.stderr.write(describeError(error))
-    return exitCodeOf(error)
+    failure = interpret(cause, signals)
+    if (isJson()) {
+      const { Reporter } = await import('./cli/reporter.ts')
+      new Reporter({ isJson: true, isQuiet: true }).fail(failure)
+    }
+    process.stderr.write(describeError(failure))
+    return exitCodeOf(failure)
   }
 }
 
-/** A program that reads events is told of wrong arguments by one. */
-async function parse(): Promise<Command> {
-  try {
-    return parseArguments(args)
-  } catch (error) {
-    if (args.includes('--json')) {
-      const { Reporter } = await import('./cli/reporter.ts')
-      new Reporter({ isJson: true, isQuiet: true }).fail(error)
-    }
-    throw error
-  }
+/** Known before the arguments are: a program that reads events is told of wrong ones by an event. */
+function isJson(): boolean {
+  const end = args.indexOf('--')
+  return args.slice(0, end === -1 ? args.length : end).includes('--json')
 }
 
 /**
@@ -64,7 +63,7 @@ async function leave(code: number): Promise<void> {
   signals.first.addEventListener('abort', endSoon)
   if (signals.first.aborted) endSoon()
   await drain(process.stdout)
-  if (loss) {
+  if (loss && loss !== failure) {
     process.stderr.write(describeError(loss))
     process.exitCode ||= 1
   }

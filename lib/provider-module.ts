@@ -3,6 +3,7 @@
  * and leaves what it exports to be checked as `credentials`.
  */
 
+import { statSync } from 'node:fs'
 import { createRequire } from 'node:module'
 import { isAbsolute, join, resolve } from 'node:path'
 import { pathToFileURL } from 'node:url'
@@ -13,7 +14,7 @@ import type { CredentialsOption } from './credentials.ts'
  * The default export of a module: keys, a function that gives them, an object with `getCredential()` or
  * `getCredentials()`, or a class of such objects that is made without arguments (`@alicloud/credentials`).
  * The name is a `file:` URL, a path from the working directory, or a package, there first and then beside
- * this one.
+ * this one. A file goes before the latter.
  *
  * @param refuse makes the error to throw, of words without a secret
  */
@@ -23,7 +24,8 @@ export async function loadProvider(
 ): Promise<CredentialsOption> {
   const provider = await load(name).catch(cause => {
     // Node quotes what it looked for, which may be a key that was pasted here; a module may name its own.
-    const problem = concealNamed(String(cause?.message ?? cause)).replaceAll(/(['"]).*?\1/g, '...')
+    const [words = ''] = String(cause?.message ?? cause).split(' imported from ')
+    const problem = concealNamed(words).replaceAll(/(['"]).*?\1/g, '...')
     throw refuse(`cannot be loaded: ${problem}`)
   })
   if (provider === undefined) throw refuse('the module has no default export')
@@ -44,8 +46,9 @@ function locate(name: string): string {
     return pathToFileURL(createRequire(join(process.cwd(), 'x')).resolve(name)).href
   } catch {
     const isPath = /^\.{1,2}[/\\]/.test(name) || isAbsolute(name)
-    // A package without a door for `require`, or one that is installed beside us.
-    return isPath ? pathToFileURL(resolve(name)).href : name
+    const isFile = statSync(name, { throwIfNoEntry: false })?.isFile()
+    // Else a package without a door for `require`, or one that is installed beside us.
+    return isPath || isFile ? pathToFileURL(resolve(name)).href : name
   }
 }
 

@@ -420,7 +420,7 @@ t.test('a host that already holds the bucket', async t => {
 
   t.throws(
     () => check('https://examplebucket.oss-cn-hangzhou.aliyuncs.com', 'examplebucket'),
-    refusal('endpoint', /use oss-cn-hangzhou\.aliyuncs\.com, or cname: true/),
+    refusal('endpoint', /use oss-cn-hangzhou\.aliyuncs\.com, or the option cname if that/),
   )
   t.throws(
     () => check('http://examplebucket.oss:9000', 'examplebucket'),

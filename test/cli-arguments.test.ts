@@ -241,7 +241,11 @@ t.test('wrong arguments', async t => {
   const table: [string, string[], RegExp][] = [
     ['nothing', [], /say where to.*demo, stat, cat, verify, serve$/],
     ['a near command', ['vrify', 'a', OBJECT], /one of .*: did you mean verify\?$/],
-    ['a grace that no timer takes', ['--grace', '30d', OBJECT], /grace: must be a whole number/],
+    [
+      'a grace that no timer takes',
+      ['--grace', '30d', OBJECT],
+      /--grace: must be a time of at most 24 days/,
+    ],
     ['a far option', ['--frobnicate', OBJECT], /--frobnicate: is unknown$/],
     ['a near option', ['--flush-intervall', '1', OBJECT], /did you mean --flush-interval\?/],
     ['a near option in two words', ['--max_elapsed=1', OBJECT], /did you mean --max-elapsed\?/],
@@ -253,7 +257,10 @@ t.test('wrong arguments', async t => {
     ['one flag, two values', ['--region=a', '--region=b', OBJECT], /--region: is said twice/],
     ['cat -f in a folder', ['cat', '-f', '--local=d', OBJECT], /--follow: --local .*serve --dir/],
     ['help of something', ['help', 'SECRET'], /^((?!SECRET).)*options((?!SECRET).)*$/],
-    ['a short option', ['-x', OBJECT], /-x: is unknown/],
+    ['a short option', ['-x', OBJECT], /^-x: is unknown$/],
+    ['a short option that has a long name', ['-q', OBJECT], /^-q: .*mean --quiet\?$/],
+    ['a short option that has many', ['-r', OBJECT], /^-r: is unknown$/],
+    ['a name of JavaScript', ['--constructor', OBJECT], /^--constructor: is unknown$/],
     ['an option as value', ['--local', '--region', OBJECT], /--local.*ambiguous/],
     ['a value too many', ['--help=yes'], /--help.*does not take an argument/],
     ['two files', ['--local', 'dir', OBJECT, '-', '-'], /too many/],
@@ -315,7 +322,8 @@ t.test('wrong arguments', async t => {
 t.test('the help fits a screen, and both name everything', async t => {
   for (const help of [HELP, OPTIONS_HELP]) {
     const lines = help.trimEnd().split('\n')
-    t.ok(lines.length <= 24, `${lines.length} lines`)
+    // The line of the prompt is the 24th.
+    t.ok(lines.length <= 23, `${lines.length} lines`)
     for (const line of lines) t.ok(line.length <= 80, line)
   }
   const mentioned = new Set((HELP + OPTIONS_HELP).match(/--[a-z][a-z0-9-]*/g))
@@ -345,6 +353,7 @@ t.test('errors as text and exit code', async t => {
     'oss-append: gave up\n' +
       '  code          OSS_ERR_RETRIES_EXHAUSTED\n' +
       '  acknowledged  the object up to byte 12\n' +
+      '  caused by  reason        try later\n' +
       '  caused by  code          InternalError\n' +
       '  caused by  request id    REQ\n' +
       '  caused by  host id       HOST\n',
@@ -373,11 +382,14 @@ t.test('errors in the words of the command line', async t => {
     ['highWaterMark', '--buffer'],
     ['retry.maxElapsed', '--max-elapsed'],
     ['metadata.a b', '--meta'],
-    ['metadata.a-b', '--meta'],
+    ['metadata.a-b', '--meta a-b'],
+    ['headers.host', '--header host'],
+    ['headers.LTAIabcdefghijklmnopqrst', '--header'],
     ['tagging', '--tag'],
+    ['endpoint', '--endpoint or OSS_ENDPOINT'],
+    ['region', '--region or OSS_REGION'],
+    ['crc64', '--crc64'],
     ['url', 'option url'],
-    ['--regoin', '--regoin'],
-    ['-x', '-x'],
   ]
   for (const [option, words] of table) {
     const error = new OssError('OSS_ERR_INVALID_OPTION', `option ${option}: is odd: see option a`)
@@ -392,6 +404,8 @@ t.test('options inside a message are flags too, and the words of others stay', a
     'more than maxBytes (5), see highWaterMark, aWord',
   )
   t.match(describeError(full), /^oss-append: more than --roll-bytes \(5\), see --buffer, aWord\n/)
+  const bound = new OssError('OSS_ERR_INVALID_OPTION', 'see the option cname, or the option other')
+  t.match(describeError(bound), /^oss-append: see --cname, or the option other\n/)
   const theirs = new OssServiceError('X', 'contentType', { status: 400, requestId: 'R' })
   t.match(describeError(theirs), /^oss-append: contentType\n/)
 })
@@ -413,7 +427,22 @@ t.test('errors as JSON', async t => {
   })
   t.match(describeError(error), /\n {2}unknown {7}the fate of 7 bytes from 12 on\n/)
   t.same(errorFields('text'), { message: 'text' })
+  const own: [Error, object][] = [
+    [new UsageError('a'), { code: 'ERR_USAGE' }],
+    [new MismatchError(['a']), { code: 'ERR_NOT_VERIFIED' }],
+    [new InterruptedError(130, 'a'), { code: 'ERR_INTERRUPTED' }],
+    [
+      new InterruptedError(130, 'a', { position: 7, unacknowledged: 3 }),
+      { code: 'ERR_INTERRUPTED', position: 7, unacknowledged: 3 },
+    ],
+  ]
+  for (const [error, fields] of own) {
+    t.match(errorFields(error), fields)
+    t.equal(describeError(error).split('\n')[1] ?? '', error instanceof UsageError ? HINT : '')
+  }
 })
+
+const HINT = 'Try: oss-append --help'
 
 function caught(run: () => unknown): Error | undefined {
   try {

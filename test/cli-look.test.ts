@@ -76,6 +76,21 @@ t.test('verify compares without downloading', async t => {
   const wrong = await go(['verify', '-', OBJECT], { input: other })
   t.match(wrong, { code: 4, stderr: `CRC-64 is ${tail.crc64}, not ${crc64(other)}` })
   t.notMatch(wrong.stdout, 'verified')
+  const { stdout } = await go(['verify', '--json', '-', OBJECT], { input: other })
+  const told = stdout
+    .trimEnd()
+    .split('\n')
+    .map(line => JSON.parse(line))
+  t.match(told, [{ verified: false }, { event: 'error', code: 'ERR_NOT_VERIFIED', exitCode: 4 }])
+  const absent = [
+    [['stat', '--json', `oss://${BUCKET}/absent`], 'NoSuchKey'],
+    [['verify', '--json', file, `oss://${BUCKET}/absent`], 'NoSuchKey'],
+    [['verify', '--json', join(dir, 'absent'), OBJECT], 'ENOENT'],
+  ] as const
+  for (const [args, code] of absent) {
+    const outcome = await go([...args])
+    t.match(JSON.parse(outcome.stdout), { event: 'error', code, exitCode: 1 })
+  }
   t.match(await go(['verify', dir, OBJECT]), { code: 1, stderr: /EISDIR/ })
   t.notOk(
     server.requests.some(({ method }) => method === 'GET'),

@@ -1,12 +1,13 @@
 /** How the command reaches OSS: through proxies of the environment, and as whom. */
 
-import { existsSync, readdirSync, writeFileSync } from 'node:fs'
+import { existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { createServer, type IncomingMessage } from 'node:http'
 import { type AddressInfo, connect, type Socket } from 'node:net'
 import { join } from 'node:path'
 import t, { type Test } from 'tap'
 import { createOssServer, type OssServer } from '../lib/server/index.ts'
-import { finish, run, start, startService } from './fixtures/command.ts'
+import { plainEnv, spawnPlain } from './fixtures/child.ts'
+import { CLI, finish, run, start, startService } from './fixtures/command.ts'
 import { until } from './fixtures/oss.ts'
 import { cert, key } from './fixtures/tls.ts'
 
@@ -41,8 +42,17 @@ t.test('a proxy that refuses is an outage', async t => {
   const { env } = await startService(t)
   const proxy = await startProxy(t)
   proxy.refusals = 2
-  const outcome = await run([OBJECT, '-'], { env: { ...env, http_proxy: proxy.url }, input: TEXT })
-  t.match(outcome, { code: 0, stdout: /verified/, stderr: /trying again: .*\n.*going on after/ })
+  const settings = { env: { ...env, http_proxy: proxy.url }, input: TEXT }
+  t.match(await run([OBJECT, '-'], settings), {
+    code: 0,
+    stdout: /verified/,
+    stderr: /trying again: .*\(.*\b502\b.*\)\n.*going on after/,
+  })
+  proxy.refusals = 2
+  t.match(await run(['--max-retries=1', OBJECT, '-'], settings), {
+    code: 1,
+    stderr: /\n {2}caused by.* {2}reason +.*\b502\b/,
+  })
 })
 
 t.test('--credentials: what a module may export', async t => {
@@ -67,6 +77,7 @@ t.test('--credentials: what a module may export', async t => {
     t.match(await go(`./${name}`), { code: 0, stdout: /length +5/, stderr: '' }, name)
   }
   t.match(await go(join(dir, 'function.mjs')), { code: 0 }, 'an absolute path')
+  t.match(await go('function.mjs'), { code: 0, stderr: '' }, 'a bare name')
   t.match(await go('keeper'), { code: 0, stderr: '' }, 'a package')
 
   const wrong: [string, string, RegExp][] = [
@@ -84,6 +95,10 @@ t.test('--credentials: what a module may export', async t => {
   const absent = await go('./SECRET.mjs')
   t.match(absent, { code: 2, stderr: /--credentials: cannot be loaded: Cannot find module/ })
   t.notMatch(absent.stderr, 'SECRET')
+  t.match(await go('SECRET'), {
+    code: 2,
+    stderr: /^oss-append: --credentials: cannot be loaded: Cannot find package \.\.\.\nTry: /,
+  })
   writeFileSync(join(dir, 'broken.mjs'), 'throw new Error("no role is attached")')
   t.match(await go('./broken.mjs'), { code: 2, stderr: /cannot be loaded: no role is attached/ })
   writeFileSync(join(dir, 'loud.mjs'), 'throw new Error("no use: accessKeySecret=SECRET123456")')
@@ -101,7 +116,7 @@ t.test('--credentials: what a module may export', async t => {
 
 t.test('what is no proxy is told by the name of its variable', async t => {
   const { env } = await startService(t)
-  for (const HTTPS_PROXY of ['SECRET', 'SECRET:8080', 'http://']) {
+  for (const HTTPS_PROXY of ['SECRET', 'SECRET:8080', 'http://', 'http://u:SECRET%zz@a']) {
     const outcome = await run(['stat', OBJECT], { env: { ...env, HTTPS_PROXY } })
     t.match(outcome, { code: 2, stderr: /^oss-append: HTTPS_PROXY: must be a URL, as in/ })
     t.notMatch(outcome.stderr, 'SECRET')
@@ -134,6 +149,30 @@ t.test('--local: one writes at a time, and others may look', async t => {
   t.match(await run(args, { input: TEXT }), { code: 0 }, 'the dead hold nothing')
   t.match(await run(['cat', '--local', dir, OBJECT]), { stdout: 'one twohellohello' })
   t.notOk(readdirSync(dir).some(name => name.startsWith('writer')))
+})
+
+const onLinux = { skip: process.platform !== 'linux' && 'who a process was is told by /proc' }
+
+t.test('--local: a number that is given again is another process', onLinux, async t => {
+  const dir = t.testdir({ 'writer.pid': `${process.pid} 1 another-boot\n` })
+  t.match(await run(['--local', dir, OBJECT, '-'], { input: TEXT }), { code: 0, stderr: '' })
+  writeFileSync(join(dir, 'writer.pid'), `${process.pid}\n`)
+  const busy = { code: 1, stderr: new RegExp(`in use by process ${process.pid}: `) }
+  t.match(await run(['--local', dir, OBJECT, '-'], { input: TEXT }), busy, 'nothing else is known')
+})
+
+t.test('--local: nor does the dead hold it whose parent has not looked', onLinux, async t => {
+  const dir = t.testdir({})
+  const script = '"$0" "$1" serve --dir "$2" & echo "pid $!"; exec sleep 600'
+  const parent = spawnPlain(['sh', '-c', script, process.execPath, CLI, dir], plainEnv())
+  t.teardown(() => parent.kill('SIGKILL'))
+  let told = ''
+  parent.stdout?.on('data', text => (told += text))
+  await until(() => /SECRET=.*\n/.test(told))
+  const pid = Number(/^pid (\d+)$/m.exec(told)?.[1])
+  process.kill(pid, 'SIGKILL')
+  await until(() => /\) Z /.test(readFileSync(`/proc/${pid}/stat`, 'latin1')))
+  t.match(await run(['--local', dir, OBJECT, '-'], { input: TEXT }), { code: 0, stderr: '' })
 })
 
 t.test('--local: a folder that is not there is not made by who looks', async t => {

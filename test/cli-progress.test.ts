@@ -123,6 +123,11 @@ t.test('an outage is told when it begins and when it ends', async t => {
   t.match(told[1], /^going on after \d+\.\d s and 3 retries$/)
   t.equal(told[2], 'trying again: reason 1')
   t.match(told[3], /^going on after \d+\.\d s and 1 retry$/)
+  outage.failed(new Error('no keys', { cause: new Error('no role') }))
+  t.equal(told[4], 'trying again: no keys (no role)')
+  outage.ended()
+  outage.failed(new Error('failed: no role', { cause: new Error('no role') }))
+  t.equal(told[6], 'trying again: failed: no role', 'and nothing twice')
 })
 
 t.test('who is told what', async t => {

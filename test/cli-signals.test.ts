@@ -100,7 +100,9 @@ t.test('the second aborts, and says what is not acknowledged', async t => {
     'interrupted by SIGINT: 7 bytes of the input may not be in the object, which ends at 5'
   t.match(stderr, `\noss-append: ${message}\n`)
   const [last] = stdout.trimEnd().split('\n').slice(-1)
-  t.match(JSON.parse(String(last)), { event: 'error', message, exitCode: 130 })
+  const standstill = { position: 5, unacknowledged: 7 }
+  const code130 = { code: 'ERR_INTERRUPTED', exitCode: 130 }
+  t.match(JSON.parse(String(last)), { event: 'error', message, ...standstill, ...code130 })
   t.equal(text(), 'first')
 })
 
@@ -202,7 +204,7 @@ t.test('a writer that keeps a named pipe open does not keep the command', async 
 t.test('what a signal aborts is an interruption for programs too', async t => {
   const aborted = Object.assign(new Error('The operation was aborted'), { name: 'AbortError' })
   const error = interpret(aborted, { received: 'SIGINT', exitCode: 130 })
-  t.match(errorFields(error), { code: undefined, message: 'interrupted by SIGINT' })
+  t.match(errorFields(error), { code: 'ERR_INTERRUPTED', message: 'interrupted by SIGINT' })
   t.equal(exitCodeOf(error), 130)
   t.equal(interpret(aborted, { received: undefined, exitCode: 0 }), aborted)
 })

@@ -6,6 +6,7 @@ import { join } from 'node:path'
 import { Readable } from 'node:stream'
 import { buffer } from 'node:stream/consumers'
 import t, { type Test } from 'tap'
+import { patienceOf } from '../lib/cli/append.ts'
 import { type Delivery, deliver, WitnessClient } from '../lib/cli/delivery.ts'
 import { createFeed } from '../lib/cli/feed.ts'
 import { HELP, OPTIONS_HELP } from '../lib/cli/help.ts'
@@ -285,14 +286,21 @@ t.test('wrong usage', async t => {
   const keys = { OSS_ACCESS_KEY_ID: 'id', OSS_ACCESS_KEY_SECRET: 'secret' }
   const noRegion = await run([OBJECT, '-'], { env: keys })
   t.equal(noRegion.code, 2)
-  t.match(noRegion.stderr, 'oss-append: --region: is missing')
+  t.match(noRegion.stderr, 'oss-append: --region or OSS_REGION: is missing')
 })
 
 t.test('--json: wrong arguments are an event too', async t => {
   const { code, stdout, stderr } = await run(['--json', '--regoin=x', OBJECT])
   t.equal(code, 2)
   t.match(stderr, /did you mean --region/)
-  t.match(JSON.parse(stdout), { event: 'error', message: /^--regoin: is unknown/, exitCode: 2 })
+  const event = { event: 'error', code: 'ERR_USAGE', message: /^--regoin: is unknown/, exitCode: 2 }
+  t.match(JSON.parse(stdout), event)
+  t.equal((await run(['--regoin=x', OBJECT, '--', '--json'])).stdout, '', 'a word is no flag')
+})
+
+t.test('behind a pipe it never gives up; a folder is not waited for', async t => {
+  t.same(patienceOf({ isLocal: false }), { maxElapsed: Number.POSITIVE_INFINITY })
+  t.same(patienceOf({ isLocal: true }), { maxElapsed: 3_000 })
 })
 
 t.test('--quiet prints nothing but errors', async t => {
@@ -308,7 +316,9 @@ t.test('--quiet prints nothing but errors', async t => {
 t.test('a full disk behind standard output is a failure', async t => {
   const { env } = await startService(t)
   const line = `printf x | oss_append --json '${OBJECT}' > /dev/full`
-  t.match(await shell(line, env), { code: 1, stderr: /^oss-append: ENOSPC.*\n {2}code +ENOSPC\n$/ })
+  const told = { code: 1, stderr: /^oss-append: ENOSPC.*\n {2}code +ENOSPC\n$/ }
+  t.match(await shell(line, env), told)
+  t.match(await shell(`oss_append cat '${OBJECT}' > /dev/full`, env), told, 'and told once')
 })
 
 t.test('help and version', async t => {
@@ -455,6 +465,7 @@ t.test('the proof finds every difference', async t => {
     'source      a.csv\n' +
       `object      ${OBJECT} (had 10 bytes)\n` +
       'bytes       5 in 1 append\n' +
+      'length      15\n' +
       'throughput  5 B/s, 1.00 s\n' +
       'CRC-64      2 computed\n' +
       '            3 reported by OSS\n' +

@@ -21,9 +21,9 @@ import {
 } from '../index.ts'
 import type { AppendCommand, DemoCommand, Place, Rolling } from './commands.ts'
 import { type DeliveryOptions, deliver, WitnessClient } from './delivery.ts'
-import { interpret, MismatchError } from './failure.ts'
+import { MismatchError } from './failure.ts'
 import { PatientReader } from './patience.ts'
-import { at } from './place.ts'
+import { at, type OpenPlace } from './place.ts'
 import { ask, compare, compareCopies, compareLeft, readBack } from './proof.ts'
 import { Reporter } from './reporter.ts'
 import type { Signals } from './signals.ts'
@@ -80,12 +80,12 @@ export async function append(command: AppendCommand, signals: Signals): Promise<
     const mend = 'pipe something in, redirect a file, name FILE, or say - to read in any case'
     throw new UsageError(`nothing to read: ${mend}`)
   }
-  try {
-    return await run({ ...command, open, reporter, signals })
-  } catch (error) {
-    reporter.fail(interpret(error, signals))
-    throw error
-  }
+  return run({ ...command, open, reporter, signals })
+}
+
+/** How long to try, unless flags say otherwise. */
+export function patienceOf({ isLocal }: Pick<OpenPlace, 'isLocal'>) {
+  return isLocal ? LOCAL_RETRY : RETRY
 }
 
 /** The one way of all bytes. A folder is read back; OSS's own word has to do elsewhere. */
@@ -100,7 +100,7 @@ async function run(job: Job): Promise<number> {
     try {
       client.checkBucket(bucket)
       const source = await job.open()
-      const retry = { ...(isLocal ? LOCAL_RETRY : RETRY), ...job.options.retry }
+      const retry = { ...patienceOf({ isLocal }), ...job.options.retry }
       const stream = createStream(job, target, { ...job.options, client, retry })
       const left = witness(stream, client, isLocal)
       const course = createCourse(job, source, stream)

@@ -4,7 +4,7 @@
  */
 
 import { parseArgs } from 'node:util'
-import { checkInteger, checkKnown, hint, MAX_DELAY } from '../check.ts'
+import { hint } from '../check.ts'
 import type { Command, Place, Rolling, Voice } from './commands.ts'
 import {
   COMMANDS,
@@ -21,9 +21,7 @@ import { UsageError } from './usage.ts'
 const GRACE = 10_000
 const INTERVAL = 1_000
 
-const ALL_FLAGS = Object.entries(FLAGS).flatMap(([name, { short }]) =>
-  short ? [`--${name}`, `-${short}`] : [`--${name}`],
-)
+const ALL_FLAGS = Object.keys(FLAGS).map(name => `--${name}`)
 
 /** The texts of flags that were given, by name. */
 type Values = Readonly<Record<string, unknown>>
@@ -73,7 +71,7 @@ const BUILDERS: Readonly<Record<CommandName, (given: Given) => Command>> = {
       isZipped: isZipped as boolean,
       isResumed,
       voice: { isJson, isQuiet } as Voice,
-      grace: checkInteger('grace', grace, 0, MAX_DELAY),
+      grace: grace as number,
     }
   },
   demo({ words, command }) {
@@ -108,7 +106,7 @@ const BUILDERS: Readonly<Record<CommandName, (given: Given) => Command>> = {
       url: readUrl(url),
       place: readPlace(place),
       isFollowed: isFollowed as boolean,
-      interval: checkInteger('interval', interval, 0, MAX_DELAY),
+      interval: interval as number,
     }
   },
   verify({ words, place, command }) {
@@ -202,12 +200,20 @@ function refuseFlags(args: readonly string[]): void {
   for (const token of tokens) {
     if (token.kind !== 'option') continue
     const { name, rawName } = token
-    const meant = FLAGS[name] ? undefined : flagNamed(name)
-    if (meant) throw new UsageError(`${rawName}: is unknown: did you mean ${meant}?`)
-    checkKnown('options', { [rawName]: true }, ALL_FLAGS)
+    if (!Object.hasOwn(FLAGS, name))
+      throw new UsageError(`${rawName}: is unknown${meant(name, rawName)}`)
     if (seen.has(name) && !FLAGS[name]?.multiple) throw new UsageError(`${rawName}: is said twice`)
     seen.add(name)
   }
+}
+
+/** The flag that was meant by one that does not exist, as a question; nothing if nobody knows. */
+function meant(name: string, rawName: string): string {
+  const named = flagNamed(name)
+  if (named) return `: did you mean ${named}?`
+  if (rawName.startsWith('--')) return hint(rawName, ALL_FLAGS)
+  const [first, ...others] = ALL_FLAGS.filter(flag => flag.startsWith(`--${name}`))
+  return first && others.length === 0 ? `: did you mean ${first}?` : ''
 }
 
 function parseStrictly(args: readonly string[]) {

@@ -103,12 +103,15 @@ export async function deliver(options: DeliveryOptions): Promise<Delivery> {
     await pipeline(isAsRead ? [read, stream] : [read, ...through, sent, stream], { signal })
   } catch (error) {
     if (!signal.aborted || grace === undefined) throw error
-    const end = stream.position === undefined ? '' : `, which ends at ${stream.position}`
-    const rest = done
-      ? `${Math.max(0, read.bytes - done())} bytes of the input may not be in the object`
-      : `${read.bytes} bytes of the input were read, ${acknowledged()} made of them are in the object`
+    const { position } = stream
+    const unacknowledged = done && Math.max(0, read.bytes - done())
+    const rest =
+      unacknowledged === undefined
+        ? `${read.bytes} bytes of the input were read, ${acknowledged()} made of them are in the object`
+        : `${unacknowledged} bytes of the input may not be in the object`
+    const end = position === undefined ? '' : `, which ends at ${position}`
     const message = `interrupted by ${signals.received}: ${rest}${end}`
-    throw new InterruptedError(signals.exitCode, message)
+    throw new InterruptedError(signals.exitCode, message, { position, unacknowledged })
   } finally {
     forget()
     tap.shut()
@@ -138,8 +141,8 @@ function shutAfter(
 ): () => void {
   let timer: NodeJS.Timeout | undefined
   const begin = () => {
-    const time = `${grace / 1000} s`
-    reporter.note(`${signals.received}: reads on for ${time} at most, and sends all; again: aborts`)
+    const reading = grace > 0 ? `reads on for ${grace / 1000} s at most` : 'reads no more'
+    reporter.note(`${signals.received}: ${reading}, and sends all; again: aborts`)
     timer = setTimeout(() => tap.shut(), grace)
   }
   if (signals.first.aborted) begin()

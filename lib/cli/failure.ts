@@ -4,12 +4,14 @@
  */
 
 import { OssError, OssServiceError } from '../errors.ts'
-import { flagOf } from './flags.ts'
+import { flagOf, placeOf } from './flags.ts'
 import type { Signals } from './signals.ts'
 import { UsageError } from './usage.ts'
 
 /** The bytes were acknowledged, and yet the object is not what was read. */
 export class MismatchError extends Error {
+  readonly code = 'ERR_NOT_VERIFIED'
+
   constructor(differences: readonly string[]) {
     super(`NOT verified: ${differences.join('; ')}`)
   }
@@ -25,15 +27,31 @@ export class SourceError extends Error {
   }
 }
 
+/** How far an interrupted command had come. */
+export interface Standstill {
+  /** Where the object ends. */
+  readonly position?: number | undefined
+  /** Bytes of the input that may not be in the object. */
+  readonly unacknowledged?: number | undefined
+}
+
 /** A signal ended it before everything was done. */
 export class InterruptedError extends Error {
+  readonly code = 'ERR_INTERRUPTED'
   readonly exitCode: number
+  readonly position: number | undefined
+  readonly unacknowledged: number | undefined
 
-  constructor(exitCode: number, message: string) {
+  constructor(exitCode: number, message: string, standstill: Standstill = {}) {
     super(message)
     this.exitCode = exitCode
+    this.position = standstill.position
+    this.unacknowledged = standstill.unacknowledged
   }
 }
+
+/** These say all there is to say: no code helps a person, and no stack. */
+const PLAIN = [UsageError, MismatchError, InterruptedError]
 
 /** What was aborted because a signal came was interrupted by it; anything else is what it is. */
 export function interpret(
@@ -80,6 +98,7 @@ export function errorFields(error: unknown): Record<string, unknown> {
   if (!(error instanceof Error)) return { message: String(error) }
   const { code, attempts, tail, unresolved } = error as Partial<OssError>
   const { requestId, hostId, status } = error as Partial<OssServiceError>
+  const { position, unacknowledged } = error as Partial<InterruptedError>
   const cause = error instanceof OssError && error.cause ? errorFields(error.cause) : undefined
   return {
     code,
@@ -88,29 +107,37 @@ export function errorFields(error: unknown): Record<string, unknown> {
     hostId,
     status,
     attempts,
+    position,
+    unacknowledged,
     ...tail,
     unresolved,
     cause,
   }
 }
 
-/** The library speaks of its options by name; whoever reads this has typed flags. */
+/** The library speaks of its options by name; whoever reads this has typed flags, or set variables. */
 function messageOf(error: Error): string {
   const { message } = error
   if (!(error instanceof OssError) || error instanceof OssServiceError) return message
-  const [, dashes = '', option] = /^option (-*)(.+?): /.exec(message) ?? []
-  const flag = option && (dashes ? dashes + option : flagOf(option))
-  const told = flag ? message.replace(/^option .+?(?=: )/, flag) : message
-  return told.replace(/\b[a-z]+[A-Z]\w*\b/g, word => flagOf(word) ?? word)
+  const [, option] = /^option (.+?): /.exec(message) ?? []
+  const place = option && placeOf(option)
+  const told = place ? message.replace(/^option .+?(?=: )/, place) : message
+  return told
+    .replace(/\bthe option ([a-z]\w*)/g, (words, name: string) => flagOf(name) ?? words)
+    .replace(/\b[a-z]+[A-Z]\w*\b/g, word => flagOf(word) ?? word)
+}
+
+/** What is left to its cause by a message that does not quote it: the words of a provider, or of a proxy. */
+export function reasonOf({ message, cause }: Error): string | undefined {
+  const reason = cause instanceof Error ? cause.message : ''
+  return message.includes(reason) ? undefined : reason
 }
 
 function details(error: Error): string[] {
   const { code, cause } = error as { code?: unknown; cause?: unknown }
+  if (PLAIN.some(type => error instanceof type)) return []
   // Without a code it is nobody's answer but a fault of ours, and its place matters.
-  if (typeof code !== 'string') {
-    const isOurs = [UsageError, MismatchError, InterruptedError].some(type => error instanceof type)
-    return isOurs ? [] : (error.stack ?? '').split('\n').slice(1)
-  }
+  if (typeof code !== 'string') return (error.stack ?? '').split('\n').slice(1)
   const lines = [row('code', code)]
   if (error instanceof OssServiceError) {
     lines.push(row('request id', error.requestId), row('host id', error.hostId ?? 'none'))
@@ -121,9 +148,16 @@ function details(error: Error): string[] {
       const { position, length } = error.unresolved
       lines.push(row('unknown', `the fate of ${length} bytes from ${position} on`))
     }
-    if (cause instanceof Error) lines.push(...details(cause).map(line => `  caused by${line}`))
+    if (cause instanceof Error) lines.push(...because(cause, reasonOf(error)))
   }
   return lines
+}
+
+/** Where a cause was thrown is nobody's business: it is told with what it was the cause of. */
+function because(cause: Error & { code?: unknown }, reason: string | undefined): string[] {
+  const lines = reason === undefined ? [] : [row('reason', reason)]
+  if (typeof cause.code === 'string') lines.push(...details(cause))
+  return lines.map(line => `  caused by${line}`)
 }
 
 function row(label: string, value: string): string {

@@ -31,6 +31,8 @@ export interface Flag {
   readonly commands: readonly CommandName[]
   /** The option that it sets, dotted as in the library's messages. */
   readonly option: string
+  /** The environment's way to say the same. */
+  readonly variable?: string
   /** Absent: the text as it is, or true. */
   readonly read?: Reader<unknown>
 }
@@ -66,8 +68,8 @@ function pairs(option: string): Flag {
 
 export const FLAGS: Readonly<Record<string, Flag>> = {
   // Where the object is, and who asks.
-  region: place('region'),
-  endpoint: place('endpoint'),
+  region: { ...place('region'), variable: 'OSS_REGION' },
+  endpoint: { ...place('endpoint'), variable: 'OSS_ENDPOINT' },
   'path-style': bare(place('pathStyle')),
   cname: bare(place('cname')),
   credentials: place('credentials'),
@@ -136,6 +138,17 @@ export function flagOf(option: string): string | undefined {
     ([, flag]) => option === flag.option || (flag.multiple && option.startsWith(`${flag.option}.`)),
   )
   return found && `--${found[0]}`
+}
+
+/** Where an option was said: `--endpoint or OSS_ENDPOINT`, `--meta host`. */
+export function placeOf(option: string): string | undefined {
+  const flag = flagOf(option)
+  if (flag === undefined) return undefined
+  const { variable, multiple } = FLAGS[flag.slice(2)]!
+  if (variable) return `${flag} or ${variable}`
+  // What is longer, or no usual name, may be a key in the wrong place.
+  const [, name] = /\.([A-Za-z][A-Za-z0-9-]{0,22})$/.exec(option) ?? []
+  return multiple && name ? `${flag} ${name}` : flag
 }
 
 /** The flag of an option that was typed by its name in the library: `--metadata`, `--maxBytes`, `--max-bytes`. */

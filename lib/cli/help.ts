@@ -1,5 +1,5 @@
 /**
- * What `--help` prints, one screen of 24 lines and 80 columns, and what `help options` does. A test counts,
+ * What `--help` prints, one screen of 24 lines with the prompt, and 80 columns, and what `help options` does. A test counts,
  * and looks for every flag.
  */
 
@@ -14,12 +14,11 @@ export const HELP = `Append a stream of bytes to an object of Alibaba Cloud OSS,
   oss-append help options                                 every option there is
 
 Reads FILE, or standard input if that is a pipe or a file (-: in any case).
---local DIR keeps objects in a folder: no account either. Ctrl-C reads on for
---grace 10s, and sends it all; a second one aborts. -h, --help  -v, --version
+Ctrl-C reads on for --grace 10s, a second one aborts. -h, --help -v, --version
 
   ffmpeg -i rtsp://cam -c copy -f mpegts - | oss-append oss://cams/gate.ts
   journalctl -f | oss-append --roll-key 'host/{yyyy}-{MM}.log' oss://logs/
-  oss-append --local lab oss://lab/run7.csv < run7.csv
+  oss-append --local lab oss://lab/run7.csv < run7.csv    # no account: a folder
 
 Environment: OSS_ACCESS_KEY_ID, OSS_ACCESS_KEY_SECRET, OSS_SESSION_TOKEN,
 OSS_REGION, OSS_ENDPOINT, HTTPS_PROXY, NO_PROXY.

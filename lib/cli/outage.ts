@@ -1,5 +1,7 @@
 /** An outage is told when it begins and when it ends, however many attempts lie between. */
 
+import { reasonOf } from './failure.ts'
+
 export class Outage {
   readonly #say: (text: string) => void
   #since: number | undefined
@@ -19,7 +21,8 @@ export class Outage {
     this.#retries++
     if (this.#since !== undefined) return
     this.#since = performance.now()
-    this.#say(`trying again: ${error.message}`)
+    const reason = reasonOf(error)
+    this.#say(`trying again: ${error.message}${reason === undefined ? '' : ` (${reason})`}`)
   }
 
   /** Something succeeded. */

@@ -89,7 +89,10 @@ async function createProxy(connectTimeout = 5_000): Promise<Dispatcher | undefin
   const given = names.filter(name => process.env[name])
   if (given.length === 0) return undefined
   const wrong = given.find(name => !isUrl(process.env[name] ?? ''))
-  if (wrong) throw new UsageError(`${wrong}: must be a URL, as in http://proxy.example:3128`)
+  if (wrong) {
+    const mend = 'as in http://proxy.example:3128, user and password percent-encoded'
+    throw new UsageError(`${wrong}: must be a URL, ${mend}`)
+  }
   const { EnvHttpProxyAgent } = await import('undici')
   const tls = { timeout: connectTimeout }
   return new EnvHttpProxyAgent({
@@ -102,5 +105,12 @@ async function createProxy(connectTimeout = 5_000): Promise<Dispatcher | undefin
 }
 
 function isUrl(text: string): boolean {
-  return /^\w+:\/\//.test(text) && URL.canParse(text)
+  try {
+    const { username, password } = new URL(text)
+    // undici does, and throws.
+    decodeURIComponent(`${username}:${password}`)
+    return /^\w+:\/\//.test(text)
+  } catch {
+    return false
+  }
 }

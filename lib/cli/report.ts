@@ -25,6 +25,7 @@ export function describeDelivery(findings: Findings): string {
     rolls > 0 ? ['objects', `${rolls + 1}, the last one ${url}`] : ['object', url + had],
     ...(input ? ([['input', `${exact.format(input.bytes)} bytes`]] as const) : []),
     ['bytes', `${exact.format(bytes)} in ${appends} ${appends === 1 ? 'append' : 'appends'}`],
+    ['length', exact.format(after.position)],
     ['throughput', `${rate}/s, ${(duration / 1000).toFixed(2)} s`],
     ['CRC-64', `${after.crc64} computed`],
     ['', `${reported?.crc64 ?? 'none'} reported by OSS`],

@@ -3,6 +3,7 @@
  * in a message that names the option and never quotes the text: it may be a secret in the wrong place.
  */
 
+import { MAX_DELAY } from '../check.ts'
 import { UsageError } from './usage.ts'
 
 /** Reads the text of an option, which is named in the message if it is wrong. */
@@ -30,9 +31,12 @@ export const readSize: Reader<number> = (option, text) =>
   readWith(SIZES, text) ??
   refuse(option, 'must be a number of bytes, as in 500000, 64KiB, 4MiB or 1GiB')
 
-/** Milliseconds: `250`, `500ms`, `10s`, `1.5h`. */
-export const readDuration: Reader<number> = (option, text) =>
-  readWith(DURATIONS, text) ?? refuse(option, 'must be a time, as in 500ms, 10s, 5m or 2h')
+/** Milliseconds that a timer takes: `250`, `500ms`, `10s`, `1.5h`. */
+export const readDuration: Reader<number> = (option, text) => {
+  const time = readWith(DURATIONS, text)
+  if (time === undefined) return refuse(option, 'must be a time, as in 500ms, 10s, 5m or 2h')
+  return time <= MAX_DELAY ? time : refuse(option, 'must be a time of at most 24 days')
+}
 
 /** The same, or `Infinity`. */
 export const readPatience: Reader<number> = (option, text) =>
