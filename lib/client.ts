@@ -76,7 +76,7 @@ export const CLIENT_OPTIONS = [
 export const CLIENT_DEFAULTS = { connectTimeout: 5_000, requestTimeout: 30_000 } as const
 
 /** Below the idle timeout of OSS and of usual proxies: a socket that the peer has just closed costs a doubt. */
-const KEEP_ALIVE = 15_000
+export const KEEP_ALIVE = 15_000
 /** Bytes of body per millisecond that the slowest line is expected to carry. */
 const SLOWEST_LINE = 64
 /** MD5 of nothing, which OSS's own SDKs send with a seal. */

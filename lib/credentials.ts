@@ -86,10 +86,13 @@ export function createCredentialSource(
   return new FixedSource(readCredentials(option, refuseOption))
 }
 
+/** Of an object that gives keys. Alibaba's own packages have either. */
+export const PROVIDER_METHODS = ['getCredential', 'getCredentials'] as const
+
 function providerOf(option: unknown): Provider | undefined {
   if (typeof option === 'function') return () => option()
   const object = Object(option)
-  for (const method of ['getCredential', 'getCredentials']) {
+  for (const method of PROVIDER_METHODS) {
     if (typeof object[method] === 'function') return () => object[method]()
   }
   return undefined

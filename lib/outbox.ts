@@ -21,8 +21,8 @@ import { createRollingAppendStream, type RollInfo, type RollingAppendStream } fr
 import { type Amount, Slabs } from './slabs.ts'
 import { say } from './stderr.ts'
 import { codeOf, together, UndeliveredError } from './undelivered.ts'
+import { Waiters } from './waiters.ts'
 
-export { DEFAULTS } from './outbox-options.ts'
 export { type RollInfo, type TransportOptions, UndeliveredError }
 
 /**
@@ -46,13 +46,6 @@ export interface Logger {
   readonly gapRecord: (records: number) => string
   /** Tells the user, from a tick of its own. False: nobody listens. */
   readonly emit: <E extends keyof OutboxEvents>(event: E, ...args: OutboxEvents[E]) => boolean
-}
-
-interface Waiter {
-  /** How many slabs have left when this one is served. */
-  readonly end: number
-  readonly resolve: () => void
-  readonly reject: (error: Error) => void
 }
 
 /**
@@ -89,7 +82,7 @@ export class Outbox {
   #gap: Amount | undefined
   /** What came after the end, and is not told yet. */
   #late = NOTHING
-  #waiters: Waiter[] = []
+  readonly #waiters = new Waiters<void>()
   #reopening: NodeJS.Timeout | undefined
   #failures = 0
   /** What went wrong since something was acknowledged: the last of it, and the code of the last warning. */
@@ -154,7 +147,7 @@ export class Outbox {
     } else if (this.#slabs.length > 0) {
       const flushed = new Promise<void>((resolve, reject) => {
         const { gone, length } = this.#slabs
-        this.#waiters.push({ end: gone + length, resolve, reject })
+        this.#waiters.add({ accepted: gone + length, resolve, reject })
       })
       this.#slabs.seal()
       this.#pump()
@@ -259,7 +252,7 @@ export class Outbox {
     if (slabs.handed < slabs.length) return
     // A stream that got nothing is not ended: it would create an object.
     if (this.#state === 'ending') slabs.hasHanded ? stream.end() : stream.destroy()
-    else if (this.#waiters.length > 0) this.#hasten()
+    else if (!this.#waiters.isEmpty) this.#hasten()
   }
 
   #hasten(): void {
@@ -303,8 +296,7 @@ export class Outbox {
   #onRoom(): void {
     this.#endGap()
     if (this.#slabs.length === 0 && this.#late === NOTHING) owing.delete(this)
-    const { gone } = this.#slabs
-    while (this.#waiters[0] && this.#waiters[0].end <= gone) this.#waiters.shift()?.resolve()
+    this.#waiters.resolve(this.#slabs.gone, undefined)
   }
 
   #onClose(stream: RollingAppendStream): void {
@@ -324,7 +316,7 @@ export class Outbox {
     if (inDoubt > 0) {
       const loss = this.#report(inDoubt, inDoubt)
       // They are the oldest: whoever waits, waits for them too.
-      for (const { reject } of this.#waiters.splice(0)) reject(loss)
+      this.#waiters.reject(loss)
       this.#onRoom()
     }
     this.#slabs.takeBack()
@@ -350,7 +342,8 @@ export class Outbox {
     this.#slabs.seal()
     const loss = this.#giveUp(this.#inDoubt(error))
     owing.delete(this)
-    for (const { resolve, reject } of this.#waiters.splice(0)) loss ? reject(loss) : resolve()
+    if (loss) this.#waiters.reject(loss)
+    else this.#waiters.resolve(Number.POSITIVE_INFINITY, undefined)
     this.#close(loss)
   }
 

@@ -8,7 +8,7 @@ import { createRequire } from 'node:module'
 import { isAbsolute, join, resolve } from 'node:path'
 import { pathToFileURL } from 'node:url'
 import { concealNamed } from './conceal.ts'
-import type { CredentialsOption } from './credentials.ts'
+import { type CredentialsOption, PROVIDER_METHODS } from './credentials.ts'
 
 /**
  * The default export of a module: keys, a function that gives them, an object with `getCredential()` or
@@ -54,5 +54,5 @@ function locate(name: string): string {
 
 function isProviderClass(value: unknown): value is new () => unknown {
   const prototype = (value as { prototype?: Record<string, unknown> } | null | undefined)?.prototype
-  return ['getCredential', 'getCredentials'].some(name => typeof prototype?.[name] === 'function')
+  return PROVIDER_METHODS.some(name => typeof prototype?.[name] === 'function')
 }

@@ -91,7 +91,7 @@ export class OssAppendStream extends Writable {
   readonly #intake: Intake
   readonly #schedule: Schedule
   readonly #destination: Destination
-  readonly #waiters = new Waiters()
+  readonly #waiters = new Waiters<Tail>()
   /** Settles, and never rejects, when the loop has ended and nothing of ours is in flight. */
   readonly #ended: Promise<Error | undefined>
   #acknowledged = 0

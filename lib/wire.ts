@@ -11,7 +11,7 @@ import type { Dispatcher } from 'undici'
 import { MAX_DELAY } from './check.ts'
 import { invalidOption, OssError } from './errors.ts'
 
-export interface WireRequest {
+interface WireRequest {
   readonly origin: string
   /** The request target as it is written: never parsed, since that would rewrite `..` and `\`. */
   readonly path: string
@@ -29,7 +29,7 @@ export interface Answer {
   readonly failure?: Error | undefined
 }
 
-export interface Limits {
+interface Limits {
   /** Milliseconds from now to the end of the answer. */
   readonly timeout: number
   readonly signal: AbortSignal

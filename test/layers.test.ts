@@ -32,7 +32,8 @@ const LAYERS: Readonly<Record<string, string>> = {
   // Streams: from here down, nobody else knows node:stream.
   gzip: 'node:stream, node:zlib | uses timers | check, errors',
   resume: 'node:stream | rolling, check, crc64, errors | type stream, tail',
-  outbox: `uses process, timers | outbox-options, rolling, undelivered, slabs, stderr, errors
+  outbox: `uses process, timers
+    | outbox-options, rolling, undelivered, waiters, slabs, stderr, errors
     | type line`,
   'outbox-options': 'check, errors | type rolling',
   rolling: 'uses process, time | rolling-options, roller, stream | type events, naming',
@@ -42,11 +43,11 @@ const LAYERS: Readonly<Record<string, string>> = {
     | type events, line, tail`,
   options: 'client, address, check, reply, errors | type backoff, record, seam',
 
-  waiters: 'uses process | type tail',
+  waiters: 'uses process',
   schedule: 'uses timers, time | type batcher',
   intake: 'type batcher',
   events: 'type node:stream',
-  'provider-module': 'node:* | uses process | lazy url | conceal | type credentials',
+  'provider-module': 'node:* | uses process | lazy url | conceal, credentials',
   undelivered: 'errors | type slabs',
   slabs: '',
   stderr: 'node:fs',

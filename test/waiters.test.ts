@@ -9,7 +9,7 @@ const TAIL: Tail = { position: 9, crc64: '1' }
 /** Waiters who note down their names. */
 function make(...marks: number[]) {
   const told: (number | [number, unknown])[] = []
-  const waiters = new Waiters()
+  const waiters = new Waiters<Tail>()
   const add = (accepted: number) =>
     waiters.add({
       accepted,

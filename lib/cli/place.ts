@@ -5,6 +5,7 @@
 
 import { existsSync, mkdirSync } from 'node:fs'
 import type { Dispatcher } from 'undici'
+import { CLIENT_DEFAULTS, KEEP_ALIVE } from '../client.ts'
 import type { ClientOptions } from '../index.ts'
 import { loadProvider } from '../provider-module.ts'
 import type { Place } from './commands.ts'
@@ -60,7 +61,7 @@ async function openFolder(dir: string, purpose: Purpose): Promise<OpenPlace> {
 async function openOss({ network, credentials: name }: Place): Promise<OpenPlace> {
   if (name === undefined) requireKeys()
   const credentials = name === undefined ? undefined : await loadProvider(name, refuse)
-  const dispatcher = await createProxy(network.connectTimeout)
+  const dispatcher = await createProxy(network)
   return {
     options: { ...network, credentials, dispatcher },
     isLocal: false,
@@ -80,11 +81,10 @@ function requireKeys(): void {
   throw new UsageError(`no keys for OSS: set ${names.join(' and ')}, or use ${others}`)
 }
 
-/** Below the idle timeout of usual proxies, as the client has it for itself. */
-const KEEP_ALIVE = 15_000
-
 /** The proxy that the environment names. Without one the client's own Agent is better. */
-async function createProxy(connectTimeout = 5_000): Promise<Dispatcher | undefined> {
+async function createProxy({
+  connectTimeout = CLIENT_DEFAULTS.connectTimeout,
+}: ClientOptions): Promise<Dispatcher | undefined> {
   const names = ['HTTPS_PROXY', 'https_proxy', 'HTTP_PROXY', 'http_proxy']
   const given = names.filter(name => process.env[name])
   if (given.length === 0) return undefined

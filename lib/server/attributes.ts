@@ -1,7 +1,9 @@
-// The headers that say what an object is, checked by OSS's rules: read from a creating request and
-// from no other, since OSS ignores them on every later append, even when they are wrong. (The ACL
-// is OSS's own exception, and is checked whenever it is sent.) Also the headers that any writing
-// request may carry and those that none may.
+/**
+ * The headers that say what an object is, checked by OSS's rules: read from a creating request and
+ * from no other, since OSS ignores them on every later append, even when they are wrong. (The ACL
+ * is OSS's own exception, and is checked whenever it is sent.) Also the headers that any writing
+ * request may carry and those that none may.
+ */
 
 import { invalidArgument, Refusal } from './errors.ts'
 import type { Attributes } from './objects.ts'
@@ -123,8 +125,10 @@ function invalidTag(): Refusal {
   return new Refusal(400, 'InvalidTag', 'The tag you provided is invalid.')
 }
 
-// What a request may say with a header of OSS's own. Anything else is a mistake or a feature that
-// is not here, and either should show.
+/**
+ * What a request may say with a header of OSS's own. Anything else is a mistake or a feature that
+ * is not here, and either should show.
+ */
 const COMMON = [
   'x-oss-content-sha256',
   'x-oss-date',
@@ -162,7 +166,7 @@ export function checkHeaders({ operation, headers, query }: Call): void {
   checkTrafficLimit(headers.get('x-oss-traffic-limit'), query.get('x-oss-traffic-limit'))
 }
 
-// Bits per second.
+/** Bits per second. */
 function checkTrafficLimit(header: string | undefined, parameter: string | undefined): void {
   const value = header ?? parameter
   if (value === undefined) return

@@ -1,7 +1,9 @@
-// The body of a request: read whole before anything is decided about it, so that a body that ends
-// early changes nothing. Its MD5 and its CRC are computed while it comes in. It can be read slowly,
-// stopped half-way or damaged, for the faults that ask for it. Needs a stream that throws when the
-// connection breaks off; it does not touch objects.
+/**
+ * The body of a request: read whole before anything is decided about it, so that a body that ends
+ * early changes nothing. Its MD5 and its CRC are computed while it comes in. It can be read slowly,
+ * stopped half-way or damaged, for the faults that ask for it. Needs a stream that throws when the
+ * connection breaks off; it does not touch objects.
+ */
 
 import { createHash, type Hash } from 'node:crypto'
 import type { IncomingMessage } from 'node:http'

@@ -1,11 +1,15 @@
-// CRC-64/XZ of what the server stores, by the npm package crc64-ecma182.js and on purpose not by the
-// client's own engine: a client and a server that shared one could be wrong together and agree.
-//
-// A CRC is an unsigned decimal string everywhere here, as on the wire: it does not fit a Number.
+/**
+ * CRC-64/XZ of what the server stores, by the npm package crc64-ecma182.js and on purpose not by the
+ * client's own engine: a client and a server that shared one could be wrong together and agree.
+ *
+ * A CRC is an unsigned decimal string everywhere here, as on the wire: it does not fit a Number.
+ */
 
 import { crc64 } from 'crc64-ecma182.js'
 
-// The package copies its input into a fixed heap and aborts the process on more than about 12 MB.
+/**
+ * The package copies its input into a fixed heap and aborts the process on more than about 12 MB.
+ */
 const SLICE = 4 * 1024 * 1024
 
 /** CRC of the bytes seen so far (`previous`, '0' for none) followed by `chunk`. */

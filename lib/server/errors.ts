@@ -1,6 +1,8 @@
-// How the server says no: a Refusal is thrown by whichever rule is broken, and rendered here, once,
-// in OSS's form: an XML body, `x-oss-ec`, and for HEAD, which has no body, the same XML as base64 in
-// `x-oss-err`. The finer code `EC` is given where OSS documents one, and left out where it does not.
+/**
+ * How the server says no: a Refusal is thrown by whichever rule is broken, and rendered here, once,
+ * in OSS's form: an XML body, `x-oss-ec`, and for HEAD, which has no body, the same XML as base64 in
+ * `x-oss-err`. The finer code `EC` is given where OSS documents one, and left out where it does not.
+ */
 
 import type { Reply } from './reply.ts'
 
@@ -86,7 +88,7 @@ function toXml(refusal: Refusal, requestId: string, hostId: string): string {
   return `<?xml version="1.0" encoding="UTF-8"?>\n<Error>\n${lines.join('')}</Error>\n`
 }
 
-// XML 1.0 cannot hold most control characters in any spelling, and a key may contain them.
+/** XML 1.0 cannot hold most control characters in any spelling, and a key may contain them. */
 function escapeXml(text: string): string {
   return text
     .replaceAll('&', '&amp;')

@@ -1,7 +1,9 @@
-// One request from its first header to the end of its answer, in the order in which OSS decides:
-// is it well formed, who signed it, has all of its body come, may it, do the rules allow it. Faults
-// step in at three places: when the headers are in, while the body is read, and around the rules.
-// The rules themselves (reading.ts, writing.ts) run in one turn of the event loop.
+/**
+ * One request from its first header to the end of its answer, in the order in which OSS decides:
+ * is it well formed, who signed it, has all of its body come, may it, do the rules allow it. Faults
+ * step in at three places: when the headers are in, while the body is read, and around the rules.
+ * The rules themselves (reading.ts, writing.ts) run in one turn of the event loop.
+ */
 
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { Socket } from 'node:net'
@@ -25,11 +27,13 @@ interface Line {
   readonly served: Promise<void>
 }
 
-// What is being served on each connection. Node's parser hands over a request that was sent along
-// with the one before it while that one is still undecided; if that one is refused as untrustworthy
-// then what follows it is not a request but part of it, and must never be served.
+/**
+ * What is being served on each connection. Node's parser hands over a request that was sent along
+ * with the one before it while that one is still undecided; if that one is refused as untrustworthy
+ * then what follows it is not a request but part of it, and must never be served.
+ */
 const lines = new WeakMap<Socket, Line>()
-// Connections on which nothing more is served.
+/** Connections on which nothing more is served. */
 const ended = new WeakSet<Socket>()
 
 /** Serves one request, after those that came before it on its connection. Never rejects. */
@@ -106,8 +110,10 @@ class Exchange {
     return answer
   }
 
-  // A body that is not wanted is still read, so that the answer arrives in order on a connection
-  // that can be used again; unless the request cannot be trusted to say where its body ends.
+  /**
+   * A body that is not wanted is still read, so that the answer arrives in order on a connection
+   * that can be used again; unless the request cannot be trusted to say where its body ends.
+   */
   async #turnAway(error: unknown): Promise<Reply> {
     const reply = this.#toReply(error)
     if (reply.headers.Connection === 'close' || this.#req.readableEnded) return reply
@@ -210,7 +216,7 @@ class Exchange {
     else await pipeline(Readable.from(body.chunks()), this.#res)
   }
 
-  // The headers that every answer of OSS has.
+  /** The headers that every answer of OSS has. */
   #dress({ status, headers, body, isForeign }: Reply): Reply['headers'] {
     const dressed = { ...headers }
     if (status !== 204 && status !== 304) dressed['Content-Length'] ??= String(body?.length ?? 0)
@@ -229,7 +235,7 @@ class Exchange {
   }
 }
 
-// What the caller may is asked for before what there is: a forbidden HEAD tells nothing.
+/** What the caller may is asked for before what there is: a forbidden HEAD tells nothing. */
 const ACTIONS = {
   append: 'oss:PutObject',
   put: 'oss:PutObject',
@@ -269,7 +275,7 @@ function operate(house: House, call: Call, body: Body): Reply {
   return call.operation === 'head' ? head(call, object.state) : meta(call, object.state)
 }
 
-// A TLS socket has no RST of its own; the plain one below it is not ours to reach for.
+/** A TLS socket has no RST of its own; the plain one below it is not ours to reach for. */
 function reset(socket: IncomingMessage['socket']): void {
   if ('encrypted' in socket) socket.destroy()
   else socket.resetAndDestroy()

@@ -1,7 +1,9 @@
-// The faults that a test can script, and the queue they wait in. A fault strikes the next request
-// that fits it, once, and is gone; a request that no fault fits is served by the rules. Only rightly
-// signed requests are struck, so that a fault cannot cover up a client's own mistake. What each
-// fault does is in mischief.ts.
+/**
+ * The faults that a test can script, and the queue they wait in. A fault strikes the next request
+ * that fits it, once, and is gone; a request that no fault fits is served by the rules. Only rightly
+ * signed requests are struck, so that a fault cannot cover up a client's own mistake. What each
+ * fault does is in mischief.ts.
+ */
 
 import type { Call } from './request.ts'
 

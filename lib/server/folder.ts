@@ -1,20 +1,22 @@
-// Objects kept in a folder, so that they outlive the process, also one that is killed at any moment.
-//
-//   DIR/examplebucket~logs_app.log~<32 hex>/     one folder for each object
-//     bytes-<16 hex>                             its bytes
-//     states.jsonl                               what it is, how long, and which bytes file:
-//                                                one line a commit, and the last whole one counts
-//
-// An append writes bytes after the committed length and then adds a line: until then the object is
-// what it was. What a killed process left behind it (bytes past the length, half a line, files that
-// no state names) is cut off when the folder is loaded. (Replacing a file by rename would do without
-// the lines, but some file systems then write it to the disk at once: 2 ms an append.) It does not
-// fsync: a power failure may cost what the operating system still held. One process at a time;
-// nothing watches the folder.
-//
-// The name of a folder ends in a hash of bucket and key and begins with as much of them as every
-// file system takes: no key leads out of DIR, no two meet, however long or odd they are and whether
-// or not the file system tells upper case from lower.
+/**
+ * Objects kept in a folder, so that they outlive the process, also one that is killed at any moment.
+ *
+ *   DIR/examplebucket~logs_app.log~<32 hex>/     one folder for each object
+ *     bytes-<16 hex>                             its bytes
+ *     states.jsonl                               what it is, how long, and which bytes file:
+ *                                                one line a commit, and the last whole one counts
+ *
+ * An append writes bytes after the committed length and then adds a line: until then the object is
+ * what it was. What a killed process left behind it (bytes past the length, half a line, files that
+ * no state names) is cut off when the folder is loaded. (Replacing a file by rename would do without
+ * the lines, but some file systems then write it to the disk at once: 2 ms an append.) It does not
+ * fsync: a power failure may cost what the operating system still held. One process at a time;
+ * nothing watches the folder.
+ *
+ * The name of a folder ends in a hash of bucket and key and begins with as much of them as every
+ * file system takes: no key leads out of DIR, no two meet, however long or odd they are and whether
+ * or not the file system tells upper case from lower.
+ */
 
 import { createHash, randomBytes } from 'node:crypto'
 import * as fs from 'node:fs'
@@ -25,7 +27,7 @@ const READ_SIZE = 256 * 1024
 const OURS = /~[0-9a-f]{32}$/
 const STATES = 'states.jsonl'
 const NEXT = 'states.jsonl.next'
-// A states file is written anew after so many commits, so that it stays short.
+/** A states file is written anew after so many commits, so that it stays short. */
 const MAX_LINES = 256
 
 interface Saved {
@@ -36,7 +38,7 @@ interface Saved {
 /** A shelf on disk. Creates `dir`. */
 export class FolderShelf implements Shelf {
   readonly #dir: string
-  // Lines in the states file of each folder; unknown until it is written whole.
+  /** Lines in the states file of each folder; unknown until it is written whole. */
   readonly #lines = new Map<string, number>()
 
   constructor(dir: string) {
@@ -152,7 +154,7 @@ function rewrite(folder: string, saved: Saved): void {
   fs.renameSync(join(folder, NEXT), join(folder, STATES))
 }
 
-// Removes what no state names, and the folder when nothing is left. Only files that we made.
+/** Removes what no state names, and the folder when nothing is left. Only files that we made. */
 function sweep(folder: string, file: string | undefined): void {
   for (const name of fs.readdirSync(folder)) {
     const isOurs = /^bytes-[0-9a-f]{16}$/.test(name) || name === NEXT

@@ -1,5 +1,7 @@
-// The server as one request sees it: what it keeps, what it allows, and how it is set. An OssServer is
-// one, though its public type does not say so; requests and faults know it by this face only.
+/**
+ * The server as one request sees it: what it keeps, what it allows, and how it is set. An OssServer is
+ * one, though its public type does not say so; requests and faults know it by this face only.
+ */
 
 import type { FaultQueue } from './faults.ts'
 import type { LateAppends } from './late.ts'

@@ -1,4 +1,4 @@
-// `oss-append-stream/server`: an OSS that fits in a test. What is public, and nothing else.
+/** `oss-append-stream/server`: an OSS that fits in a test. What is public, and nothing else. */
 
 export type { Fault, FaultKind, FaultQueue, FaultScope, FaultTarget, Unanswered } from './faults.ts'
 export type { RequestRecord } from './log.ts'

@@ -1,5 +1,7 @@
-// What somebody else does to an object while a request is on its way: appends of a rival, and other
-// objects put in its place. Direct writes, by no request.
+/**
+ * What somebody else does to an object while a request is on its way: appends of a rival, and other
+ * objects put in its place. Direct writes, by no request.
+ */
 
 import { createHash } from 'node:crypto'
 import type { Body } from './body.ts'

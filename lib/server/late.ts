@@ -1,5 +1,7 @@
-// Appends that their senders have given up on and that land all the same: a request that timed out
-// at the client can still be executing at the server. Holds each until its moment has come.
+/**
+ * Appends that their senders have given up on and that land all the same: a request that timed out
+ * at the client can still be executing at the server. Holds each until its moment has come.
+ */
 
 import { type Call, isEmptyAppend } from './request.ts'
 
@@ -50,7 +52,7 @@ export class LateAppends {
     this.#timers.clear()
   }
 
-  // Taken off the list before they land, since landing judges a request and comes back here.
+  /** Taken off the list before they land, since landing judges a request and comes back here. */
   #land({ bucket, key }: Call, lands: 'beforeNext' | 'afterLook'): void {
     const isDue = (each: LateAppend) =>
       each.bucket === bucket && each.key === key && each.lands === lands

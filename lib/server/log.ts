@@ -1,6 +1,8 @@
-// What the server has seen, for tests and benchmarks: one record for each request, begun when its
-// headers arrive and completed as it goes on. The oldest are dropped. No secret is kept: neither
-// the Authorization header nor a security token.
+/**
+ * What the server has seen, for tests and benchmarks: one record for each request, begun when its
+ * headers arrive and completed as it goes on. The oldest are dropped. No secret is kept: neither
+ * the Authorization header nor a security token.
+ */
 
 import type { IncomingMessage } from 'node:http'
 import type { Operation } from './request.ts'
@@ -49,7 +51,7 @@ export interface RequestRecord {
 
 const CAPACITY = 10_000
 const SECRET = ['authorization', 'x-oss-security-token']
-// V4's names and V1's.
+/** V4's names and V1's. */
 const SECRET_PARAMETER = /((?:x-oss-)?(?:security-token|signature)=)[^&]*/gi
 
 /** Adds a record for a request to `log`, which keeps the last 10,000. */

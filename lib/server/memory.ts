@@ -1,6 +1,8 @@
-// Objects kept in memory, gone with the process. Bytes are copied into blocks of 1 MiB: an object
-// of a million small appends is then a few blocks and not a million slices of socket buffers, and
-// no append copies what is already there. It never shrinks, and it is not shared.
+/**
+ * Objects kept in memory, gone with the process. Bytes are copied into blocks of 1 MiB: an object
+ * of a million small appends is then a few blocks and not a million slices of socket buffers, and
+ * no append copies what is already there. It never shrinks, and it is not shared.
+ */
 
 import type { Content, Shelf, StoredObject } from './objects.ts'
 
@@ -23,7 +25,7 @@ export class MemoryShelf implements Shelf {
 }
 
 class MemoryContent implements Content {
-  // All full but the last, which grows by doubling: small objects are many and stay small.
+  /** All full but the last, which grows by doubling: small objects are many and stay small. */
   readonly #blocks: Buffer[] = []
 
   append(length: number, chunks: readonly Buffer[]): void {
@@ -47,7 +49,7 @@ class MemoryContent implements Content {
     }
   }
 
-  // The free part, from `end` on, of the block that `end` lies in.
+  /** The free part, from `end` on, of the block that `end` lies in. */
   #room(end: number, wanted: number): Buffer {
     const index = Math.floor(end / BLOCK)
     const used = end % BLOCK

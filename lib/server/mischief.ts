@@ -1,6 +1,8 @@
-// What each fault does to a request. A fault becomes a Mischief: at most one act when the headers
-// are in, a way to read the body, and a wrapper around the rules. `run` judges the request by the
-// rules and may be called now, later, or never; what is returned in its place is what is sent.
+/**
+ * What each fault does to a request. A fault becomes a Mischief: at most one act when the headers
+ * are in, a way to read the body, and a wrapper around the rules. `run` judges the request by the
+ * rules and may be called now, later, or never; what is returned in its place is what is sent.
+ */
 
 import type { Body, Reading } from './body.ts'
 import { updateAll } from './crc64.ts'
@@ -193,7 +195,7 @@ function substitute(fault: Substitute, stage: Stage): Answer {
   return code === '' ? { status, headers: { ...headers } } : reply
 }
 
-// Header name, and what to put when it is to be wrong and plausible.
+/** Header name, and what to put when it is to be wrong and plausible. */
 const PARTS = {
   requestId: ['x-oss-request-id', () => '000000000000000000000000'],
   position: ['x-oss-next-append-position', (right: string) => String(Number(right) + 1)],
@@ -210,7 +212,7 @@ function mangle(fault: Extract<Fault, { kind: 'mangled' }>, reply: Answer): Answ
   return { ...reply, headers: others, isForeign: fault.part === 'requestId' }
 }
 
-// The answer that an append would have had.
+/** The answer that an append would have had. */
 function pretend({ house, call }: Stage, body: Body): Reply {
   const state = house.objects.get(call.bucket, call.key)?.state
   const position = (state?.length ?? 0) + body.length

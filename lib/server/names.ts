@@ -1,4 +1,4 @@
-// OSS's rules for the names of buckets and objects. Needs nothing.
+/** OSS's rules for the names of buckets and objects. Needs nothing. */
 
 import { Refusal } from './errors.ts'
 

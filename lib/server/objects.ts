@@ -1,12 +1,14 @@
-// The objects themselves: what each is, and the only two ways it changes, `write` and `remove`.
-// Both are synchronous, so that whoever compares a position and then writes has done both in one
-// turn of the event loop: this is what makes an append atomic. Bytes and states are kept by a Shelf
-// (memory.ts, folder.ts). It knows nothing of HTTP, and it believes its caller about positions.
-//
-//   Objects ── Map "bucket/key" ──> StoredObject { state, content, previous }
-//                                        │            │
-//                                   JSON, replaced   bytes; only ever longer,
-//                                   as a whole       valid up to state.length
+/**
+ * The objects themselves: what each is, and the only two ways it changes, `write` and `remove`.
+ * Both are synchronous, so that whoever compares a position and then writes has done both in one
+ * turn of the event loop: this is what makes an append atomic. Bytes and states are kept by a Shelf
+ * (memory.ts, folder.ts). It knows nothing of HTTP, and it believes its caller about positions.
+ *
+ *   Objects ── Map "bucket/key" ──> StoredObject { state, content, previous }
+ *                                        │            │
+ *                                   JSON, replaced   bytes; only ever longer,
+ *                                   as a whole       valid up to state.length
+ */
 
 import { randomBytes } from 'node:crypto'
 import { updateAll } from './crc64.ts'
@@ -165,7 +167,7 @@ export class Objects {
     return this.#objects.values()
   }
 
-  // In memory only once it is on the shelf: a failed write leaves the old state standing.
+  /** In memory only once it is on the shelf: a failed write leaves the old state standing. */
   #replaceState(object: StoredObject, state: ObjectState): void {
     this.#shelf.commit({ ...object, state }, undefined)
     object.state = state
@@ -173,16 +175,16 @@ export class Objects {
 }
 
 /** Sum of lengths, in bytes. */
-export function totalLength(chunks: readonly Buffer[]): number {
+function totalLength(chunks: readonly Buffer[]): number {
   return chunks.reduce((sum, chunk) => sum + chunk.length, 0)
 }
 
-// A bucket's name has no slash, so that this is one-to-one.
+/** A bucket's name has no slash, so that this is one-to-one. */
 function path({ bucket, key }: { bucket: string; key: string }): string {
   return `${bucket}/${key}`
 }
 
-// An appendable object's ETag is no MD5; it only says that something changed.
+/** An appendable object's ETag is no MD5; it only says that something changed. */
 function newEtag(): string {
   return `"${randomBytes(12).toString('hex').toUpperCase()}00000000"`
 }

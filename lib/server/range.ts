@@ -1,7 +1,9 @@
-// Which bytes of an object a Range header asks for, by OSS's two readings of it. By default OSS
-// answers anything that is not wholly inside the object with 200 and all of it; with
-// `x-oss-range-behavior: standard` it behaves as HTTP has it: cut to the end, or 416. Of several
-// ranges OSS serves the first. (Alibaba Cloud, "HTTP Range requests".) Pure.
+/**
+ * Which bytes of an object a Range header asks for, by OSS's two readings of it. By default OSS
+ * answers anything that is not wholly inside the object with 200 and all of it; with
+ * `x-oss-range-behavior: standard` it behaves as HTTP has it: cut to the end, or 416. Of several
+ * ranges OSS serves the first. (Alibaba Cloud, "HTTP Range requests".) Pure.
+ */
 
 /** Bytes [start, end), all of the object, or none that exist. */
 export type Range = { readonly start: number; readonly end: number } | 'whole' | 'unsatisfiable'
@@ -20,7 +22,7 @@ export function readRange(header: string | undefined, length: number, isStandard
   return { start, end }
 }
 
-// The last `count` bytes.
+/** The last `count` bytes. */
 function readSuffix(count: number, length: number, isStandard: boolean): Range {
   if (count === 0 || length === 0) return isStandard ? 'unsatisfiable' : 'whole'
   if (count > length) return isStandard ? { start: 0, end: length } : 'whole'

@@ -1,4 +1,4 @@
-// HeadObject, GetObjectMeta and GetObject: what an object says of itself. Changes nothing.
+/** HeadObject, GetObjectMeta and GetObject: what an object says of itself. Changes nothing. */
 
 import { Refusal } from './errors.ts'
 import type { ObjectState, StoredObject } from './objects.ts'
@@ -76,8 +76,10 @@ function describe(state: ObjectState): Record<string, string> {
   return headers
 }
 
-// 412 by exception, 304 by reply, undefined for go on. Times are compared in whole seconds, which
-// is all that the headers can say.
+/**
+ * 412 by exception, 304 by reply, undefined for go on. Times are compared in whole seconds, which
+ * is all that the headers can say.
+ */
 function checkConditions({ headers }: Call, state: ObjectState): Reply | undefined {
   const modified = Math.floor(state.lastModified / 1000) * 1000
   const match = headers.get('if-match')

@@ -1,4 +1,6 @@
-// What goes back for a request, before any fault has had its way with it. No behaviour, only shapes.
+/**
+ * What goes back for a request, before any fault has had its way with it. No behaviour, only shapes.
+ */
 
 /** An HTTP answer. `code` is the OSS error code, for the log. */
 export interface Reply {

@@ -1,8 +1,10 @@
-// A request as it came over the wire, read without any normalisation: the path that was signed is
-// the path that names the object. Takes Node's IncomingMessage and gives a Call, or throws a
-// Refusal. Where HTTP leaves room for two readings of one message (repeated headers, bodies where
-// none belongs, absolute targets) there is no reading at all but a refusal, for two readings are how
-// one request is smuggled inside another. It does not look at objects or credentials.
+/**
+ * A request as it came over the wire, read without any normalisation: the path that was signed is
+ * the path that names the object. Takes Node's IncomingMessage and gives a Call, or throws a
+ * Refusal. Where HTTP leaves room for two readings of one message (repeated headers, bodies where
+ * none belongs, absolute targets) there is no reading at all but a refusal, for two readings are how
+ * one request is smuggled inside another. It does not look at objects or credentials.
+ */
 
 import type { IncomingMessage } from 'node:http'
 import { isIPv4, isIPv6 } from 'node:net'
@@ -32,11 +34,11 @@ export interface Addressing {
   readonly cnames: Readonly<Record<string, string>>
 }
 
-// Repeating one of these is ordinary HTTP and means nothing to OSS.
+/** Repeating one of these is ordinary HTTP and means nothing to OSS. */
 const REPEATABLE = new Set(['accept', 'accept-encoding', 'accept-language', 'cookie', 'via'])
 
 /** Headers by lower-case name. Throws when one that matters comes twice. */
-export function readHeaders(rawHeaders: readonly string[]): Map<string, string> {
+function readHeaders(rawHeaders: readonly string[]): Map<string, string> {
   const headers = new Map<string, string>()
   for (let i = 0; i < rawHeaders.length; i += 2) {
     const name = rawHeaders[i]!.toLowerCase()
@@ -69,7 +71,7 @@ export function isEmptyAppend(call: Call): boolean {
   return call.operation === 'append' && call.contentLength === 0
 }
 
-// How long the body is, by exactly one header. Node's parser has refused the worst already.
+/** How long the body is, by exactly one header. Node's parser has refused the worst already. */
 function readFraming(req: IncomingMessage, headers: Map<string, string>): number | undefined {
   if (req.httpVersion !== '1.1') throw malformed('HTTP/1.1 is required.')
   if (headers.has('upgrade')) throw malformed('This connection cannot be upgraded.')
@@ -96,7 +98,7 @@ function readFraming(req: IncomingMessage, headers: Map<string, string>): number
   return bytes
 }
 
-// Origin form and nothing else, in visible ASCII: whatever else a client means, it must encode.
+/** Origin form and nothing else, in visible ASCII: whatever else a client means, it must encode. */
 function readTarget(target: string): { path: string; query: Map<string, string> } {
   if (!/^\/[!-~]*$/.test(target) || target.includes('#')) throw malformed('Bad request target.')
   const mark = target.indexOf('?')
@@ -124,8 +126,10 @@ function decode(text: string): string {
   }
 }
 
-// The style follows from the Host header alone, as at OSS: an address or a name without a dot says
-// nothing of a bucket, so the path does; a name below an endpoint begins with the bucket.
+/**
+ * The style follows from the Host header alone, as at OSS: an address or a name without a dot says
+ * nothing of a bucket, so the path does; a name below an endpoint begins with the bucket.
+ */
 function locate(host: string, path: string, addressing: Addressing) {
   const name = readHost(host)
   const cname = Object.hasOwn(addressing.cnames, name) ? addressing.cnames[name] : undefined
@@ -170,15 +174,17 @@ function readHost(host: string): string {
   return name.toLowerCase()
 }
 
-// Split before decoding: an encoded slash does not end a bucket's name.
+/** Split before decoding: an encoded slash does not end a bucket's name. */
 function splitPath(path: string): { bucket: string; key: string } {
   const slash = path.indexOf('/', 1)
   if (slash === -1) return { bucket: decode(path.slice(1)), key: '' }
   return { bucket: decode(path.slice(1, slash)), key: decode(path.slice(slash + 1)) }
 }
 
-// Every query parameter must be one that the operation knows: a sub-resource that is ignored would
-// turn, say, `DELETE ?tagging` into the loss of the object.
+/**
+ * Every query parameter must be one that the operation knows: a sub-resource that is ignored would
+ * turn, say, `DELETE ?tagging` into the loss of the object.
+ */
 const PARAMETERS: Readonly<Record<Operation, readonly string[]>> = {
   append: ['append', 'position', 'versionId', 'x-oss-traffic-limit'],
   seal: ['seal', 'position'],
@@ -190,7 +196,7 @@ const PARAMETERS: Readonly<Record<Operation, readonly string[]>> = {
 }
 
 /** The query parameters of a presigned URL. */
-export const PRESIGNED = [
+const PRESIGNED = [
   'x-oss-signature-version',
   'x-oss-date',
   'x-oss-expires',
@@ -200,7 +206,9 @@ export const PRESIGNED = [
   'x-oss-signature',
 ]
 
-// The version 1 form of the same; let through so that the signature check can say what is wrong.
+/**
+ * The version 1 form of the same; let through so that the signature check can say what is wrong.
+ */
 const PRESIGNED_V1 = ['OSSAccessKeyId', 'Expires', 'Signature', 'security-token']
 
 function readOperation(method: string, query: ReadonlyMap<string, string>): Operation {

@@ -1,7 +1,9 @@
-// The server as its user holds it: it listens, it can be looked into and meddled with by tests, and
-// it closes at once. Objects live in memory, or with `dir` in a folder. It serves one machine's
-// tests, demonstrations and local runs: it is not made to face a network, and its buckets all exist
-// unless `buckets` says which do.
+/**
+ * The server as its user holds it: it listens, it can be looked into and meddled with by tests, and
+ * it closes at once. Objects live in memory, or with `dir` in a folder. It serves one machine's
+ * tests, demonstrations and local runs: it is not made to face a network, and its buckets all exist
+ * unless `buckets` says which do.
+ */
 
 import { randomBytes } from 'node:crypto'
 import { createServer, type RequestListener, type Server } from 'node:http'
@@ -54,7 +56,7 @@ const PERMISSIONS = [
   'oss:SealAppendObject',
 ]
 const MAX_OBJECT_BYTES = 5 * 1024 * 1024 * 1024
-// Above OSS's 8 KB of metadata and a key of 1023 bytes, percent-encoded.
+/** Above OSS's 8 KB of metadata and a key of 1023 bytes, percent-encoded. */
 const MAX_HEADER_BYTES = 32 * 1024
 
 /** Starts a server and resolves when it listens. Rejects when the port is taken. */
@@ -64,7 +66,7 @@ export async function createOssServer(options: OssServerOptions = {}): Promise<O
   return server
 }
 
-// To requests it is a House. What only they need is marked, and left out of the declarations.
+/** To requests it is a House. What only they need is marked, and left out of the declarations. */
 
 /** An OSS on this machine. Made by `createOssServer`. */
 export class OssServer {
@@ -106,7 +108,7 @@ export class OssServer {
   readonly #scheme: string
   #port: number
   #reopening: NodeJS.Timeout | undefined
-  // Ids count up from a random start: unique in a log, and no two servers alike.
+  /** Ids count up from a random start: unique in a log, and no two servers alike. */
   #requestNumber = BigInt(`0x${randomBytes(11).toString('hex')}`)
 
   /** It does not listen yet. */
@@ -247,7 +249,7 @@ export class OssServer {
     return this.close()
   }
 
-  // Another process may have taken the port meanwhile, so that one attempt may not be enough.
+  /** Another process may have taken the port meanwhile, so that one attempt may not be enough. */
   #reopenAfter(duration: number): void {
     if (this.signal.aborted) return
     this.#reopening = setTimeout(() => {
@@ -278,7 +280,7 @@ export class OssServer {
     return server
   }
 
-  // Node's parser could not make a request of what came, after those that it could.
+  /** Node's parser could not make a request of what came, after those that it could. */
   async #answerNonsense(error: Error, socket: Socket): Promise<void> {
     const isOpen = await settle(socket)
     if (!isOpen || !socket.writable) {

@@ -1,7 +1,9 @@
-// Who sent a request: the check of OSS's V4 signature (OSS4-HMAC-SHA256), in the Authorization
-// header or in a presigned URL, written from the protocol and sharing nothing with the client's
-// signer. Every request must be signed. Version 1 signatures are refused as OSS refuses them for
-// new buckets; anonymous requests are refused even for public objects.
+/**
+ * Who sent a request: the check of OSS's V4 signature (OSS4-HMAC-SHA256), in the Authorization
+ * header or in a presigned URL, written from the protocol and sharing nothing with the client's
+ * signer. Every request must be signed. Version 1 signatures are refused as OSS refuses them for
+ * new buckets; anonymous requests are refused even for public objects.
+ */
 
 import { createHash, createHmac, timingSafeEqual } from 'node:crypto'
 import { invalidArgument, Refusal } from './errors.ts'
@@ -133,8 +135,10 @@ function readQueryClaim({ query }: Call): Claim {
   }
 }
 
-// Credential = access key id / day / region / product / aliyun_v4_request; all but the first is the
-// scope. OSS names the part that is wrong, and so do we.
+/**
+ * Credential = access key id / day / region / product / aliyun_v4_request; all but the first is the
+ * scope. OSS names the part that is wrong, and so do we.
+ */
 function readCredential(claim: Claim, region: string): [accessKeyId: string, scope: string] {
   const [accessKeyId = '', day, ...rest] = claim.credential.split('/')
   const where = claim.form === 'header' ? 'Authorization header' : 'x-oss-credential'
@@ -186,7 +190,7 @@ function checkTime(call: Call, claim: Claim, now: number): void {
 }
 
 /** 403 RequestTimeTooSkewed, with both clocks as OSS tells them. */
-export function tooSkewed(requestTime: number, serverTime: number): Refusal {
+function tooSkewed(requestTime: number, serverTime: number): Refusal {
   return new Refusal(
     403,
     'RequestTimeTooSkewed',
@@ -202,7 +206,7 @@ export function tooSkewed(requestTime: number, serverTime: number): Refusal {
   )
 }
 
-// 20231216T162057Z -> ms. Date rolls the 31st of June over to July: such a day is no date here.
+/** 20231216T162057Z -> ms. Date rolls the 31st of June over to July: such a day is no date here. */
 function parseDate(text: string): number {
   const [, y, mo, d, h, mi, s] = /^(....)(..)(..)T(..)(..)(..)Z$/.exec(text) ?? []
   const iso = `${y}-${mo}-${d}T${h}:${mi}:${s}.000Z`
@@ -210,7 +214,7 @@ function parseDate(text: string): number {
   return Number.isNaN(time) || new Date(time).toISOString() !== iso ? Number.NaN : time
 }
 
-// The bucket is always part of the signed path, also where the Host header names it.
+/** The bucket is always part of the signed path, also where the Host header names it. */
 function canonicalRequest(call: Call, claim: Claim): string {
   const uri = `/${encode(call.bucket)}/${encode(call.key).replaceAll('%2F', '/')}`
   const query = [...call.query]
@@ -232,12 +236,12 @@ function isSignedByDefault(name: string): boolean {
   return name.startsWith('x-oss-') || name === 'content-type' || name === 'content-md5'
 }
 
-// Both sides are ASCII once encoded, so that code unit order is byte order.
+/** Both sides are ASCII once encoded, so that code unit order is byte order. */
 function compare(a: string, b: string): number {
   return a < b ? -1 : a > b ? 1 : 0
 }
 
-// encodeURIComponent spares five characters that OSS does not.
+/** encodeURIComponent spares five characters that OSS does not. */
 function encode(text: string): string {
   return encodeURIComponent(text).replace(
     /[!'()*]/g,
@@ -255,7 +259,9 @@ function hmac(key: Buffer, text: string) {
   return createHmac('sha256', key).update(text).digest()
 }
 
-// Header values are latin1 strings, one character for each byte that came: hashed as those bytes.
+/**
+ * Header values are latin1 strings, one character for each byte that came: hashed as those bytes.
+ */
 function sha256(text: string): string {
   return createHash('sha256').update(text, 'latin1').digest('hex')
 }

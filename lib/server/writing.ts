@@ -1,7 +1,9 @@
-// AppendObject, PutObject, DeleteObject and SealAppendObject: the rules by which an object changes.
-// Each runs without a pause from its first check to its commit, so that no other request comes
-// between. Where OSS is silent the stricter reading is taken: creation headers are not applied
-// again to an empty object that exists, and `x-oss-forbid-overwrite` forbids appending to one.
+/**
+ * AppendObject, PutObject, DeleteObject and SealAppendObject: the rules by which an object changes.
+ * Each runs without a pause from its first check to its commit, so that no other request comes
+ * between. Where OSS is silent the stricter reading is taken: creation headers are not applied
+ * again to an empty object that exists, and `x-oss-forbid-overwrite` forbids appending to one.
+ */
 
 import { readAcl, readAttributes } from './attributes.ts'
 import type { Body } from './body.ts'
@@ -104,7 +106,7 @@ export function seal(call: Call, body: Body, premises: Premises): Reply {
   return { status: 200, headers: { 'x-oss-sealed-time': sealedTime } }
 }
 
-// Larger numbers than any object are compared as what Number makes of them, which is large too.
+/** Larger numbers than any object are compared as what Number makes of them, which is large too. */
 function readPosition({ query }: Call): number {
   const text = query.get('position')
   if (text === undefined) {
