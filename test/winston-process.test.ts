@@ -1,7 +1,7 @@
 /** Processes that log through winston 3, and how they end. */
 
-import t from 'tap'
-import { type Kind, play, ROWS } from './fixtures/endings.ts'
+import t, { type Test } from 'tap'
+import { HALF, HALVES, half, type Kind, play, ROWS, type Row, TOTAL } from './fixtures/endings.ts'
 import { full } from './fixtures/full.ts'
 
 const winston: Kind = {
@@ -19,10 +19,88 @@ const winston: Kind = {
   isThread: false,
 }
 
+/** A stream of ours in winston's own transport. */
+const wrapped: Kind = {
+  ...winston,
+  name: 'winston.transports.Stream',
+  prologue: `
+    import winston from 'winston'
+    import { createAppendStream } from 'oss-append-stream'
+    const stream = createAppendStream(JSON.parse(process.env.OPTIONS))
+    const logger = winston.createLogger({ transports: [new winston.transports.Stream({ stream })] })
+    const log = n => logger.info('hello', { n })
+  `,
+}
+
+/** How many of 300 records are in the object, by many appends to a slow server, when the logger has finished. */
+async function countAtFinish(t: Test, kind: Kind): Promise<number> {
+  let atFinish = -1
+  await play(t, kind, {
+    title: "the logger's 'finish'",
+    total: 300,
+    options: { highWaterMark: 1024 },
+    code: `many(0, 300); logger.end(); await once(logger, 'finish'); console.log('finished'); await go()`,
+    before: oss => {
+      oss.server.latency = 50
+    },
+    async act({ says, count, go }) {
+      await says(1)
+      atFinish = count()
+      go()
+    },
+    fate: 'all',
+  })
+  return atFinish
+}
+
+const OWN: readonly Row[] = [
+  {
+    // The first half waits for the permission, the second shows that winston has not detached us.
+    title: 'what fails is a warning of the logger, and the transport stays',
+    total: TOTAL,
+    code: `logger.once('warn', ({ code }) => console.log(code)); ${HALVES}`,
+    before: oss => oss.server.permissions.clear(),
+    async act(stage) {
+      await stage.says(1)
+      for (const action of ['oss:GetObject', 'oss:PutObject'])
+        stage.oss.server.permissions.add(action)
+      await half(stage)
+    },
+    fate: 'all',
+  },
+  {
+    title: "a failed end: 'finish' all the same, and failed says so",
+    total: TOTAL,
+    options: { closeTimeout: 700 },
+    code: `${HALVES}
+      logger.once('warn', loss => {
+        logger.once('finish', () => process.exit(loss === transport.failed ? 3 : 4))
+      })
+      logger.end()`,
+    async act({ oss, has, go }) {
+      await has(HALF)
+      oss.server.refuse()
+      go()
+    },
+    fate: 'told',
+    exit: { code: 3, signal: null },
+  },
+]
+
 const isFull = full('the rows that take long')
 t.jobs = 3
 
-for (const row of ROWS) {
+for (const row of [...ROWS, ...OWN]) {
   if (row.isLong && !isFull) continue
   t.test(row.title, t => play(t, winston, row))
 }
+
+t.test("all is there at the logger's 'finish'", async t => {
+  t.equal(await countAtFinish(t, winston), 300)
+})
+
+// README says not to do this.
+t.test('with a stream in winston.transports.Stream it is not', async t => {
+  const count = await countAtFinish(t, wrapped)
+  t.ok(count < 300, `${count} of 300`)
+})

@@ -146,32 +146,6 @@ t.test('corked: many at once, each by the same rules', async t => {
   transport.destroy()
 })
 
-t.test('200 records and an end: all are there when the logger has finished', async t => {
-  const oss = await startOss(t)
-  oss.server.latency = 30
-  const { logger, read, end, transport } = make(oss, { highWaterMark: 200 })
-  for (let n = 0; n < 200; n++) logger.info(String(n))
-  await end()
-  t.equal(read(), Array.from({ length: 200 }, (_, n) => `info: ${n}\n`).join(''))
-  t.equal(transport.failed, undefined)
-  t.equal(transport.bytesBuffered, 0)
-})
-
-t.test('what fails is a warning: the transport stays, and delivers when it can', async t => {
-  const oss = await startOss(t)
-  const { logger, read, end } = make(oss)
-  logger.on('error', error => t.fail(String(error)))
-  oss.server.permissions.clear()
-  const warned = next(logger, 'warn')
-  logger.info('a')
-  t.match(await warned, { code: 'AccessDenied' })
-  t.equal(logger.transports.length, 1)
-  for (const action of ['oss:GetObject', 'oss:PutObject']) oss.server.permissions.add(action)
-  logger.info('b')
-  await end()
-  t.equal(read(), 'info: a\ninfo: b\n')
-})
-
 // who hears of warnings, and whether it is removed from its logger -> is it said on standard error?
 const listening: [string, (made: ReturnType<typeof make>) => void, boolean][] = [
   ['nobody', () => {}, true],
@@ -204,21 +178,6 @@ for (const [title, listen, isSaid] of listening) {
     })
   }
 }
-
-t.test("a failed end: 'finish' all the same, and failed says so", async t => {
-  const oss = await startOss(t)
-  const stderr = catchStderr(t)
-  const { logger, transport, end } = make(oss, { closeTimeout: 50 })
-  logger.on('error', error => t.fail(String(error)))
-  oss.server.refuse()
-  const warned = next(logger, 'warn')
-  logger.info('a')
-  logger.info('b')
-  await end()
-  t.match(transport.failed, { code: 'OSS_ERR_ABORTED', records: 2 })
-  t.equal(await warned, transport.failed)
-  t.match(readConfessions(stderr.join('')), [{ records: 2 }])
-})
 
 // the transport's format -> the line that stands for dropped records
 const untold = /^\{"level":"warn","oss_append_stream":"dropped","records":(\d+)\}$/m
