@@ -349,6 +349,7 @@ function clientClosed(): OssError {
   return new OssError('OSS_ERR_ABORTED', 'the client is closed')
 }
 
-function signatureOf({ authorization = '' }: Readonly<Record<string, string>>): string {
+/** The part of signed headers that is as good as a key, for a while. */
+export function signatureOf({ authorization = '' }: Readonly<Record<string, string>>): string {
   return authorization.slice(authorization.lastIndexOf('=') + 1)
 }

@@ -42,7 +42,9 @@ interface HeldWrite {
   readonly callback: TransformCallback
 }
 
-const OPTIONS = ['level', 'memberBytes', 'flushInterval'] as const
+/** A test holds README's table to these. */
+export const GZIP_DEFAULTS = { level: 6, memberBytes: 1_048_576, flushInterval: 1000 } as const
+const OPTIONS = Object.keys(GZIP_DEFAULTS)
 
 /**
  * Bytes. What does not compress grows, by 1 in 3,000 at most where zlib stores it, so this is far from
@@ -64,9 +66,9 @@ const NO_BYTES = Buffer.alloc(0)
  */
 export function gzipMembers(options: GzipMembersOptions = {}): Transform {
   const {
-    level = 6,
-    memberBytes = 1_048_576,
-    flushInterval = 1000,
+    level = GZIP_DEFAULTS.level,
+    memberBytes = GZIP_DEFAULTS.memberBytes,
+    flushInterval = GZIP_DEFAULTS.flushInterval,
   } = checkKnown('options', options, OPTIONS)
   return new GzipMembers({
     level: checkInteger('level', level, 0, 9),

@@ -1,5 +1,6 @@
 /**
- * What is public: the stream, the client to share among streams, the errors, and the CRC-64.
+ * What is public: the streams of one object and of many, what goes in front of them, the client to share,
+ * the errors, and the CRC-64.
  */
 
 export type { Target } from './address.ts'
@@ -10,6 +11,7 @@ export { crc64, crc64Combine } from './crc64/index.ts'
 export type { Credentials, CredentialsLike, CredentialsOption } from './credentials.ts'
 export {
   type ErrorTail,
+  type OssConflictDetails,
   OssConflictError,
   OssError,
   type OssErrorCode,

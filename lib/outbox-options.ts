@@ -8,7 +8,13 @@ import type { RollingAppendStreamOptions } from './rolling.ts'
 const OURS = ['align', 'maxRecordBytes', 'signal'] as const
 
 /** The options that both transports have. Bytes and milliseconds. */
-export interface TransportOptions extends Omit<RollingAppendStreamOptions, (typeof OURS)[number]> {
+export interface TransportOptions
+  extends Omit<RollingAppendStreamOptions, (typeof OURS)[number] | 'retry'> {
+  /**
+   * When to try again, as for a stream; but `maxElapsed` is Infinity by default: nobody is there to start
+   * a log again.
+   */
+  readonly retry?: RollingAppendStreamOptions['retry']
   /**
    * Bytes that may wait for their acknowledgement: what comes then is dropped. 1 byte to 256 MiB, default
    * 64 MiB.

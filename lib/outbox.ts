@@ -36,7 +36,9 @@ export interface OutboxEvents {
   drop: [info: DropInfo]
   /** Records were given up, or something is wrong that waiting alone may not mend; we go on trying. */
   warn: [error: Error]
+  /** An attempt failed, and will be made again after the delay. */
   retry: [info: RetryInfo]
+  /** An object was left, complete, for the next one. */
   roll: [info: RollInfo]
 }
 

@@ -1,6 +1,7 @@
 /**
  * Who waits for what is acknowledged, in the order of that. It counts as its owner does (a stream
- * bytes, an outbox slabs), and knows neither time nor network. Each is told in a tick of its own.
+ * bytes, an outbox slabs), and knows neither time nor network. Each is told in a tick of its own,
+ * or by the promise that it made.
  */
 
 interface Waiter<T> {

@@ -11,6 +11,8 @@ import { CLI, finish, run, start, startService } from './fixtures/command.ts'
 import { until } from './fixtures/oss.ts'
 import { cert, key } from './fixtures/tls.ts'
 
+const isLock = (name: string) => name.startsWith('writer')
+
 const OBJECT = 'oss://examplebucket/a.log'
 const TEXT = Buffer.from('hello')
 
@@ -143,20 +145,21 @@ t.test('--local: one writes at a time, and others may look', async t => {
 
   const killed = start(args, { input: Buffer.alloc(0), isEndless: true })
   const end = finish(killed)
-  await until(() => readdirSync(dir).includes('writer.pid'))
+  await until(() => readdirSync(dir).some(isLock))
   killed.kill('SIGKILL')
   await end
   t.match(await run(args, { input: TEXT }), { code: 0 }, 'the dead hold nothing')
   t.match(await run(['cat', '--local', dir, OBJECT]), { stdout: 'one twohellohello' })
-  t.notOk(readdirSync(dir).some(name => name.startsWith('writer')))
+  t.notOk(readdirSync(dir).some(isLock))
 })
 
 const onLinux = { skip: process.platform !== 'linux' && 'who a process was is told by /proc' }
 
 t.test('--local: a number that is given again is another process', onLinux, async t => {
-  const dir = t.testdir({ 'writer.pid': `${process.pid} 1 another-boot\n` })
+  const dir = t.testdir({ [`writer~${process.pid}~1~another-boot`]: '' })
   t.match(await run(['--local', dir, OBJECT, '-'], { input: TEXT }), { code: 0, stderr: '' })
-  writeFileSync(join(dir, 'writer.pid'), `${process.pid}\n`)
+  t.same(readdirSync(dir).filter(isLock), [], 'it is removed')
+  writeFileSync(join(dir, `writer~${process.pid}~`), '')
   const busy = { code: 1, stderr: new RegExp(`in use by process ${process.pid}: `) }
   t.match(await run(['--local', dir, OBJECT, '-'], { input: TEXT }), busy, 'nothing else is known')
 })

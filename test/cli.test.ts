@@ -6,7 +6,7 @@ import { join } from 'node:path'
 import { Readable } from 'node:stream'
 import { buffer } from 'node:stream/consumers'
 import t, { type Test } from 'tap'
-import { patienceOf } from '../lib/cli/append.ts'
+import { completeRetry } from '../lib/cli/append.ts'
 import { type Delivery, deliver, WitnessClient } from '../lib/cli/delivery.ts'
 import { createFeed } from '../lib/cli/feed.ts'
 import { HELP, OPTIONS_HELP } from '../lib/cli/help.ts'
@@ -299,8 +299,10 @@ t.test('--json: wrong arguments are an event too', async t => {
 })
 
 t.test('behind a pipe it never gives up; a folder is not waited for', async t => {
-  t.same(patienceOf({ isLocal: false }), { maxElapsed: Number.POSITIVE_INFINITY })
-  t.same(patienceOf({ isLocal: true }), { maxElapsed: 3_000 })
+  const oss = { isLocal: false }
+  t.same(completeRetry(undefined, oss), { maxElapsed: Number.POSITIVE_INFINITY })
+  t.same(completeRetry({ minDelay: 5 }, { isLocal: true }), { minDelay: 5, maxElapsed: 3_000 })
+  t.same(completeRetry({ maxElapsed: 9 }, oss), { maxElapsed: 9 })
 })
 
 t.test('--quiet prints nothing but errors', async t => {

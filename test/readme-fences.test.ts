@@ -1,7 +1,7 @@
 /**
  * No fence of README is left to itself: what is TypeScript compiles, strictly, against what we publish;
  * what is a shell's is read by bash, and every `oss-append` in it by the command's own parser. A fence
- * of another kind has to say that it is `text`.
+ * of another kind has to say that it is `text`, and is one of two.
  */
 
 import { execFile } from 'node:child_process'
@@ -11,6 +11,8 @@ import { promisify } from 'node:util'
 import t from 'tap'
 import ts from 'typescript'
 import { parseArguments } from '../lib/cli/arguments.ts'
+import { OssError } from '../lib/errors.ts'
+import { UndeliveredError } from '../lib/undelivered.ts'
 
 const ROOT = fileURLToPath(new URL('..', import.meta.url))
 const readme = await readFile(`${ROOT}README.md`, 'utf8')
@@ -79,6 +81,23 @@ t.test('every fence is of a kind that is looked at', async t => {
   }
 })
 
+t.test('the rest is one drawing, and what is said of a loss', async t => {
+  const [drawing, loss, ...others] = fences.filter(({ language }) => language === 'text')
+  t.match(drawing?.code, '──copy──>')
+  const { message } = new UndeliveredError({
+    records: 500,
+    bytes: 10_500,
+    unresolvedRecords: 0,
+    lateRecords: 0,
+    bucket: 'examplebucket',
+    key: 'logs/app.log',
+    tail: { position: 10_390, crc64: '1' },
+    cause: new OssError('OSS_ERR_NETWORK', 'down'),
+  })
+  t.equal(loss?.code.trim(), `oss-append-stream: ${message}`)
+  t.same(others, [])
+})
+
 t.test('TypeScript compiles', async t => {
   const files = new Map(
     fences
@@ -126,6 +145,7 @@ const WITNESS = `
   PATH=/nowhere
   exec 3>&1 >/dev/null
   command_not_found_handle() { return 0; }
+  npx() { "$@"; }
   oss-append() { printf '%s\\0' "$@" $'\\n' >&3; }
 `
 

@@ -7,8 +7,10 @@ import { join } from 'node:path'
 import { gunzipSync } from 'node:zlib'
 import t, { type Test } from 'tap'
 import { resolveEndpoint } from '../lib/address.ts'
+import { COMMANDS, FLAGS } from '../lib/cli/flags.ts'
 import { CLIENT_DEFAULTS } from '../lib/client.ts'
 import { OSS_ERROR_CODES } from '../lib/errors.ts'
+import { GZIP_DEFAULTS } from '../lib/gzip.ts'
 import { OPTIONS, resolveOptions } from '../lib/options.ts'
 import { DEFAULTS } from '../lib/outbox-options.ts'
 import { ROLLING_OPTIONS, resolveRollingOptions } from '../lib/rolling-options.ts'
@@ -107,6 +109,27 @@ t.test('so it is with those of the loggers', async t => {
   const rows = table('logger options').flatMap(([cell]) => names(cell))
   t.same(rows.sort(), [...Object.keys(DEFAULTS), 'credentials'].sort())
   compareDefaults(t, 'logger options', DEFAULTS)
+})
+
+t.test('so it is with those of gzip members', async t => {
+  const rows = table('gzip options').flatMap(([cell]) => names(cell))
+  t.same(rows.sort(), Object.keys(GZIP_DEFAULTS).sort())
+  compareDefaults(t, 'gzip options', GZIP_DEFAULTS)
+})
+
+t.test('every command is in the table, and every flag that is named is one', async t => {
+  const calls = table('commands').map(([cell]) => /`oss-append (\S+)/.exec(cell ?? '')?.[1] ?? '')
+  const words = calls.map(word => (word.startsWith('oss://') ? 'append' : word))
+  t.same(words.sort(), [...COMMANDS, 'help'].sort())
+  const [, section = ''] = /\n### The command\n(.*?)\n## /s.exec(readme) ?? []
+  const flags = [...section.matchAll(/(?<![\w-])--([a-z][a-z0-9-]*)/g)].map(
+    ([, name]) => name ?? '',
+  )
+  t.ok(flags.length > 20, `${flags.length} are named`)
+  t.same(
+    flags.filter(name => !Object.hasOwn(FLAGS, name)),
+    [],
+  )
 })
 
 t.test('every npm script and every file that a document names is there', async t => {

@@ -118,21 +118,41 @@ t.test('killed between bytes and state: back to the last committed tail', async 
   writeFileSync(join(folder!, 'states.jsonl.next'), '{"half')
   appendFileSync(join(folder!, 'states.jsonl'), '\n{"file":"bytes-0123456789abcdef","sta')
   writeFileSync(join(folder!, 'bytes-0123456789abcdef'), 'of a replacement that never was')
-  new FolderShelf(dir).create('examplebucket', 'never').append(0, [Buffer.from('x')])
+  const never = join(dir, `examplebucket~never~${'0'.repeat(32)}`)
+  mkdirSync(never)
+  writeFileSync(join(never, 'bytes-0123456789abcdef'), 'of an object that never was')
   mkdirSync(join(dir, 'not ours'))
   writeFileSync(join(dir, 'notes.txt'), 'of the user')
 
   const s = await createOssServer({ dir })
   t.teardown(() => s.close())
   t.equal(s.read('examplebucket', 'a')?.toString(), 'abc')
-  t.equal(readdirSync(folder!).length, 2)
-  const bytes = readdirSync(folder!).find(name => name.startsWith('bytes-'))
-  t.equal(readFileSync(join(folder!, bytes!), 'utf8'), 'abc', 'the file is the object')
+  t.equal(readdirSync(folder!).length, 4, 'who reads changes nothing')
+  t.equal(readdirSync(dir).length, 4)
   t.equal((await append(s, 3, 'def', { key: 'a' })).status, 200)
   t.equal(s.read('examplebucket', 'a')?.toString(), 'abcdef')
+  t.equal(readdirSync(folder!).length, 2)
+  const bytes = readdirSync(folder!).find(name => name.startsWith('bytes-'))
+  t.equal(readFileSync(join(folder!, bytes!), 'utf8'), 'abcdef', 'the file is the object')
   t.equal(s.stat('examplebucket', 'never'), undefined)
   t.equal(readdirSync(dir).length, 3, 'what is not ours is left alone')
   t.equal(readFileSync(join(dir, 'notes.txt'), 'utf8'), 'of the user')
+})
+
+t.test('who reads while another process writes takes nothing away', async t => {
+  const dir = t.testdir()
+  const objects = new Objects(new FolderShelf(dir))
+  const change = { type: 'Appendable', attributes: PLAIN, now: 0 } as const
+  const object = objects.create('examplebucket', 'a', { ...change, chunks: [Buffer.from('abc')] })
+  const shelf = new FolderShelf(dir)
+  const content = shelf.create('examplebucket', 'b')
+  for (const part of [object.content, content]) part.append(3, [Buffer.from('on its way')])
+  const reader = await createOssServer({ dir })
+  t.teardown(() => reader.close())
+  t.equal(reader.read('examplebucket', 'a')?.toString(), 'abc')
+  for (const part of [object.content, content]) {
+    t.equal(Buffer.concat([...part.read(3, 13)]).toString(), 'on its way')
+  }
 })
 
 t.test('a write that fails changes nothing', async t => {

@@ -3,7 +3,7 @@
  * package, by every TypeScript that is supported. Its `@ts-expect-error` lines fail where misuse passes.
  */
 
-import { cp, mkdir, symlink, writeFile } from 'node:fs/promises'
+import { cp, mkdir, readFile, symlink, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import t from 'tap'
@@ -164,6 +164,28 @@ for (const [entry, file] of Object.entries(ENTRIES)) {
       'none is without a comment',
     )
   })
+}
+
+t.test('the user above uses all of them', async t => {
+  const source = ts.createSourceFile(USE, await readFile(USE, 'utf8'), ts.ScriptTarget.ES2022)
+  for (const [entry, file] of Object.entries(ENTRIES)) {
+    const used = source.statements
+      .filter(ts.isImportDeclaration)
+      .filter(({ moduleSpecifier }) => specifierOf(moduleSpecifier) === entry)
+      .flatMap(({ importClause }) => namesIn(importClause))
+    t.same(used.sort(), [...exportsOf(file).keys()].sort(), entry)
+  }
+})
+
+/** `./pino` for `oss-append-stream/pino`. */
+function specifierOf(node: ts.Expression): string {
+  return (node as ts.StringLiteral).text.replace('oss-append-stream', '.')
+}
+
+function namesIn(clause: ts.ImportClause | undefined): string[] {
+  const { name, namedBindings } = clause ?? {}
+  const named = namedBindings && ts.isNamedImports(namedBindings) ? namedBindings.elements : []
+  return [...(name ? ['default'] : []), ...named.map(each => (each.propertyName ?? each.name).text)]
 }
 
 t.test('with units and defaults', async t => {

@@ -35,10 +35,10 @@ const DEMO_BYTES = 64 * 1024 * 1024
 /** Milliseconds that the demo waits for a pipe to say something before it makes something up. */
 const DEMO_PATIENCE = 5_000
 
-/** A server in this process fails for good (a full disk), and not because a line is down. */
-const LOCAL_RETRY = { maxElapsed: 3_000 }
+/** Milliseconds. A server in this process fails for good (a full disk), and not because a line is down. */
+const LOCAL_PATIENCE = 3_000
 /** Behind a pipe nobody is there to start it again. */
-const RETRY = { maxElapsed: Number.POSITIVE_INFINITY }
+const PATIENCE = Number.POSITIVE_INFINITY
 
 /** Where to append, and how to get what goes there. */
 interface Job {
@@ -83,9 +83,13 @@ export async function append(command: AppendCommand, signals: Signals): Promise<
   return run({ ...command, open, reporter, signals })
 }
 
-/** How long to try, unless flags say otherwise. */
-export function patienceOf({ isLocal }: Pick<OpenPlace, 'isLocal'>) {
-  return isLocal ? LOCAL_RETRY : RETRY
+/** When to try again, as the flags have it, and how long unless they say. */
+export function completeRetry(
+  given: AppendStreamOptions['retry'],
+  { isLocal }: Pick<OpenPlace, 'isLocal'>,
+) {
+  const { maxElapsed = isLocal ? LOCAL_PATIENCE : PATIENCE } = given ?? {}
+  return { ...given, maxElapsed }
 }
 
 /** The one way of all bytes. A folder is read back; OSS's own word has to do elsewhere. */
@@ -96,11 +100,11 @@ async function run(job: Job): Promise<number> {
   const signal = grace === undefined ? signals.first : signals.second
   return at(place, 'append', async ({ options: connection, isLocal }) => {
     const client = new WitnessClient(connection)
-    const reader = new PatientReader(connection, { signal, ...LOCAL_RETRY })
+    const retry = completeRetry(job.options.retry, { isLocal })
+    const reader = new PatientReader(connection, { signal, maxElapsed: retry.maxElapsed })
     try {
       client.checkBucket(bucket)
       const source = await job.open()
-      const retry = { ...patienceOf({ isLocal }), ...job.options.retry }
       const stream = createStream(job, target, { ...job.options, client, retry })
       const left = witness(stream, client, isLocal)
       const course = createCourse(job, source, stream)

@@ -83,7 +83,6 @@ export const FLAGS: Readonly<Record<string, Flag>> = {
   ),
   crc64: stream('crc64'),
   buffer: stream('highWaterMark', readSize),
-  'high-water-mark': stream('highWaterMark', readSize),
   'flush-interval': stream('flushInterval', readDuration),
   align: stream('align', readAlign),
   'max-record-bytes': stream('maxRecordBytes', readSize),

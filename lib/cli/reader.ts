@@ -6,8 +6,8 @@
 import type { Socket } from 'node:net'
 import type { Agent, Dispatcher } from 'undici'
 import { checkEndpointHost, type Endpoint, locate, resolveEndpoint } from '../address.ts'
-import { checkTimeouts, createAgent, readClockOffset } from '../client.ts'
-import { concealer, concealNamed } from '../conceal.ts'
+import { checkTimeouts, createAgent, readClockOffset, signatureOf } from '../client.ts'
+import { type Conceal, concealer, concealNamed } from '../conceal.ts'
 import { type CredentialSource, createCredentialSource } from '../credentials.ts'
 import { isKeyRefusal, OssError } from '../errors.ts'
 import type { ClientOptions, Target } from '../index.ts'
@@ -103,7 +103,8 @@ export class ObjectReader {
     try {
       for await (const chunk of body as AsyncIterable<Buffer>) yield chunk
     } catch (error) {
-      throw signal.aborted ? signal.reason : networkError(error, concealNamed)
+      const { requestTimeout } = this.#timeouts
+      throw signal.aborted ? signal.reason : failure(error, requestTimeout, concealNamed)
     }
   }
 
@@ -127,21 +128,22 @@ export class ObjectReader {
     const date = new Date(Date.now() + this.#clockOffset)
     const identity = { credentials, region: this.#endpoint.region, date }
     const { requestTimeout: timeout } = this.#timeouts
-    const conceal = concealer(Object.values(credentials))
+    const signed = sign({ method, target, query: {}, headers }, identity)
+    const conceal = concealer([...Object.values(credentials), signatureOf(signed)])
     let response: Dispatcher.ResponseData
     let text = ''
     try {
       response = await dispatcher.request({
         ...locate(this.#endpoint, target),
         method,
-        headers: sign({ method, target, query: {}, headers }, identity),
+        headers: signed,
         signal,
         headersTimeout: timeout,
         bodyTimeout: timeout,
       })
       if (response.statusCode >= 300) text = await readStart(response.body)
     } catch (error) {
-      throw signal.aborted ? signal.reason : networkError(error, conceal)
+      throw signal.aborted ? signal.reason : failure(error, timeout, conceal)
     }
     const { statusCode, headers: answer } = response
     if (header(answer, 'x-oss-request-id') === undefined) throw notOss(statusCode)
@@ -164,6 +166,15 @@ export class ObjectReader {
     this.#own ??= createAgent(this.#timeouts.connectTimeout, this.#connecting)
     return this.#own
   }
+}
+
+/** Why there was no answer, in the words of the client. */
+function failure(error: unknown, timeout: number, conceal: Conceal): OssError {
+  const { code } = error as { code?: unknown }
+  const isLate = code === 'UND_ERR_HEADERS_TIMEOUT' || code === 'UND_ERR_BODY_TIMEOUT'
+  return isLate
+    ? new OssError('OSS_ERR_TIMEOUT', `no answer within ${timeout} ms`)
+    : networkError(error, conceal)
 }
 
 async function readStart(body: Dispatcher.ResponseData['body']): Promise<string> {

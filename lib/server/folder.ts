@@ -8,10 +8,11 @@
  *
  * An append writes bytes after the committed length and then adds a line: until then the object is
  * what it was. What a killed process left behind it (bytes past the length, half a line, files that
- * no state names) is cut off when the folder is loaded. (Replacing a file by rename would do without
- * the lines, but some file systems then write it to the disk at once: 2 ms an append.) It does not
- * fsync: a power failure may cost what the operating system still held. One process at a time;
- * nothing watches the folder.
+ * no state names) is cut off before the first write, and not sooner: what looks like that may be the
+ * work of another process, and a server that only reads changes nothing. (Replacing a file by rename
+ * would do without the lines, but some file systems then write it to the disk at once: 2 ms an append.)
+ * It does not fsync: a power failure may cost what the operating system still held. One process writes
+ * at a time; nothing watches the folder.
  *
  * The name of a folder ends in a hash of bucket and key and begins with as much of them as every
  * file system takes: no key leads out of DIR, no two meet, however long or odd they are and whether
@@ -40,37 +41,37 @@ export class FolderShelf implements Shelf {
   readonly #dir: string
   /** Lines in the states file of each folder; unknown until it is written whole. */
   readonly #lines = new Map<string, number>()
+  #isTidy = false
 
   constructor(dir: string) {
     this.#dir = dir
     fs.mkdirSync(dir, { recursive: true })
   }
 
-  /** Every object in the folder, repaired. Throws when one of them is damaged beyond that. */
+  /** Every object in the folder. Throws when one of them is damaged. */
   *load(): Iterable<StoredObject> {
-    for (const name of fs.readdirSync(this.#dir)) {
-      if (!OURS.test(name)) continue
-      const folder = join(this.#dir, name)
+    for (const folder of this.#folders()) {
       const saved = readSaved(folder)
-      sweep(folder, saved?.file)
       if (saved === undefined) continue
-      const { file, state } = saved
-      const path = join(folder, basename(file))
-      if (folderName(state.bucket, state.key) !== name || fs.statSync(path).size < state.length) {
+      const { state } = saved
+      const path = pathOf(folder, saved)
+      const isOther = folderName(state.bucket, state.key) !== basename(folder)
+      if (isOther || fs.statSync(path).size < state.length) {
         throw new Error(`Damaged object in ${folder}`)
       }
-      fs.truncateSync(path, state.length)
-      yield { state, content: new FileContent(path) }
+      yield { state, content: new FileContent(path, this.#tidy) }
     }
   }
 
   create(bucket: string, key: string): Content {
+    this.#tidy()
     const folder = join(this.#dir, folderName(bucket, key))
     fs.mkdirSync(folder, { recursive: true })
-    return new FileContent(join(folder, `bytes-${randomBytes(8).toString('hex')}`))
+    return new FileContent(join(folder, `bytes-${randomBytes(8).toString('hex')}`), this.#tidy)
   }
 
   commit({ state, content }: StoredObject, replaced: StoredObject | undefined): void {
+    this.#tidy()
     const { path } = content as FileContent
     const folder = join(this.#dir, folderName(state.bucket, state.key))
     const saved: Saved = { file: basename(path), state }
@@ -88,16 +89,36 @@ export class FolderShelf implements Shelf {
     this.#lines.delete(folder)
     sweep(folder, undefined)
   }
+
+  #folders(): string[] {
+    const names = fs.readdirSync(this.#dir).filter(name => OURS.test(name))
+    return names.map(name => join(this.#dir, name))
+  }
+
+  /** Before the first write: cuts off what a killed process has left. */
+  readonly #tidy = (): void => {
+    if (this.#isTidy) return
+    this.#isTidy = true
+    for (const folder of this.#folders()) {
+      const saved = readSaved(folder)
+      sweep(folder, saved?.file)
+      if (saved) fs.truncateSync(pathOf(folder, saved), saved.state.length)
+    }
+  }
 }
 
 class FileContent implements Content {
   readonly path: string
+  readonly #prepare: () => void
 
-  constructor(path: string) {
+  /** `prepare` is called before each write. */
+  constructor(path: string, prepare: () => void) {
     this.path = path
+    this.#prepare = prepare
   }
 
   append(length: number, chunks: readonly Buffer[]): void {
+    this.#prepare()
     const fd = fs.openSync(this.path, fs.constants.O_WRONLY | fs.constants.O_CREAT)
     try {
       let end = length
@@ -133,6 +154,10 @@ function folderName(bucket: string, key: string): string {
   const readable = key.slice(-48).replace(/[^A-Za-z0-9._-]/g, '_')
   const hash = createHash('sha256').update(`${bucket}/${key}`).digest('hex').slice(0, 32)
   return `${bucket}~${readable}~${hash}`
+}
+
+function pathOf(folder: string, { file }: Saved): string {
+  return join(folder, basename(file))
 }
 
 function readSaved(folder: string): Saved | undefined {

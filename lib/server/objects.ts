@@ -1,6 +1,6 @@
 /**
- * The objects themselves: what each is, and the only two ways it changes, `write` and `remove`.
- * Both are synchronous, so that whoever compares a position and then writes has done both in one
+ * The objects themselves: what each is, and the ways it changes: `create`, `append`, `setAcl`, `seal`,
+ * `remove`. All are synchronous, so that whoever compares a position and then writes has done both in one
  * turn of the event loop: this is what makes an append atomic. Bytes and states are kept by a Shelf
  * (memory.ts, folder.ts). It knows nothing of HTTP, and it believes its caller about positions.
  *

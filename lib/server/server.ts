@@ -66,7 +66,7 @@ export async function createOssServer(options: OssServerOptions = {}): Promise<O
   return server
 }
 
-/** To requests it is a House. What only they need is marked, and left out of the declarations. */
+// To requests it is a House. What only they need is marked, and left out of the declarations.
 
 /** An OSS on this machine. Made by `createOssServer`. */
 export class OssServer {
