@@ -12,6 +12,7 @@ import { createOssServer } from '../lib/server/index.ts'
 import { finish, run, start, startService } from './fixtures/command.ts'
 import { noise, reach, until } from './fixtures/oss.ts'
 import { startRelay } from './fixtures/relay.ts'
+import { startScripted } from './fixtures/scripted-server.ts'
 
 const BUCKET = 'examplebucket'
 const KEY = 'logs/日志 1.log'
@@ -303,6 +304,27 @@ t.test('the reader has the limits of the client', async t => {
     t.equal(code, 2, flag)
     t.match(stderr, new RegExp(`^oss-append: ${flag}: must be a whole number from 1`))
   }
+})
+
+t.test('what OSS says back is told without the signature, and silence is a timeout', async t => {
+  const { port } = await startScripted(t, ({ headers }) => {
+    if (isSilent) return undefined
+    const text = `<Error><Code>AccessDenied</Code><Message>${headers.authorization}</Message></Error>`
+    const head = `HTTP/1.1 403 Forbidden\r\nx-oss-request-id: R\r\ncontent-length: ${text.length}`
+    return `${head}\r\n\r\n${text}`
+  })
+  let isSilent = false
+  const endpoint = `http://127.0.0.1:${port}`
+  const credentials = { accessKeyId: 'id', accessKeySecret: 'secret' }
+  const options = { endpoint, region: 'cn-hangzhou', credentials, requestTimeout: 20 }
+  const reader = new ObjectReader(options)
+  t.teardown(() => reader.close())
+  const target = { bucket: BUCKET, key: KEY }
+  const { signal } = new AbortController()
+  const read = () => buffer(reader.read(target, { start: 0, end: 1, signal }))
+  await t.rejects(read(), { code: 'AccessDenied', message: /Signature=\*\*\*$/ })
+  isSilent = true
+  await t.rejects(read(), { code: 'OSS_ERR_TIMEOUT', message: 'no answer within 20 ms' })
 })
 
 t.test('the whole object is no answer to a range', async t => {
