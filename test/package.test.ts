@@ -33,6 +33,15 @@ t.test('it holds what it needs, and nothing else', async t => {
     const isTypes = code.trim() === 'export {};'
     t.ok(needed.has(file) || isTypes, `${file} is imported by an entry, or types alone`)
   }
+  const declared = new Set<string>()
+  for (const entry of Object.values<{ types?: string }>(exports)) {
+    if (entry.types) await follow(posix.normalize(entry.types), declared)
+  }
+  t.same(
+    files.filter(file => file.endsWith('.d.ts') && !declared.has(file)),
+    [],
+    'each declaration is reached from an entry, or left out in package.json',
+  )
   const others = files.filter(file => file.startsWith('dist/') && !/\.(js|d\.ts)$/.test(file))
   t.same(others, [], 'no sources, maps or tests')
 })
@@ -47,7 +56,9 @@ async function follow(file: string, found: Set<string>): Promise<void> {
   found.add(file)
   const code = await readScript(file)
   for (const [, path = ''] of code.matchAll(/\b(?:from |import\(|import )['"](\.[^'"]+)/g)) {
-    await follow(posix.join(posix.dirname(file), path), found)
+    const isDeclaration = file.endsWith('.d.ts')
+    const next = isDeclaration ? path.replace(/\.[jt]s$/, '.d.ts') : path
+    await follow(posix.join(posix.dirname(file), next), found)
   }
 }
 

@@ -188,6 +188,46 @@ function namesIn(clause: ts.ImportClause | undefined): string[] {
   return [...(name ? ['default'] : []), ...named.map(each => (each.propertyName ?? each.name).text)]
 }
 
+/** The rows of the first table of README whose head begins so: cell by cell. */
+async function tableOf(head: string): Promise<string[][]> {
+  const readme = await readFile(new URL('../README.md', import.meta.url), 'utf8')
+  const [, text = ''] = readme.split(`\n| ${head} |`)
+  const [, , ...rows] = text.split('\n\n', 1)[0]?.split('\n') ?? []
+  return rows.map(row => row.split('|').slice(1, -1))
+}
+
+/** What a type of the main entry has. */
+function membersOf(name: string): string[] {
+  const symbol = exportsOf(ENTRIES['.']).get(name)
+  return symbol
+    ? checker
+        .getDeclaredTypeOfSymbol(symbol)
+        .getProperties()
+        .map(({ name }) => name)
+    : []
+}
+
+t.test("README's tables of members and events say what the types say", async t => {
+  const events = { ready: 'ReadyInfo', append: 'AppendInfo', retry: 'RetryInfo', roll: 'RollInfo' }
+  const rows = await tableOf('event | carries')
+  const told = rows.map(([event = '', carries = '']) => {
+    const [, fields = ''] = /`\{ (.*?) \}`/.exec(carries) ?? []
+    return [event.replaceAll(/[ `']/g, ''), fields.split(', ').sort()]
+  })
+  const wanted = Object.entries(events).map(([event, type]) => [event, membersOf(type).sort()])
+  t.same(told, wanted)
+
+  const members = (await tableOf('member | meaning')).flatMap(
+    ([cell = '']) => cell.match(/\w+/g) ?? [],
+  )
+  t.ok(members.length > 5)
+  const has = membersOf('OssAppendStream')
+  t.same(
+    members.filter(name => !has.includes(name)),
+    [],
+  )
+})
+
 t.test('with units and defaults', async t => {
   const symbol = exportsOf(ENTRIES['.']).get('AppendStreamOptions')
   const option = symbol && checker.getDeclaredTypeOfSymbol(symbol).getProperty('highWaterMark')
