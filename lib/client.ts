@@ -29,8 +29,8 @@ import {
   type ReplyHeaders,
   readCrc64,
   readErrorDocument,
+  readHead,
   readLength,
-  readWord,
   refusal,
 } from './reply.ts'
 import type { AppendReply, AppendRequest, Client, Head } from './seam.ts'
@@ -141,11 +141,7 @@ export class OssClient implements Client {
    */
   constructor(options: ClientOptions = {}) {
     checkKnown('options', options, CLIENT_OPTIONS)
-    const { env } = process
-    const { region = env.OSS_REGION || undefined, endpoint = env.OSS_ENDPOINT || undefined } =
-      options
-    const { pathStyle, cname } = options
-    this.#endpoint = resolveEndpoint({ region, endpoint, pathStyle, cname })
+    this.#endpoint = findEndpoint(options)
     this.#credentials = createCredentialSource(options.credentials)
     const { dispatcher } = options
     const { connectTimeout, requestTimeout } = checkTimeouts(options)
@@ -175,18 +171,7 @@ export class OssClient implements Client {
       signal,
     })
     if (reply === null) return null
-    const { headers, requestId } = reply
-    const type = readWord(header(headers, 'x-oss-object-type'))
-    const length = readLength(header(headers, 'content-length'))
-    if (type === undefined || length === undefined) throw notOss(200)
-    return {
-      type,
-      length,
-      position: readLength(header(headers, 'x-oss-next-append-position')),
-      crc64: readCrc64(header(headers, 'x-oss-hash-crc64ecma')),
-      sealedTime: header(headers, 'x-oss-sealed-time'),
-      requestId,
-    }
+    return { ...readHead(reply.headers), requestId: reply.requestId }
   }
 
   /** AppendObject, once. Rejects as {@link Client} says, at a wrong position with `PositionNotEqualToLength`. */
@@ -313,6 +298,13 @@ export async function createAgent(timeout: number, connecting: Set<Socket>): Pro
     keepAliveTimeout: KEEP_ALIVE,
     keepAliveMaxTimeout: KEEP_ALIVE,
   })
+}
+
+/** Where the service is, by the options, and by the environment where they are silent. */
+export function findEndpoint({ pathStyle, cname, ...options }: ClientOptions): Endpoint {
+  const { env } = process
+  const { region = env.OSS_REGION || undefined, endpoint = env.OSS_ENDPOINT || undefined } = options
+  return resolveEndpoint({ region, endpoint, pathStyle, cname })
 }
 
 /** The times to wait, checked. */

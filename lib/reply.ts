@@ -7,6 +7,7 @@
 import { type Conceal, plainError } from './conceal.ts'
 import { parseCrc64 } from './crc64/index.ts'
 import { OssError, OssServiceError } from './errors.ts'
+import type { Head } from './seam.ts'
 
 export type ReplyHeaders = Readonly<Record<string, string | string[] | undefined>>
 
@@ -42,6 +43,20 @@ export function readWord(text: string | undefined): string | undefined {
 /** A CRC-64 as OSS writes it, in the one form that can be compared as text. */
 export function readCrc64(text: string | undefined): string | undefined {
   return text === undefined ? undefined : parseCrc64(text)?.toString()
+}
+
+/** What a HEAD says of an object. Throws where it does not speak of one. */
+export function readHead(headers: ReplyHeaders): Omit<Head, 'requestId'> {
+  const type = readWord(header(headers, 'x-oss-object-type'))
+  const length = readLength(header(headers, 'content-length'))
+  if (type === undefined || length === undefined) throw notOss(200)
+  return {
+    type,
+    length,
+    position: readLength(header(headers, 'x-oss-next-append-position')),
+    crc64: readCrc64(header(headers, 'x-oss-hash-crc64ecma')),
+    sealedTime: header(headers, 'x-oss-sealed-time'),
+  }
 }
 
 /** The error document: in the body, or for HEAD, which has none, base64 in `x-oss-err`. */

@@ -72,11 +72,11 @@ const LAYERS: Readonly<Record<string, string>> = {
   client: `lazy undici, type undici, type node:net | uses process, timers, time
     | wire, signer, address, credentials, turnstile, reply, check, conceal, errors | type seam`,
   wire: 'type undici | uses timers | check, errors',
+  reply: 'crc64, conceal, errors | type seam',
   seam: 'type address',
   signer: 'node:crypto | address | type credentials',
   credentials: 'uses process | clock, conceal, errors',
   address: 'node:net | check, errors',
-  reply: 'crc64, conceal, errors',
   check: 'errors',
   turnstile: '',
 

@@ -5,36 +5,32 @@
 
 import type { Socket } from 'node:net'
 import type { Agent, Dispatcher } from 'undici'
-import { checkEndpointHost, type Endpoint, locate, resolveEndpoint } from '../address.ts'
-import { checkTimeouts, createAgent, readClockOffset, signatureOf } from '../client.ts'
+import { checkEndpointHost, type Endpoint, locate } from '../address.ts'
+import {
+  checkTimeouts,
+  createAgent,
+  findEndpoint,
+  readClockOffset,
+  signatureOf,
+} from '../client.ts'
 import { type Conceal, concealer, concealNamed } from '../conceal.ts'
 import { type CredentialSource, createCredentialSource } from '../credentials.ts'
 import { isKeyRefusal, OssError } from '../errors.ts'
-import type { ClientOptions, Target } from '../index.ts'
+import type { ClientOptions, Head, Target } from '../index.ts'
 import {
   type ErrorDocument,
   header,
   networkError,
   notOss,
   type ReplyHeaders,
-  readCrc64,
   readErrorDocument,
-  readLength,
-  readWord,
+  readHead,
   refusal,
 } from '../reply.ts'
 import { sign } from '../signer.ts'
 
 /** What an object says of itself. */
-export interface Facts {
-  readonly type: string
-  /** Bytes. */
-  readonly length: number
-  /** Where the next append starts; only appendable objects have it. */
-  readonly position: number | undefined
-  readonly crc64: string | undefined
-  /** When it was sealed (an HTTP date), if it was. */
-  readonly sealedTime: string | undefined
+export interface Facts extends Omit<Head, 'requestId'> {
   readonly headers: ReplyHeaders
 }
 
@@ -54,14 +50,10 @@ export class ObjectReader {
 
   /** Takes what `OssClient` takes. */
   constructor(options: ClientOptions) {
-    const { env } = process
-    const { region = env.OSS_REGION || undefined, endpoint = env.OSS_ENDPOINT || undefined } =
-      options
-    const { pathStyle, cname, dispatcher } = options
-    this.#endpoint = resolveEndpoint({ region, endpoint, pathStyle, cname })
+    this.#endpoint = findEndpoint(options)
     this.#credentials = createCredentialSource(options.credentials)
     this.#timeouts = checkTimeouts(options)
-    this.#given = dispatcher
+    this.#given = options.dispatcher
   }
 
   /** Null where there is no such object. */
@@ -70,17 +62,7 @@ export class ObjectReader {
     if (response === null) return null
     const { headers, body } = response
     await body.dump()
-    const type = readWord(header(headers, 'x-oss-object-type'))
-    const length = readLength(header(headers, 'content-length'))
-    if (type === undefined || length === undefined) throw notOss(response.statusCode)
-    return {
-      type,
-      length,
-      position: readLength(header(headers, 'x-oss-next-append-position')),
-      crc64: readCrc64(header(headers, 'x-oss-hash-crc64ecma')),
-      sealedTime: header(headers, 'x-oss-sealed-time'),
-      headers,
-    }
+    return { ...readHead(headers), headers }
   }
 
   /**
