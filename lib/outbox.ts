@@ -14,7 +14,7 @@
  * or came after the end, on standard error.
  */
 
-import { OssError } from './errors.ts'
+import { type ErrorTail, OssError } from './errors.ts'
 import type { RetryInfo } from './line.ts'
 import { resolveTransportOptions, type TransportOptions } from './outbox-options.ts'
 import { createRollingAppendStream, type RollInfo, type RollingAppendStream } from './rolling.ts'
@@ -62,7 +62,10 @@ const MAX_REOPEN = 30_000
 /** Those that owe records, for the last words of a process that does not wait for them. */
 const owing = new Set<Outbox>()
 const NOTHING: Amount = { records: 0, bytes: 0 }
+/** Listeners of `'exit'` that come after ours may log, and nothing will be sent any more. */
+let isExiting = false
 process.on('exit', () => {
+  isExiting = true
   for (const outbox of owing) outbox.confess()
 })
 
@@ -85,8 +88,13 @@ export class Outbox {
   /** What came after the end, and is not told yet. */
   #late = NOTHING
   readonly #waiters = new Waiters<void>()
+  /** How many slabs from the first one on somebody waits for, and the stream was told not to wait for. */
+  #wanted = 0
+  #hastened = 0
   #reopening: NodeJS.Timeout | undefined
   #failures = 0
+  /** Of the object that was last in use: its key, and how it ended. */
+  #known: { readonly key: string; readonly tail: ErrorTail } | undefined
   /** What went wrong since something was acknowledged: the last of it, and the code of the last warning. */
   #lastError: Error | undefined
   #warned: string | undefined
@@ -131,6 +139,7 @@ export class Outbox {
     if (this.#state !== 'open') this.#addLate(text, records)
     else if (!this.hasRoom(text)) this.#drop(text, records)
     else this.#onGrowth(this.#slabs.add(text, records), text)
+    if (isExiting) this.confess()
   }
 
   /** Whether `add()` would drop nothing of it. */
@@ -148,8 +157,8 @@ export class Outbox {
       if (loss) throw loss
     } else if (this.#slabs.length > 0) {
       const flushed = new Promise<void>((resolve, reject) => {
-        const { gone, length } = this.#slabs
-        this.#waiters.add({ accepted: gone + length, resolve, reject })
+        this.#wanted = this.#slabs.gone + this.#slabs.length
+        this.#waiters.add({ accepted: this.#wanted, resolve, reject })
       })
       this.#slabs.seal()
       this.#pump()
@@ -254,7 +263,10 @@ export class Outbox {
     if (slabs.handed < slabs.length) return
     // A stream that got nothing is not ended: it would create an object.
     if (this.#state === 'ending') slabs.hasHanded ? stream.end() : stream.destroy()
-    else if (!this.#waiters.isEmpty) this.#hasten()
+    else if (this.#wanted > this.#hastened) {
+      this.#hastened = this.#wanted
+      this.#hasten()
+    }
   }
 
   #hasten(): void {
@@ -263,6 +275,7 @@ export class Outbox {
 
   #open(): RollingAppendStream {
     const stream = this.#create()
+    this.#hastened = 0
     stream.on('append', () => this.#settle(stream))
     stream.on('drain', () => this.#pump())
     stream.on('retry', info => {
@@ -288,11 +301,18 @@ export class Outbox {
   }
 
   #settle(stream: RollingAppendStream): void {
+    this.#learn(stream)
     if (!this.#slabs.settle(stream.bytesWritten)) return
     this.#failures = 0
     this.#lastError = undefined
     this.#warned = undefined
     this.#onRoom()
+  }
+
+  /** One that follows knows no object at first. */
+  #learn({ key, position, crc64 }: RollingAppendStream): void {
+    if (key === undefined || position === undefined) return
+    this.#known = { key, tail: { position, crc64 } }
   }
 
   #onRoom(): void {
@@ -359,14 +379,14 @@ export class Outbox {
   #report(count: number, inDoubt: number): UndeliveredError {
     const { records, bytes } = this.#slabs.sum(count)
     const late = this.#late
-    const { position, crc64 } = this.#stream
+    this.#learn(this.#stream)
     const loss = new UndeliveredError({
       records: records + late.records,
       bytes: bytes + late.bytes,
       unresolvedRecords: this.#slabs.sum(inDoubt).records,
       lateRecords: late.records,
       ...this.#object,
-      tail: position === undefined ? undefined : { position, crc64 },
+      tail: this.#known?.tail,
       cause: this.#lastError,
     })
     this.#slabs.remove(count)
@@ -379,7 +399,7 @@ export class Outbox {
 
   get #object(): { readonly bucket: string | undefined; readonly key: string } {
     const { bucket, key } = this.#target
-    return { bucket, key: this.#stream.key ?? key }
+    return { bucket, key: this.#stream.key ?? this.#known?.key ?? key }
   }
 
   #lateError(): OssError {

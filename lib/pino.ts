@@ -7,6 +7,7 @@
  * records. An object that can't be written is a `'warn'`, and tried again without end.
  */
 
+import { once } from 'node:events'
 import { Writable } from 'node:stream'
 import { StringDecoder } from 'node:string_decoder'
 import { isMainThread, parentPort, workerData } from 'node:worker_threads'
@@ -102,6 +103,25 @@ export class PinoTransport extends Writable {
       return true
     }
     return super.write(chunk, encoding as BufferEncoding, callback)
+  }
+
+  /** As with any Writable, but who ends it again is told when it has ended, and what comes with that is counted. */
+  override end(callback?: () => void): this
+  override end(chunk: unknown, callback?: () => void): this
+  override end(chunk: unknown, encoding?: BufferEncoding, callback?: () => void): this
+  override end(...args: unknown[]): this {
+    if (!this.writableEnded && !this.destroyed) return super.end(...(args as [unknown]))
+    const [chunk] = args
+    if (chunk !== undefined && chunk !== null && typeof chunk !== 'function') this.write(chunk)
+    const callback = args.find(arg => typeof arg === 'function') as (() => void) | undefined
+    if (callback) void this.#outbox.close().then(() => process.nextTick(callback))
+    return this
+  }
+
+  /** Ends it and waits. Node's own would drop what is owed. */
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.end()
+    if (!this.closed) await once(this, 'close')
   }
 
   override _write(chunk: Buffer | string, _encoding: BufferEncoding, callback: () => void): void {
@@ -203,6 +223,9 @@ interface PinoWords {
 /** Milliseconds that pino waits for its worker to end. */
 const PATIENCE = 10_000
 
+/** pino's threads before thread-stream 2.2, which says its version, may take an event for a fault of theirs. */
+const hasEvents = workerData?.workerData?.$context?.threadStreamVersion !== undefined
+
 /** Within pino's worker, where nobody listens: what happens is told to the stream in the main thread. */
 class WorkerTransport extends PinoTransport {
   constructor(options: TransportOptions) {
@@ -214,7 +237,7 @@ class WorkerTransport extends PinoTransport {
   }
 
   protected override tell(name: keyof OutboxEvents, info: unknown): boolean {
-    parentPort?.postMessage({ code: 'EVENT', name, args: [plain(info)] })
+    if (hasEvents) parentPort?.postMessage({ code: 'EVENT', name, args: [plain(info)] })
     return false
   }
 

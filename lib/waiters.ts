@@ -14,10 +14,6 @@ interface Waiter<T> {
 export class Waiters<T> {
   #waiters: Waiter<T>[] = []
 
-  get isEmpty(): boolean {
-    return this.#waiters.length === 0
-  }
-
   /** Most come last. But who waits for the end may come before a mark that Node still holds. */
   add(waiter: Waiter<T>): void {
     const last = this.#waiters.findLastIndex(({ accepted }) => accepted <= waiter.accepted)

@@ -134,6 +134,24 @@ export class OssTransport extends Transport {
     return true
   }
 
+  /**
+   * As with any transport, but who ends it again is told when it has ended: readable-stream would forget
+   * him, and a handler of SIGTERM would wait for ever.
+   */
+  override end(callback?: () => void): this
+  override end(info: unknown, callback?: () => void): this
+  override end(info: unknown, encoding?: BufferEncoding, callback?: () => void): this
+  override end(...args: unknown[]): this {
+    if (!this.#inner._writableState.ending && !this.destroyed) {
+      return super.end(...(args as [unknown])) as unknown as this
+    }
+    const [info] = args
+    if (info !== undefined && info !== null && typeof info !== 'function') this.write(info)
+    const callback = args.find(arg => typeof arg === 'function') as (() => void) | undefined
+    if (callback) void this.#outbox.close().then(() => process.nextTick(callback))
+    return this
+  }
+
   override log(info: Info, callback?: Callback): void {
     this.#outbox.add(`${info[MESSAGE]}${this.#eol}`)
     if (this.listenerCount('logged') > 0) setImmediate(() => this.emit('logged', info))

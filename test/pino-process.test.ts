@@ -39,6 +39,20 @@ const inProcess: Kind = {
   isThread: false,
 }
 
+/** The first keys that its provider gives are none. */
+const renewed: Kind = {
+  ...inProcess,
+  name: 'pino, in-process, keys that are renewed',
+  prologue: `
+    let calls = 0
+    const credentials = () => ({
+      accessKeyId: calls++ === 0 ? 'of-yesterday' : process.env.OSS_ACCESS_KEY_ID,
+      accessKeySecret: process.env.OSS_ACCESS_KEY_SECRET,
+    })
+    ${inProcess.prologue.replace('JSON.parse(process.env.OPTIONS)', '{ ...$&, credentials }')}
+  `,
+}
+
 const isFull = full('pino 8 and 9 in all rows, and the rows that take long')
 t.jobs = 3
 
@@ -49,3 +63,5 @@ for (const kind of [worker('pino'), worker('pino9'), worker('pino8'), inProcess]
     t.test(`${kind.name}: ${row.title}`, t => play(t, kind, row))
   }
 }
+
+t.test(`${renewed.name}: natural exit`, t => play(t, renewed, ROWS[0]!))

@@ -12,7 +12,7 @@ import transport, {
   type TransportOptions,
   UndeliveredError,
 } from '../lib/pino.ts'
-import { end, firstLine, run, start } from './fixtures/child.ts'
+import { DIST, end, firstLine, run, start } from './fixtures/child.ts'
 import { BUCKET, next, type Oss, reach, startOss, until } from './fixtures/oss.ts'
 import { readConfessions, readRecords } from './fixtures/records.ts'
 import { catchStderr } from './fixtures/stderr.ts'
@@ -494,3 +494,80 @@ for (const module of ['pino', 'pino9', 'pino8']) {
     },
   )
 }
+
+t.test('who ends it again is told, and what comes with that is counted', async t => {
+  const oss = await startOss(t)
+  catchStderr(t)
+  for (const first of ['end', 'destroy'] as const) {
+    const options = optionsFor(oss)
+    const transport = createTransport(options)
+    transport.on('error', t.fail)
+    transport.write('{"n":0}\n')
+    transport[first]()
+    await new Promise<void>(resolve => transport.end('{"n":1}\n', resolve))
+    await new Promise<void>(resolve => transport.end(resolve))
+    const isEnd = first === 'end'
+    t.equal(read(oss, options), isEnd ? '{"n":0}\n' : '', first)
+    t.match(transport.failed, { records: isEnd ? 1 : 2, lateRecords: 1 })
+  }
+})
+
+t.test('await using ends it and waits', async t => {
+  const oss = await startOss(t)
+  const options = optionsFor(oss, { flushInterval: 0 })
+  {
+    await using transport = createTransport(options)
+    transport.on('error', t.fail)
+    transport.write('{"n":0}\n')
+  }
+  t.equal(read(oss, options), '{"n":0}\n')
+})
+
+t.test(
+  'a loss names the object that was last in use, also when another stream has followed',
+  async t => {
+    const oss = await startOss(t)
+    const said = catchStderr(t)
+    const key = `${oss.newKey()}-{index}`
+    const transport = createTransport(optionsFor(oss, { key, closeTimeout: 100 }))
+    transport.write('{"n":0}\n')
+    await transport.flush()
+    oss.server.permissions.clear()
+    const warned = next(transport, 'warn')
+    transport.write('{"n":1}\n')
+    await warned
+    await new Promise<void>(resolve => transport.end(resolve))
+    const name = key.replace('{index}', '0')
+    t.match(said.join(''), `oss://${BUCKET}/${name}, which ends at position 8;`)
+  },
+)
+
+// thread-stream takes events from 2.1 on, and says its version from 2.2 on. pino 8.0 brings 1.0.
+t.test('in a worker that takes no events there are none', async t => {
+  const oss = await startOss(t)
+  const code = `
+    import { Worker } from 'node:worker_threads'
+    const inside = \`
+      import open from '\${process.env.PINO}'
+      import { parentPort } from 'node:worker_threads'
+      const transport = await open(JSON.parse(process.env.OPTIONS))
+      transport.end('hello\\\\n', () => parentPort.postMessage({ code: 'DONE' }))
+    \`
+    for (const $context of [{}, { threadStreamVersion: '2.2.0' }]) {
+      const codes = new Set()
+      const workerData = { stateBuf: new SharedArrayBuffer(8), workerData: { $context } }
+      const url = new URL('data:text/javascript,' + encodeURIComponent(inside))
+      await new Promise(resolve => {
+        const worker = new Worker(url, { workerData })
+        worker.on('message', ({ code }) => {
+          codes.add(code)
+          if (code === 'DONE') void worker.terminate().then(resolve)
+        })
+      })
+      console.log([...codes].join())
+    }`
+  oss.server.refuse()
+  const OPTIONS = JSON.stringify(optionsFor(oss, { closeTimeout: 200 }))
+  const child = start(t, code, { OPTIONS, PINO: `${DIST}pino.js` })
+  t.match(await end(child), { code: 0, stdout: 'DONE\nEVENT,DONE\n' })
+})
