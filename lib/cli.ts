@@ -16,6 +16,13 @@ import { Signals } from './cli/signals.ts'
 // exit code. Without a listener EPIPE would be an uncaught exception.
 for (const output of [process.stdout, process.stderr]) output.on('error', () => {})
 
+// Node writes to a terminal and waits: one that has stopped (Ctrl-S) would stop the bytes too, and every
+// signal. Node has no other word for it than this inner one, which npm and others rely on.
+interface Handle {
+  readonly _handle?: { setBlocking?(isBlocking: boolean): void }
+}
+if (process.stderr.isTTY) (process.stderr as Handle)._handle?.setBlocking?.(false)
+
 /** A disk that is full is no reader that went away: what it should keep is lost. */
 const LOSSES = ['ENOSPC', 'EDQUOT', 'EFBIG']
 let loss: Error | undefined

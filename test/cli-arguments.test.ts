@@ -389,7 +389,7 @@ t.test('errors in the words of the command line', async t => {
     ['endpoint', '--endpoint or OSS_ENDPOINT'],
     ['region', '--region or OSS_REGION'],
     ['crc64', '--crc64'],
-    ['url', 'option url'],
+    ['url', 'url'],
   ]
   for (const [option, words] of table) {
     const error = new OssError('OSS_ERR_INVALID_OPTION', `option ${option}: is odd: see option a`)

@@ -41,9 +41,10 @@ t.test('stat tells what an object is', async t => {
     length: TEXT.length,
     position: TEXT.length,
     crc64: crc,
-    sealed: /GMT$/,
+    sealed: true,
+    sealedTime: /GMT$/,
     contentType: 'text/csv',
-    tags: '1',
+    tags: 1,
     metadata: { host: 'a-1' },
   })
   server.append(BUCKET, 'open', 'x')

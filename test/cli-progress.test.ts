@@ -242,6 +242,7 @@ const appended = {
 const delivery = {
   bytes: 5,
   sha256: 'aa',
+  isCut: false,
   acknowledged: 5,
   key: 'k',
   rolls: 1,

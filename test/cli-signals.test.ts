@@ -77,10 +77,34 @@ t.test('a producer that goes on is cut off after the grace, and all is sent', as
   child.kill('SIGTERM')
   await hasTold(NOTE)
   child.stdin?.write(' and more')
-  const { code, stdout } = await outcome
+  const { code, stdout, stderr } = await outcome
   t.equal(code, 143)
   t.equal(text(), 'first and more')
   t.match(stdout, /\nverified\n$/)
+  t.match(stderr, '\noss-append: the input had not ended: it was cut after 14 bytes\n')
+})
+
+t.test('the last words of a producer that has ended outlast the grace', async t => {
+  const { server, env } = await startService(t)
+  server.refuse()
+  // More than the command takes while nothing leaves it.
+  const input = Buffer.concat([Buffer.alloc(300_000, 'x'), Buffer.from('TRAILER')])
+  const args = ['--json', '--buffer=32KiB', '--grace=100ms', OBJECT, '-']
+  const child = start(args, { env, input })
+  t.teardown(() => child.kill('SIGKILL'))
+  const outcome = finish(child)
+  let told = ''
+  child.stderr?.on('data', text => (told += text))
+  await until(() => told.includes('trying again'))
+  child.kill('SIGTERM')
+  await until(() => NOTE.test(told))
+  await delay(500)
+  await server.listen()
+  const { code, stdout, stderr } = await outcome
+  t.equal(code, 143)
+  t.notMatch(stderr, 'cut')
+  t.ok(server.read('examplebucket', 'cam.ts')?.equals(input))
+  t.match(JSON.parse(stdout.trimEnd().split('\n').at(-1)!), { event: 'finish', cut: false })
 })
 
 t.test('the second aborts, and says what is not acknowledged', async t => {

@@ -1,6 +1,7 @@
 /** The command on a terminal: a pseudo-terminal that `script` of util-linux makes. */
 
-import { writeFileSync } from 'node:fs'
+import { execFileSync } from 'node:child_process'
+import { createWriteStream, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import t from 'tap'
 import { plainEnv, spawnPlain } from './fixtures/child.ts'
@@ -58,6 +59,27 @@ t.test('a narrow terminal gets a narrow line', async t => {
   const drawings = stdout.split(CLEAR).slice(1, -1)
   t.ok(drawings.length > 0)
   for (const drawing of drawings) t.match(drawing, /^.{1,11}$/)
+})
+
+t.test('a terminal that has stopped (Ctrl-S) stops no bytes', async t => {
+  const { server, env } = await startService(t)
+  const dir = t.testdir({})
+  const fifo = join(dir, 'fifo')
+  execFileSync('mkfifo', [fifo])
+  const line = 'oss_append --flush-interval 20ms "$OBJECT" < "$FIFO"'
+  const child = startOnTerminal(line, 80, { ...env, OBJECT, FIFO: fifo })
+  const outcome = finish(child)
+  const producer = createWriteStream(fifo)
+  let expected = ''
+  for (let n = 0; n < 30; n++) {
+    producer.write(`line ${n}\n`)
+    expected += `line ${n}\n`
+    await until(() => String(server.read('examplebucket', 'a.bin')) === expected)
+    if (n === 0) child.stdin?.write('\x13')
+  }
+  child.stdin?.write('\x11')
+  producer.end()
+  t.match(await outcome, { code: 0, stdout: /verified\r\n$/ })
 })
 
 t.test('a dumb terminal gets no line that moves', async t => {

@@ -421,6 +421,7 @@ t.test('the proof finds every difference', async t => {
   const delivery: Delivery = {
     bytes: 5,
     sha256: 'aa',
+    isCut: false,
     acknowledged: 5,
     key: 'k',
     rolls: 0,

@@ -101,7 +101,11 @@ async function run(job: Job): Promise<number> {
   return at(place, 'append', async ({ options: connection, isLocal }) => {
     const client = new WitnessClient(connection)
     const retry = completeRetry(job.options.retry, { isLocal })
-    const reader = new PatientReader(connection, { signal, maxElapsed: retry.maxElapsed })
+    const reader = new PatientReader(connection, {
+      signal,
+      maxElapsed: retry.maxElapsed,
+      reporter,
+    })
     try {
       client.checkBucket(bucket)
       const source = await job.open()

@@ -29,6 +29,8 @@ export interface Sum {
 export interface Delivery extends Sum {
   /** What was read, where that is something else: compressed, or only the rest of it was sent. */
   readonly input?: Sum | undefined
+  /** The input had not ended when reading did. */
+  readonly isCut: boolean
   /** Bytes acknowledged. */
   readonly acknowledged: number
   /** The first object before, and the last one after as we computed it. */
@@ -98,7 +100,7 @@ export async function deliver(options: DeliveryOptions): Promise<Delivery> {
   const { length, done = isAsRead ? acknowledged : undefined } = options
   reporter.watch({ stream, length, done: done ?? acknowledged })
   const tap = new Tap(source.stream, read)
-  const forget = grace === undefined ? () => {} : shutAfter(tap, grace, options)
+  const forget = grace === undefined ? () => {} : closeAfter(tap, grace, options)
   try {
     await pipeline(isAsRead ? [read, stream] : [read, ...through, sent, stream], { signal })
   } catch (error) {
@@ -120,8 +122,10 @@ export async function deliver(options: DeliveryOptions): Promise<Delivery> {
   if (tap.failure) throw new SourceError(tap.failure, stream.position!)
   const { position, crc64, key } = stream
   const sum = sent.sum()
+  if (tap.isCut) reporter.note(`the input had not ended: it was cut after ${read.bytes} bytes`)
   return {
     ...sum,
+    isCut: tap.isCut,
     input: isAsRead ? undefined : read.sum(),
     acknowledged: acknowledged(),
     before: before!,
@@ -133,17 +137,18 @@ export async function deliver(options: DeliveryOptions): Promise<Delivery> {
   }
 }
 
-/** Shuts the tap `grace` after the first signal. Returns how to forget about it. */
-function shutAfter(
+/** Closes the tap `grace` after the first signal. Returns how to forget about it. */
+function closeAfter(
   tap: Tap,
   grace: number,
   { signals, reporter }: Pick<DeliveryOptions, 'signals' | 'reporter'>,
 ): () => void {
   let timer: NodeJS.Timeout | undefined
   const begin = () => {
-    const reading = grace > 0 ? `reads on for ${grace / 1000} s at most` : 'reads no more'
+    const reading =
+      grace > 0 ? `reads on for ${grace / 1000} s at most` : 'reads no more than is there'
     reporter.note(`${signals.received}: ${reading}, and sends all; again: aborts`)
-    timer = setTimeout(() => tap.shut(), grace)
+    timer = setTimeout(() => tap.close(), grace)
   }
   if (signals.first.aborted) begin()
   else signals.first.addEventListener('abort', begin)

@@ -119,6 +119,7 @@ export function errorFields(error: unknown): Record<string, unknown> {
 function messageOf(error: Error): string {
   const { message } = error
   if (!(error instanceof OssError) || error instanceof OssServiceError) return message
+  if (message.startsWith('option url: ')) return message.slice('option '.length)
   const [, option] = /^option (.+?): /.exec(message) ?? []
   const place = option && placeOf(option)
   const told = place ? message.replace(/^option .+?(?=: )/, place) : message
@@ -157,7 +158,7 @@ function details(error: Error): string[] {
 function because(cause: Error & { code?: unknown }, reason: string | undefined): string[] {
   const lines = reason === undefined ? [] : [row('reason', reason)]
   if (typeof cause.code === 'string') lines.push(...details(cause))
-  return lines.map(line => `  caused by${line}`)
+  return lines.map(line => (line.startsWith('  caused by') ? line : `  caused by${line}`))
 }
 
 function row(label: string, value: string): string {

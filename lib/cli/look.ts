@@ -40,9 +40,11 @@ export async function stat(command: StatCommand, signal: AbortSignal): Promise<n
   const properties = describe(facts)
   const metadata = readMetadata(facts)
   if (isJson) {
-    const sealed = sealedTime ?? (type === 'Appendable' ? false : undefined)
-    const known = { url, type, length, position, crc64, sealed }
-    const text = JSON.stringify({ ...known, ...Object.fromEntries(properties), metadata })
+    const sealed = type === 'Appendable' ? sealedTime !== undefined : undefined
+    const known = { url, type, length, position, crc64, sealed, sealedTime }
+    const named = Object.fromEntries(properties)
+    const tags = named.tags === undefined ? undefined : Number(named.tags)
+    const text = JSON.stringify({ ...known, ...named, tags, metadata })
     process.stdout.write(`${text}\n`)
     return 0
   }

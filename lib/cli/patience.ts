@@ -11,26 +11,36 @@ import { DEFAULT_RETRY } from '../options.ts'
 import { outcomeOf } from '../outcome.ts'
 import { Outage } from './outage.ts'
 import { type Facts, ObjectReader } from './reader.ts'
+import type { Reporter } from './reporter.ts'
 
 export interface PatienceOptions {
   readonly signal: AbortSignal
   /** Milliseconds from the first failure since the last success, or Infinity. */
   readonly maxElapsed: number
+  /** Who is told of outages. Default: whoever reads standard error. */
+  readonly reporter?: Pick<Reporter, 'note' | 'emitRetry'>
 }
 
 export class PatientReader {
   readonly #reader: ObjectReader
   readonly #signal: AbortSignal
   readonly #line: Line
-  readonly #outage = new Outage(text => process.stderr.write(`oss-append: ${text}\n`))
+  readonly #outage: Outage
 
-  constructor(options: ClientOptions, { signal, maxElapsed }: PatienceOptions) {
+  constructor(options: ClientOptions, { signal, maxElapsed, reporter }: PatienceOptions) {
+    this.#outage = new Outage(text => {
+      if (reporter) reporter.note(text)
+      else process.stderr.write(`oss-append: ${text}\n`)
+    })
     this.#reader = new ObjectReader(options)
     this.#signal = signal
     this.#line = new Line({
       clock: systemClock,
       retry: { ...DEFAULT_RETRY, maxElapsed },
-      onRetry: ({ error }) => this.#outage.failed(error),
+      onRetry: info => {
+        this.#outage.failed(info.error)
+        reporter?.emitRetry(info)
+      },
     })
     this.#line.hold()
     if (signal.aborted) this.#line.abort(signal.reason)

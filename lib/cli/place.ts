@@ -3,7 +3,7 @@
  * folder. Whoever opens a place closes it.
  */
 
-import { existsSync, mkdirSync } from 'node:fs'
+import { mkdirSync, statSync } from 'node:fs'
 import type { Dispatcher } from 'undici'
 import { CLIENT_DEFAULTS, KEEP_ALIVE } from '../client.ts'
 import type { ClientOptions } from '../index.ts'
@@ -42,7 +42,9 @@ export async function at<T>(
 async function openFolder(dir: string, purpose: Purpose): Promise<OpenPlace> {
   const { createOssServer } = await import('../server/index.ts')
   if (purpose === 'append') mkdirSync(dir, { recursive: true })
-  else if (!existsSync(dir)) throw new UsageError('--local: there is no such folder')
+  else if (!statSync(dir, { throwIfNoEntry: false })?.isDirectory()) {
+    throw new UsageError('--local: there is no such folder')
+  }
   const unlock = purpose === 'append' ? lockFolder(dir) : () => {}
   try {
     const server = await createOssServer({ dir })
@@ -109,7 +111,7 @@ function isUrl(text: string): boolean {
     const { username, password } = new URL(text)
     // undici does, and throws.
     decodeURIComponent(`${username}:${password}`)
-    return /^\w+:\/\//.test(text)
+    return /^https?:\/\//.test(text)
   } catch {
     return false
   }

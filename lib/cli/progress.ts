@@ -7,6 +7,8 @@
 export interface Output {
   readonly isTTY?: boolean
   readonly columns?: number
+  /** What was written and is not out yet. */
+  readonly writableLength?: number
   write(text: string): unknown
 }
 
@@ -27,7 +29,8 @@ export class Progress {
   }
 
   draw(): void {
-    if (!this.#output.isTTY) return
+    // A terminal that has stopped (Ctrl-S) still has the last one to show.
+    if (!this.#output.isTTY || this.#output.writableLength) return
     // A line that wraps cannot be redrawn: each drawing would leave its upper part behind.
     const width = (this.#output.columns || 80) - 1
     this.#output.write(CLEAR + this.#describe(width).slice(0, width))

@@ -88,10 +88,14 @@ export class Reporter {
       this.#rolls++
       this.emit('roll', { ...info })
     })
-    stream.on('retry', ({ error, ...info }: RetryInfo) => {
-      this.#outage.failed(error)
-      this.emit('retry', { ...info, error: errorFields(error) })
+    stream.on('retry', (info: RetryInfo) => {
+      this.#outage.failed(info.error)
+      this.emitRetry(info)
     })
+  }
+
+  emitRetry({ error, ...info }: RetryInfo): void {
+    this.emit('retry', { ...info, error: errorFields(error) })
   }
 
   /** A line for people, which stays. */
@@ -114,9 +118,9 @@ export class Reporter {
     // What failed last may have been the seal, which no event tells of.
     this.#outage.ended()
     const { delivery, url } = findings
-    const { bytes, sha256, input, appends, rolls, duration, after } = delivery
+    const { bytes, sha256, input, isCut: cut, appends, rolls, duration, after } = delivery
     const isVerified = differences.length === 0
-    const fields = { url, bytes, sha256, input, appends, rolls, duration, ...after }
+    const fields = { url, bytes, sha256, input, cut, appends, rolls, duration, ...after }
     this.emit('finish', { ...fields, verified: isVerified })
     const { isJson, isQuiet } = this.#voice
     if (isJson || isQuiet) return

@@ -37,6 +37,10 @@ function print({ url, region, credentials }: Printed): void {
     OSS_ACCESS_KEY_ID: credentials.accessKeyId,
     OSS_ACCESS_KEY_SECRET: credentials.accessKeySecret,
   }
+  const { hostname } = new URL(environment.OSS_ENDPOINT)
+  // What a shell may have of its own, and what would lead elsewhere.
+  process.stdout.write('unset OSS_SESSION_TOKEN\n')
+  process.stdout.write(`export NO_PROXY="${hostname}\${NO_PROXY:+,$NO_PROXY}"\n`)
   for (const [name, value] of Object.entries(environment)) {
     process.stdout.write(`export ${name}=${value}\n`)
   }

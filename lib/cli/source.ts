@@ -96,22 +96,36 @@ function statInput() {
   }
 }
 
+/** Bytes that a pipe and Node's own buffer hold, at least where nobody has made the pipe larger. */
+const PIPE = 1_048_576
+/** Milliseconds between two looks at whether anything keeps us from reading, and how many that does not. */
+const LOOK = 20
+const LOOKS = 5
+
 /** The source's flow into `entry`, which ends with it. */
 export class Tap {
   readonly #input: Readable
   readonly #entry: Writable
-  #hasFlowed = false
+  #bytes = 0
+  #closing: NodeJS.Timeout | undefined
   #isShut = false
+  #isCut = false
   #failure: Error | undefined
 
   constructor(input: Readable, entry: Writable) {
     this.#input = input
     this.#entry = entry
-    input.once('data', () => (this.#hasFlowed = true))
+    input.on('data', (chunk: Buffer) => (this.#bytes += chunk.length))
     input.pipe(entry)
     finished(input, { writable: false }, error => {
+      clearInterval(this.#closing)
       if (error && !this.#isShut) this.#breakOff(error)
     })
+  }
+
+  /** There was, or may have been, more to come when it was closed. */
+  get isCut(): boolean {
+    return this.#isCut
   }
 
   /** Why the source broke off, if it did after it had given something. */
@@ -119,8 +133,26 @@ export class Tap {
     return this.#failure
   }
 
+  /**
+   * Lets in what was said before, and no more. Whoever has ended may have left his last words in the pipe
+   * while we could not read on: that is as much as a pipe holds, or what comes in a moment in which nothing
+   * keeps us from reading.
+   */
+  close(): void {
+    if (this.#isShut || this.#closing || this.#input.readableEnded) return
+    const most = this.#bytes + PIPE
+    let looks = 0
+    this.#closing = setInterval(() => {
+      if (!this.#entry.writableNeedDrain) looks++
+      if (looks <= LOOKS && this.#bytes < most) return
+      this.#isCut = true
+      this.shut()
+    }, LOOK)
+  }
+
   /** Lets nothing more in: what is through is all there is. */
   shut(): void {
+    clearInterval(this.#closing)
     if (this.#isShut) return
     this.#isShut = true
     this.#input.unpipe(this.#entry)
@@ -130,7 +162,7 @@ export class Tap {
 
   /** What came before is worth keeping; of nothing, not even an empty object. */
   #breakOff(error: Error): void {
-    if (!this.#hasFlowed) {
+    if (this.#bytes === 0) {
       this.#entry.destroy(error)
       return
     }
