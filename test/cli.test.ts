@@ -18,7 +18,7 @@ import { Reporter } from '../lib/cli/reporter.ts'
 import { openFeed, openSource } from '../lib/cli/source.ts'
 import { crc64, createAppendStream } from '../lib/index.ts'
 import { createOssServer } from '../lib/server/index.ts'
-import { finish, type Outcome, run, shell, start, startService } from './fixtures/command.ts'
+import { CLI, finish, type Outcome, run, shell, start, startService } from './fixtures/command.ts'
 import { full } from './fixtures/full.ts'
 import { noise, reach, until } from './fixtures/oss.ts'
 
@@ -333,6 +333,21 @@ t.test('help and version', async t => {
   )
   t.same(await run(['--version']), { code: 0, stdout: `${version}\n`, stderr: '' })
   t.same(await run(['-v']), { code: 0, stdout: `${version}\n`, stderr: '' })
+})
+
+// Node 22 took a link for a pipe, and loaded undici without its exports, once the command had looked at its own.
+t.test('packages that are linked, as pnpm does it, and a pipe', async t => {
+  const dir = t.testdir({ node_modules: {} })
+  fs.cpSync(join(CLI, '..'), join(dir, 'dist'), { recursive: true })
+  fs.writeFileSync(join(dir, 'package.json'), '{ "type": "module" }')
+  for (const name of ['undici', 'crc64-ecma182.js']) {
+    const real = join(import.meta.dirname, '../node_modules', name)
+    fs.symlinkSync(fs.realpathSync(real), join(dir, 'node_modules', name))
+  }
+  const { env } = await startService(t)
+  const file = { CLI_FILE: join(dir, 'dist/cli.js') }
+  const outcome = await shell(`printf hello | oss_append '${OBJECT}'`, { ...env, ...file })
+  t.match(outcome, { code: 0, stdout: /\nverified\n$/, stderr: '' })
 })
 
 t.test('help loads neither the server nor undici', async t => {

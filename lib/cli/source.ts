@@ -5,7 +5,7 @@
  */
 
 import { createHash } from 'node:crypto'
-import { constants, createReadStream, fstatSync, open, type Stats } from 'node:fs'
+import { type BigIntStats, constants, createReadStream, fstatSync, open } from 'node:fs'
 import { Socket } from 'node:net'
 import {
   finished,
@@ -31,18 +31,26 @@ export async function openSource(file: string): Promise<Source> {
   if (file === '-') return standardInput()
   // A named pipe that nobody writes to yet would be waited for in a thread, where no signal ends it.
   const fd = await promisify(open)(file, constants.O_RDONLY | constants.O_NONBLOCK)
-  const stat = fstatSync(fd)
+  const stat = look(fd)
   return { name: file, stream: createReader(fd, stat), length: lengthOf(stat) }
 }
 
 /** The same for reading: a thread is for files alone, whose bytes are there. */
-function createReader(fd: number, stat: Stats): Readable {
+function createReader(fd: number, stat: BigIntStats): Readable {
   if (stat.isFIFO()) return new Socket({ fd, readable: true, writable: false })
   return isatty(fd) ? new ReadStream(fd) : createReadStream('', { fd })
 }
 
-function lengthOf(stat: Stats): number | undefined {
-  return stat.isFile() ? stat.size : undefined
+function lengthOf(stat: BigIntStats): number | undefined {
+  return stat.isFile() ? Number(stat.size) : undefined
+}
+
+/**
+ * In BigInts: numbers stay where Node's own `realpathSync` finds them, which then takes what it looks at for
+ * a pipe. Node 22 would load a package that is linked, as pnpm does it, without its exports.
+ */
+function look(fd: number): BigIntStats {
+  return fstatSync(fd, { bigint: true })
 }
 
 export function openFeed(length: number): Source {
@@ -89,7 +97,7 @@ function standardInput(): Source {
 
 function statInput() {
   try {
-    return fstatSync(0)
+    return look(0)
   } catch {
     // Closed by whoever started us.
     return undefined
