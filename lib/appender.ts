@@ -14,16 +14,17 @@
  */
 
 import { ok } from 'node:assert/strict'
-import { conflict, integrity, OssError, OssServiceError, objectFull, replaced } from './errors.ts'
-import { Line, type LineOptions } from './line.ts'
-import { isAmbiguous } from './outcome.ts'
+import { Line, type LineOptions } from './appender/line.ts'
+import { isAmbiguous } from './appender/outcome.ts'
 import {
   type Discovery,
   isPositionRefused,
   Scout,
   type ScoutOptions,
   tellsLength,
-} from './scout.ts'
+} from './appender/scout.ts'
+import { trace } from './appender/trace.ts'
+import { conflict, integrity, OssError, OssServiceError, objectFull, replaced } from './errors.ts'
 import type { AppendRequest, Client } from './seam.ts'
 import {
   advance,
@@ -35,7 +36,6 @@ import {
   settle,
   type Tail,
 } from './tail.ts'
-import { trace } from './trace.ts'
 
 const NO_BYTES = new Uint8Array()
 

@@ -4,8 +4,8 @@
  * progress starts afresh. Time and chance are arguments.
  */
 
+import type { Outcome } from './appender/outcome.ts'
 import type { Clock } from './clock.ts'
-import type { Outcome } from './outcome.ts'
 
 /** The option `retry`, complete: how long to wait before another attempt, and when to give up. */
 export interface RetryPolicy {

@@ -1,6 +1,6 @@
 /**
  * One HTTP exchange per method, over undici: network, identity and clock live here. No retries, no
- * state of any object: those are the appender's. With `wire.ts` all of the core that knows undici, which
+ * state of any object: those are the appender's. With `client/wire.ts` all of the core that knows undici, which
  * is loaded at the first request, since loading it takes longer than everything else together.
  */
 
@@ -14,13 +14,7 @@ import {
   type Target,
 } from './address.ts'
 import { checkInteger, checkKnown, checkMethods, MAX_DELAY } from './check.ts'
-import { type Conceal, concealer } from './conceal.ts'
-import {
-  type CredentialSource,
-  type CredentialsOption,
-  createCredentialSource,
-} from './credentials.ts'
-import { isKeyRefusal, OssError } from './errors.ts'
+import { type Conceal, concealer } from './client/conceal.ts'
 import {
   type ErrorDocument,
   header,
@@ -32,11 +26,17 @@ import {
   readHead,
   readLength,
   refusal,
-} from './reply.ts'
+} from './client/reply.ts'
+import { Turnstile } from './client/turnstile.ts'
+import { type Answer, send } from './client/wire.ts'
+import {
+  type CredentialSource,
+  type CredentialsOption,
+  createCredentialSource,
+} from './credentials.ts'
+import { isKeyRefusal, OssError } from './errors.ts'
 import type { AppendReply, AppendRequest, Client, Head } from './seam.ts'
 import { encodeQuery, sign } from './signer.ts'
-import { Turnstile } from './turnstile.ts'
-import { type Answer, send } from './wire.ts'
 
 /** How to reach OSS, and as whom. Streams that share a client share its connections, keys and clock. */
 export interface ClientOptions {

@@ -4,6 +4,8 @@
  */
 
 export type { Target } from './address.ts'
+export type { RetryInfo } from './appender/line.ts'
+export type { AttemptTrace } from './appender/trace.ts'
 export type { AppendInfo } from './appender.ts'
 export type { RetryPolicy } from './backoff.ts'
 export { type ClientOptions, OssClient } from './client.ts'
@@ -20,14 +22,12 @@ export {
   type OssServiceErrorDetails,
 } from './errors.ts'
 export { type GzipMembersOptions, gzipMembers } from './gzip.ts'
-export type { RetryInfo } from './line.ts'
 export type {
   AppendStreamOptions,
   ObjectAcl,
   ServerSideEncryption,
   StorageClass,
 } from './options.ts'
-export type { Align } from './record.ts'
 export { skipExisting } from './resume.ts'
 export {
   createRollingAppendStream,
@@ -39,6 +39,7 @@ export {
   type RollingAppendStreamOptions,
 } from './rolling.ts'
 export type { AppendReply, AppendRequest, Client, Head } from './seam.ts'
+export type { Align } from './stream/record.ts'
 export {
   createAppendStream,
   OssAppendStream,
@@ -46,4 +47,3 @@ export {
   type ReadyInfo,
 } from './stream.ts'
 export type { Tail } from './tail.ts'
-export type { AttemptTrace } from './trace.ts'

@@ -16,11 +16,11 @@ import {
   checkRecord,
   MAX_DELAY,
 } from './check.ts'
+import { readCrc64 } from './client/reply.ts'
 import { CLIENT_OPTIONS, type ClientOptions, OssClient } from './client.ts'
 import { invalidOption } from './errors.ts'
-import type { Align } from './record.ts'
-import { readCrc64 } from './reply.ts'
 import type { Client } from './seam.ts'
+import type { Align } from './stream/record.ts'
 
 /** Who may read and write an object beside its owner; `default`: as the bucket says (OSS, "PutObjectACL"). */
 export type ObjectAcl = 'default' | 'private' | 'public-read' | 'public-read-write'

@@ -14,14 +14,14 @@
  * or came after the end, on standard error.
  */
 
+import type { RetryInfo } from './appender/line.ts'
 import { type ErrorTail, OssError } from './errors.ts'
-import type { RetryInfo } from './line.ts'
-import { resolveTransportOptions, type TransportOptions } from './outbox-options.ts'
+import { resolveTransportOptions, type TransportOptions } from './outbox/options.ts'
+import { type Amount, Slabs } from './outbox/slabs.ts'
+import { say } from './outbox/stderr.ts'
+import { codeOf, together, UndeliveredError } from './outbox/undelivered.ts'
 import { createRollingAppendStream, type RollInfo, type RollingAppendStream } from './rolling.ts'
-import { type Amount, Slabs } from './slabs.ts'
-import { say } from './stderr.ts'
-import { codeOf, together, UndeliveredError } from './undelivered.ts'
-import { Waiters } from './waiters.ts'
+import { Waiters } from './stream/waiters.ts'
 
 export { type RollInfo, type TransportOptions, UndeliveredError }
 

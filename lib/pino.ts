@@ -14,9 +14,9 @@ import { isMainThread, parentPort, workerData } from 'node:worker_threads'
 import type { Credentials } from './credentials.ts'
 import { invalidOption } from './errors.ts'
 import type { Listen } from './events.ts'
+import { say } from './outbox/stderr.ts'
 import { Outbox, type OutboxEvents, type TransportOptions, UndeliveredError } from './outbox.ts'
 import { loadProvider } from './provider-module.ts'
-import { say } from './stderr.ts'
 
 export type { DropInfo, RollInfo, TransportOptions } from './outbox.ts'
 export { UndeliveredError }

@@ -5,17 +5,17 @@
  */
 
 import type { Emit, Listen } from './events.ts'
-import { Roller, type RollInfo } from './roller.ts'
 import {
   type RollingAppendStreamOptions,
   type RollingSettings,
   resolveRollingOptions,
-} from './rolling-options.ts'
+} from './rolling/options.ts'
+import { Roller, type RollInfo } from './rolling/roller.ts'
 import { OssAppendStream, type OssAppendStreamEvents } from './stream.ts'
 
-export type { KeyFunction, KeyParts } from './naming.ts'
-export type { RollInfo } from './roller.ts'
-export type { RollingAppendStreamOptions } from './rolling-options.ts'
+export type { KeyFunction, KeyParts } from './rolling/naming.ts'
+export type { RollingAppendStreamOptions } from './rolling/options.ts'
+export type { RollInfo } from './rolling/roller.ts'
 
 /** The events of a RollingAppendStream besides a Writable's, and what their listeners are given. */
 export interface RollingAppendStreamEvents extends OssAppendStreamEvents {

@@ -11,17 +11,17 @@
 
 import { AsyncResource } from 'node:async_hooks'
 import { addAbortSignal, Writable } from 'node:stream'
+import type { RetryInfo } from './appender/line.ts'
 import { Appender, type AppenderOptions, type AppendInfo, type Destination } from './appender.ts'
 import { Batcher } from './batcher.ts'
 import { systemClock } from './clock.ts'
 import { OssError, recordTooLarge } from './errors.ts'
 import type { Emit, Listen } from './events.ts'
-import { type Callback, type Chunk, Intake } from './intake.ts'
-import type { RetryInfo } from './line.ts'
 import { type AppendStreamOptions, resolveOptions, type Settings } from './options.ts'
-import { Schedule } from './schedule.ts'
+import { type Callback, type Chunk, Intake } from './stream/intake.ts'
+import { Schedule } from './stream/schedule.ts'
+import { Waiters } from './stream/waiters.ts'
 import type { Batch, Tail } from './tail.ts'
-import { Waiters } from './waiters.ts'
 
 /** What `'ready'` carries. */
 export interface ReadyInfo {

@@ -1,6 +1,6 @@
 import t from 'tap'
+import type { Outcome } from '../lib/appender/outcome.ts'
 import { Backoff, type RetryPolicy } from '../lib/backoff.ts'
-import type { Outcome } from '../lib/outcome.ts'
 import { FakeClock } from './fixtures/fake-clock.ts'
 
 const INFINITE = Number.POSITIVE_INFINITY

@@ -25,7 +25,7 @@ import {
 import { UsageError } from '../lib/cli/usage.ts'
 import { OssConflictError, OssError, OssServiceError } from '../lib/index.ts'
 import { OPTIONS } from '../lib/options.ts'
-import { ROLLING_OPTIONS } from '../lib/rolling-options.ts'
+import { ROLLING_OPTIONS } from '../lib/rolling/options.ts'
 
 const OBJECT = 'oss://examplebucket/logs/run 7.csv'
 

@@ -1,8 +1,8 @@
 /** Finding the object to go on with: galloping, by as few questions as can be. */
 
 import t from 'tap'
-import { Finder, type FinderOptions } from '../lib/finder.ts'
-import { Line } from '../lib/line.ts'
+import { Line } from '../lib/appender/line.ts'
+import { Finder, type FinderOptions } from '../lib/rolling/finder.ts'
 import type { Client, Head } from '../lib/seam.ts'
 import { failure, RETRY, tailOf } from './fixtures/appender.ts'
 import { positionRefused, REQUEST_ID, refused } from './fixtures/errors.ts'

@@ -10,7 +10,7 @@ import ts from 'typescript'
 
 /**
  * From the top down: a row names only rows below itself, so no import points upward. A layer is a file
- * of `lib`, or a folder of it, which others enter by its `index.ts` alone.
+ * of `lib`, or one of the folders in `WHOLE`, which others enter by its `index.ts` alone.
  *
  *     x        may be imported
  *     type x   only its types, by `import type`: nothing is loaded
@@ -21,74 +21,82 @@ const LAYERS: Readonly<Record<string, string>> = {
   // Programs and adapters. They see what users see, and the server only here.
   cli: `node:* | uses process, timers, time
     | lazy server, lazy undici, type undici
-    | index, options, client, errors, crc64, line, outcome, clock, type seam
-    | signer, address, credentials, provider-module, reply, check, conceal`,
-  pino: `node:* | uses process | outbox, provider-module, stderr, errors
+    | index, options, client, errors, crc64, appender/line, appender/outcome, clock, type seam
+    | signer, address, credentials, provider-module, client/reply, check, client/conceal`,
+  pino: `node:* | uses process | outbox, provider-module, outbox/stderr, errors
     | type credentials, events`,
   winston: 'node:*, winston-transport | outbox, errors | type events | uses process, timers',
   index: `rolling, resume, gzip, stream, client, errors, crc64
-    | type options, appender, line, backoff, record, tail, trace, seam, credentials, address`,
+    | type options, appender, appender/line, appender/trace, backoff, stream/record, tail
+    | type seam, credentials, address`,
 
   // Streams: from here down, nobody else knows node:stream.
   gzip: 'node:stream, node:zlib | uses timers | check, errors',
   resume: 'node:stream | rolling, check, crc64, errors | type stream, tail',
   outbox: `uses process, timers
-    | outbox-options, rolling, undelivered, waiters, slabs, stderr, errors
-    | type line`,
-  'outbox-options': 'check, errors | type rolling',
-  rolling: 'uses process, time | rolling-options, roller, stream | type events, naming',
-  'rolling-options': 'naming, options, check, errors',
+    | outbox/options, outbox/undelivered, outbox/slabs, outbox/stderr, rolling, stream/waiters, errors
+    | type appender/line`,
+  'outbox/options': 'check, errors | type rolling',
+  rolling: `uses process, time
+    | rolling/options, rolling/roller, stream | type events, rolling/naming`,
+  'rolling/options': 'rolling/naming, options, check, errors',
   stream: `node:stream, node:async_hooks | uses process, timers
-    | clock, options, waiters, schedule, intake, batcher, appender, errors
-    | type events, line, tail`,
-  options: 'client, address, check, reply, errors | type backoff, record, seam',
+    | clock, options, stream/waiters, stream/schedule, stream/intake, batcher, appender, errors
+    | type events, appender/line, tail`,
+  options: 'client, address, check, client/reply, errors | type backoff, stream/record, seam',
 
-  waiters: 'uses process',
-  schedule: 'uses timers, time | type batcher',
-  intake: 'type batcher',
+  'stream/waiters': 'uses process',
+  'stream/schedule': 'uses timers, time | type batcher',
+  'stream/intake': 'type batcher',
   events: 'type node:stream',
-  'provider-module': 'node:* | uses process | lazy url | conceal, credentials',
-  undelivered: 'errors | type slabs',
-  slabs: '',
-  stderr: 'node:fs',
+  'provider-module': 'node:* | uses process | lazy url | client/conceal, credentials',
+  'outbox/undelivered': 'errors | type outbox/slabs',
+  'outbox/slabs': '',
+  'outbox/stderr': 'node:fs',
 
   // One object after another.
-  roller: `node:assert/strict | finder, appender, line, address, errors | type naming, tail`,
-  finder: 'scout, tail, errors | type line, seam',
-  naming: 'check, errors',
+  'rolling/roller': `node:assert/strict | rolling/finder, appender, appender/line, address, errors
+    | type rolling/naming, tail`,
+  'rolling/finder': 'appender/scout, tail, errors | type appender/line, seam',
+  'rolling/naming': 'check, errors',
 
   // The core: no streams, no HTTP, no process, and every clock is an argument.
-  batcher: 'node:assert/strict, node:crypto | record, crc64 | type tail',
-  record: '',
-  appender: 'node:assert/strict | scout, line, tail, outcome, trace, errors | type seam',
-  scout: 'tail, trace, errors | type line, seam, address',
-  line: 'node:assert/strict | backoff, outcome, errors | type clock',
-  backoff: 'type outcome, clock',
-  outcome: 'errors',
-  trace: 'node:diagnostics_channel | errors | type tail',
+  batcher: 'node:assert/strict, node:crypto | stream/record, crc64 | type tail',
+  'stream/record': '',
+  appender: `node:assert/strict
+    | appender/scout, appender/line, appender/outcome, appender/trace, tail, errors | type seam`,
+  'appender/scout': 'tail, appender/trace, errors | type appender/line, seam, address',
+  'appender/line': 'node:assert/strict | backoff, appender/outcome, errors | type clock',
+  backoff: 'type appender/outcome, clock',
+  'appender/outcome': 'errors',
+  'appender/trace': 'node:diagnostics_channel | errors | type tail',
   tail: 'crc64',
 
   // One HTTP exchange. Nobody else knows undici, and it is loaded at the first request.
   client: `lazy undici, type undici, type node:net | uses process, timers, time
-    | wire, signer, address, credentials, turnstile, reply, check, conceal, errors | type seam`,
-  wire: 'type undici | uses timers | check, errors',
-  reply: 'crc64, conceal, errors | type seam',
+    | client/wire, client/turnstile, client/reply, client/conceal, signer, address, credentials, check, errors
+    | type seam`,
+  'client/wire': 'type undici | uses timers | check, errors',
+  'client/reply': 'crc64, client/conceal, errors | type seam',
   seam: 'type address',
   signer: 'node:crypto | address | type credentials',
-  credentials: 'uses process | clock, conceal, errors',
+  credentials: 'uses process | clock, client/conceal, errors',
   address: 'node:net | check, errors',
   check: 'errors',
-  turnstile: '',
+  'client/turnstile': '',
 
   // Leaves.
   errors: '',
-  conceal: '',
+  'client/conceal': '',
   clock: 'uses timers, time, chance',
   crc64: 'node:module, crc64-ecma182.js',
 
   // A second opinion on the protocol: it shares no line with the rest of `lib`, or both could be wrong together.
   server: 'node:* | uses timers, time | crc64-ecma182.js',
 }
+
+/** Folders that are one layer each. In the others, as in `appender/` below `appender.ts`, every file is one. */
+const WHOLE = ['cli', 'crc64', 'server']
 
 /** Builtins, runtime dependencies, an optional peer, and `url`: a module that the user names. */
 const PACKAGES = /^(node:.+|undici|crc64-ecma182\.js|winston-transport|url)$/
@@ -136,7 +144,8 @@ function isAllowed(what: string, layer: string): boolean {
 }
 
 function layerOf(file: string): string {
-  return (file.split('/')[0] ?? '').replace(/\.ts$/, '')
+  const path = file.replace(/\.ts$/, '')
+  return WHOLE.find(folder => path === folder || path.startsWith(`${folder}/`)) ?? path
 }
 
 function reachesOf(file: string, text = readFileSync(join(LIB, file), 'utf8')): Reach[] {

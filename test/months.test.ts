@@ -4,10 +4,10 @@
  */
 
 import t, { type Test } from 'tap'
+import type { RetryInfo } from '../lib/appender/line.ts'
 import { Appender, type AppenderOptions } from '../lib/appender.ts'
 import { crc64 } from '../lib/crc64/index.ts'
 import type { OssError } from '../lib/errors.ts'
-import type { RetryInfo } from '../lib/line.ts'
 import { createBatch } from '../lib/tail.ts'
 import { failure, RETRY, TARGET } from './fixtures/appender.ts'
 import { run } from './fixtures/child.ts'

@@ -1,7 +1,7 @@
 /** Keys from patterns: what stands in braces, in any time zone, and what is refused. */
 
 import t from 'tap'
-import { createNaming } from '../lib/naming.ts'
+import { createNaming } from '../lib/rolling/naming.ts'
 
 const ALL = '{yyyy} {MM} {dd} {HH} {mm} {index}'
 

@@ -2,8 +2,8 @@
 
 import t, { type Test } from 'tap'
 import { OssError } from '../lib/errors.ts'
+import { resolveTransportOptions } from '../lib/outbox/options.ts'
 import { Outbox, type TransportOptions, UndeliveredError } from '../lib/outbox.ts'
-import { resolveTransportOptions } from '../lib/outbox-options.ts'
 import { BUCKET, type Oss, reach, startOss, until } from './fixtures/oss.ts'
 import { judge, readConfessions, readRecords } from './fixtures/records.ts'
 import { catchStderr } from './fixtures/stderr.ts'

@@ -1,6 +1,6 @@
 import t from 'tap'
+import { isAmbiguous, type Outcome, outcomeOf } from '../lib/appender/outcome.ts'
 import { OssConflictError, OssError } from '../lib/errors.ts'
-import { isAmbiguous, type Outcome, outcomeOf } from '../lib/outcome.ts'
 import {
   credentialsError,
   networkError,

@@ -12,7 +12,7 @@ import t from 'tap'
 import ts from 'typescript'
 import { parseArguments } from '../lib/cli/arguments.ts'
 import { OssError } from '../lib/errors.ts'
-import { UndeliveredError } from '../lib/undelivered.ts'
+import { UndeliveredError } from '../lib/outbox/undelivered.ts'
 
 const ROOT = fileURLToPath(new URL('..', import.meta.url))
 const readme = await readFile(`${ROOT}README.md`, 'utf8')

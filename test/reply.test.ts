@@ -1,7 +1,6 @@
 import { inspect } from 'node:util'
 import t from 'tap'
-import { concealer } from '../lib/conceal.ts'
-import { OssError, OssServiceError } from '../lib/errors.ts'
+import { concealer } from '../lib/client/conceal.ts'
 import {
   header,
   networkError,
@@ -12,7 +11,8 @@ import {
   readLength,
   readWord,
   refusal,
-} from '../lib/reply.ts'
+} from '../lib/client/reply.ts'
+import { OssError, OssServiceError } from '../lib/errors.ts'
 
 const show = (text: string) => text
 

@@ -17,7 +17,7 @@ import {
   RollingAppendStream,
   type RollingAppendStreamOptions,
 } from '../lib/index.ts'
-import { ROLLING_OPTIONS, resolveRollingOptions } from '../lib/rolling-options.ts'
+import { ROLLING_OPTIONS, resolveRollingOptions } from '../lib/rolling/options.ts'
 import { failure } from './fixtures/appender.ts'
 import { firstLine, run, start } from './fixtures/child.ts'
 import { BUCKET, next, noise, type Oss, reach, startOss, until } from './fixtures/oss.ts'

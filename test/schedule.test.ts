@@ -2,8 +2,8 @@
 
 import t, { type Test } from 'tap'
 import { Batcher } from '../lib/batcher.ts'
-import type { Align } from '../lib/record.ts'
-import { Schedule } from '../lib/schedule.ts'
+import type { Align } from '../lib/stream/record.ts'
+import { Schedule } from '../lib/stream/schedule.ts'
 
 const INTERVAL = 100
 

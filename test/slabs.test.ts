@@ -1,7 +1,7 @@
 /** The queue by itself: what is joined, handed over, settled, taken back. */
 
 import t from 'tap'
-import { Slabs } from '../lib/slabs.ts'
+import { Slabs } from '../lib/outbox/slabs.ts'
 
 /** Slabs of these texts, each sealed, so many of them handed over. */
 function make(texts: readonly string[], handed = 0): Slabs {

@@ -1,6 +1,6 @@
 import { getEventListeners } from 'node:events'
 import t from 'tap'
-import { Turnstile } from '../lib/turnstile.ts'
+import { Turnstile } from '../lib/client/turnstile.ts'
 
 /** Tasks that a test begins and ends by name, and the story of them. */
 function createStage(places: number) {

@@ -1,8 +1,8 @@
 /** Who waits for bytes: served in the order of those, whenever they came, each in a tick of its own. */
 
 import t from 'tap'
+import { Waiters } from '../lib/stream/waiters.ts'
 import type { Tail } from '../lib/tail.ts'
-import { Waiters } from '../lib/waiters.ts'
 
 const TAIL: Tail = { position: 9, crc64: '1' }
 

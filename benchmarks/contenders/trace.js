@@ -4,7 +4,7 @@
  */
 
 import { tracingChannel } from 'node:diagnostics_channel'
-import { trace } from '../../dist/trace.js'
+import { trace } from '../../dist/appender/trace.js'
 
 const RECEIPT = { requestId: '0123456789ABCDEF01234567', isReconciled: false }
 const attempt = async () => RECEIPT

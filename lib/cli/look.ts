@@ -2,8 +2,8 @@
 
 import { addAbortSignal } from 'node:stream'
 import { parseUrl } from '../address.ts'
+import { header } from '../client/reply.ts'
 import { update } from '../crc64/index.ts'
-import { header } from '../reply.ts'
 import type { Place, StatCommand, VerifyCommand } from './commands.ts'
 import { MismatchError, noSuchObject } from './failure.ts'
 import { PatientReader } from './patience.ts'

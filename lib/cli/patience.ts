@@ -3,12 +3,12 @@
  * every append, and a range taken up where it broke off.
  */
 
+import { Line } from '../appender/line.ts'
+import { outcomeOf } from '../appender/outcome.ts'
 import { systemClock } from '../clock.ts'
 import { OssError } from '../errors.ts'
 import type { ClientOptions, Target } from '../index.ts'
-import { Line } from '../line.ts'
 import { DEFAULT_RETRY } from '../options.ts'
-import { outcomeOf } from '../outcome.ts'
 import { Outage } from './outage.ts'
 import { type Facts, ObjectReader } from './reader.ts'
 import type { Reporter } from './reporter.ts'

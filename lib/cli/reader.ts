@@ -6,17 +6,7 @@
 import type { Socket } from 'node:net'
 import type { Agent, Dispatcher } from 'undici'
 import { checkEndpointHost, type Endpoint, locate } from '../address.ts'
-import {
-  checkTimeouts,
-  createAgent,
-  findEndpoint,
-  readClockOffset,
-  signatureOf,
-} from '../client.ts'
-import { type Conceal, concealer, concealNamed } from '../conceal.ts'
-import { type CredentialSource, createCredentialSource } from '../credentials.ts'
-import { isKeyRefusal, OssError } from '../errors.ts'
-import type { ClientOptions, Head, Target } from '../index.ts'
+import { type Conceal, concealer, concealNamed } from '../client/conceal.ts'
 import {
   type ErrorDocument,
   header,
@@ -26,7 +16,17 @@ import {
   readErrorDocument,
   readHead,
   refusal,
-} from '../reply.ts'
+} from '../client/reply.ts'
+import {
+  checkTimeouts,
+  createAgent,
+  findEndpoint,
+  readClockOffset,
+  signatureOf,
+} from '../client.ts'
+import { type CredentialSource, createCredentialSource } from '../credentials.ts'
+import { isKeyRefusal, OssError } from '../errors.ts'
+import type { ClientOptions, Head, Target } from '../index.ts'
 import { sign } from '../signer.ts'
 
 /** What an object says of itself. */

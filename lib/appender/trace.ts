@@ -6,8 +6,8 @@
  */
 
 import { type TracingChannel, tracingChannel } from 'node:diagnostics_channel'
-import { OssError, OssServiceError } from './errors.ts'
-import type { Tail } from './tail.ts'
+import { OssError, OssServiceError } from '../errors.ts'
+import type { Tail } from '../tail.ts'
 
 /**
  * What subscribers of both channels are given, once the attempt begins (`start`) and when it has ended

@@ -10,11 +10,11 @@
  * Where indices are missing in between (deleted by a lifecycle rule) it finds the end of some run.
  */
 
-import { invalidOption, OssError } from './errors.ts'
-import type { Line } from './line.ts'
-import { Scout } from './scout.ts'
-import type { Client } from './seam.ts'
-import { EMPTY_TAIL, type Tail } from './tail.ts'
+import type { Line } from '../appender/line.ts'
+import { Scout } from '../appender/scout.ts'
+import { invalidOption, OssError } from '../errors.ts'
+import type { Client } from '../seam.ts'
+import { EMPTY_TAIL, type Tail } from '../tail.ts'
 
 export interface FinderOptions {
   readonly bucket: string

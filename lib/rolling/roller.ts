@@ -14,13 +14,13 @@
  */
 
 import { ok } from 'node:assert/strict'
-import { checkTarget } from './address.ts'
-import { Appender, type AppenderOptions, type AppendInfo, type Destination } from './appender.ts'
-import { OssError, objectFull } from './errors.ts'
+import { checkTarget } from '../address.ts'
+import { Line } from '../appender/line.ts'
+import { Appender, type AppenderOptions, type AppendInfo, type Destination } from '../appender.ts'
+import { OssError, objectFull } from '../errors.ts'
+import type { Batch, Tail } from '../tail.ts'
 import { Finder, type Found, withMend } from './finder.ts'
-import { Line } from './line.ts'
 import type { KeyFunction } from './naming.ts'
-import type { Batch, Tail } from './tail.ts'
 
 export interface RollerOptions extends Omit<AppenderOptions, 'target' | 'position' | 'crc64'> {
   readonly bucket: string

@@ -5,9 +5,9 @@
  */
 
 import { ok } from 'node:assert/strict'
-import { Backoff, type RetryPolicy } from './backoff.ts'
-import type { Clock, Timer } from './clock.ts'
-import { exhausted, OssError, OssServiceError } from './errors.ts'
+import { Backoff, type RetryPolicy } from '../backoff.ts'
+import type { Clock, Timer } from '../clock.ts'
+import { exhausted, OssError, OssServiceError } from '../errors.ts'
 import { type Outcome, outcomeOf } from './outcome.ts'
 
 /** What `'retry'` carries: an attempt failed, and another follows after `delay`. */

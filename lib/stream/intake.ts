@@ -4,7 +4,7 @@
  * calls nobody back.
  */
 
-import type { Batcher } from './batcher.ts'
+import type { Batcher } from '../batcher.ts'
 
 export type Chunk = { readonly chunk: Buffer | string; readonly encoding: BufferEncoding }
 export type Callback = (error?: Error | null) => void

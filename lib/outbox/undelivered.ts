@@ -1,6 +1,6 @@
 /** The error for records that a transport gave up: how many, of which object, and why. */
 
-import { type ErrorTail, OssError } from './errors.ts'
+import { type ErrorTail, OssError } from '../errors.ts'
 import type { Amount } from './slabs.ts'
 
 /** What is known of records that were given up. */

@@ -4,7 +4,7 @@
  * another attempt could go better. Status and code decide, never the text of a message.
  */
 
-import { isKeyRefusal, OssError, OssServiceError } from './errors.ts'
+import { isKeyRefusal, OssError, OssServiceError } from '../errors.ts'
 
 export type Outcome =
   /** No attempt will go better. */

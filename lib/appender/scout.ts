@@ -4,11 +4,11 @@
  * Retries nothing, and settles nothing.
  */
 
-import type { Target } from './address.ts'
-import { conflict, integrity, notAppendable, OssError, OssServiceError } from './errors.ts'
+import type { Target } from '../address.ts'
+import { conflict, integrity, notAppendable, OssError, OssServiceError } from '../errors.ts'
+import type { Client, Head } from '../seam.ts'
+import { EMPTY_TAIL, type Seen, type Tail } from '../tail.ts'
 import type { Line } from './line.ts'
-import type { Client, Head } from './seam.ts'
-import { EMPTY_TAIL, type Seen, type Tail } from './tail.ts'
 import { trace } from './trace.ts'
 
 export interface ScoutOptions {

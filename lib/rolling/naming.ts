@@ -3,8 +3,8 @@
  * Pure: date and index in, key out. Whether a key fits OSS's rules is for others to say.
  */
 
-import { hint } from './check.ts'
-import { invalidOption } from './errors.ts'
+import { hint } from '../check.ts'
+import { invalidOption } from '../errors.ts'
 
 /** What the key of an object is made of. */
 export interface KeyParts {

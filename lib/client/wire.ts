@@ -8,8 +8,8 @@
  */
 
 import type { Dispatcher } from 'undici'
-import { MAX_DELAY } from './check.ts'
-import { invalidOption, OssError } from './errors.ts'
+import { MAX_DELAY } from '../check.ts'
+import { invalidOption, OssError } from '../errors.ts'
 
 interface WireRequest {
   readonly origin: string

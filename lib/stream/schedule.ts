@@ -5,7 +5,7 @@
  * set for it.
  */
 
-import type { Batcher } from './batcher.ts'
+import type { Batcher } from '../batcher.ts'
 
 export class Schedule {
   readonly #batcher: Batcher

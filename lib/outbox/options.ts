@@ -1,8 +1,8 @@
 /** The options that both loggers' transports have: those of a rolling stream, and two of their own. */
 
-import { checkInteger, checkRecord, MAX_DELAY } from './check.ts'
-import { invalidOption } from './errors.ts'
-import type { RollingAppendStreamOptions } from './rolling.ts'
+import { checkInteger, checkRecord, MAX_DELAY } from '../check.ts'
+import { invalidOption } from '../errors.ts'
+import type { RollingAppendStreamOptions } from '../rolling.ts'
 
 /** Options of a stream that are decided here. */
 const OURS = ['align', 'maxRecordBytes', 'signal'] as const
