@@ -1,11 +1,10 @@
 /**
  * One HTTP exchange per method, over undici: network, identity and clock live here. No retries, no
- * state of any object: those are the appender's. With `client/wire.ts` all of the core that knows undici, which
- * is loaded at the first request, since loading it takes longer than everything else together.
+ * state of any object: those are the appender's. Undici does the work,
+ * which `client/wire.ts` and `client/agent.ts` know; here its dispatcher is passed on.
  */
 
-import type { Socket } from 'node:net'
-import type { Agent, Dispatcher } from 'undici'
+import type { Dispatcher } from 'undici'
 import {
   checkEndpointHost,
   type Endpoint,
@@ -14,9 +13,9 @@ import {
   type Target,
 } from './address.ts'
 import { checkInteger, checkKnown, checkMethods, MAX_DELAY } from './check.ts'
-import { type Conceal, concealer } from './client/conceal.ts'
+import { CONNECTIONS, OwnAgent } from './client/agent.ts'
+import type { Conceal } from './client/conceal.ts'
 import {
-  type ErrorDocument,
   header,
   networkError,
   notOss,
@@ -27,16 +26,13 @@ import {
   readLength,
   refusal,
 } from './client/reply.ts'
+import { Signatory } from './client/signatory.ts'
 import { Turnstile } from './client/turnstile.ts'
 import { type Answer, send } from './client/wire.ts'
-import {
-  type CredentialSource,
-  type CredentialsOption,
-  createCredentialSource,
-} from './credentials.ts'
-import { isKeyRefusal, OssError } from './errors.ts'
+import type { CredentialsOption } from './credentials.ts'
+import { OssError } from './errors.ts'
 import type { AppendReply, AppendRequest, Client, Head } from './seam.ts'
-import { encodeQuery, sign } from './signer.ts'
+import { encodeQuery } from './signer.ts'
 
 /** How to reach OSS, and as whom. Streams that share a client share its connections, keys and clock. */
 export interface ClientOptions {
@@ -75,23 +71,10 @@ export const CLIENT_OPTIONS = [
 /** Milliseconds. A test holds README's table to these. */
 export const CLIENT_DEFAULTS = { connectTimeout: 5_000, requestTimeout: 30_000 } as const
 
-/** Below the idle timeout of OSS and of usual proxies: a socket that the peer has just closed costs a doubt. */
-export const KEEP_ALIVE = 15_000
 /** Bytes of body per millisecond that the slowest line is expected to carry. */
 const SLOWEST_LINE = 64
 /** MD5 of nothing, which OSS's own SDKs send with a seal. */
 const MD5_OF_NOTHING = '1B2M2Y8AsgTpgAmY7PhCfg=='
-/**
- * Exchanges in flight at once, and so connections to a bucket. Without a bound a thousand streams open a
- * thousand sockets: more than a process may have by default (256 on macOS), and on a line of 10 MB/s a
- * full batch gets 10 KB/s of it, when its deadline expects 64. By 64 all of them get through, at 20 ms
- * each, three times a second.
- */
-const PLACES = 64
-/** A server time before this package existed, or absurdly far on, is a poisoned one. */
-const EARLIEST_TIME = Date.UTC(2024, 0)
-const LATEST_TIME = Date.UTC(2100, 0)
-
 interface Request {
   readonly method: 'HEAD' | 'POST'
   readonly target: Target
@@ -120,19 +103,14 @@ export class OssClient implements Client {
   /** Whether the endpoint is reached by https. */
   readonly isSecure: boolean
   readonly #endpoint: Endpoint
-  readonly #credentials: CredentialSource
-  readonly #connectTimeout: number
+  readonly #signatory: Signatory
   readonly #requestTimeout: number
   readonly #givenDispatcher: Dispatcher | undefined
-  #ownAgent: Promise<Agent> | undefined
-  /** Sockets of our own Agent that are not connected yet. */
-  readonly #connecting = new Set<Socket>()
-  readonly #turnstile = new Turnstile(PLACES)
+  readonly #ownAgent: OwnAgent
+  readonly #turnstile = new Turnstile(CONNECTIONS)
   /** The turn of the event loop after the last answer. */
   #lastTurn: Promise<unknown> | undefined
   #isClosed = false
-  /** Server time minus local time, in milliseconds. */
-  #clockOffset = 0
 
   /**
    * Opens nothing: the first request does, and loads undici.
@@ -142,12 +120,12 @@ export class OssClient implements Client {
   constructor(options: ClientOptions = {}) {
     checkKnown('options', options, CLIENT_OPTIONS)
     this.#endpoint = findEndpoint(options)
-    this.#credentials = createCredentialSource(options.credentials)
+    this.#signatory = new Signatory(options.credentials, this.#endpoint.region)
     const { dispatcher } = options
     const { connectTimeout, requestTimeout } = checkTimeouts(options)
     if (dispatcher !== undefined) checkMethods('dispatcher', dispatcher, ['dispatch'])
     this.#givenDispatcher = dispatcher
-    this.#connectTimeout = connectTimeout
+    this.#ownAgent = new OwnAgent(connectTimeout)
     this.#requestTimeout = requestTimeout
     this.isSecure = this.#endpoint.origin.startsWith('https:')
   }
@@ -204,10 +182,7 @@ export class OssClient implements Client {
    */
   async close(): Promise<void> {
     this.#isClosed = true
-    // That undici could not be loaded has been told to whoever asked.
-    const agent = await this.#ownAgent?.catch(() => undefined)
-    await agent?.destroy()
-    for (const socket of this.#connecting) socket.destroy(clientClosed())
+    await this.#ownAgent.close(clientClosed())
   }
 
   /** One exchange, when its turn comes: `null` where a HEAD finds no object. */
@@ -218,17 +193,11 @@ export class OssClient implements Client {
   /** Keys, date and signature are made now, not while waiting. */
   async #converse(request: Request): Promise<Reply | null> {
     const { method, target, query, body, signal } = request
-    const credentials = await this.#credentials.get(signal)
     const dispatcher = await this.#dispatcher()
     const { origin, path } = locate(this.#endpoint, target)
     const search = method === 'HEAD' ? '' : `?${encodeQuery(query)}`
-    const identity = {
-      credentials,
-      region: this.#endpoint.region,
-      date: new Date(Date.now() + this.#clockOffset),
-    }
-    const headers = sign({ method, target, query, headers: request.headers }, identity)
-    const conceal = concealer([...Object.values(credentials), signatureOf(headers)])
+    const unsigned = { method, target, query, headers: request.headers }
+    const { headers, conceal } = await this.#signatory.sign(unsigned, signal)
     const timeout = this.#requestTimeout + (body?.length ?? 0) / SLOWEST_LINE
     const wireRequest = { origin, path: `${path}${search}`, method, headers, body }
     await this.#lastTurn
@@ -256,48 +225,17 @@ export class OssClient implements Client {
     const document = readErrorDocument(headers, text, conceal)
     const isAbsent = !failure && (document.code === undefined || document.code === 'NoSuchKey')
     if (method === 'HEAD' && status === 404 && isAbsent) return null
-    const isCurable = this.#cure(status, headers, document)
+    const isCurable = this.#signatory.cure(status, headers, document)
     const refused = refusal(status, headers, document, isCurable)
     // What OSS refuses, and why, was in the part that is missing.
     throw failure && refused.code === 'BadErrorResponse' ? failure : refused
   }
 
-  /** Whether the same request, signed afresh, may be accepted. Corrects our clock, if that was wrong. */
-  #cure(status: number, headers: ReplyHeaders, document: ErrorDocument): boolean {
-    if (isKeyRefusal(document.code)) return this.#credentials.isRenewable
-    const offset = readClockOffset(status, headers, document)
-    if (offset === undefined) return false
-    this.#clockOffset = offset
-    return true
-  }
-
   async #dispatcher(): Promise<Dispatcher> {
     if (this.#isClosed) throw clientClosed()
     if (this.#givenDispatcher) return this.#givenDispatcher
-    this.#ownAgent ??= createAgent(this.#connectTimeout, this.#connecting)
-    return this.#ownAgent
+    return this.#ownAgent.get()
   }
-}
-
-/** An Agent as we want it, which keeps sockets that are not connected yet in `connecting`. Loads undici. */
-export async function createAgent(timeout: number, connecting: Set<Socket>): Promise<Agent> {
-  const { Agent, buildConnector } = await import('undici')
-  const connect = buildConnector({ timeout })
-  return new Agent({
-    // undici ends an attempt to connect by its timeout alone, not even when the Agent is destroyed.
-    connect: (options, callback) => {
-      // It returns the socket, which its type does not say.
-      const socket = connect(options, (...result) => {
-        connecting.delete(socket)
-        callback(...result)
-      }) as unknown as Socket
-      connecting.add(socket)
-    },
-    // After an exchange that was cut, undici connects again though nothing is to be sent.
-    connections: PLACES,
-    keepAliveTimeout: KEEP_ALIVE,
-    keepAliveMaxTimeout: KEEP_ALIVE,
-  })
 }
 
 /** Where the service is, by the options, and by the environment where they are silent. */
@@ -318,30 +256,6 @@ export function checkTimeouts({
   }
 }
 
-/**
- * Server time minus local time in milliseconds, where OSS refuses a request because of our clock, and
- * tells a time that can be one. Against the raw local clock: the offset in use is already in the signing
- * time, and would be counted twice. The document's own time is preferred, since a proxy may have written
- * the `Date` header.
- */
-export function readClockOffset(
-  status: number,
-  headers: ReplyHeaders,
-  { code, message, serverTime }: ErrorDocument,
-): number | undefined {
-  // V4's other word for a wrong clock; only its text tells it from other arguments.
-  const isDate = code === 'InvalidArgument' && message?.startsWith('Invalid signing date')
-  if (code !== 'RequestTimeTooSkewed' && !(isDate && status === 400)) return undefined
-  const times = [serverTime, header(headers, 'date')].map(text => Date.parse(text ?? ''))
-  const time = times.find(time => !Number.isNaN(time)) ?? Number.NaN
-  return time >= EARLIEST_TIME && time < LATEST_TIME ? time - Date.now() : undefined
-}
-
 function clientClosed(): OssError {
   return new OssError('OSS_ERR_ABORTED', 'the client is closed')
-}
-
-/** The part of signed headers that is as good as a key, for a while. */
-export function signatureOf({ authorization = '' }: Readonly<Record<string, string>>): string {
-  return authorization.slice(authorization.lastIndexOf('=') + 1)
 }

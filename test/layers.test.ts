@@ -22,7 +22,7 @@ const LAYERS: Readonly<Record<string, string>> = {
   cli: `node:* | uses process, timers, time
     | lazy server, lazy undici, type undici
     | index, options, client, errors, crc64, appender/line, appender/outcome, clock, type seam
-    | signer, address, credentials, provider-module, client/reply, check, client/conceal`,
+    | client/agent, client/signatory, client/reply, client/conceal, address, provider-module, check`,
   pino: `node:* | uses process | outbox, provider-module, outbox/stderr, errors
     | type credentials, events`,
   winston: 'node:*, winston-transport | outbox, errors | type events | uses process, timers',
@@ -72,11 +72,13 @@ const LAYERS: Readonly<Record<string, string>> = {
   'appender/trace': 'node:diagnostics_channel | errors | type tail',
   tail: 'crc64',
 
-  // One HTTP exchange. Nobody else knows undici, and it is loaded at the first request.
-  client: `lazy undici, type undici, type node:net | uses process, timers, time
-    | client/wire, client/turnstile, client/reply, client/conceal, signer, address, credentials, check, errors
-    | type seam`,
+  // One HTTP exchange. Nobody above knows undici, and it is loaded at the first request.
+  client: `type undici | uses process, timers
+    | client/wire, client/agent, client/signatory, client/turnstile, client/reply
+    | signer, address, check, errors | type client/conceal, credentials, seam`,
   'client/wire': 'type undici | uses timers | check, errors',
+  'client/agent': 'lazy undici, type undici, type node:net',
+  'client/signatory': 'uses time | signer, credentials, client/reply, client/conceal, errors',
   'client/reply': 'crc64, client/conceal, errors | type seam',
   seam: 'type address',
   signer: 'node:crypto | address | type credentials',

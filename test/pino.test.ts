@@ -1,7 +1,6 @@
 /** The transport for pino by itself: what a write is, what its methods promise, how it is made. */
 
-import { mkdtemp, writeFile } from 'node:fs/promises'
-import { tmpdir } from 'node:os'
+import { writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { pathToFileURL } from 'node:url'
 import pino from 'pino'
@@ -228,7 +227,7 @@ t.test('the default export takes what pino adds, and refuses what is wrong', asy
 
 t.test('credentials by the name of a module', async t => {
   const oss = await startOss(t)
-  const folder = await mkdtemp(join(tmpdir(), 'pino-'))
+  const folder = t.testdir({})
   const keys = JSON.stringify(oss.server.credentials)
   const modules: [string, string][] = [
     ['function.mjs', `export default () => (${keys})`],
@@ -464,7 +463,7 @@ for (const module of ['pino', 'pino9', 'pino8']) {
     async t => {
       const oss = await startOss(t)
       const key = oss.newKey()
-      const folder = await mkdtemp(join(tmpdir(), 'pino-'))
+      const folder = t.testdir({})
       const [keys, credentials] = [join(folder, 'keys.json'), join(folder, 'provider.mjs')]
       await writeFile(keys, JSON.stringify(oss.server.credentials))
       await writeFile(

@@ -1,8 +1,7 @@
 /** README is true: its tables name what the code has, both ways, and its examples run. */
 
 import { existsSync } from 'node:fs'
-import { mkdtemp, readdir, readFile, writeFile } from 'node:fs/promises'
-import { tmpdir } from 'node:os'
+import { readdir, readFile, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { gunzipSync } from 'node:zlib'
 import t, { type Test } from 'tap'
@@ -175,7 +174,7 @@ t.test('the examples run', async t => {
 
   t.test('ten lines', async t => {
     const bytes = noise(100_000)
-    const file = join(await mkdtemp(join(tmpdir(), 'readme-')), 'app.log')
+    const file = join(t.testdir({}), 'app.log')
     await writeFile(file, bytes)
     const code = example('ten lines').replace("'app.log'", `'${file}'`)
     t.match(await run(t, code, env), {
@@ -220,7 +219,7 @@ t.test('the examples run', async t => {
 
   t.test('gzip: a second run adds members', async t => {
     const bytes = noise(100_000)
-    const file = join(await mkdtemp(join(tmpdir(), 'readme-')), 'app.log')
+    const file = join(t.testdir({}), 'app.log')
     await writeFile(file, bytes)
     const code = example('gzip').replace("'app.log'", `'${file}'`)
     for (const expected of [bytes, Buffer.concat([bytes, bytes])]) {
@@ -232,7 +231,7 @@ t.test('the examples run', async t => {
 
   t.test('copy: again and again', async t => {
     const bytes = noise(100_000)
-    const file = join(await mkdtemp(join(tmpdir(), 'readme-')), 'disk.img')
+    const file = join(t.testdir({}), 'disk.img')
     const code = example('copy').replace("'disk.img'", `'${file}'`)
     for (const length of [40_000, 100_000, 100_000]) {
       await writeFile(file, bytes.subarray(0, length))

@@ -5,7 +5,8 @@
 
 import { mkdirSync, statSync } from 'node:fs'
 import type { Dispatcher } from 'undici'
-import { CLIENT_DEFAULTS, KEEP_ALIVE } from '../client.ts'
+import { KEEP_ALIVE } from '../client/agent.ts'
+import { CLIENT_DEFAULTS } from '../client.ts'
 import type { ClientOptions } from '../index.ts'
 import { loadProvider } from '../provider-module.ts'
 import type { Place } from './commands.ts'

@@ -3,12 +3,11 @@
  * The client has no GET, since an append stream needs none. Without retries: those are the caller's.
  */
 
-import type { Socket } from 'node:net'
-import type { Agent, Dispatcher } from 'undici'
+import type { Dispatcher } from 'undici'
 import { checkEndpointHost, type Endpoint, locate } from '../address.ts'
-import { type Conceal, concealer, concealNamed } from '../client/conceal.ts'
+import { OwnAgent } from '../client/agent.ts'
+import { type Conceal, concealNamed } from '../client/conceal.ts'
 import {
-  type ErrorDocument,
   header,
   networkError,
   notOss,
@@ -17,17 +16,10 @@ import {
   readHead,
   refusal,
 } from '../client/reply.ts'
-import {
-  checkTimeouts,
-  createAgent,
-  findEndpoint,
-  readClockOffset,
-  signatureOf,
-} from '../client.ts'
-import { type CredentialSource, createCredentialSource } from '../credentials.ts'
-import { isKeyRefusal, OssError } from '../errors.ts'
+import { Signatory } from '../client/signatory.ts'
+import { checkTimeouts, findEndpoint } from '../client.ts'
+import { OssError } from '../errors.ts'
 import type { ClientOptions, Head, Target } from '../index.ts'
-import { sign } from '../signer.ts'
 
 /** What an object says of itself. */
 export interface Facts extends Omit<Head, 'requestId'> {
@@ -39,20 +31,17 @@ const MAX_ERROR_BODY = 65_536
 
 export class ObjectReader {
   readonly #endpoint: Endpoint
-  readonly #credentials: CredentialSource
+  readonly #signatory: Signatory
   readonly #timeouts: ReturnType<typeof checkTimeouts>
   readonly #given: Dispatcher | undefined
-  #own: Promise<Agent> | undefined
-  /** Sockets of our own Agent that are not connected yet. */
-  readonly #connecting = new Set<Socket>()
-  /** Server time minus local time, in milliseconds. */
-  #clockOffset = 0
+  readonly #own: OwnAgent
 
   /** Takes what `OssClient` takes. */
   constructor(options: ClientOptions) {
     this.#endpoint = findEndpoint(options)
-    this.#credentials = createCredentialSource(options.credentials)
+    this.#signatory = new Signatory(options.credentials, this.#endpoint.region)
     this.#timeouts = checkTimeouts(options)
+    this.#own = new OwnAgent(this.#timeouts.connectTimeout)
     this.#given = options.dispatcher
   }
 
@@ -91,11 +80,8 @@ export class ObjectReader {
   }
 
   /** Cuts every connection of our own. */
-  async close(): Promise<void> {
-    // That undici could not be loaded has been told to whoever asked.
-    const agent = await this.#own?.catch(() => undefined)
-    await agent?.destroy()
-    for (const socket of this.#connecting) socket.destroy()
+  close(): Promise<void> {
+    return this.#own.close(new OssError('OSS_ERR_ABORTED', 'the reader is closed'))
   }
 
   /** Null for a HEAD that finds nothing. Throws what is no success. */
@@ -105,13 +91,10 @@ export class ObjectReader {
     { headers, signal }: { headers: Readonly<Record<string, string>>; signal: AbortSignal },
   ): Promise<Dispatcher.ResponseData | null> {
     checkEndpointHost(this.#endpoint, target.bucket)
-    const credentials = await this.#credentials.get(signal)
-    const dispatcher = this.#given ?? (await this.#agent())
-    const date = new Date(Date.now() + this.#clockOffset)
-    const identity = { credentials, region: this.#endpoint.region, date }
+    const dispatcher = this.#given ?? (await this.#own.get())
     const { requestTimeout: timeout } = this.#timeouts
-    const signed = sign({ method, target, query: {}, headers }, identity)
-    const conceal = concealer([...Object.values(credentials), signatureOf(signed)])
+    const unsigned = { method, target, query: {}, headers }
+    const { headers: signed, conceal } = await this.#signatory.sign(unsigned, signal)
     let response: Dispatcher.ResponseData
     let text = ''
     try {
@@ -133,20 +116,8 @@ export class ObjectReader {
     const document = readErrorDocument(answer, text, conceal)
     const { code = 'NoSuchKey' } = document
     if (method === 'HEAD' && statusCode === 404 && code === 'NoSuchKey') return null
-    throw refusal(statusCode, answer, document, this.#cure(statusCode, answer, document))
-  }
-
-  /** Whether the same request, signed afresh, may be accepted: as the client has it. */
-  #cure(status: number, headers: ReplyHeaders, document: ErrorDocument): boolean {
-    if (isKeyRefusal(document.code)) return this.#credentials.isRenewable
-    const offset = readClockOffset(status, headers, document)
-    this.#clockOffset = offset ?? this.#clockOffset
-    return offset !== undefined
-  }
-
-  #agent(): Promise<Agent> {
-    this.#own ??= createAgent(this.#timeouts.connectTimeout, this.#connecting)
-    return this.#own
+    const isCurable = this.#signatory.cure(statusCode, answer, document)
+    throw refusal(statusCode, answer, document, isCurable)
   }
 }
 

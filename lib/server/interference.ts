@@ -19,15 +19,7 @@ export function appendRival(house: House, call: Call, body: Body, bytes?: number
   for (const ours of body.chunks) {
     for (let i = 0; i < ours.length && index < chunk.length; i++) chunk[index++] = ours[i]! ^ 0xff
   }
-  const { objects } = house
-  const now = clock(house)
-  const object = objects.get(call.bucket, call.key)
-  if (object === undefined) {
-    const change = { type: 'Appendable', chunks: [chunk], attributes: PLAIN, now } as const
-    objects.create(call.bucket, call.key, change)
-  } else if (object.state.type === 'Appendable' && object.state.sealedTime === undefined) {
-    objects.append(object, [chunk], now)
-  }
+  house.objects.extend(call.bucket, call.key, [chunk], clock(house))
 }
 
 /** Puts another object in the place of this one, of `length` bytes, default as long as it was. */

@@ -145,6 +145,22 @@ export class Objects {
     object.previous = state
   }
 
+  /**
+   * Adds bytes to the end of whatever is there, or creates an object of them. False: what is there takes
+   * no appends.
+   */
+  extend(bucket: string, key: string, chunks: readonly Buffer[], now: number): boolean {
+    const object = this.get(bucket, key)
+    if (object === undefined) {
+      this.create(bucket, key, { type: 'Appendable', chunks, attributes: PLAIN, now })
+      return true
+    }
+    const { type, sealedTime } = object.state
+    const isOpen = type === 'Appendable' && sealedTime === undefined
+    if (isOpen) this.append(object, chunks, now)
+    return isOpen
+  }
+
   setAcl(object: StoredObject, acl: string): void {
     const attributes = { ...object.state.attributes, acl }
     this.#replaceState(object, { ...object.state, attributes })

@@ -188,16 +188,8 @@ export class OssServer {
 
   /** Appends as a rival would, at the end. Creates the object if there is none. */
   append(bucket: string, key: string, bytes: Buffer | string): void {
-    const chunks = [Buffer.from(bytes)]
-    const now = clock(this)
-    const object = this.objects.get(bucket, key)
-    if (object === undefined) {
-      this.objects.create(bucket, key, { type: 'Appendable', chunks, attributes: PLAIN, now })
-    } else if (object.state.type === 'Appendable' && object.state.sealedTime === undefined) {
-      this.objects.append(object, chunks, now)
-    } else {
-      throw new Error(`${bucket}/${key} cannot be appended to`)
-    }
+    const isDone = this.objects.extend(bucket, key, [Buffer.from(bytes)], clock(this))
+    if (!isDone) throw new Error(`${bucket}/${key} cannot be appended to`)
   }
 
   /** Seals an object. */
