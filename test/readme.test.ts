@@ -300,6 +300,33 @@ t.test('the examples run', async t => {
     })
   }
 
+  for (const name of ['pino at SIGTERM', 'winston at SIGTERM']) {
+    t.test(name, async t => {
+      const key = `logs/${name}.log`
+      const code = `${example(name).replace(/key: '.*'/, `key: '${key}'`)}
+        process.kill(process.pid, 'SIGTERM')
+        setInterval(() => {}, 1000) // a server, say`
+      const regional = { ...env, OSS_REGION: oss.server.region }
+      t.match(await run(t, code, regional), { code: 0, stdout: '', stderr: '' })
+      t.match(oss.read(key).toString(), /^\{.*"hello".*\}\n$/)
+    })
+  }
+
+  t.test('serverless: what an invocation logged is in before its answer', async t => {
+    const key = 'logs/function.log'
+    const code = `${example('serverless').replace(/key: .*,/, `key: '${key}',`)}
+      for (let n = 0; n < 3; n++) await handler()
+      process.kill(process.pid, 'SIGKILL')`
+    await run(t, code, { ...env, OSS_REGION: oss.server.region })
+    t.equal(
+      oss
+        .read(key)
+        .toString()
+        .match(/"an invocation"/g)?.length,
+      3,
+    )
+  })
+
   t.test('OpenTelemetry', async t => {
     // What an SDK does: it keeps the context, and is told of spans.
     const sdk = `
