@@ -281,7 +281,8 @@ t.test('nothing grows', async t => {
       const bytes = after.bytes - before.bytes
       const objects = after.objects - before.objects
       t.comment(`snapshot ${before.bytes} bytes, then ${bytes} more, in ${objects} more objects`)
-      t.ok(heap < 400_000, `${heap} bytes more in the heap`)
+      // With compiled code: on Node 22 up to 0.75 MB come to it, after 50,000 appends as after a million.
+      t.ok(heap < 1_000_000, `${heap} bytes more in the heap`)
       t.ok(bytes < 100_000, `${bytes} bytes more in its snapshot`)
       t.ok(objects < 1_000, `${objects} objects more in its snapshot`)
       t.ok(after.external - before.external < 100_000, 'and outside of it')
