@@ -16,9 +16,12 @@ export interface RetryPolicy {
    * is never cut. Default 300,000.
    */
   readonly maxElapsed: number
-  /** Milliseconds: the first wait is uniform in [0, minDelay], each next one in twice as much. Default 200. */
+  /**
+   * Milliseconds: the first wait is uniform in [0, minDelay], each next one in twice as much; all in five
+   * times that while OSS throttles. Default 200.
+   */
   readonly minDelay: number
-  /** Milliseconds: no wait is longer. Default 20,000. */
+  /** Milliseconds: no wait is longer, throttled or not. Default 20,000. */
   readonly maxDelay: number
 }
 

@@ -1,5 +1,6 @@
 /**
- * Every error this package can raise. A leaf: it imports nothing, so that each layer may throw.
+ * The errors of streams and clients, and who makes them. A leaf: it imports nothing, so that each layer
+ * may throw. (What only a logger can tell is in `outbox/undelivered.ts`.)
  *
  * Errors are told apart by `code`, never by message. Codes made by us begin with `OSS_ERR_`; an
  * error that OSS answered keeps OSS's own code (`AccessDenied`, `ObjectNotAppendable`, ...).
@@ -41,6 +42,8 @@ export interface OssErrorDetails {
   readonly bucket?: string | undefined
   /** Default: none; a stream adds its own. */
   readonly key?: string | undefined
+  /** Default: none. */
+  readonly requestId?: string | undefined
   /** See {@link OssError.isCurable}. Default false. */
   readonly isCurable?: boolean | undefined
   /** The error behind this one. */
@@ -55,6 +58,8 @@ export class OssError extends Error {
   declare bucket?: string | undefined
   /** Of the object concerned; undefined where no object is. */
   declare key?: string | undefined
+  /** `x-oss-request-id` of the reply that is at fault, which Alibaba's support asks for; undefined where none is. */
+  declare readonly requestId?: string | undefined
   /** The acknowledged tail when the stream failed; undefined if it was never known. */
   declare tail?: ErrorTail | undefined
   /** How many attempts the failed operation took, from 1; undefined where nothing was attempted. */
@@ -77,6 +82,7 @@ export class OssError extends Error {
     this.code = code
     if (details.bucket !== undefined) this.bucket = details.bucket
     if (details.key !== undefined) this.key = details.key
+    if (details.requestId !== undefined) this.requestId = details.requestId
     Object.defineProperty(this, 'isCurable', { value: details.isCurable ?? false })
   }
 }
@@ -100,7 +106,7 @@ export class OssServiceError extends OssError {
   /** HTTP status. */
   readonly status: number
   /** `x-oss-request-id`: what Alibaba's support asks for. */
-  readonly requestId: string
+  declare readonly requestId: string
   /** `HostId` of the answer: the host that was asked, as OSS calls it. */
   declare readonly hostId?: string | undefined
   /** OSS's finer error code, for diagnosis only: it is not forward compatible. */
@@ -112,7 +118,6 @@ export class OssServiceError extends OssError {
   constructor(code: string, message: string, details: OssServiceErrorDetails) {
     super(code, message, details)
     this.status = details.status
-    this.requestId = details.requestId
     if (details.hostId !== undefined) this.hostId = details.hostId
     if (details.ec !== undefined) this.ec = details.ec
     if (details.nextPosition !== undefined) this.nextPosition = details.nextPosition
@@ -194,13 +199,13 @@ export function integrity(
     `OSS acknowledged the append with position ${position} and CRC-64 ${crc64 ?? 'unknown'}, ` +
     `not ${expected.position} and ${expected.crc64 ?? 'any'} (request ${requestId}): ` +
     'the object is not what was written'
-  return new OssError('OSS_ERR_INTEGRITY', message)
+  return new OssError('OSS_ERR_INTEGRITY', message, { requestId })
 }
 
 /** The object is shorter than what was acknowledged, or gone (`seen` is null). */
 export function replaced(before: ErrorTail, seen: ErrorTail | null, cause: Error): OssError {
-  const now = seen ? `has ${seen.position} bytes` : 'is gone'
-  const message = `the object ${now}, and ${before.position} were acknowledged: it was deleted or replaced`
+  const now = seen ? `ends at ${seen.position}` : 'is gone'
+  const message = `the object ${now}, and we append at ${before.position}: it was deleted or replaced`
   return new OssError('OSS_ERR_OBJECT_REPLACED', message, { cause })
 }
 

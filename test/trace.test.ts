@@ -4,7 +4,12 @@ import { AsyncLocalStorage } from 'node:async_hooks'
 import { tracingChannel } from 'node:diagnostics_channel'
 import { inspect } from 'node:util'
 import t, { type Test } from 'tap'
-import { type AttemptTrace, createAppendStream, createRollingAppendStream } from '../lib/index.ts'
+import {
+  type AttemptTrace,
+  createAppendStream,
+  createRollingAppendStream,
+  type OssError,
+} from '../lib/index.ts'
 import { BUCKET, reach, startOss } from './fixtures/oss.ts'
 
 /** Records every event of a channel, as it looks at that moment, until the test ends. */
@@ -141,6 +146,22 @@ t.test('a conflict names the request that was refused; a lost reply is told to b
   t.match(appends.at(-1), {
     trace: { requestId: String, error: { code: 'PositionNotEqualToLength' } },
   })
+})
+
+t.test('a reply that cannot be true is named too, by the trace and by the error', async t => {
+  const oss = await startOss(t)
+  const appends = record(t, 'append')
+  oss.server.faults.push({ kind: 'mangled', part: 'crc64', how: 'wrong' })
+  const stream = oss.open(oss.newKey())
+  stream.on('error', () => {}) // flush() below tells it
+  stream.end('hello')
+  const error: OssError = await stream.flush().then(
+    () => t.fail('it was believed'),
+    error => error,
+  )
+  t.equal(error.code, 'OSS_ERR_INTEGRITY')
+  t.match(error.requestId, /^[0-9A-F]{24}$/)
+  t.match(appends.at(-1), { event: 'asyncEnd', trace: { requestId: error.requestId, error } })
 })
 
 t.test('what a subscriber binds to an attempt is there in the request', async t => {

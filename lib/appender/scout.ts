@@ -170,7 +170,7 @@ function appendableTail(head: Head): Sight {
     return { position: head.length, crc64: head.crc64, requestId: head.requestId }
   }
   const message = `OSS says that the object has ${head.length} bytes and goes on at ${head.position}`
-  throw new OssError('OSS_ERR_INTEGRITY', message)
+  throw new OssError('OSS_ERR_INTEGRITY', message, { requestId: head.requestId })
 }
 
 /** Without the request: what is compared, and shown in errors. */
@@ -181,5 +181,5 @@ function pair({ position, crc64 }: Sight): Seen {
 function discovery({ position, crc64, requestId }: Sight, exists: boolean): Discovery {
   if (crc64 !== undefined) return { tail: { position, crc64 }, exists, requestId }
   const message = `OSS tells no CRC-64 of the object's ${position} bytes: nothing could be proven of it`
-  throw new OssError('OSS_ERR_INTEGRITY', message)
+  throw new OssError('OSS_ERR_INTEGRITY', message, { requestId })
 }

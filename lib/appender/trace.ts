@@ -6,7 +6,7 @@
  */
 
 import { type TracingChannel, tracingChannel } from 'node:diagnostics_channel'
-import { OssError, OssServiceError } from '../errors.ts'
+import { OssError } from '../errors.ts'
 import type { Tail } from '../tail.ts'
 
 /**
@@ -78,6 +78,5 @@ async function tell<T extends Learned>(
 
 /** Conflicts and the like have the refusal as their cause. */
 function requestIdOf(error: unknown): string | undefined {
-  if (error instanceof OssServiceError) return error.requestId
-  return error instanceof OssError ? requestIdOf(error.cause) : undefined
+  return error instanceof OssError ? (error.requestId ?? requestIdOf(error.cause)) : undefined
 }

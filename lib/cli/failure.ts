@@ -140,10 +140,9 @@ function details(error: Error): string[] {
   // Without a code it is nobody's answer but a fault of ours, and its place matters.
   if (typeof code !== 'string') return (error.stack ?? '').split('\n').slice(1)
   const lines = [row('code', code)]
-  if (error instanceof OssServiceError) {
-    lines.push(row('request id', error.requestId), row('host id', error.hostId ?? 'none'))
-  }
   if (error instanceof OssError) {
+    if (error.requestId !== undefined) lines.push(row('request id', error.requestId))
+    if (error instanceof OssServiceError) lines.push(row('host id', error.hostId ?? 'none'))
     if (error.tail) lines.push(row('acknowledged', `the object up to byte ${error.tail.position}`))
     if (error.unresolved) {
       const { position, length } = error.unresolved
