@@ -1,4 +1,4 @@
-/** The two tables of OSS's append guide, as README repeats them: behaviour, and permissions. */
+/** The two tables of OSS's append guide: behaviour, and permissions. README repeats the second. */
 
 import { once } from 'node:events'
 import t from 'tap'
