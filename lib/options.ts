@@ -44,7 +44,7 @@ export interface AppendStreamOptions extends ClientOptions {
    * bytes long; 0 means absent or empty. Default `'end'`.
    */
   readonly position?: 'end' | number | undefined
-  /** With a number as `position`: the known CRC-64 of those bytes, an unsigned decimal string. */
+  /** With a number as `position`: the known CRC-64 of those bytes, an unsigned decimal string. Default: OSS is asked. */
   readonly crc64?: string | undefined
   /** Bytes of a batch, and the stream's own mark in Node. 1 to 1 GiB. Default 4 MiB. */
   readonly highWaterMark?: number | undefined

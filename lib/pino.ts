@@ -205,7 +205,11 @@ export function createTransport(options: TransportOptions): PinoTransport {
   return new PinoTransport(options)
 }
 
-/** What pino calls in its worker. Rejects if an option is wrong, and does not wait for the network. */
+/**
+ * What pino calls in its worker. Does not wait for the network.
+ *
+ * @throws {OssError} `OSS_ERR_INVALID_OPTION`, as a rejection, naming the option.
+ */
 export default async function transport(options: WorkerOptions): Promise<PinoTransport> {
   // pino's own words to its worker.
   const { $context, pinoWillSendConfig, ...ours } = options as WorkerOptions & PinoWords

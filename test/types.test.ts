@@ -188,23 +188,32 @@ function namesIn(clause: ts.ImportClause | undefined): string[] {
   return [...(name ? ['default'] : []), ...named.map(each => (each.propertyName ?? each.name).text)]
 }
 
-/** The rows of the first table of README whose head begins so: cell by cell. */
-async function tableOf(head: string): Promise<string[][]> {
+/** The rows of that table of README, from 1, whose head begins so: cell by cell. */
+async function tableOf(head: string, which = 1): Promise<string[][]> {
   const readme = await readFile(new URL('../README.md', import.meta.url), 'utf8')
-  const [, text = ''] = readme.split(`\n| ${head} |`)
+  const text = readme.split(`\n| ${head} |`)[which] ?? ''
   const [, , ...rows] = text.split('\n\n', 1)[0]?.split('\n') ?? []
   return rows.map(row => row.split('|').slice(1, -1))
 }
 
-/** What a type of the main entry has. */
-function membersOf(name: string): string[] {
-  const symbol = exportsOf(ENTRIES['.']).get(name)
+/** What a type of an entry has. */
+function membersOf(name: string, entry: keyof typeof ENTRIES = '.'): string[] {
+  const symbol = exportsOf(ENTRIES[entry]).get(name)
   return symbol
     ? checker
         .getDeclaredTypeOfSymbol(symbol)
         .getProperties()
         .map(({ name }) => name)
     : []
+}
+
+/** The events of its own that an emitter's `on` knows: what its type, `Listen<Events, this>`, was made of. */
+function eventsOf(name: string, entry: keyof typeof ENTRIES): string[] {
+  const symbol = exportsOf(ENTRIES[entry]).get(name)
+  const on = symbol && checker.getDeclaredTypeOfSymbol(symbol).getProperty('on')
+  const type = on && checker.getTypeOfSymbol(on)
+  const [events] = type ? checker.getTypeArguments(type as ts.TypeReference) : []
+  return events?.getProperties().map(({ name }) => name) ?? []
 }
 
 t.test("README's tables of members and events say what the types say", async t => {
@@ -217,6 +226,14 @@ t.test("README's tables of members and events say what the types say", async t =
   const wanted = Object.entries(events).map(([event, type]) => [event, membersOf(type).sort()])
   t.same(told, wanted)
 
+  const logged = (await tableOf('event | carries', 2)).map(([event = '', carries = '']) => {
+    const [, fields = ''] = /`\{ (.*?) \}`/.exec(carries) ?? []
+    return [event.replaceAll(/[ `']/g, ''), fields]
+  })
+  t.same(logged.map(([event]) => event).sort(), eventsOf('PinoTransport', './pino').sort())
+  const { drop } = Object.fromEntries(logged)
+  t.same(drop?.split(', ').sort(), membersOf('DropInfo', './pino').sort())
+
   const members = (await tableOf('member | meaning')).flatMap(
     ([cell = '']) => cell.match(/\w+/g) ?? [],
   )
@@ -228,8 +245,50 @@ t.test("README's tables of members and events say what the types say", async t =
   )
 })
 
-t.test('with units and defaults', async t => {
-  const symbol = exportsOf(ENTRIES['.']).get('AppendStreamOptions')
-  const option = symbol && checker.getDeclaredTypeOfSymbol(symbol).getProperty('highWaterMark')
-  t.match(option && told(option), /bytes.*default 4 MiB/i)
-})
+/** Numbers that count nothing which has a unit. */
+const UNITLESS = ['RetryPolicy.maxRetries', 'GzipMembersOptions.level', 'OssServerOptions.port']
+
+function isNumber(type: ts.Type): boolean {
+  return type.isUnion() ? type.types.some(isNumber) : (type.flags & ts.TypeFlags.NumberLike) !== 0
+}
+
+for (const [entry, file] of Object.entries(ENTRIES)) {
+  t.test(`options of ${entry} have units and defaults`, async t => {
+    const options = [...exportsOf(file)]
+      .filter(([name]) => /(Options|Policy)$/.test(name))
+      .flatMap(([holder, symbol]) => {
+        const all = checker.getDeclaredTypeOfSymbol(symbol).getProperties().filter(isOurs)
+        return all.map(option => ({ name: `${holder}.${option.name}`, option }))
+      })
+    t.ok(options.length > 5, `${options.length} are found`)
+    const silent = (words: RegExp, isMeant: (option: ts.Symbol) => boolean) =>
+      options
+        .filter(({ option }) => isMeant(option) && !words.test(told(option)))
+        .map(({ name }) => name)
+    const units = silent(/\bbytes\b|milliseconds/i, option =>
+      isNumber(checker.getTypeOfSymbol(option)),
+    )
+    t.same(
+      units.filter(name => !UNITLESS.includes(name)),
+      [],
+      'units',
+    )
+    const isOptional = ({ flags }: ts.Symbol) => (flags & ts.SymbolFlags.Optional) !== 0
+    t.same(silent(/\bdefault\b|\brequired\b|creation only/i, isOptional), [], 'defaults')
+  })
+
+  t.test(`functions of ${entry} say what they throw`, async t => {
+    // Errors and streams are classes too, but are made by us.
+    const own = ['OssClient', 'OssTransport']
+    const silent: string[] = []
+    for (const [name, symbol] of exportsOf(file)) {
+      const value = checker.getTypeOfSymbol(symbol)
+      const made = own.includes(name) ? value.getConstructSignatures() : []
+      for (const signature of [...value.getCallSignatures(), ...made]) {
+        const tags = signature.getJsDocTags().map(tag => tag.name)
+        if (!tags.includes('throws')) silent.push(name)
+      }
+    }
+    t.same(silent, [])
+  })
+}

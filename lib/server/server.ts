@@ -37,13 +37,13 @@ export interface OssServerOptions {
   readonly maxObjectBytes?: number | undefined
   /** The buckets that exist. Default: every bucket does. */
   readonly buckets?: readonly string[] | undefined
-  /** Custom domains: host to bucket. */
+  /** Custom domains: host to bucket. Default: none. */
   readonly cnames?: Readonly<Record<string, string>> | undefined
   /** RAM actions that are allowed. Default: all that are served. */
   readonly permissions?: readonly string[] | undefined
   /** Whether SealAppendObject is enabled, default true. */
   readonly seal?: boolean | undefined
-  /** Serve https with this key and certificate (PEM). */
+  /** Serve https with this key and certificate (PEM). Default: http. */
   readonly tls?: { readonly key: string; readonly cert: string } | undefined
 }
 
@@ -59,7 +59,11 @@ const MAX_OBJECT_BYTES = 5 * 1024 * 1024 * 1024
 /** Above OSS's 8 KB of metadata and a key of 1023 bytes, percent-encoded. */
 const MAX_HEADER_BYTES = 32 * 1024
 
-/** Starts a server and resolves when it listens. Rejects when the port is taken. */
+/**
+ * Starts a server and resolves when it listens.
+ *
+ * @throws {Error} Node's own, as a rejection: `EADDRINUSE` where the port is taken.
+ */
 export async function createOssServer(options: OssServerOptions = {}): Promise<OssServer> {
   const server = new OssServer(options)
   await server.listen()
