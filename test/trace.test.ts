@@ -10,6 +10,9 @@ import {
   createRollingAppendStream,
   type OssError,
 } from '../lib/index.ts'
+import type { TransportOptions } from '../lib/outbox.ts'
+import { createTransport } from '../lib/pino.ts'
+import { OssTransport } from '../lib/winston.ts'
 import { BUCKET, reach, startOss } from './fixtures/oss.ts'
 
 /** Records every event of a channel, as it looks at that moment, until the test ends. */
@@ -234,3 +237,74 @@ t.test('users are called in the context in which they asked', async t => {
     close: 'close',
   })
 })
+
+t.test('so are key functions and all events of ours', async t => {
+  const oss = await startOss(t)
+  const storage = new AsyncLocalStorage<string>()
+  const seen = new Map<string, string | undefined>()
+  const note = (name: string) => () => void seen.set(name, storage.getStore())
+  const prefix = oss.newKey()
+  const stream = storage.run('open', () =>
+    createRollingAppendStream({
+      ...oss.options(prefix),
+      key({ index }) {
+        note('key')()
+        return `${prefix}/${index}`
+      },
+      maxBytes: 5,
+      retry: { minDelay: 1 },
+    }),
+  )
+  for (const event of ['ready', 'append', 'retry', 'roll'] as const) stream.on(event, note(event))
+  oss.server.faults.push({ kind: 'status', status: 500 })
+  await storage.run('write', async () => {
+    for (const text of ['hello', 'world']) {
+      stream.write(text)
+      await stream.flush()
+    }
+    stream.end()
+    await stream.flush()
+  })
+  const names = ['append', 'key', 'ready', 'retry', 'roll']
+  t.same(
+    [...seen].sort(),
+    names.map(name => [name, 'open']),
+  )
+})
+
+type Logging = NodeJS.WritableStream & { flush(): Promise<void> }
+
+const LOGGERS: Readonly<Record<string, (options: TransportOptions) => Logging>> = {
+  pino: createTransport,
+  winston: options => new OssTransport(options),
+}
+
+for (const [name, open] of Object.entries(LOGGERS)) {
+  t.test(`so is what ${name} calls`, async t => {
+    const oss = await startOss(t)
+    const storage = new AsyncLocalStorage<string>()
+    const seen: Record<string, string | undefined> = {}
+    const note = (name: string) => () => {
+      seen[name] = storage.getStore()
+    }
+    const { accessKeyId, accessKeySecret } = oss.server.credentials
+    const credentials = () => {
+      note('credentials')()
+      return { accessKeyId, accessKeySecret }
+    }
+    const place = { ...reach(oss.server), bucket: BUCKET, key: oss.newKey() }
+    const transport = storage.run('open', () =>
+      open({ ...place, credentials, retry: { minDelay: 1 } }),
+    )
+    transport.on('retry', note('retry'))
+    oss.server.faults.push({ kind: 'status', status: 500 })
+    await storage.run('write', async () => {
+      const record = { level: 'info', [Symbol.for('message')]: '{}' }
+      transport.write((name === 'pino' ? '{}\n' : record) as string)
+      await transport.flush()
+      note('flush')()
+    })
+    t.strictSame(seen, { credentials: 'open', retry: 'open', flush: 'write' })
+    await new Promise<void>(resolve => transport.end(() => resolve()))
+  })
+}
