@@ -5,6 +5,7 @@
  * fault does is in mischief.ts.
  */
 
+import { checkFault } from './check-fault.ts'
 import type { Call } from './request.ts'
 
 /**
@@ -137,8 +138,13 @@ export class FaultQueue {
     return this.#waiting.length
   }
 
-  /** Adds faults. Each strikes the next request that fits it; of several that do, the one pushed first. */
+  /**
+   * Adds faults. Each strikes the next request that fits it; of several that do, the one pushed first.
+   *
+   * @throws {OssError} `OSS_ERR_INVALID_OPTION`, naming the member: `fault.how`. None is added then.
+   */
   push(...faults: readonly Fault[]): void {
+    for (const fault of faults) checkFault(fault)
     for (const fault of faults) {
       this.#waiting.push({ fault, skip: fault.skip ?? 0, times: fault.times ?? 1 })
     }

@@ -3,6 +3,7 @@
 export type { Fault, FaultKind, FaultQueue, FaultScope, FaultTarget, Unanswered } from './faults.ts'
 export type { RequestRecord } from './log.ts'
 export type { Attributes, ObjectState } from './objects.ts'
+export type { OssServerOptions } from './options.ts'
 export type { Operation } from './request.ts'
-export { createOssServer, type OssServer, type OssServerOptions } from './server.ts'
+export { createOssServer, type OssServer } from './server.ts'
 export type { ServerCredentials } from './signature.ts'

@@ -19,50 +19,17 @@ import { LateAppends } from './late.ts'
 import type { RequestRecord } from './log.ts'
 import { MemoryShelf } from './memory.ts'
 import { type ObjectState, Objects, PLAIN } from './objects.ts'
+import { checkCredentials, type OssServerOptions, resolveServerOptions } from './options.ts'
 import type { Identity, ServerCredentials } from './signature.ts'
 
-/** Options of {@link createOssServer}. */
-export interface OssServerOptions {
-  /** Default 0: any free one. */
-  readonly port?: number | undefined
-  /** Address to listen on, default `127.0.0.1`. */
-  readonly host?: string | undefined
-  /** Folder to keep objects in. Default: memory. */
-  readonly dir?: string | undefined
-  /** Access keys that are known. Default: a fixed pair for tests. */
-  readonly credentials?: ServerCredentials | readonly ServerCredentials[] | undefined
-  /** Default `cn-hangzhou`. */
-  readonly region?: string | undefined
-  /** Largest object, bytes; default 5 GiB. */
-  readonly maxObjectBytes?: number | undefined
-  /** The buckets that exist. Default: every bucket does. */
-  readonly buckets?: readonly string[] | undefined
-  /** Custom domains: host to bucket. Default: none. */
-  readonly cnames?: Readonly<Record<string, string>> | undefined
-  /** RAM actions that are allowed. Default: all that are served. */
-  readonly permissions?: readonly string[] | undefined
-  /** Whether SealAppendObject is enabled, default true. */
-  readonly seal?: boolean | undefined
-  /** Serve https with this key and certificate (PEM). Default: http. */
-  readonly tls?: { readonly key: string; readonly cert: string } | undefined
-}
-
-const CREDENTIALS = { accessKeyId: 'test-access-key', accessKeySecret: 'test-access-secret' }
-const PERMISSIONS = [
-  'oss:GetObject',
-  'oss:PutObject',
-  'oss:PutObjectTagging',
-  'oss:DeleteObject',
-  'oss:SealAppendObject',
-]
-const MAX_OBJECT_BYTES = 5 * 1024 * 1024 * 1024
 /** Above OSS's 8 KB of metadata and a key of 1023 bytes, percent-encoded. */
 const MAX_HEADER_BYTES = 32 * 1024
 
 /**
  * Starts a server and resolves when it listens.
  *
- * @throws {Error} Node's own, as a rejection: `EADDRINUSE` where the port is taken.
+ * @throws {OssError} As a rejection: `OSS_ERR_INVALID_OPTION`, naming the option. Node's own where the port
+ * is taken (`EADDRINUSE`).
  */
 export async function createOssServer(options: OssServerOptions = {}): Promise<OssServer> {
   const server = new OssServer(options)
@@ -117,19 +84,21 @@ export class OssServer {
 
   /** It does not listen yet. */
   constructor(options: OssServerOptions) {
-    this.host = options.host ?? '127.0.0.1'
-    this.region = options.region ?? 'cn-hangzhou'
-    this.cnames = options.cnames ?? {}
-    this.permissions = new Set(options.permissions ?? PERMISSIONS)
-    this.buckets = options.buckets === undefined ? undefined : new Set(options.buckets)
-    this.maxObjectBytes = options.maxObjectBytes ?? MAX_OBJECT_BYTES
-    this.canSeal = options.seal ?? true
-    this.credentials = options.credentials ?? CREDENTIALS
-    const { dir } = options
+    const settings = resolveServerOptions(options)
+    const { host, region, cnames, permissions, buckets, maxObjectBytes } = settings
+    const { seal, credentials, dir, port, tls } = settings
+    this.host = host
+    this.region = region
+    this.cnames = cnames
+    this.permissions = new Set(permissions)
+    this.buckets = buckets && new Set(buckets)
+    this.maxObjectBytes = maxObjectBytes
+    this.canSeal = seal
+    this.credentials = credentials
     this.objects = new Objects(dir === undefined ? new MemoryShelf() : new FolderShelf(dir))
-    this.#port = options.port ?? 0
-    this.#scheme = options.tls === undefined ? 'http' : 'https'
-    this.#server = this.#createServer(options.tls)
+    this.#port = port
+    this.#scheme = tls === undefined ? 'http' : 'https'
+    this.#server = this.#createServer(tls)
   }
 
   /** `http://127.0.0.1:PORT` */
@@ -152,7 +121,7 @@ export class OssServer {
 
   /** From now on these are known, and no others. */
   set credentials(credentials: ServerCredentials | readonly ServerCredentials[]) {
-    this.identities = [credentials].flat().map(each => ({ ...each }))
+    this.identities = checkCredentials(credentials).map(each => ({ ...each }))
   }
 
   /** Aborted when the server closes. @internal */
