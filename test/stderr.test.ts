@@ -9,7 +9,7 @@ import { until } from './fixtures/oss.ts'
 /** `fill()` fills the pipe, until whoever reads it has no more room either; it does not block. */
 const PROGRAM = `
   import { closeSync, writeSync } from 'node:fs'
-  import { say } from 'DISTstderr.js'
+  import { say } from 'DISToutbox/stderr.js'
   process.stderr
   const fill = async () => {
     for (let rounds = 0; rounds < 10; rounds++) {
