@@ -1,7 +1,7 @@
 /**
  * One HTTP exchange per method, over undici: network, identity and clock live here. No retries, no
- * state of any object: those are the appender's. Undici does the work,
- * which `client/wire.ts` and `client/agent.ts` know; here its dispatcher is passed on.
+ * state of any object: those are the appender's. Undici does the work, which `client/wire.ts` and
+ * `client/agent.ts` know; here its dispatcher is passed on.
  */
 
 import type { Dispatcher } from 'undici'
@@ -75,6 +75,7 @@ export const CLIENT_DEFAULTS = { connectTimeout: 5_000, requestTimeout: 30_000 }
 const SLOWEST_LINE = 64
 /** MD5 of nothing, which OSS's own SDKs send with a seal. */
 const MD5_OF_NOTHING = '1B2M2Y8AsgTpgAmY7PhCfg=='
+
 interface Request {
   readonly method: 'HEAD' | 'POST'
   readonly target: Target
