@@ -14,6 +14,7 @@ import {
   type AppendStreamOptions,
   createAppendStream,
   type OssAppendStream,
+  OssClient,
   type OssError,
   type RetryInfo,
 } from '../lib/index.ts'
@@ -169,6 +170,26 @@ t.test('half-open: the peer is gone, and nobody tells', async t => {
     t.ok((appends[0]?.attempts ?? 0) >= 3)
     await relay.gone()
   })
+})
+
+t.test('a client that is closed cuts a request that was not the first in its place', async t => {
+  const { server } = await startOss(t)
+  const client = new OssClient({ ...reach(server), requestTimeout: 30_000 })
+  server.faults.push({ kind: 'lost', how: 'hang', on: 'any', times: Number.POSITIVE_INFINITY })
+  const { retries, watch, codes } = createWitness()
+  const streams = Array.from({ length: 65 }, (_, i) => watch({ client, key: String(i) }))
+  const last = streams.pop()
+  await until(() => server.requests.length === 64)
+  // All at once: undici then forgets the origin, and not the request that waits for a connection.
+  for (const stream of streams) stream.destroy()
+  await Promise.all(streams.map(stream => once(stream, 'close')))
+  await until(() => server.requests.length === 65)
+  const failed = once(last ?? t, 'close')
+  await client.close()
+  await t.rejects(failed, { code: 'OSS_ERR_ABORTED' })
+  t.notOk(codes().includes('OSS_ERR_TIMEOUT'), `it was cut: ${codes()}`)
+  t.ok(retries.length < 2)
+  await until(() => server.openConnections === 0)
 })
 
 t.test('TLS with a private authority, through a dispatcher', async t => {

@@ -20,8 +20,8 @@ export const KEEP_ALIVE = 15_000
 export class OwnAgent {
   readonly #connectTimeout: number
   #agent: Promise<Agent> | undefined
-  /** Sockets that are not connected yet. */
-  readonly #connecting = new Set<Socket>()
+  readonly #sockets = new Set<Socket>()
+  #closedBy: Error | undefined
 
   /** Milliseconds to open a connection. */
   constructor(connectTimeout: number) {
@@ -33,28 +33,35 @@ export class OwnAgent {
     return this.#agent
   }
 
-  /** Cuts every connection; who waits for one is told the reason. */
+  /**
+   * Cuts every connection; who waits for one is told the reason. Not by the Agent alone: that ends no
+   * attempt to connect, and forgets the connections to an origin, with the requests that wait for one,
+   * once all of them were cut at a time.
+   */
   async close(reason: Error): Promise<void> {
+    this.#closedBy = reason
     // That undici could not be loaded has been told to whoever asked.
     const agent = await this.#agent?.catch(() => undefined)
     await agent?.destroy()
-    for (const socket of this.#connecting) socket.destroy(reason)
+    for (const socket of this.#sockets) socket.destroy(reason)
   }
 
   async #create(): Promise<Agent> {
     const { Agent, buildConnector } = await import('undici')
     const connect = buildConnector({ timeout: this.#connectTimeout })
     return new Agent({
-      // undici ends an attempt to connect by its timeout alone, not even when the Agent is destroyed.
       connect: (options, callback) => {
+        if (this.#closedBy) {
+          callback(this.#closedBy, null)
+          return
+        }
         // It returns the socket, which its type does not say.
-        const socket = connect(options, (...result) => {
-          this.#connecting.delete(socket)
-          callback(...result)
-        }) as unknown as Socket
-        this.#connecting.add(socket)
+        const socket = connect(options, callback) as unknown as Socket
+        this.#sockets.add(socket)
+        socket.once('close', () => this.#sockets.delete(socket))
       },
-      // After an exchange that was cut, undici connects again though nothing is to be sent.
+      // After an exchange that was cut, undici connects again though nothing is to be sent: that only so
+      // much is sent at once does not bound them.
       connections: CONNECTIONS,
       keepAliveTimeout: KEEP_ALIVE,
       keepAliveMaxTimeout: KEEP_ALIVE,
