@@ -65,7 +65,8 @@ export class OssError extends Error {
   /** How many attempts the failed operation took, from 1; undefined where nothing was attempted. */
   declare attempts?: number | undefined
   /**
-   * The batch whose fate is unknown: some of its attempts may have landed, and nobody could tell.
+   * The batch whose fate is unknown: some of its attempts may have landed, and nobody could tell, nor
+   * whether the last one had left when it was cut.
    * Undefined means that no byte after `tail.position` is ours.
    */
   declare unresolved?: { readonly position: number; readonly length: number } | undefined

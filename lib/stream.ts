@@ -99,6 +99,8 @@ export class OssAppendStream extends Writable {
   #turn: NodeJS.Immediate | undefined
   #finish: Callback | undefined
   #isComplete = false
+  /** What Node was told at the end. Its own `errored` is also what a held write was told. */
+  #failure: Error | null = null
   /** Why nobody who waits from now on will see the finish; everybody who did wait has been told. */
   #cutShortBy: Error | undefined
   #wake: (() => void) | undefined
@@ -179,7 +181,7 @@ export class OssAppendStream extends Writable {
   close(callback?: (error?: Error | null) => void): void {
     if (callback) {
       // A listener runs in the context of who emits, a callback in that of who asked.
-      const done = AsyncResource.bind(() => callback(this.errored))
+      const done = AsyncResource.bind(() => callback(this.#failure))
       if (this.closed) process.nextTick(done)
       else this.once('close', done)
     }
@@ -222,6 +224,7 @@ export class OssAppendStream extends Writable {
 
   override _destroy(error: Error | null, callback: (error?: Error | null) => void): void {
     this.#schedule.stop()
+    clearImmediate(this.#turn)
     this.#destination.abort(destroyed())
     this.#notify()
     void this.#ended.then(async failure => {
@@ -236,6 +239,7 @@ export class OssAppendStream extends Writable {
       if (!this.#isComplete) this.#cutShortBy = why
       this.#waiters.reject(why)
       this.#intake.drop()?.(why)
+      this.#failure = reason ?? null
       callback(reason)
     })
   }
@@ -258,7 +262,10 @@ export class OssAppendStream extends Writable {
     // By pieces: while we copy and sum nothing is written to the socket, and it must not run dry.
     const hasMore = this.#intake.resume(PIECE)
     this.#arrived()
-    if (hasMore) this.#turn = setImmediate(() => this.#refill())
+    if (hasMore) {
+      clearImmediate(this.#turn)
+      this.#turn = setImmediate(() => this.#refill())
+    }
     const callback = this.#intake.finish()
     if (callback) process.nextTick(callback)
   }
@@ -350,14 +357,13 @@ export class OssAppendStream extends Writable {
         this.#resolveWaiters()
       }
       if (this.#isComplete) wait(0)
-      else if (this.destroyed) reject(this.errored ?? destroyed())
-      else if (this.writableEnded) wait(Number.POSITIVE_INFINITY)
+      else if (this.destroyed || this.writableEnded) wait(Number.POSITIVE_INFINITY)
       else {
         this.#destination.hold()
         // Node keeps the order of writes, so an empty one marks the end of all that came before it.
         this.write(NO_BYTES, error => {
-          if (error) return reject(this.errored ?? error)
-          wait(this.#hasten())
+          // Whatever ends the stream tells all who wait, with what is known of their bytes.
+          wait(error ? Number.POSITIVE_INFINITY : this.#hasten())
         })
       }
     })

@@ -383,6 +383,59 @@ t.test('a flush settles, whatever moment of it the stream is destroyed in', asyn
   }
 })
 
+/** Never answers an append. */
+const SILENT = {
+  head: async () => null,
+  append: (_: unknown, { signal }: { readonly signal: AbortSignal }) =>
+    new Promise<never>((_, reject) =>
+      signal.addEventListener('abort', () => reject(signal.reason)),
+    ),
+  close: async () => {},
+}
+
+t.test('a destruction tells the same, whenever one asks', async t => {
+  for (const isHeld of [false, true]) {
+    await t.test(isHeld ? 'a write is held' : 'none is', async t => {
+      const options = { bucket: BUCKET, key: 'k', client: SILENT, highWaterMark: 1000 }
+      const stream = createAppendStream(options)
+      const told: string[] = []
+      stream.on('error', () => told.push('error'))
+      stream.write(Buffer.alloc(500))
+      const flushes = [stream.flush()]
+      await once(stream, 'ready')
+      await new Promise(setImmediate)
+      if (isHeld) stream.write(Buffer.alloc(5000), () => told.push('held'))
+      else stream.cork()
+      stream.write('x', () => told.push('queued'))
+      flushes.push(stream.flush())
+      stream.destroy()
+      flushes.push(stream.flush())
+      await once(stream, 'close')
+      flushes.push(stream.flush())
+      const why = {
+        code: 'OSS_ERR_ABORTED',
+        bucket: BUCKET,
+        tail: tailOf(''),
+        unresolved: { position: 0, length: 500 },
+      }
+      for (const [i, flushed] of flushes.entries()) await t.rejects(flushed, why, `flush ${i}`)
+      await stream[Symbol.asyncDispose]()
+      t.notOk(await new Promise(resolve => stream.close(resolve)), 'nor is it a failure')
+      t.same(told, isHeld ? ['held', 'queued'] : ['queued'])
+    })
+  }
+})
+
+t.test('what waits for room is not copied any more', async t => {
+  const immediates = () => process.getActiveResourcesInfo().filter(name => name === 'Immediate')
+  const stream = createAppendStream({ bucket: BUCKET, key: 'k', client: SILENT })
+  stream.write(Buffer.alloc(5 * 1024 * 1024))
+  const others = immediates().length - 1
+  stream.destroy()
+  t.equal(immediates().length, others)
+  await once(stream, 'close')
+})
+
 t.test("a client of one's own that rejects with nothing is no success", async t => {
   for (const nothing of [undefined, null, '']) {
     const client = {
