@@ -36,6 +36,8 @@ export interface Endpoint {
 /** What the user may say about the service. The environment is already looked up by the caller. */
 export interface EndpointOptions {
   readonly region?: string | undefined
+  /** The region, where no option says it and the endpoint names none. */
+  readonly usualRegion?: string | undefined
   readonly endpoint?: string | undefined
   readonly pathStyle?: boolean | undefined
   readonly cname?: boolean | undefined
@@ -104,8 +106,8 @@ function keyProblem(key: unknown): string | undefined {
 }
 
 /**
- * Turn the options into an endpoint. Defaults: the region's public host; https; the region as the
- * endpoint names it; path style for an IP address and `localhost`, which cannot carry a bucket.
+ * Turn the options into an endpoint. Defaults: the region's public host; https; the region that the
+ * endpoint names, which a signature for another would not fit, else the usual one; path style for an IP address and `localhost`, which cannot carry a bucket.
  *
  * @throws OssError `OSS_ERR_INVALID_OPTION`, naming `region`, `endpoint`, `pathStyle` or `cname`
  */
@@ -118,7 +120,7 @@ export function resolveEndpoint(options: EndpointOptions): Endpoint {
   }
   if (options.endpoint === undefined) {
     if (cname) throw invalidOption('cname', 'needs the option endpoint: your own domain')
-    const region = checkRegion(options.region)
+    const region = checkRegion(options.region ?? options.usualRegion)
     const style = pathStyle ? 'path' : 'virtual'
     return { origin: `https://oss-${region}.aliyuncs.com`, style, region }
   }
@@ -135,7 +137,7 @@ export function resolveEndpoint(options: EndpointOptions): Endpoint {
   return {
     origin: `${scheme}://${host}${port}`,
     style,
-    region: checkRegion(options.region ?? regionOf(host)),
+    region: checkRegion(options.region ?? regionOf(host) ?? options.usualRegion),
   }
 }
 

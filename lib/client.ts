@@ -36,7 +36,7 @@ import { encodeQuery } from './signer.ts'
 
 /** How to reach OSS, and as whom. Streams that share a client share its connections, keys and clock. */
 export interface ClientOptions {
-  /** Region id, as in `cn-hangzhou`. Default: `OSS_REGION`, or read from the endpoint. */
+  /** Region id, as in `cn-hangzhou`. Default: as the endpoint names it, or `OSS_REGION`. */
   readonly region?: string | undefined
   /** Host, with or without scheme (https). Default: `OSS_ENDPOINT`, or the region's public one. */
   readonly endpoint?: string | undefined
@@ -242,8 +242,9 @@ export class OssClient implements Client {
 /** Where the service is, by the options, and by the environment where they are silent. */
 export function findEndpoint({ pathStyle, cname, ...options }: ClientOptions): Endpoint {
   const { env } = process
-  const { region = env.OSS_REGION || undefined, endpoint = env.OSS_ENDPOINT || undefined } = options
-  return resolveEndpoint({ region, endpoint, pathStyle, cname })
+  const { region, endpoint = env.OSS_ENDPOINT || undefined } = options
+  const usualRegion = env.OSS_REGION || undefined
+  return resolveEndpoint({ region, usualRegion, endpoint, pathStyle, cname })
 }
 
 /** The times to wait, checked. */

@@ -311,6 +311,19 @@ t.test('endpoints', async t => {
   }
 })
 
+t.test('the region of the environment gives way to that of the endpoint', async t => {
+  const usualRegion = 'cn-shanghai'
+  for (const [options, region] of [
+    [{}, usualRegion],
+    [{ region: REGION }, REGION],
+    [{ endpoint: 'oss-cn-beijing.aliyuncs.com' }, 'cn-beijing'],
+    [{ endpoint: 'oss-cn-beijing.aliyuncs.com', region: REGION }, REGION],
+    [{ endpoint: 'http://oss:9000' }, usualRegion],
+  ] as const) {
+    t.equal(resolveEndpoint({ usualRegion, ...options }).region, region, JSON.stringify(options))
+  }
+})
+
 // label, options, option named, mend
 const wrongOptions: [string, unknown, string, RegExp][] = [
   ['nothing', {}, 'region', /cn-hangzhou.*OSS_REGION/],

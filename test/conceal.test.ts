@@ -9,6 +9,11 @@ t.test('known secrets: the longer first, where one begins another', async t => {
   t.equal(concealer([SECRET, 'hunter2/'])(`a ${SECRET} b hunter2/ c`), 'a *** b *** c')
 })
 
+t.test('known secrets, as JSON writes them', async t => {
+  const secret = 'SECRET"with\\quotes'
+  t.equal(concealer([secret])(`a ${JSON.stringify({ secret })} b`), 'a {"secret":"***"} b')
+})
+
 // What others quote, and what of it may be seen.
 const quotes: [string, string][] = [
   [

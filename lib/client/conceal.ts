@@ -12,11 +12,12 @@ export type Conceal = (text: string) => string
 /** What is shorter is nobody's secret, and would riddle the text. */
 const SHORTEST_SECRET = 8
 
-/** Hides these, wherever they stand. */
+/** Hides these, wherever they stand, also within JSON. */
 export function concealer(secrets: readonly (string | undefined)[]): Conceal {
   const hidden = secrets
     .filter(secret => secret !== undefined)
     .filter(secret => secret.length >= SHORTEST_SECRET)
+    .flatMap(secret => [secret, JSON.stringify(secret).slice(1, -1)])
     // One may begin another: the longer goes first, or the rest of it would be left.
     .sort((a, b) => b.length - a.length)
   return text => hidden.reduce((rest, secret) => rest.replaceAll(secret, '***'), text)
