@@ -23,7 +23,7 @@
 import { ok } from 'node:assert/strict'
 import { createHash, type Hash } from 'node:crypto'
 import { update } from './crc64/index.ts'
-import { type Align, findFirstEnd, findLastEnd } from './stream/record.ts'
+import { type Align, findFirstEnd, findLastEnd } from './record.ts'
 import type { Batch } from './tail.ts'
 
 /** Bytes. What a buffer starts with. */

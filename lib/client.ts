@@ -14,7 +14,6 @@ import {
 } from './address.ts'
 import { checkInteger, checkKnown, checkMethods, MAX_DELAY } from './check.ts'
 import { CONNECTIONS, OwnAgent } from './client/agent.ts'
-import type { Conceal } from './client/conceal.ts'
 import {
   header,
   networkError,
@@ -29,6 +28,7 @@ import {
 import { Signatory } from './client/signatory.ts'
 import { Turnstile } from './client/turnstile.ts'
 import { type Answer, send } from './client/wire.ts'
+import type { Conceal } from './conceal.ts'
 import type { CredentialsOption } from './credentials.ts'
 import { OssError } from './errors.ts'
 import type { AppendReply, AppendRequest, Client, Head } from './seam.ts'

@@ -7,8 +7,8 @@
  * them, and no message here quotes a value or another's message.
  */
 
-import { type Conceal, concealer, concealNamed, plainError } from './client/conceal.ts'
 import { type Clock, systemClock, type Timer } from './clock.ts'
+import { type Conceal, concealer, concealNamed, plainError } from './conceal.ts'
 import { invalidOption, OssError } from './errors.ts'
 
 /** An access key, with the token that makes it a temporary (STS) one. */

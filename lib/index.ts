@@ -28,6 +28,7 @@ export type {
   ServerSideEncryption,
   StorageClass,
 } from './options.ts'
+export type { Align } from './record.ts'
 export { skipExisting } from './resume.ts'
 export {
   createRollingAppendStream,
@@ -39,7 +40,6 @@ export {
   type RollingAppendStreamOptions,
 } from './rolling.ts'
 export type { AppendReply, AppendRequest, Client, Head } from './seam.ts'
-export type { Align } from './stream/record.ts'
 export {
   createAppendStream,
   OssAppendStream,

@@ -16,11 +16,11 @@ import {
   checkRecord,
   MAX_DELAY,
 } from './check.ts'
-import { readCrc64 } from './client/reply.ts'
 import { CLIENT_OPTIONS, type ClientOptions, OssClient } from './client.ts'
+import { parseCrc64 } from './crc64/index.ts'
 import { invalidOption } from './errors.ts'
+import type { Align } from './record.ts'
 import type { Client } from './seam.ts'
-import type { Align } from './stream/record.ts'
 
 /** Who may read and write an object beside its owner; `default`: as the bucket says (OSS, "PutObjectACL"). */
 export type ObjectAcl = 'default' | 'private' | 'public-read' | 'public-read-write'
@@ -240,7 +240,7 @@ function resolveTarget(given: AppendStreamOptions, url: string | undefined): Tar
 
 function resolveCrc64(crc64: unknown, position: 'end' | number): string | undefined {
   if (crc64 === undefined) return undefined
-  const value = typeof crc64 === 'string' ? readCrc64(crc64) : undefined
+  const value = typeof crc64 === 'string' ? parseCrc64(crc64)?.toString() : undefined
   if (value === undefined) {
     throw invalidOption('crc64', 'must be an unsigned 64-bit decimal, as a string')
   }

@@ -7,7 +7,7 @@ import { statSync } from 'node:fs'
 import { createRequire } from 'node:module'
 import { isAbsolute, join, resolve } from 'node:path'
 import { pathToFileURL } from 'node:url'
-import { concealNamed } from './client/conceal.ts'
+import { concealNamed } from './conceal.ts'
 import { type CredentialsOption, PROVIDER_METHODS } from './credentials.ts'
 
 /**

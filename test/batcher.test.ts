@@ -2,7 +2,7 @@ import { createHash } from 'node:crypto'
 import t, { type Test } from 'tap'
 import { Batcher } from '../lib/batcher.ts'
 import { crc64 } from '../lib/crc64/index.ts'
-import type { Align } from '../lib/stream/record.ts'
+import type { Align } from '../lib/record.ts'
 import { createRandom, type Random } from './fixtures/random.ts'
 
 const bytes = (text: string) => Buffer.from(text, 'latin1')

@@ -1,6 +1,6 @@
 import { inspect } from 'node:util'
 import t from 'tap'
-import { concealer, concealNamed, plainError } from '../lib/client/conceal.ts'
+import { concealer, concealNamed, plainError } from '../lib/conceal.ts'
 
 const SECRET = 'hunter2/SECRET+=='
 

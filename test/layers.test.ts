@@ -22,12 +22,12 @@ const LAYERS: Readonly<Record<string, string>> = {
   cli: `node:* | uses process, timers, time
     | lazy server, lazy undici, type undici
     | index, options, client, errors, crc64, appender/line, appender/outcome, clock, type seam
-    | client/agent, client/signatory, client/reply, client/conceal, address, provider-module, check`,
+    | client/agent, client/signatory, client/reply, conceal, address, provider-module, check`,
   pino: `node:* | uses process | outbox, provider-module, outbox/stderr, errors
     | type credentials, events`,
   winston: 'node:*, winston-transport | outbox, errors | type events | uses process, timers',
   index: `rolling, resume, gzip, stream, client, errors, crc64
-    | type options, appender, appender/line, appender/trace, backoff, stream/record, tail
+    | type options, appender, appender/line, appender/trace, backoff, record, tail
     | type seam, credentials, address`,
 
   // Streams: from here down, nobody else knows node:stream.
@@ -43,13 +43,13 @@ const LAYERS: Readonly<Record<string, string>> = {
   stream: `node:stream, node:async_hooks | uses process, timers
     | clock, options, stream/waiters, stream/schedule, stream/intake, batcher, appender, errors
     | type events, appender/line, tail`,
-  options: 'client, address, check, client/reply, errors | type backoff, stream/record, seam',
+  options: 'client, address, check, crc64, errors | type backoff, record, seam',
 
   'stream/waiters': 'uses process',
   'stream/schedule': 'uses timers, time | type batcher',
   'stream/intake': 'type batcher',
   events: 'type node:stream',
-  'provider-module': 'node:* | uses process | lazy url | client/conceal, credentials',
+  'provider-module': 'node:* | uses process | lazy url | conceal, credentials',
   'outbox/undelivered': 'errors | type outbox/slabs',
   'outbox/slabs': '',
   'outbox/stderr': 'node:fs',
@@ -61,8 +61,8 @@ const LAYERS: Readonly<Record<string, string>> = {
   'rolling/naming': 'check, errors',
 
   // The core: no streams, no HTTP, no process, and every clock is an argument.
-  batcher: 'node:assert/strict, node:crypto | stream/record, crc64 | type tail',
-  'stream/record': '',
+  batcher: 'node:assert/strict, node:crypto | record, crc64 | type tail',
+  record: '',
   appender: `node:assert/strict
     | appender/scout, appender/line, appender/outcome, appender/trace, tail, errors | type seam`,
   'appender/scout': 'tail, appender/trace, errors | type appender/line, seam, address',
@@ -79,21 +79,21 @@ const LAYERS: Readonly<Record<string, string>> = {
   // One HTTP exchange. Nobody above knows undici, and it is loaded at the first request.
   client: `type undici | uses process, timers
     | client/wire, client/agent, client/signatory, client/turnstile, client/reply
-    | signer, address, check, errors | type client/conceal, credentials, seam`,
+    | signer, address, check, errors | type conceal, credentials, seam`,
   'client/wire': 'type undici | uses timers | check, errors',
   'client/agent': 'lazy undici, type undici, type node:net',
-  'client/signatory': 'uses time | signer, credentials, client/reply, client/conceal, errors',
-  'client/reply': 'crc64, client/conceal, errors | type seam',
+  'client/signatory': 'uses time | signer, credentials, client/reply, conceal, errors',
+  'client/reply': 'crc64, conceal, errors | type seam',
   seam: 'type address',
   signer: 'node:crypto | address | type credentials',
-  credentials: 'uses process | clock, client/conceal, errors',
+  credentials: 'uses process | clock, conceal, errors',
   address: 'node:net | check, errors',
   check: 'errors',
   'client/turnstile': '',
 
   // Leaves.
   errors: '',
-  'client/conceal': '',
+  conceal: '',
   clock: 'uses timers, time, chance',
   crc64: 'node:module, crc64-ecma182.js',
 }

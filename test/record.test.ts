@@ -1,5 +1,5 @@
 import t from 'tap'
-import { type Align, findFirstEnd, findLastEnd } from '../lib/stream/record.ts'
+import { type Align, findFirstEnd, findLastEnd } from '../lib/record.ts'
 
 // what a record is, the bytes that came in, how far behind an end; the last end from there, the bytes
 // of the first record

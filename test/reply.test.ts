@@ -1,6 +1,5 @@
 import { inspect } from 'node:util'
 import t from 'tap'
-import { concealer } from '../lib/client/conceal.ts'
 import {
   header,
   networkError,
@@ -12,6 +11,7 @@ import {
   readWord,
   refusal,
 } from '../lib/client/reply.ts'
+import { concealer } from '../lib/conceal.ts'
 import { OssError, OssServiceError } from '../lib/errors.ts'
 
 const show = (text: string) => text

@@ -2,7 +2,7 @@
 
 import t, { type Test } from 'tap'
 import { Batcher } from '../lib/batcher.ts'
-import type { Align } from '../lib/stream/record.ts'
+import type { Align } from '../lib/record.ts'
 import { Schedule } from '../lib/stream/schedule.ts'
 
 const INTERVAL = 100

@@ -6,7 +6,6 @@
 import type { Dispatcher } from 'undici'
 import { checkEndpointHost, type Endpoint, locate } from '../address.ts'
 import { OwnAgent } from '../client/agent.ts'
-import { type Conceal, concealNamed } from '../client/conceal.ts'
 import {
   header,
   networkError,
@@ -18,6 +17,7 @@ import {
 } from '../client/reply.ts'
 import { Signatory } from '../client/signatory.ts'
 import { checkTimeouts, findEndpoint } from '../client.ts'
+import { type Conceal, concealNamed } from '../conceal.ts'
 import { OssError } from '../errors.ts'
 import type { ClientOptions, Head, Target } from '../index.ts'
 

@@ -4,10 +4,10 @@
  * elements is picked out of a bounded text, the first of each.
  */
 
+import { type Conceal, plainError } from '../conceal.ts'
 import { parseCrc64 } from '../crc64/index.ts'
 import { OssError, OssServiceError } from '../errors.ts'
 import type { Head } from '../seam.ts'
-import { type Conceal, plainError } from './conceal.ts'
 
 export type ReplyHeaders = Readonly<Record<string, string | string[] | undefined>>
 

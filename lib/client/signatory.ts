@@ -3,6 +3,7 @@
  * either is learned here, so that the next signature may be accepted.
  */
 
+import { type Conceal, concealer } from '../conceal.ts'
 import {
   type CredentialSource,
   type CredentialsOption,
@@ -10,7 +11,6 @@ import {
 } from '../credentials.ts'
 import { isKeyRefusal } from '../errors.ts'
 import { type SignableRequest, sign } from '../signer.ts'
-import { type Conceal, concealer } from './conceal.ts'
 import { type ErrorDocument, header, type ReplyHeaders } from './reply.ts'
 
 /** A server time before this package existed, or absurdly far on, is a poisoned one. */
