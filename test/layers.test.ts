@@ -32,7 +32,7 @@ const LAYERS: Readonly<Record<string, string>> = {
 
   // Streams: from here down, nobody else knows node:stream.
   gzip: 'node:stream, node:zlib | uses timers | check, errors',
-  resume: 'node:stream | rolling, check, crc64, errors | type stream, tail',
+  resume: 'node:stream | rolling, stream, crc64, errors | type tail',
   outbox: `uses process, timers
     | outbox/options, outbox/undelivered, outbox/slabs, outbox/stderr, rolling, stream/waiters, errors
     | type appender/line`,

@@ -7,6 +7,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { Readable } from 'node:stream'
 import { pipeline } from 'node:stream/promises'
+import { createGzip } from 'node:zlib'
 import t from 'tap'
 import {
   crc64,
@@ -155,7 +156,8 @@ t.test('a source that fails leaves what was acknowledged', async t => {
 })
 
 t.test('no stream', async t => {
-  for (const value of [undefined, {}, 'oss://examplebucket/key']) {
+  // What comes behind it in a pipeline may be a stream with a flush() of another kind.
+  for (const value of [undefined, {}, 'oss://examplebucket/key', createGzip()]) {
     t.throws(() => skipExisting(value as unknown as OssAppendStream), {
       code: 'OSS_ERR_INVALID_OPTION',
       message: /^option stream: /,
