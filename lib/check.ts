@@ -36,12 +36,12 @@ export function checkInteger(
   throw invalidOption(name, `must be a whole number from ${min} to ${max}`)
 }
 
-/** A whole number from 0 up, or Infinity. */
-export function checkLimit(name: string, value: unknown): number {
-  if (value === Number.POSITIVE_INFINITY || (Number.isSafeInteger(value) && Number(value) >= 0)) {
+/** A whole number from `min` up, or Infinity. */
+export function checkLimit(name: string, value: unknown, min = 0): number {
+  if (value === Number.POSITIVE_INFINITY || (Number.isSafeInteger(value) && Number(value) >= min)) {
     return value as number
   }
-  throw invalidOption(name, 'must be a whole number from 0 up, or Infinity')
+  throw invalidOption(name, `must be a whole number from ${min} up, or Infinity`)
 }
 
 export function checkBoolean(name: string, value: unknown): boolean {

@@ -2,7 +2,7 @@
 
 import { createHash } from 'node:crypto'
 import { once } from 'node:events'
-import { Agent } from 'node:http'
+import { Agent, createServer } from 'node:http'
 import { connect } from 'node:net'
 import t from 'tap'
 import { updateAll } from '../lib/server/crc64.ts'
@@ -400,6 +400,31 @@ t.test('connection refused, and open again', async t => {
   await t.rejects(append(s, 6, 'ghi'), { code: 'ECONNRESET' })
   const untilOpen = (): Promise<Incoming> => append(s, 6, 'ghi').catch(untilOpen)
   t.equal((await untilOpen()).status, 200, 'open by itself')
+})
+
+t.test('a port that stays taken: tried again and again, and nothing is left of it', async t => {
+  const s = await createOssServer()
+  t.teardown(() => s.close())
+  const { port } = new URL(s.url)
+  s.refuse()
+  const other = createServer().listen(Number(port), s.host)
+  await once(other, 'listening')
+  const warnings: Error[] = []
+  const onWarning = (warning: Error) => warnings.push(warning)
+  process.on('warning', onWarning)
+  for (let i = 0; i < 12; i++) await t.rejects(s.listen(), { code: 'EADDRINUSE' })
+  await new Promise(resolve => other.close(resolve))
+  await s.listen()
+  process.off('warning', onWarning)
+  t.same(warnings, [])
+  t.equal((await append(s, 0, 'abc')).status, 200)
+})
+
+t.test('a time that no timer takes', async t => {
+  const s = await createOssServer()
+  t.teardown(() => s.close())
+  t.throws(() => s.refuse(2 ** 31), { message: /^option duration: must be a whole number/ })
+  t.equal((await append(s, 0, 'abc')).status, 200, 'it is open')
 })
 
 t.test('closed while refused', async () => {

@@ -38,6 +38,7 @@ const headers: Check = (name, value) =>
   checkRecord(name, value).map(([key, each]) => oneOrMore(`${name}.${key}`, each))
 const count: Check = (name, value) => checkInteger(name, value, 0)
 const delay: Check = (name, value) => checkInteger(name, value, 0, MAX_DELAY)
+const times: Check = (name, value) => checkLimit(name, value, 1)
 const rate: Check = (name, value) => checkInteger(name, value, 1)
 const shift: Check = (name, value) => checkInteger(name, value, Number.MIN_SAFE_INTEGER)
 const status: Check = (name, value) => checkInteger(name, value, 100, 599)
@@ -111,7 +112,7 @@ const SCOPE: Readonly<Record<keyof FaultScope, Check>> = {
   on: maybe(oneOf('append', 'probe', 'head', 'get', 'put', 'delete', 'seal', 'any')),
   bucket: maybe(text),
   key: maybe(text),
-  times: maybe(checkLimit),
+  times: maybe(times),
   skip: maybe(checkLimit),
   name: maybe(text),
   with: maybe((name, value) => {

@@ -22,7 +22,7 @@ export interface FaultScope {
   readonly bucket?: string | undefined
   /** Default: every key. */
   readonly key?: string | undefined
-  /** How many requests it strikes, default 1; Infinity is allowed. */
+  /** How many requests it strikes, from 1 up, default 1; Infinity is allowed. */
   readonly times?: number | undefined
   /** How many fitting requests it lets pass first, default 0. */
   readonly skip?: number | undefined

@@ -9,6 +9,7 @@ import { randomBytes } from 'node:crypto'
 import { createServer, type RequestListener, type Server } from 'node:http'
 import { createServer as createTlsServer } from 'node:https'
 import type { AddressInfo, Socket } from 'node:net'
+import { checkInteger, MAX_DELAY } from '../check.ts'
 import { malformed, refuse } from './errors.ts'
 import { serve, settle } from './exchange.ts'
 import { FaultQueue } from './faults.ts'
@@ -180,20 +181,31 @@ export class OssServer {
   listen(): Promise<void> {
     clearTimeout(this.#reopening)
     return new Promise((resolve, reject) => {
-      this.#server.once('error', reject)
-      this.#server.listen(this.#port, this.host, () => {
-        this.#server.removeListener('error', reject)
-        this.#port = (this.#server.address() as AddressInfo).port
+      const server = this.#server
+      const onListening = () => {
+        server.removeListener('error', onError)
+        this.#port = (server.address() as AddressInfo).port
         resolve()
-      })
+      }
+      // Node leaves the other listener behind, and whoever tries until the port is free would pile them up.
+      const onError = (error: Error) => {
+        server.removeListener('listening', onListening)
+        reject(error)
+      }
+      server.once('listening', onListening)
+      server.once('error', onError)
+      server.listen(this.#port, this.host)
     })
   }
 
   /**
    * Drops every connection and closes the port, so that connecting is refused: for `duration` ms,
    * or until `listen()`.
+   *
+   * @throws {OssError} `OSS_ERR_INVALID_OPTION` if it is longer than a timer of Node's can be.
    */
   refuse(duration = Number.POSITIVE_INFINITY): void {
+    if (duration !== Number.POSITIVE_INFINITY) checkInteger('duration', duration, 0, MAX_DELAY)
     this.#server.close()
     for (const socket of this.#sockets) socket.destroy()
     clearTimeout(this.#reopening)
