@@ -157,11 +157,9 @@ export class Outbox {
       if (loss) throw loss
     } else if (this.#slabs.length > 0) {
       const flushed = new Promise<void>((resolve, reject) => {
-        this.#wanted = this.#slabs.gone + this.#slabs.length
-        this.#waiters.add({ accepted: this.#wanted, resolve, reject })
+        this.#waiters.add({ accepted: this.#slabs.gone + this.#slabs.length, resolve, reject })
       })
-      this.#slabs.seal()
-      this.#pump()
+      this.#push()
       await flushed
     }
   }
@@ -223,7 +221,7 @@ export class Outbox {
   #drop(text: string, records: number): void {
     if (!this.#gap) {
       owing.add(this)
-      this.#hasten()
+      this.#push()
     }
     this.#gap = plus(this.#gap ?? NOTHING, text, records)
     const isTooLarge = Buffer.byteLength(text) > this.maxBuffered
@@ -248,6 +246,13 @@ export class Outbox {
     if (this.#state === 'closed' && this.#late === NOTHING) this.#warn(this.#lateError())
     this.#late = plus(this.#late, text, records)
     owing.add(this)
+  }
+
+  /** All that is here is to go without waiting for more. */
+  #push(): void {
+    this.#wanted = this.#slabs.gone + this.#slabs.length
+    this.#slabs.seal()
+    this.#pump()
   }
 
   /** Hands over what there is, as long as the stream takes it. */

@@ -164,6 +164,17 @@ t.test('full: the newest are dropped, told by one event and one line in their pl
   t.match(lines[kept], /dropped/, 'the line stands where they are missing')
 })
 
+t.test('full with nothing that sends batches: room comes by itself', async t => {
+  const oss = await startOss(t)
+  const { outbox, add, found, of } = make(oss, { maxBuffered: 1000, flushInterval: 0 })
+  add(0, 150)
+  await until(() => of('drop').length > 0)
+  await outbox.close()
+  const { numbers, dropped } = found()
+  t.ok(numbers.length > 50)
+  t.equal(numbers.length + dropped, 150)
+})
+
 /** Bytes of the records of these numbers. */
 function byteSum(from: number, to: number): number {
   let sum = 0
