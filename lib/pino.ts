@@ -64,7 +64,7 @@ export class PinoTransport extends Writable {
     return this.#outbox.loss
   }
 
-  /** Bytes that are not acknowledged yet. */
+  /** Bytes that are not acknowledged yet, without the beginning of a line whose end has not been written. */
   get bytesBuffered(): number {
     return this.#outbox.buffered
   }
@@ -152,6 +152,11 @@ export class PinoTransport extends Writable {
   }
 
   #take(chunk: string): void {
+    // Not looked through again and again while no end of the line comes: that would take time squared.
+    if (this.#rest !== undefined && !chunk.includes('\n')) {
+      this.#hold(this.#rest + chunk)
+      return
+    }
     const text = this.#rest === undefined ? afterLine(chunk) : this.#rest + chunk
     if (text === undefined) return
     let from = 0
