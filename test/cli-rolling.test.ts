@@ -3,10 +3,12 @@
 import { createHash } from 'node:crypto'
 import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
+import { createInterface } from 'node:readline'
+import { pathToFileURL } from 'node:url'
 import { gunzipSync, gzipSync } from 'node:zlib'
 import t from 'tap'
 import { crc64 } from '../lib/index.ts'
-import { run, startService } from './fixtures/command.ts'
+import { finish, run, start, startService } from './fixtures/command.ts'
 import { noise } from './fixtures/oss.ts'
 
 const LINES = Buffer.from(Array.from({ length: 500 }, (_, i) => `line ${i}\n`).join(''))
@@ -67,6 +69,66 @@ t.test('--roll-key: the date, in folders, each object read back', async t => {
   const first = await run(['stat', '--json', '--local', dir, `oss://lab/${year}/0`])
   t.match(JSON.parse(first.stdout), { length: 2000, sealed: true, sealedTime: /GMT/ })
 })
+
+/** A clock that starts at ten past twelve, and so many minutes beyond it as the file says. */
+const CLOCK = `
+  import { readFileSync } from 'node:fs'
+  const RealDate = Date
+  const start = RealDate.now()
+  const now = () => {
+    const minutes = Number(readFileSync(new URL('minutes', import.meta.url), 'utf8'))
+    return RealDate.UTC(2026, 0, 1, 0, 10 + minutes) + RealDate.now() - start
+  }
+  globalThis.Date = class extends RealDate {
+    static now() {
+      return now()
+    }
+    constructor(...args) {
+      super(...(args.length > 0 ? args : [now()]))
+    }
+  }`
+
+t.test(
+  '--local: an object that a clock that goes back brings into use again is compared once',
+  async t => {
+    const dir = t.testdir({ 'clock.mjs': CLOCK, minutes: '0' })
+    const rolling = ['--roll-key={HH}-{mm}.log', '--align=line', '--flush-interval=1ms']
+    for (const [minutes, last] of [
+      [[0, 1, 0], '00-10.log'],
+      [[0, 1, 0, 2], '00-12.log'],
+    ] as const) {
+      const lab = join(dir, `lab${minutes.length}`)
+      const child = start([...rolling, '--json', '--local', lab, 'oss://lab', '-'], {
+        node: [`--import=${pathToFileURL(join(dir, 'clock.mjs'))}`],
+        stdio: ['pipe', 'pipe', 'pipe'],
+        isEndless: true,
+      })
+      const outcome = finish(child)
+      const lines = createInterface(child.stdout!)[Symbol.asyncIterator]()
+      const keys: string[] = []
+      for (const [n, minute] of minutes.entries()) {
+        writeFileSync(join(dir, 'minutes'), `${minute}`)
+        const appended = (async () => {
+          for (;;) {
+            const event = JSON.parse((await lines.next()).value)
+            if (event.event === 'append') return event.key
+          }
+        })()
+        child.stdin?.write(`line ${n}\n`)
+        keys.push(await appended)
+      }
+      child.stdin?.end()
+      const { code, stdout, stderr } = await outcome
+      t.same(
+        keys,
+        minutes.map(minute => `00-${10 + minute}.log`),
+      )
+      t.match({ code, stderr }, { code: 0, stderr: '' })
+      const report = JSON.parse(stdout.trimEnd().split('\n').at(-1)!)
+      t.match(report, { event: 'finish', url: `oss://lab/${last}`, verified: true })
+    }
+  },
+)
 
 t.test('a wrong pattern is told in the words of the command line', async t => {
   const { go } = await startService(t)

@@ -123,13 +123,15 @@ async function run(job: Job): Promise<number> {
       })
 
       const { key } = delivery
+      // The one in use is compared as such, also if it had been left before.
+      left.objects.delete(key)
       const copy = isLocal ? await readBack(reader, { bucket, key }, delivery) : undefined
       const object = { bucket, key }
       const reported =
         copy?.reported ?? client.reported(key) ?? (await ask(reader, client, object, delivery))
       const differences = [
         ...left.differences,
-        ...(await compareCopies(reader, bucket, left.objects)),
+        ...(await compareCopies(reader, bucket, left.objects.values())),
         ...compare(delivery, reported, copy),
       ]
       const url = `oss://${bucket}/${key}`
@@ -161,12 +163,13 @@ function createStream(
 
 /** Compares each object that is left with what OSS said of it, and keeps in mind what can be read back. */
 function witness(stream: OssAppendStream, client: WitnessClient, isLocal: boolean) {
-  const objects: RollInfo[] = []
+  /** By key: a clock that went back brings one into use again, and the last word on it counts. */
+  const objects = new Map<string, RollInfo>()
   const differences: string[] = []
   stream.on('roll', (info: RollInfo) => {
     differences.push(...compareLeft(info, client.reported(info.key)))
     client.forget(info.key)
-    if (isLocal) objects.push(info)
+    if (isLocal) objects.set(info.key, info)
   })
   return { objects, differences }
 }

@@ -1,7 +1,8 @@
 /**
  * One writer for a folder that stands for OSS: two would write over each other's bytes. Each leaves a file
  * in it whose name says who it is, and then looks for others. Of two that begin at once both may step back,
- * and never both go on. What one that was killed has left is removed.
+ * and never both go on. What one that was killed has left is removed. Processes that cannot see each other,
+ * in two containers or on two hosts that share the folder, take each other for killed.
  */
 
 import { closeSync, openSync, readdirSync, readFileSync, rmSync } from 'node:fs'

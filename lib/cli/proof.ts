@@ -91,7 +91,7 @@ export function compare(
 export async function compareCopies(
   reader: PatientReader,
   bucket: string,
-  objects: readonly RollInfo[],
+  objects: Iterable<RollInfo>,
 ): Promise<string[]> {
   const before = { position: 0, crc64: '0', exists: true }
   const differences: string[] = []
