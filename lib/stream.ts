@@ -245,8 +245,8 @@ export class OssAppendStream extends Writable {
   }
 
   /**
-   * When a request that is about to leave has left, lest copy and CRC keep the line idle: undici takes a
-   * connection back a turn of the event loop after its answer, and looks for another turn whether it
+   * When a request that is about to leave has left, lest copy and CRC keep the line idle: a connection
+   * is taken back a turn of the event loop after its answer, and looked at for another turn, whether it
    * still stands.
    */
   #refillSoon(): void {

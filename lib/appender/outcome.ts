@@ -96,9 +96,13 @@ export function isAmbiguous(error: unknown): boolean {
   }
 }
 
+/**
+ * Codes of connections that were never made. The last is not the system's: the dispatcher counts that time
+ * itself, and a cause keeps the code that it came with.
+ */
 const NEVER_SENT = new Set(['ECONNREFUSED', 'ENOTFOUND', 'EAI_AGAIN', 'UND_ERR_CONNECT_TIMEOUT'])
 
-/** The system's or undici's code of a network failure; `''` if it has none. */
+/** The code of what broke the network, as it came; `''` if it has none. */
 function systemCode(cause: unknown): string {
   const code = (cause as { code?: unknown } | undefined)?.code
   return typeof code === 'string' ? code : ''
