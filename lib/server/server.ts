@@ -6,6 +6,7 @@
  */
 
 import { randomBytes } from 'node:crypto'
+import { once } from 'node:events'
 import { createServer, type RequestListener, type Server } from 'node:http'
 import { createServer as createTlsServer } from 'node:https'
 import type { AddressInfo, Socket } from 'node:net'
@@ -178,24 +179,12 @@ export class OssServer {
   }
 
   /** Listens, on the same port as before. */
-  listen(): Promise<void> {
+  async listen(): Promise<void> {
     clearTimeout(this.#reopening)
-    return new Promise((resolve, reject) => {
-      const server = this.#server
-      const onListening = () => {
-        server.removeListener('error', onError)
-        this.#port = (server.address() as AddressInfo).port
-        resolve()
-      }
-      // Node leaves the other listener behind, and whoever tries until the port is free would pile them up.
-      const onError = (error: Error) => {
-        server.removeListener('listening', onListening)
-        reject(error)
-      }
-      server.once('listening', onListening)
-      server.once('error', onError)
-      server.listen(this.#port, this.host)
-    })
+    const server = this.#server
+    // Not by its callback, which Node leaves behind where the port is taken: each new attempt would add one.
+    await once(server.listen(this.#port, this.host), 'listening')
+    this.#port = (server.address() as AddressInfo).port
   }
 
   /**
