@@ -208,6 +208,31 @@ t.test('an outage of the seal ends with everything', async t => {
   t.match(stderr.written(), /trying again: down\noss-append: going on after .*\n$/)
 })
 
+t.test('the report waits for what a stopped terminal has not shown, until a signal', async t => {
+  const stdout = createOutput(80)
+  const shown: (() => void)[] = []
+  const stderr = {
+    write: (_text: string, callback?: () => void) => callback && shown.push(callback),
+  }
+  const reporter = new Reporter(
+    { isJson: false, isQuiet: false },
+    { stdout: stdout.output, stderr },
+  )
+  let times = 0
+  const count = () => void times++
+  const first = new AbortController()
+  const waits = [reporter.drained(first.signal), reporter.drained(first.signal)]
+  for (const wait of waits) void wait.then(count)
+  await new Promise(setImmediate)
+  t.equal(times, 0)
+  shown[0]?.()
+  await waits[0]
+  t.equal(times, 1)
+  first.abort()
+  await waits[1]
+  await reporter.drained(first.signal)
+})
+
 t.test('what is not verified is not called so', async t => {
   for (const isJson of [false, true]) {
     const stdout = createOutput(undefined)

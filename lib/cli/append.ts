@@ -135,6 +135,7 @@ async function run(job: Job): Promise<number> {
         ...compare(delivery, reported, copy),
       ]
       const url = `oss://${bucket}/${key}`
+      await reporter.drained(signals.first)
       reporter.finish({ source: source.name, url, delivery, reported, copy }, differences)
       if (differences.length > 0) throw new MismatchError(differences)
       return signals.exitCode

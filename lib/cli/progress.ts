@@ -9,7 +9,7 @@ export interface Output {
   readonly columns?: number
   /** What was written and is not out yet. */
   readonly writableLength?: number
-  write(text: string): unknown
+  write(text: string, callback?: () => void): unknown
 }
 
 /** Milliseconds between two drawings: often enough for an eye. */

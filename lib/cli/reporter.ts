@@ -113,6 +113,18 @@ export class Reporter {
     this.#outputs.stdout.write(`${JSON.stringify({ event, time, ...fields })}\n`)
   }
 
+  /**
+   * Resolves when people's part is out, or at the signal: a terminal that has stopped (Ctrl-S) would show it
+   * behind the report, which comes by another way.
+   */
+  drained(signal: AbortSignal): Promise<void> {
+    return new Promise(resolve => {
+      if (signal.aborted) resolve()
+      signal.addEventListener('abort', () => resolve())
+      this.#outputs.stderr.write('', () => resolve())
+    })
+  }
+
   /** Everything is acknowledged. `differences` are what the proof found; nothing means verified. */
   finish(findings: Findings, differences: readonly string[]): void {
     // What failed last may have been the seal, which no event tells of.
