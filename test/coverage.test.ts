@@ -1,4 +1,4 @@
-/** What the figure of coverage leaves out is written down, and tested elsewhere (fixtures/coverage-map.js). */
+/** What the figure of coverage leaves out is written down, and tested elsewhere (helpers/coverage-map.js). */
 
 import { existsSync, readdirSync, readFileSync } from 'node:fs'
 import { join, relative, resolve } from 'node:path'

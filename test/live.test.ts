@@ -8,7 +8,7 @@ import { type Oss, startOss } from './fixtures/oss.ts'
 import { exec } from './fixtures/packed.ts'
 
 const LIVE = fileURLToPath(new URL('fixtures/live.ts', import.meta.url))
-const command = [process.execPath, '--import=@tapjs/typescript/import', LIVE]
+const command = [process.execPath, '--import=./test/helpers/typescript.js', LIVE]
 
 function reached({ server }: Oss) {
   return {
