@@ -14,16 +14,16 @@
  */
 
 import { ok } from 'node:assert/strict'
-import { Line, type LineOptions } from './appender/line.ts'
+import { RetryLoop, type RetryLoopOptions } from './appender/line.ts'
 import { isAmbiguous } from './appender/outcome.ts'
 import {
-  type Discovery,
+  type FoundTail,
   isPositionRefused,
-  Scout,
-  type ScoutOptions,
+  TailFinder,
+  type TailFinderOptions,
   tellsLength,
 } from './appender/scout.ts'
-import { trace } from './appender/trace.ts'
+import { traceAttempt } from './appender/trace.ts'
 import { conflict, integrity, OssError, OssServiceError, objectFull, replaced } from './errors.ts'
 import type { AppendRequest, Client } from './seam.ts'
 import {
@@ -39,7 +39,7 @@ import {
 
 const NO_BYTES = new Uint8Array()
 
-export interface AppenderOptions extends ScoutOptions, LineOptions {
+export interface AppenderOptions extends TailFinderOptions, RetryLoopOptions {
   readonly client: Client
   /** `'end'`, or the exact length in bytes that the object must have. */
   readonly position: 'end' | number
@@ -63,7 +63,7 @@ export interface Destination {
   readonly tail: Tail | undefined
   /** Whether it is known to be there. */
   readonly exists: boolean
-  hold(): void
+  keepProcessAlive(): void
   abort(reason: Error): void
   throwIfAborted(): void
   open(): Promise<Tail>
@@ -97,11 +97,11 @@ export interface AppendInfo {
 type State =
   | { readonly name: 'opening' }
   | { readonly name: 'ready'; readonly tail: Tail }
-  | Flight
+  | AppendInFlight
   | { readonly name: 'failed'; readonly tail: Tail | undefined; readonly error: Error }
 
 /** A batch on its way: the tails on both sides of it. */
-interface Flight {
+interface AppendInFlight {
   readonly name: 'appending' | 'reconciling'
   readonly tail: Tail
   readonly after: Tail
@@ -110,23 +110,23 @@ interface Flight {
 }
 
 /** An acknowledgement, and how it was had. */
-interface Receipt {
+interface Acknowledgement {
   readonly requestId: string
   readonly isReconciled: boolean
 }
 
 export class Appender implements Destination {
   readonly #options: AppenderOptions
-  readonly #line: Line
-  readonly #scout: Scout
+  readonly #retryLoop: RetryLoop
+  readonly #tailFinder: TailFinder
   #state: State = { name: 'opening' }
   #exists = false
 
   /** Objects that follow one another share a `line`: one exchange at a time, and one end to all. */
-  constructor(options: AppenderOptions, line: Line = new Line(options)) {
+  constructor(options: AppenderOptions, line: RetryLoop = new RetryLoop(options)) {
     this.#options = options
-    this.#line = line
-    this.#scout = new Scout(options, line)
+    this.#retryLoop = line
+    this.#tailFinder = new TailFinder(options, line)
   }
 
   get key(): string {
@@ -147,24 +147,24 @@ export class Appender implements Destination {
    * Something is owed from now on, so that waiting has to hold the process. Only an opening with
    * nothing to send ever waits without it.
    */
-  hold(): void {
-    this.#line.hold()
+  keepProcessAlive(): void {
+    this.#retryLoop.keepProcessAlive()
   }
 
   /** Ends what is in flight, at once: it rejects with `reason`, and so does all that follows. */
   abort(reason: Error): void {
-    if (this.#line.isBusy) this.#doubt()
-    this.#line.abort(reason)
+    if (this.#retryLoop.isBusy) this.#setInDoubt()
+    this.#retryLoop.abort(reason)
   }
 
   throwIfAborted(): void {
-    if (this.#line.aborted) throw this.#fail(this.#line.aborted, 0)
+    if (this.#retryLoop.aborted) throw this.#fail(this.#retryLoop.aborted, 0)
   }
 
   /** Finds the tail to append at. */
   async open(): Promise<Tail> {
     ok(this.#state.name === 'opening')
-    const { tail, exists } = await this.#persist(() => this.#find())
+    const { tail, exists } = await this.#run(() => this.#find())
     this.#exists = exists
     this.#state = { name: 'ready', tail }
     return tail
@@ -192,10 +192,10 @@ export class Appender implements Destination {
     const { position } = before
     const { length } = batch.bytes
     const { bucket, key } = target
-    const { requestId, isReconciled } = await this.#persist(() =>
-      trace(
+    const { requestId, isReconciled } = await this.#run(() =>
+      traceAttempt(
         'append',
-        () => ({ bucket, key, attempt: this.#line.attempts, position, length }),
+        () => ({ bucket, key, attempt: this.#retryLoop.attempts, position, length }),
         () => this.#attempt(request),
       ),
     )
@@ -207,7 +207,7 @@ export class Appender implements Destination {
       length,
       crc64: after.crc64,
       requestId,
-      attempts: this.#line.attempts,
+      attempts: this.#retryLoop.attempts,
       duration: clock.now() - startedAt,
       reconciled: isReconciled,
     }
@@ -230,9 +230,11 @@ export class Appender implements Destination {
   async seal(): Promise<void> {
     const tail = this.#readyTail()
     const { client, target } = this.#options
-    await this.#persist(async () => {
+    await this.#run(async () => {
       try {
-        await this.#line.exchange(async signal => client.seal?.(target, tail.position, { signal }))
+        await this.#retryLoop.exchange(async signal =>
+          client.seal?.(target, tail.position, { signal }),
+        )
       } catch (error) {
         const isGone = error instanceof OssServiceError && error.code === 'NoSuchKey'
         if (isGone) throw replaced(tail, null, error)
@@ -245,37 +247,37 @@ export class Appender implements Destination {
   }
 
   /** Runs an operation on the line; its failure is ours, for good. */
-  async #persist<T>(attempt: () => Promise<T>): Promise<T> {
+  async #run<T>(attempt: () => Promise<T>): Promise<T> {
     try {
-      return await this.#line.persist(this.tail?.position, attempt)
+      return await this.#retryLoop.run(this.tail?.position, attempt)
     } catch (error) {
-      throw this.#fail(error as Error, this.#line.attempts)
+      throw this.#fail(error as Error, this.#retryLoop.attempts)
     }
   }
 
-  async #find(): Promise<Discovery> {
+  async #find(): Promise<FoundTail> {
     const { position, crc64, exists = false } = this.#options
-    if (position === 'end') return this.#scout.find()
+    if (position === 'end') return this.#tailFinder.find()
     if (position === 0) return { tail: EMPTY_TAIL, exists }
-    if (crc64 === undefined) return this.#scout.confirm(position)
+    if (crc64 === undefined) return this.#tailFinder.confirm(position)
     return { tail: { position, crc64 }, exists: true }
   }
 
   /** One attempt at an append: a receipt, or an error that says whether to try again. */
-  async #attempt(request: Omit<AppendRequest, 'signal'>): Promise<Receipt> {
+  async #attempt(request: Omit<AppendRequest, 'signal'>): Promise<Acknowledgement> {
     const { client, target } = this.#options
     const flight = this.#flight()
     const { after } = flight
     this.#state = { ...flight, name: 'appending' }
     try {
-      const reply = await this.#line.exchange(signal =>
+      const reply = await this.#retryLoop.exchange(signal =>
         client.append(target, { ...request, signal }),
       )
       if (!isSameTail(after, reply)) throw integrity(after, reply)
       return { requestId: reply.requestId, isReconciled: false }
     } catch (error) {
       if (isPositionRefused(error)) return this.#reconcile(error)
-      if (isAmbiguous(error)) this.#doubt()
+      if (isAmbiguous(error)) this.#setInDoubt()
       throw error
     }
   }
@@ -285,12 +287,12 @@ export class Appender implements Destination {
    * landed and its reply was lost (perhaps in a layer below that resends by itself, so even a first
    * attempt may). Only the tail tells which.
    */
-  async #reconcile(refusal: OssServiceError): Promise<Receipt> {
+  async #reconcile(refusal: OssServiceError): Promise<Acknowledgement> {
     const flight = this.#flight()
     const { tail: before, after } = flight
     // Until the tail has told, nobody knows, whatever ends the asking.
     this.#state = { ...flight, name: 'reconciling', isInDoubt: true }
-    const seen = await this.#scout.see(before, after, refusal)
+    const seen = await this.#tailFinder.resolveDispute(before, after, refusal)
     this.#state = flight
     switch (settle(before, after, seen)) {
       case 'landed':
@@ -300,7 +302,7 @@ export class Appender implements Destination {
       case 'replaced':
         throw replaced(before, seen, refusal)
       case 'conflict':
-        this.#doubt(!isShutOut(before, after, seen ?? EMPTY_TAIL))
+        this.#setInDoubt(!isShutOut(before, after, seen ?? EMPTY_TAIL))
         throw conflict(before, after, seen ?? EMPTY_TAIL, refusal)
     }
   }
@@ -312,7 +314,7 @@ export class Appender implements Destination {
   }
 
   /** Remembers that an attempt may have landed; only proof takes that back. */
-  #doubt(isInDoubt = true): void {
+  #setInDoubt(isInDoubt = true): void {
     const state = this.#state
     if ('after' in state) this.#state = { ...state, isInDoubt }
   }
@@ -341,7 +343,7 @@ export class Appender implements Destination {
     return state.tail
   }
 
-  #flight(): Flight {
+  #flight(): AppendInFlight {
     const state = this.#state
     ok(state.name === 'appending' || state.name === 'reconciling')
     return state

@@ -4,7 +4,7 @@
  * progress starts afresh. Time and chance are arguments.
  */
 
-import type { Outcome } from './appender/outcome.ts'
+import type { RetryClass } from './appender/outcome.ts'
 import type { Clock } from './clock.ts'
 
 /** The option `retry`, complete: how long to wait before another attempt, and when to give up. */
@@ -29,7 +29,11 @@ export interface RetryPolicy {
 const THROTTLED_FACTOR = 5
 
 /** How often an outcome that is mended at once may come up again; more means that it was not mended. */
-const AT_ONCE: Partial<Record<Outcome, number>> = { clock: 1, credentials: 1, damaged: 2 }
+const IMMEDIATE_RETRIES: Partial<Record<RetryClass, number>> = {
+  clock: 1,
+  credentials: 1,
+  damaged: 2,
+}
 
 /** Attempts on a host name that does not resolve, while nothing ever came from that host. */
 const UNKNOWN_HOST_RETRIES = 2
@@ -40,7 +44,7 @@ const MAX_DOUBLINGS = 40
 export class Backoff {
   readonly #policy: RetryPolicy
   readonly #clock: Clock
-  readonly #counts = new Map<Outcome, number>()
+  readonly #counts = new Map<RetryClass, number>()
   #retries = 0
   #firstFailure: number | undefined
 
@@ -53,7 +57,7 @@ export class Backoff {
    * Milliseconds to wait before the next attempt, or undefined: stop.
    * `hasReply`: whether the host has ever answered.
    */
-  next(outcome: Outcome, hasReply: boolean): number | undefined {
+  next(outcome: RetryClass, hasReply: boolean): number | undefined {
     const { maxRetries, maxElapsed, minDelay, maxDelay } = this.#policy
     const now = this.#clock.now()
     this.#firstFailure ??= now
@@ -64,7 +68,7 @@ export class Backoff {
     if (outcome === 'final' || this.#retries > maxRetries) return undefined
     if (now - this.#firstFailure >= maxElapsed) return undefined
     if (outcome === 'unknownHost' && !hasReply && count > UNKNOWN_HOST_RETRIES) return undefined
-    const atOnce = AT_ONCE[outcome]
+    const atOnce = IMMEDIATE_RETRIES[outcome]
     if (atOnce !== undefined) return count > atOnce ? undefined : 0
 
     const base = outcome === 'throttled' ? minDelay * THROTTLED_FACTOR : minDelay

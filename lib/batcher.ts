@@ -23,15 +23,15 @@
 import { ok } from 'node:assert/strict'
 import { createHash, type Hash } from 'node:crypto'
 import { update } from './crc64/index.ts'
-import { type Align, findFirstEnd, findLastEnd } from './record.ts'
+import { type Align, findFirstRecordEnd, findLastRecordEnd } from './record.ts'
 import type { Batch } from './tail.ts'
 
 /** Bytes. What a buffer starts with. */
-const SMALL = 16_384
+const INITIAL_BYTES = 16_384
 /** Bytes. The most that an idle batcher keeps. */
-const KEPT = 65_536
+const IDLE_BYTES = 65_536
 /** Bytes between two sums of a batch that fills: still in the cache, and no long stop at the end. */
-const STEP = 262_144
+const DIGEST_STEP = 262_144
 
 /**
  * What `buffer.write()` comes down to. For a line of 100 bytes that one's look at its arguments takes as
@@ -52,7 +52,7 @@ export interface BatcherOptions {
 }
 
 /** A batch, and the memory that it lies in. */
-interface Loaded {
+interface BatchInMemory {
   readonly batch: Batch
   readonly buffer: Buffer
 }
@@ -68,18 +68,18 @@ export class Batcher {
   /** Bytes in `#filling`. */
   #length = 0
   /** Of these, how many have been looked at, and how many of those are whole records. */
-  #looked = 0
+  #scanned = 0
   #whole = 0
   /** Of those, how many are in the digests. */
   #digested = 0
   #crc = 0n
   #md5: Hash | undefined
   /** At which `#length` somebody has to look next where the last record ends. */
-  #stop: number
-  #isStuck = false
+  #checkAt: number
+  #isTooLong = false
   #spare: Buffer | undefined
-  #ready: Loaded | undefined
-  #inFlight: Loaded | undefined
+  #ready: BatchInMemory | undefined
+  #inFlight: BatchInMemory | undefined
   #accepted = 0
 
   constructor({ highWaterMark, contentMd5, align, maxRecordBytes }: BatcherOptions) {
@@ -88,7 +88,7 @@ export class Batcher {
     this.#align = align
     this.#maxRecordBytes = maxRecordBytes
     this.#isByChunk = align === 'chunk'
-    this.#stop = Math.min(highWaterMark, maxRecordBytes, STEP)
+    this.#checkAt = Math.min(highWaterMark, maxRecordBytes, DIGEST_STEP)
   }
 
   /** Bytes copied in since the beginning. */
@@ -103,17 +103,17 @@ export class Batcher {
 
   /** Bytes in the filling buffer that a batch could take up: those of whole records. */
   get whole(): number {
-    if (this.#filling && this.#looked < this.#length) {
-      const part = this.#filling.subarray(this.#looked, this.#length)
-      this.#whole = Math.max(this.#whole, findLastEnd(this.#align, part, this.#looked))
-      this.#looked = this.#length
+    if (this.#filling && this.#scanned < this.#length) {
+      const part = this.#filling.subarray(this.#scanned, this.#length)
+      this.#whole = Math.max(this.#whole, findLastRecordEnd(this.#align, part, this.#scanned))
+      this.#scanned = this.#length
     }
     return this.#whole
   }
 
   /** A record is longer than it may be: no byte more is accepted, and of that record none is sent. */
-  get isStuck(): boolean {
-    return this.#isStuck
+  get isTooLong(): boolean {
+    return this.#isTooLong
   }
 
   /** A full batch waits for its turn. */
@@ -140,7 +140,7 @@ export class Batcher {
     while (taken < bytes.length) {
       const length = this.#fit(bytes, taken)
       if (length === 0) {
-        this.#isStuck = this.#length - this.#whole === this.#maxRecordBytes
+        this.#isTooLong = this.#length - this.#whole === this.#maxRecordBytes
         break
       }
       this.#reserve(length).set(bytes.subarray(taken, taken + length), this.#length)
@@ -192,7 +192,7 @@ export class Batcher {
     const isRestInIt = this.#length > 0 && this.#filling?.buffer === buffer?.buffer
     const isIdle = (this.#length === 0 || isRestInIt) && !this.#ready && !isWanted
     // Nothing is owed: give back what a burst has grown. And in any case what a long record has.
-    const kept = isIdle ? KEPT : this.#highWaterMark
+    const kept = isIdle ? IDLE_BYTES : this.#highWaterMark
     this.#spare = buffer && buffer.length > kept ? undefined : buffer
     this.#inFlight = undefined
     if (isRestInIt) this.#grow(this.#length)
@@ -205,7 +205,7 @@ export class Batcher {
 
   /** Bytes that can be accepted into the present buffer, wherever records end. */
   #room(): number {
-    return this.#ready && this.#inFlight ? 0 : this.#stop - this.#length
+    return this.#ready && this.#inFlight ? 0 : this.#checkAt - this.#length
   }
 
   /** How many bytes of `bytes`, from `from` on, can be accepted at once. */
@@ -215,7 +215,7 @@ export class Batcher {
     if (this.#whole > 0 || (this.#ready && this.#inFlight)) return 0
     // One record has taken the whole buffer: to its end it may have more, and nothing behind that.
     const part = bytes.subarray(from, from + this.#maxRecordBytes - this.#length)
-    return findFirstEnd(this.#align, part, this.#length)
+    return findFirstRecordEnd(this.#align, part, this.#length)
   }
 
   /** The filling buffer, with room for `length` more bytes. */
@@ -232,7 +232,7 @@ export class Batcher {
     let buffer = spare
     if (!buffer || buffer.length < needed) {
       const most = needed > this.#highWaterMark ? this.#maxRecordBytes : this.#highWaterMark
-      const size = Math.max(needed, (old?.length ?? 0) * 4, (spare?.length ?? 0) * 4, SMALL)
+      const size = Math.max(needed, (old?.length ?? 0) * 4, (spare?.length ?? 0) * 4, INITIAL_BYTES)
       // Slow: apart from Node's shared pool, which a small buffer that lives long would keep whole.
       buffer = Buffer.allocUnsafeSlow(Math.min(most, size))
     }
@@ -246,20 +246,20 @@ export class Batcher {
     this.#length += length
     this.#accepted += length
     if (isEnd && this.#isByChunk) this.#whole = this.#length
-    if (this.#length >= this.#stop) this.#look()
+    if (this.#length >= this.#checkAt) this.#check()
   }
 
-  #look(): void {
+  #check(): void {
     this.#digest()
     // Full: close it at once unless another waits before it. Its CRC is then ready before its turn.
     if (this.#isFull && !this.#ready) this.#close()
-    this.#setStop()
+    this.#setCheck()
   }
 
-  #setStop(): void {
+  #setCheck(): void {
     const { whole } = this
     const stop = Math.min(this.#highWaterMark, whole + this.#maxRecordBytes)
-    this.#stop = Math.min(stop, this.#length + STEP)
+    this.#checkAt = Math.min(stop, this.#length + DIGEST_STEP)
   }
 
   /** Sums the whole records that came since. They will all be in the batch, wherever that ends. */
@@ -283,11 +283,11 @@ export class Batcher {
     const isAll = this.#whole === this.#length
     this.#filling = isAll ? undefined : buffer.subarray(this.#whole, this.#length)
     this.#length -= this.#whole
-    this.#looked = this.#length
+    this.#scanned = this.#length
     this.#whole = 0
     this.#digested = 0
     this.#crc = 0n
     this.#md5 = undefined
-    this.#setStop()
+    this.#setCheck()
   }
 }

@@ -19,7 +19,7 @@ export function checkKnown(
   const prefix = name === 'options' ? '' : `${name}.`
   for (const option of Object.keys(options)) {
     if (known.includes(option)) continue
-    throw invalidOption(`${prefix}${option}`, `is unknown${hint(option, known, prefix)}`)
+    throw invalidOption(`${prefix}${option}`, `is unknown${suggestion(option, known, prefix)}`)
   }
   return options
 }
@@ -90,7 +90,7 @@ function isRecord(value: unknown): value is Record<string, unknown> {
 }
 
 /** What to add to "is unknown": the name that was probably meant, or nothing. */
-export function hint(name: string, known: readonly string[], prefix = ''): string {
+export function suggestion(name: string, known: readonly string[], prefix = ''): string {
   const near = nearest(name, known)
   return near ? `: did you mean ${prefix}${near}?` : ''
 }

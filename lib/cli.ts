@@ -8,7 +8,7 @@
 import { readFileSync } from 'node:fs'
 import { parseArguments } from './cli/arguments.ts'
 import type { Command } from './cli/commands.ts'
-import { describeError, exitCodeOf, interpret } from './cli/failure.ts'
+import { describeError, exitCodeOf, mapAbortError } from './cli/failure.ts'
 import { HELP, OPTIONS_HELP } from './cli/help.ts'
 import { Signals } from './cli/signals.ts'
 
@@ -18,76 +18,76 @@ for (const output of [process.stdout, process.stderr]) output.on('error', () => 
 
 // Node writes to a terminal and waits: one that has stopped (Ctrl-S) would stop the bytes too, and every
 // signal. Node has no other word for it than this inner one, which npm and others rely on.
-interface Handle {
+interface StreamWithHandle {
   readonly _handle?: { setBlocking?(isBlocking: boolean): void }
 }
-if (process.stderr.isTTY) (process.stderr as Handle)._handle?.setBlocking?.(false)
+if (process.stderr.isTTY) (process.stderr as StreamWithHandle)._handle?.setBlocking?.(false)
 
 /** A disk that is full is no reader that went away: what it should keep is lost. */
-const LOSSES = ['ENOSPC', 'EDQUOT', 'EFBIG']
-let loss: Error | undefined
+const DISK_ERRORS = ['ENOSPC', 'EDQUOT', 'EFBIG']
+let outputError: Error | undefined
 /** What `main` has told. */
-let failure: unknown
+let reportedFailure: unknown
 process.stdout.on('error', (error: NodeJS.ErrnoException) => {
-  if (LOSSES.includes(error.code ?? '')) loss ??= error
+  if (DISK_ERRORS.includes(error.code ?? '')) outputError ??= error
 })
 
 /** Milliseconds for what should be over at once. */
-const PATIENCE = 1_000
+const EXIT_TIMEOUT = 1_000
 
 const args = process.argv.slice(2)
 const signals = new Signals()
-signals.second.addEventListener('abort', endSoon)
+signals.second.addEventListener('abort', exitSoon)
 // Not awaited at the top: nothing is left to do then, and Node would take it for a deadlock.
-void leave(await main())
+void exit(await main())
 
 async function main(): Promise<number> {
   try {
-    return await run(parseArguments(args))
+    return await runCommand(parseArguments(args))
   } catch (cause) {
-    failure = interpret(cause, signals)
-    if (isJson()) {
+    reportedFailure = mapAbortError(cause, signals)
+    if (wantsJson()) {
       const { Reporter } = await import('./cli/reporter.ts')
-      new Reporter({ isJson: true, isQuiet: true }).fail(failure)
+      new Reporter({ isJson: true, isQuiet: true }).fail(reportedFailure)
     }
-    process.stderr.write(describeError(failure))
-    return exitCodeOf(failure)
+    process.stderr.write(describeError(reportedFailure))
+    return exitCodeOf(reportedFailure)
   }
 }
 
 /** Known before the arguments are: a program that reads events is told of wrong ones by an event. */
-function isJson(): boolean {
-  const end = args.indexOf('--')
-  return args.slice(0, end === -1 ? args.length : end).includes('--json')
+function wantsJson(): boolean {
+  const separator = args.indexOf('--')
+  return args.slice(0, separator === -1 ? args.length : separator).includes('--json')
 }
 
 /**
  * The process ends by itself, or else it is ended: something may be open that nobody can close. What was
  * printed goes out first; only after a signal a reader that has stopped is not waited for.
  */
-async function leave(code: number): Promise<void> {
+async function exit(code: number): Promise<void> {
   process.exitCode = code
-  signals.first.addEventListener('abort', endSoon)
-  if (signals.first.aborted) endSoon()
-  await drain(process.stdout)
-  if (loss && loss !== failure) {
-    process.stderr.write(describeError(loss))
+  signals.first.addEventListener('abort', exitSoon)
+  if (signals.first.aborted) exitSoon()
+  await flush(process.stdout)
+  if (outputError && outputError !== reportedFailure) {
+    process.stderr.write(describeError(outputError))
     process.exitCode ||= 1
   }
-  await drain(process.stderr)
-  endSoon()
+  await flush(process.stderr)
+  exitSoon()
 }
 
-function drain(output: NodeJS.WriteStream): Promise<void> {
+function flush(output: NodeJS.WriteStream): Promise<void> {
   return new Promise(resolve => output.write('', () => resolve()))
 }
 
-function endSoon(): void {
-  setTimeout(force, PATIENCE).unref()
+function exitSoon(): void {
+  setTimeout(forceExit, EXIT_TIMEOUT).unref()
 }
 
 /** A thread that reads a device holds `process.exit()` too, and gives way to a signal alone. */
-function force(): void {
+function forceExit(): void {
   const { received } = signals
   process.exitCode ||= signals.exitCode
   if (!process.getActiveResourcesInfo().includes('FSReqCallback')) process.exit()
@@ -96,7 +96,7 @@ function force(): void {
   process.kill(process.pid, name)
 }
 
-async function run(command: Command): Promise<number> {
+async function runCommand(command: Command): Promise<number> {
   switch (command.name) {
     case 'help':
       process.stdout.write(command.topic === 'options' ? OPTIONS_HELP : HELP)
@@ -105,7 +105,7 @@ async function run(command: Command): Promise<number> {
       process.stdout.write(`${readVersion()}\n`)
       return 0
     case 'demo':
-      return (await import('./cli/append.ts')).demonstrate(command, signals)
+      return (await import('./cli/append.ts')).demo(command, signals)
     case 'append':
       return (await import('./cli/append.ts')).append(command, signals)
     case 'stat':

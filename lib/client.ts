@@ -17,21 +17,21 @@ import { CONNECTIONS, OwnAgent } from './client/agent.ts'
 import {
   header,
   networkError,
-  notOss,
-  type ReplyHeaders,
+  notOssResponse,
+  type ResponseHeaders,
   readCrc64,
   readErrorDocument,
   readHead,
   readLength,
-  refusal,
+  serviceError,
 } from './client/reply.ts'
-import { Signatory } from './client/signatory.ts'
-import { Turnstile } from './client/turnstile.ts'
-import { type Answer, send } from './client/wire.ts'
-import type { Conceal } from './conceal.ts'
+import { RequestSigner } from './client/signatory.ts'
+import { Limiter } from './client/turnstile.ts'
+import { dispatch, type HttpResponse } from './client/wire.ts'
+import type { Redact } from './conceal.ts'
 import type { CredentialsOption } from './credentials.ts'
 import { OssError } from './errors.ts'
-import type { AppendReply, AppendRequest, Client, Head } from './seam.ts'
+import type { AppendRequest, AppendResult, Client, Head } from './seam.ts'
 import { encodeQuery } from './signer.ts'
 
 /** How to reach OSS, and as whom. Streams that share a client share its connections, keys and clock. */
@@ -72,7 +72,7 @@ export const CLIENT_OPTIONS = [
 export const CLIENT_DEFAULTS = { connectTimeout: 5_000, requestTimeout: 30_000 } as const
 
 /** Bytes of body per millisecond that the slowest line is expected to carry. */
-const SLOWEST_LINE = 64
+const SLOWEST_LINK = 64
 /** MD5 of nothing, which OSS's own SDKs send with a seal. */
 const MD5_OF_NOTHING = '1B2M2Y8AsgTpgAmY7PhCfg=='
 
@@ -86,8 +86,8 @@ interface Request {
 }
 
 /** A successful answer, its body consumed. */
-interface Reply {
-  readonly headers: ReplyHeaders
+interface OssResponse {
+  readonly headers: ResponseHeaders
   readonly requestId: string
 }
 
@@ -104,11 +104,11 @@ export class OssClient implements Client {
   /** Whether the endpoint is reached by https. */
   readonly isSecure: boolean
   readonly #endpoint: Endpoint
-  readonly #signatory: Signatory
+  readonly #requestSigner: RequestSigner
   readonly #requestTimeout: number
   readonly #givenDispatcher: Dispatcher | undefined
   readonly #ownAgent: OwnAgent
-  readonly #turnstile = new Turnstile(CONNECTIONS)
+  readonly #limiter = new Limiter(CONNECTIONS)
   /** The turn of the event loop after the last answer. */
   #lastTurn: Promise<unknown> | undefined
   #isClosed = false
@@ -121,7 +121,7 @@ export class OssClient implements Client {
   constructor(options: ClientOptions = {}) {
     checkKnown('options', options, CLIENT_OPTIONS)
     this.#endpoint = findEndpoint(options)
-    this.#signatory = new Signatory(options.credentials, this.#endpoint.region)
+    this.#requestSigner = new RequestSigner(options.credentials, this.#endpoint.region)
     const { dispatcher } = options
     const { connectTimeout, requestTimeout } = checkTimeouts(options)
     if (dispatcher !== undefined) checkMethods('dispatcher', dispatcher, ['dispatch'])
@@ -157,11 +157,11 @@ export class OssClient implements Client {
   async append(
     target: Target,
     { position, body, headers, signal }: AppendRequest,
-  ): Promise<AppendReply> {
+  ): Promise<AppendResult> {
     const query = { append: '', position: String(position) }
     const reply = await this.#exchange({ method: 'POST', target, query, headers, body, signal })
     const next = readLength(header(reply?.headers ?? {}, 'x-oss-next-append-position'))
-    if (reply === null || next === undefined) throw notOss(200)
+    if (reply === null || next === undefined) throw notOssResponse(200)
     const crc64 = readCrc64(header(reply.headers, 'x-oss-hash-crc64ecma'))
     return { position: next, crc64, requestId: reply.requestId }
   }
@@ -187,24 +187,24 @@ export class OssClient implements Client {
   }
 
   /** One exchange, when its turn comes: `null` where a HEAD finds no object. */
-  #exchange(request: Request): Promise<Reply | null> {
-    return this.#turnstile.run(request.signal, () => this.#converse(request))
+  #exchange(request: Request): Promise<OssResponse | null> {
+    return this.#limiter.run(request.signal, () => this.#attempt(request))
   }
 
   /** Keys, date and signature are made now, not while waiting. */
-  async #converse(request: Request): Promise<Reply | null> {
+  async #attempt(request: Request): Promise<OssResponse | null> {
     const { method, target, query, body, signal } = request
     const dispatcher = await this.#dispatcher()
     const { origin, path } = locate(this.#endpoint, target)
     const search = method === 'HEAD' ? '' : `?${encodeQuery(query)}`
     const unsigned = { method, target, query, headers: request.headers }
-    const { headers, conceal } = await this.#signatory.sign(unsigned, signal)
-    const timeout = this.#requestTimeout + (body?.length ?? 0) / SLOWEST_LINE
+    const { headers, conceal } = await this.#requestSigner.sign(unsigned, signal)
+    const timeout = this.#requestTimeout + (body?.length ?? 0) / SLOWEST_LINK
     const wireRequest = { origin, path: `${path}${search}`, method, headers, body }
     await this.#lastTurn
     signal.throwIfAborted()
     try {
-      const answer = await send(dispatcher, wireRequest, { timeout, signal })
+      const answer = await dispatch(dispatcher, wireRequest, { timeout, signal })
       return this.#read(method, answer, conceal)
     } catch (error) {
       throw error instanceof OssError || signal.aborted ? error : networkError(error, conceal)
@@ -217,17 +217,17 @@ export class OssClient implements Client {
   /** What an answer says. Throws where OSS refused, or did not speak. */
   #read(
     method: Request['method'],
-    { status, headers, text, failure }: Answer,
-    conceal: Conceal,
-  ): Reply | null {
+    { status, headers, text, failure }: HttpResponse,
+    conceal: Redact,
+  ): OssResponse | null {
     const id = header(headers, 'x-oss-request-id')
-    if (id === undefined) throw notOss(status)
+    if (id === undefined) throw notOssResponse(status)
     if (status >= 200 && status < 300) return { headers, requestId: conceal(id) }
     const document = readErrorDocument(headers, text, conceal)
     const isAbsent = !failure && (document.code === undefined || document.code === 'NoSuchKey')
     if (method === 'HEAD' && status === 404 && isAbsent) return null
-    const isCurable = this.#signatory.cure(status, headers, document)
-    const refused = refusal(status, headers, document, isCurable)
+    const isCurable = this.#requestSigner.refresh(status, headers, document)
+    const refused = serviceError(status, headers, document, isCurable)
     // What OSS refuses, and why, was in the part that is missing.
     throw failure && refused.code === 'BadErrorResponse' ? failure : refused
   }

@@ -7,13 +7,13 @@
  */
 
 /** Hides secrets in a text. */
-export type Conceal = (text: string) => string
+export type Redact = (text: string) => string
 
 /** What is shorter is nobody's secret, and would riddle the text. */
 const SHORTEST_SECRET = 8
 
 /** Hides these, wherever they stand, also within JSON. */
-export function concealer(secrets: readonly (string | undefined)[]): Conceal {
+export function createRedactor(secrets: readonly (string | undefined)[]): Redact {
   const hidden = secrets
     .filter(secret => secret !== undefined)
     .filter(secret => secret.length >= SHORTEST_SECRET)
@@ -30,7 +30,7 @@ const NAMED =
 const USER = /:\/\/[^\s/@"']+@/g
 
 /** Hides what is called a secret. */
-export function concealNamed(text: string): string {
+export function redactNamed(text: string): string {
   return text.replace(NAMED, '$1***').replace(USER, '://***@')
 }
 
@@ -38,7 +38,7 @@ export function concealNamed(text: string): string {
  * An error of others as one that may be kept as a `cause`: its words, its stack and its code, and none
  * of its other properties. Never throws, whatever was thrown.
  */
-export function plainError(cause: unknown, conceal: Conceal): Error & { code?: string } {
+export function redactError(cause: unknown, conceal: Redact): Error & { code?: string } {
   try {
     const { message, stack, code } = (
       cause instanceof Error ? cause : new Error(String(cause))

@@ -8,7 +8,7 @@
  */
 
 import { type Clock, systemClock, type Timer } from './clock.ts'
-import { type Conceal, concealer, concealNamed, plainError } from './conceal.ts'
+import { createRedactor, type Redact, redactError, redactNamed } from './conceal.ts'
 import { invalidOption, OssError } from './errors.ts'
 
 /** An access key, with the token that makes it a temporary (STS) one. */
@@ -159,7 +159,7 @@ class ProviderSource implements CredentialSource {
   readonly #clock: DeadlineClock
   #flight: Flight | undefined
   /** Hides what the provider gave last, should it quote that when it fails. */
-  #conceal: Conceal = text => text
+  #conceal: Redact = text => text
 
   constructor(
     provider: Provider,
@@ -195,11 +195,11 @@ class ProviderSource implements CredentialSource {
     try {
       answer = pickMembers(await this.#provider())
     } catch (error) {
-      const cause = plainError(error, text => concealNamed(this.#conceal(text)))
+      const cause = redactError(error, text => redactNamed(this.#conceal(text)))
       throw credentialsError('the credentials provider failed', { isCurable: true, cause })
     }
     const credentials = readCredentials(answer, refuseAnswer)
-    this.#conceal = concealer(Object.values(credentials))
+    this.#conceal = createRedactor(Object.values(credentials))
     return credentials
   }
 

@@ -11,7 +11,7 @@
  * The end of an object as known: its length in bytes and the CRC-64/XZ of all its bytes, an unsigned
  * decimal string. `crc64` is undefined only where nobody could tell it (a 409 names a length alone).
  */
-export interface ErrorTail {
+export interface ObservedTail {
   /** Length of the object in bytes. */
   readonly position: number
   /** CRC-64 of all of it, an unsigned decimal string, where that is known. */
@@ -44,8 +44,8 @@ export interface OssErrorDetails {
   readonly key?: string | undefined
   /** Default: none. */
   readonly requestId?: string | undefined
-  /** See {@link OssError.isCurable}. Default false. */
-  readonly isCurable?: boolean | undefined
+  /** See {@link OssError.isRefreshable}. Default false. */
+  readonly isRefreshable?: boolean | undefined
   /** The error behind this one. */
   readonly cause?: unknown
 }
@@ -61,7 +61,7 @@ export class OssError extends Error {
   /** `x-oss-request-id` of the reply that is at fault, which Alibaba's support asks for; undefined where none is. */
   declare readonly requestId?: string | undefined
   /** The acknowledged tail when the stream failed; undefined if it was never known. */
-  declare tail?: ErrorTail | undefined
+  declare tail?: ObservedTail | undefined
   /** How many attempts the failed operation took, from 1; undefined where nothing was attempted. */
   declare attempts?: number | undefined
   /**
@@ -75,7 +75,7 @@ export class OssError extends Error {
    * Says what the code alone does not: `SecurityTokenExpired` is curable with a provider, and
    * final with a fixed token. Not enumerable: it is the appender's business, not the reader's.
    */
-  declare readonly isCurable: boolean
+  declare readonly isRefreshable: boolean
 
   /** For clients of your own, which throw these (see `Client`). No secret belongs into `message`. */
   constructor(code: string, message: string, details: OssErrorDetails = {}) {
@@ -84,7 +84,7 @@ export class OssError extends Error {
     if (details.bucket !== undefined) this.bucket = details.bucket
     if (details.key !== undefined) this.key = details.key
     if (details.requestId !== undefined) this.requestId = details.requestId
-    Object.defineProperty(this, 'isCurable', { value: details.isCurable ?? false })
+    Object.defineProperty(this, 'isCurable', { value: details.isRefreshable ?? false })
   }
 }
 
@@ -140,11 +140,11 @@ export function isKeyRefusal(code: string | undefined): boolean {
 /** The three tails of a conflict. */
 export interface OssConflictDetails extends OssErrorDetails {
   /** Ours before the batch. */
-  readonly before: ErrorTail
+  readonly before: ObservedTail
   /** Ours if the batch had landed. */
-  readonly after: ErrorTail
+  readonly after: ObservedTail
   /** What the object has. */
-  readonly seen: ErrorTail
+  readonly seen: ObservedTail
 }
 
 /** Somebody else wrote to the object: its tail is neither what we found nor what we made. */
@@ -152,11 +152,11 @@ export class OssConflictError extends OssError {
   /** OSS's own word for it. */
   declare readonly code: 'PositionNotEqualToLength'
   /** Our tail before the batch. */
-  readonly before: ErrorTail
+  readonly before: ObservedTail
   /** Our tail if the batch had landed. */
-  readonly after: ErrorTail
+  readonly after: ObservedTail
   /** The server's tail. */
-  readonly seen: ErrorTail
+  readonly seen: ObservedTail
 
   /** Made by streams. */
   constructor(message: string, details: OssConflictDetails) {
@@ -193,8 +193,8 @@ export function notAppendable(
 
 /** OSS acknowledged something else than what was sent. */
 export function integrity(
-  expected: ErrorTail,
-  { position, crc64, requestId }: ErrorTail & { readonly requestId: string },
+  expected: ObservedTail,
+  { position, crc64, requestId }: ObservedTail & { readonly requestId: string },
 ): OssError {
   const message =
     `OSS acknowledged the append with position ${position} and CRC-64 ${crc64 ?? 'unknown'}, ` +
@@ -204,16 +204,16 @@ export function integrity(
 }
 
 /** The object is shorter than what was acknowledged, or gone (`seen` is null). */
-export function replaced(before: ErrorTail, seen: ErrorTail | null, cause: Error): OssError {
+export function replaced(before: ObservedTail, seen: ObservedTail | null, cause: Error): OssError {
   const now = seen ? `ends at ${seen.position}` : 'is gone'
   const message = `the object ${now}, and we append at ${before.position}: it was deleted or replaced`
   return new OssError('OSS_ERR_OBJECT_REPLACED', message, { cause })
 }
 
 export function conflict(
-  before: ErrorTail,
-  after: ErrorTail,
-  seen: ErrorTail,
+  before: ObservedTail,
+  after: ObservedTail,
+  seen: ObservedTail,
   cause: Error,
 ): OssConflictError {
   const message =
@@ -235,7 +235,7 @@ export function recordTooLarge(maxRecordBytes: number): OssError {
 }
 
 /** The source, of which `length` bytes were compared, does not begin with the bytes of the object. */
-export function resumeMismatch(tail: ErrorTail, length: number): OssError {
+export function resumeMismatch(tail: ObservedTail, length: number): OssError {
   const what =
     length < tail.position
       ? `the source ends after ${length} bytes, and the object has ${tail.position}`

@@ -34,7 +34,7 @@ export interface GzipMembersOptions {
   readonly flushInterval?: number | undefined
 }
 
-type Settings = { readonly [Name in keyof GzipMembersOptions]-?: number }
+type GzipSettings = { readonly [Name in keyof GzipMembersOptions]-?: number }
 
 /** A write that found no room: what is left of it, and whom to tell when all of it is copied. */
 interface HeldWrite {
@@ -50,7 +50,7 @@ const OPTIONS = Object.keys(GZIP_DEFAULTS)
  * Bytes. What does not compress grows, by 1 in 3,000 at most where zlib stores it, so this is far from
  * 64 MiB, the largest record that the append stream takes by default.
  */
-const MAX_MEMBER = 32 * 1024 * 1024
+const MAX_MEMBER_BYTES = 32 * 1024 * 1024
 
 const NO_BYTES = Buffer.alloc(0)
 
@@ -72,27 +72,27 @@ export function gzipMembers(options: GzipMembersOptions = {}): Transform {
   } = checkKnown('options', options, OPTIONS)
   return new GzipMembers({
     level: checkInteger('level', level, 0, 9),
-    memberBytes: checkInteger('memberBytes', memberBytes, 1, MAX_MEMBER),
+    memberBytes: checkInteger('memberBytes', memberBytes, 1, MAX_MEMBER_BYTES),
     flushInterval: checkInteger('flushInterval', flushInterval, 0, MAX_DELAY),
   })
 }
 
 class GzipMembers extends Transform {
-  readonly #settings: Settings
+  readonly #settings: GzipSettings
   #filling: Buffer | undefined
   /** Bytes in `#filling`. */
   #length = 0
   /** What is gathered is to leave without waiting for more. */
   #isDue = false
   /** `pushed`: the reader has not yet asked for another. */
-  #member: 'none' | 'compressing' | 'pushed' = 'none'
+  #memberState: 'none' | 'compressing' | 'pushed' = 'none'
   #hasMembers = false
   #held: HeldWrite | undefined
-  #ended: TransformCallback | undefined
+  #flushCallback: TransformCallback | undefined
   /** Runs exactly while bytes wait for their member to fill, so it holds the process for them. */
   #timer: NodeJS.Timeout | undefined
 
-  constructor(settings: Settings) {
+  constructor(settings: GzipSettings) {
     // Object mode on the way out, or a reader could be given two members as one chunk.
     super({ readableObjectMode: true, readableHighWaterMark: 1 })
     this.#settings = settings
@@ -104,19 +104,19 @@ class GzipMembers extends Transform {
       return
     }
     this.#held = { rest: chunk, callback }
-    this.#advance()
+    this.#process()
   }
 
   override _flush(callback: TransformCallback): void {
-    this.#ended = callback
+    this.#flushCallback = callback
     this.#isDue = this.#length > 0 || !this.#hasMembers
-    this.#advance()
+    this.#process()
   }
 
   override _read(size: number): void {
     super._read(size)
-    if (this.#member === 'pushed') this.#member = 'none'
-    this.#advance()
+    if (this.#memberState === 'pushed') this.#memberState = 'none'
+    this.#process()
   }
 
   override _destroy(error: Error | null, callback: (error?: Error | null) => void): void {
@@ -129,20 +129,20 @@ class GzipMembers extends Transform {
   }
 
   /** Goes on as far as possible; called whenever something has changed. */
-  #advance(): void {
-    this.#gather()
-    if (this.#isDue && this.#member === 'none') {
+  #process(): void {
+    this.#fill()
+    if (this.#isDue && this.#memberState === 'none') {
       this.#compress()
-      this.#gather()
+      this.#fill()
     }
-    if (this.#isDue || this.#member === 'compressing') return
-    const ended = this.#ended
-    this.#ended = undefined
-    ended?.()
+    if (this.#isDue || this.#memberState === 'compressing') return
+    const flushCallback = this.#flushCallback
+    this.#flushCallback = undefined
+    flushCallback?.()
   }
 
   /** Copies of the held write what the member has room for; one that has no room for it is full. */
-  #gather(): void {
+  #fill(): void {
     const { memberBytes, flushInterval } = this.#settings
     const held = this.#held
     if (!held) return
@@ -156,7 +156,7 @@ class GzipMembers extends Transform {
     held.rest = held.rest.subarray(length)
     if (this.#length === memberBytes) this.#isDue = true
     else if (flushInterval > 0) {
-      this.#timer ??= setTimeout(this.#onTime, flushInterval)
+      this.#timer ??= setTimeout(this.#onTimer, flushInterval)
     }
     if (held.rest.length > 0) return
     this.#held = undefined
@@ -170,7 +170,7 @@ class GzipMembers extends Transform {
     this.#isDue = false
     clearTimeout(this.#timer)
     this.#timer = undefined
-    this.#member = 'compressing'
+    this.#memberState = 'compressing'
     this.#hasMembers = true
     // Pieces of output, each another turn through the thread pool: at Node's 16 KiB that would show.
     const chunkSize = Math.max(1024, bytes.length >> 2)
@@ -180,14 +180,14 @@ class GzipMembers extends Transform {
         return
       }
       // Node asks for the next one, by `_read`, as soon as there is room for it.
-      this.#member = 'pushed'
+      this.#memberState = 'pushed'
       this.push(member)
     })
   }
 
-  readonly #onTime = (): void => {
+  readonly #onTimer = (): void => {
     this.#timer = undefined
     this.#isDue = true
-    this.#advance()
+    this.#process()
   }
 }

@@ -12,7 +12,7 @@ export { type ClientOptions, OssClient } from './client.ts'
 export { crc64, crc64Combine } from './crc64/index.ts'
 export type { Credentials, CredentialsLike, CredentialsOption } from './credentials.ts'
 export {
-  type ErrorTail,
+  type ObservedTail as ErrorTail,
   type OssConflictDetails,
   OssConflictError,
   OssError,
@@ -39,7 +39,7 @@ export {
   type RollingAppendStreamEvents,
   type RollingAppendStreamOptions,
 } from './rolling.ts'
-export type { AppendReply, AppendRequest, Client, Head } from './seam.ts'
+export type { AppendRequest, AppendResult as AppendReply, Client, Head } from './seam.ts'
 export {
   createAppendStream,
   OssAppendStream,

@@ -15,11 +15,11 @@
  */
 
 import type { RetryInfo } from './appender/line.ts'
-import { type ErrorTail, OssError } from './errors.ts'
+import { type ObservedTail, OssError } from './errors.ts'
 import { resolveTransportOptions, type TransportOptions } from './outbox/options.ts'
-import { type Amount, Slabs } from './outbox/slabs.ts'
-import { say } from './outbox/stderr.ts'
-import { codeOf, together, UndeliveredError } from './outbox/undelivered.ts'
+import { RecordQueue, type RecordTotals } from './outbox/slabs.ts'
+import { writeStderr } from './outbox/stderr.ts'
+import { codeOf, mergeLosses, UndeliveredError } from './outbox/undelivered.ts'
 import { createRollingAppendStream, type RollInfo, type RollingAppendStream } from './rolling.ts'
 import { Waiters } from './stream/waiters.ts'
 
@@ -29,7 +29,7 @@ export { type RollInfo, type TransportOptions, UndeliveredError }
  * What `'drop'` carries: how much was dropped while the queue was full. The line in the object says the
  * same; if it is given up, these records are counted in the loss as well.
  */
-export type DropInfo = Amount
+export type DropInfo = RecordTotals
 
 export interface OutboxEvents {
   /** Room has returned, or the outbox closes: so much was dropped before that. */
@@ -43,9 +43,9 @@ export interface OutboxEvents {
 }
 
 /** What the two loggers do each in their own way. */
-export interface Logger {
+export interface LoggerAdapter {
   /** The record that stands for so many which were dropped. */
-  readonly gapRecord: (records: number) => string
+  readonly formatDroppedRecord: (records: number) => string
   /** Tells the user, from a tick of its own. False: nobody listens. */
   readonly emit: <E extends keyof OutboxEvents>(event: E, ...args: OutboxEvents[E]) => boolean
 }
@@ -54,74 +54,74 @@ export interface Logger {
  * Characters of a slab that grows no more. Much less, and the stream's cost per chunk shows; more gains
  * nothing, and batches, which take slabs whole, are less full: of a small batch it is a 64th.
  */
-const SLAB = 65_536
+const MAX_CHUNK_LENGTH = 65_536
 /** Milliseconds before a failed stream is followed by another: doubled with each that brings nothing. */
-const MIN_REOPEN = 1000
-const MAX_REOPEN = 30_000
+const MIN_REOPEN_DELAY = 1000
+const MAX_REOPEN_DELAY = 30_000
 
 /** Those that owe records, for the last words of a process that does not wait for them. */
-const owing = new Set<Outbox>()
-const NOTHING: Amount = { records: 0, bytes: 0 }
+const outboxesToReport = new Set<Outbox>()
+const NO_RECORDS: RecordTotals = { records: 0, bytes: 0 }
 /** Listeners of `'exit'` that come after ours may log, and nothing will be sent any more. */
 let isExiting = false
 process.on('exit', () => {
   isExiting = true
-  for (const outbox of owing) outbox.confess()
+  for (const outbox of outboxesToReport) outbox.reportOnExit()
 })
 
 export class Outbox {
-  readonly #logger: Logger
+  readonly #adapter: LoggerAdapter
   /** Makes a stream; called again when one has failed. */
-  readonly #create: () => RollingAppendStream
+  readonly #createStream: () => RollingAppendStream
   /** As the options have them; the key may be a pattern. */
   readonly #target: { readonly bucket: string | undefined; readonly key: string }
   /** Bytes that there is room for. */
   readonly maxBuffered: number
   /** Characters that are worth being added at once. */
-  readonly slabSize: number
+  readonly chunkLength: number
   readonly #closeTimeout: number
-  readonly #slabs = new Slabs()
+  readonly #queue = new RecordQueue()
   #stream: RollingAppendStream
   #state: 'open' | 'ending' | 'cut' | 'closed' = 'open'
   /** The queue was full: what was dropped since. */
-  #gap: Amount | undefined
+  #dropped: RecordTotals | undefined
   /** What came after the end, and is not told yet. */
-  #late = NOTHING
+  #lateTotals = NO_RECORDS
   readonly #waiters = new Waiters<void>()
   /** How many slabs from the first one on somebody waits for, and the stream was told not to wait for. */
-  #wanted = 0
-  #hastened = 0
-  #reopening: NodeJS.Timeout | undefined
+  #flushWanted = 0
+  #flushRequested = 0
+  #reopenTimer: NodeJS.Timeout | undefined
   #failures = 0
   /** Of the object that was last in use: its key, and how it ended. */
-  #known: { readonly key: string; readonly tail: ErrorTail } | undefined
+  #lastObject: { readonly key: string; readonly tail: ObservedTail } | undefined
   /** What went wrong since something was acknowledged: the last of it, and the code of the last warning. */
   #lastError: Error | undefined
-  #warned: string | undefined
+  #lastWarningCode: string | undefined
   #loss: UndeliveredError | undefined
   readonly #closed: Promise<UndeliveredError | undefined>
-  #close: (loss: UndeliveredError | undefined) => void = () => {}
+  #resolveClosed: (loss: UndeliveredError | undefined) => void = () => {}
 
   /** @throws {OssError} `OSS_ERR_INVALID_OPTION`, naming the option. */
-  constructor(options: TransportOptions, logger: Logger) {
+  constructor(options: TransportOptions, adapter: LoggerAdapter) {
     const { maxBuffered, closeTimeout, streamOptions } = resolveTransportOptions(options)
     const { bucket, key } = streamOptions
-    this.#logger = logger
+    this.#adapter = adapter
     this.#target = {
       bucket,
       key: typeof key === 'string' ? key : 'an object that is not known yet',
     }
     this.maxBuffered = maxBuffered
     this.#closeTimeout = closeTimeout
-    this.#create = () => createRollingAppendStream(streamOptions)
-    this.#closed = new Promise(resolve => (this.#close = resolve))
+    this.#createStream = () => createRollingAppendStream(streamOptions)
+    this.#closed = new Promise(resolve => (this.#resolveClosed = resolve))
     this.#stream = this.#open()
-    this.slabSize = Math.min(SLAB, this.#stream.writableHighWaterMark / 64)
+    this.chunkLength = Math.min(MAX_CHUNK_LENGTH, this.#stream.writableHighWaterMark / 64)
   }
 
   /** Bytes that are not acknowledged yet. */
   get buffered(): number {
-    return this.#slabs.bytes
+    return this.#queue.bytes
   }
 
   /** The records that were given up so far, if any were. */
@@ -138,13 +138,13 @@ export class Outbox {
     if (text === '') return
     if (this.#state !== 'open') this.#addLate(text, records)
     else if (!this.hasRoom(text)) this.#drop(text, records)
-    else this.#onGrowth(this.#slabs.add(text, records), text)
-    if (isExiting) this.confess()
+    else this.#onAdded(this.#queue.add(text, records), text)
+    if (isExiting) this.reportOnExit()
   }
 
   /** Whether `add()` would drop nothing of it. */
   hasRoom(text: string): boolean {
-    return !this.#gap && this.#slabs.fits(text, this.maxBuffered)
+    return !this.#dropped && this.#queue.fits(text, this.maxBuffered)
   }
 
   /**
@@ -155,11 +155,11 @@ export class Outbox {
     if (this.#state !== 'open') {
       const loss = await this.#closed
       if (loss) throw loss
-    } else if (this.#slabs.length > 0) {
+    } else if (this.#queue.length > 0) {
       const flushed = new Promise<void>((resolve, reject) => {
-        this.#waiters.add({ accepted: this.#slabs.gone + this.#slabs.length, resolve, reject })
+        this.#waiters.add({ accepted: this.#queue.removed + this.#queue.length, resolve, reject })
       })
-      this.#push()
+      this.#flushQueue()
       await flushed
     }
   }
@@ -168,22 +168,22 @@ export class Outbox {
   close(): Promise<UndeliveredError | undefined> {
     if (this.#state === 'open') {
       this.#state = 'ending'
-      this.#endGap()
-      const timer = setTimeout(() => this.cut(), this.#closeTimeout)
+      this.#reportDropped()
+      const timer = setTimeout(() => this.abort(), this.#closeTimeout)
       void this.#closed.then(() => clearTimeout(timer))
-      if (!this.#reopening) this.#pump()
-      else if (this.#slabs.length === 0) this.cut()
+      if (!this.#reopenTimer) this.#pump()
+      else if (this.#queue.length === 0) this.abort()
       else this.#reopen()
     }
     return this.#closed
   }
 
   /** Gives up at once what is not acknowledged. */
-  cut(): Promise<UndeliveredError | undefined> {
+  abort(): Promise<UndeliveredError | undefined> {
     if (this.#state === 'open' || this.#state === 'ending') {
       this.#state = 'cut'
-      this.#endGap()
-      clearTimeout(this.#reopening)
+      this.#reportDropped()
+      clearTimeout(this.#reopenTimer)
       if (this.#stream.closed) {
         this.#finish(null)
       } else {
@@ -196,92 +196,93 @@ export class Outbox {
   }
 
   /** The process exits without waiting. All that can still be done is to say so. */
-  confess(): void {
-    this.#endGap()
-    this.#slabs.seal()
+  reportOnExit(): void {
+    this.#reportDropped()
+    this.#queue.closeChunk()
     // What the stream has may be on its way, unless it has not even found the object.
-    this.#giveUp(this.#stream.pending ? 0 : this.#slabs.handed)
+    this.#giveUp(this.#stream.pending ? 0 : this.#queue.inFlight)
   }
 
   /** The slab that grows has so many characters, with this text at its end. */
-  #onGrowth(length: number, text: string): void {
+  #onAdded(length: number, text: string): void {
     const isFirst = length === text.length
     if (isFirst) {
-      owing.add(this)
-      this.#reopening?.ref()
+      outboxesToReport.add(this)
+      this.#reopenTimer?.ref()
     }
-    if (length >= this.slabSize) {
-      this.#slabs.seal()
+    if (length >= this.chunkLength) {
+      this.#queue.closeChunk()
       this.#pump()
-    } else if (isFirst) setImmediate(this.#onTurn)
+    } else if (isFirst) setImmediate(this.#onImmediate)
   }
 
-  readonly #onTurn = (): void => this.#pump()
+  readonly #onImmediate = (): void => this.#pump()
 
   #drop(text: string, records: number): void {
-    if (!this.#gap) {
-      owing.add(this)
-      this.#push()
+    if (!this.#dropped) {
+      outboxesToReport.add(this)
+      this.#flushQueue()
     }
-    this.#gap = plus(this.#gap ?? NOTHING, text, records)
+    this.#dropped = addRecords(this.#dropped ?? NO_RECORDS, text, records)
     const isTooLarge = Buffer.byteLength(text) > this.maxBuffered
     // There is no acknowledgement to come that would make room for it.
-    const isHopeless = isTooLarge && this.#slabs.bytes < this.maxBuffered
-    if (isHopeless || this.#slabs.length === 0) this.#endGap()
+    const canNeverFit = isTooLarge && this.#queue.bytes < this.maxBuffered
+    if (canNeverFit || this.#queue.length === 0) this.#reportDropped()
   }
 
   /** Records that were dropped leave a line in their place. */
-  #endGap(): void {
-    const gap = this.#gap
-    if (!gap) return
-    this.#gap = undefined
-    this.#emitLater('drop', gap)
-    const line = this.#logger.gapRecord(gap.records)
-    this.#onGrowth(this.#slabs.addInstead(line, gap), line)
+  #reportDropped(): void {
+    const dropped = this.#dropped
+    if (!dropped) return
+    this.#dropped = undefined
+    this.#emitLater('drop', dropped)
+    const record = this.#adapter.formatDroppedRecord(dropped.records)
+    this.#onAdded(this.#queue.addPlaceholder(record, dropped), record)
   }
 
   /** The end does not wait for what comes after it: an application that goes on logging has no other. */
   #addLate(text: string, records: number): void {
     // Else it is told when all has been closed.
-    if (this.#state === 'closed' && this.#late === NOTHING) this.#warn(this.#lateError())
-    this.#late = plus(this.#late, text, records)
-    owing.add(this)
+    if (this.#state === 'closed' && this.#lateTotals === NO_RECORDS)
+      this.#emitOrReport(this.#createLateError())
+    this.#lateTotals = addRecords(this.#lateTotals, text, records)
+    outboxesToReport.add(this)
   }
 
   /** All that is here is to go without waiting for more. */
-  #push(): void {
-    this.#wanted = this.#slabs.gone + this.#slabs.length
-    this.#slabs.seal()
+  #flushQueue(): void {
+    this.#flushWanted = this.#queue.removed + this.#queue.length
+    this.#queue.closeChunk()
     this.#pump()
   }
 
   /** Hands over what there is, as long as the stream takes it. */
   #pump(): void {
     const stream = this.#stream
-    const slabs = this.#slabs
+    const queue = this.#queue
     if (stream.destroyed || stream.writableEnded) return
     while (!stream.writableNeedDrain) {
-      const bytes = slabs.hand()
+      const bytes = queue.next()
       if (bytes === undefined) break
       stream.write(bytes)
     }
-    if (slabs.handed < slabs.length) return
+    if (queue.inFlight < queue.length) return
     // A stream that got nothing is not ended: it would create an object.
-    if (this.#state === 'ending') slabs.hasHanded ? stream.end() : stream.destroy()
-    else if (this.#wanted > this.#hastened) {
-      this.#hastened = this.#wanted
-      this.#hasten()
+    if (this.#state === 'ending') queue.hasStarted ? stream.end() : stream.destroy()
+    else if (this.#flushWanted > this.#flushRequested) {
+      this.#flushRequested = this.#flushWanted
+      this.#flushStream()
     }
   }
 
-  #hasten(): void {
+  #flushStream(): void {
     this.#stream.flush().catch(() => {})
   }
 
   #open(): RollingAppendStream {
-    const stream = this.#create()
-    this.#hastened = 0
-    stream.on('append', () => this.#settle(stream))
+    const stream = this.#createStream()
+    this.#flushRequested = 0
+    stream.on('append', () => this.#onAcknowledged(stream))
     stream.on('drain', () => this.#pump())
     stream.on('retry', info => {
       this.#lastError = info.error
@@ -295,137 +296,139 @@ export class Outbox {
   }
 
   #reopen(): void {
-    clearTimeout(this.#reopening)
-    this.#reopening = undefined
+    clearTimeout(this.#reopenTimer)
+    this.#reopenTimer = undefined
     try {
       this.#stream = this.#open()
       this.#pump()
     } catch (error) {
-      this.#fail(error as Error)
+      this.#onStreamFailed(error as Error)
     }
   }
 
-  #settle(stream: RollingAppendStream): void {
-    this.#learn(stream)
-    if (!this.#slabs.settle(stream.bytesWritten)) return
+  #onAcknowledged(stream: RollingAppendStream): void {
+    this.#rememberObject(stream)
+    if (!this.#queue.acknowledge(stream.bytesWritten)) return
     this.#failures = 0
     this.#lastError = undefined
-    this.#warned = undefined
+    this.#lastWarningCode = undefined
     this.#onRoom()
   }
 
   /** One that follows knows no object at first. */
-  #learn({ key, position, crc64 }: RollingAppendStream): void {
+  #rememberObject({ key, position, crc64 }: RollingAppendStream): void {
     if (key === undefined || position === undefined) return
-    this.#known = { key, tail: { position, crc64 } }
+    this.#lastObject = { key, tail: { position, crc64 } }
   }
 
   #onRoom(): void {
-    this.#endGap()
-    if (this.#slabs.length === 0 && this.#late === NOTHING) owing.delete(this)
-    this.#waiters.resolve(this.#slabs.gone, undefined)
+    this.#reportDropped()
+    if (this.#queue.length === 0 && this.#lateTotals === NO_RECORDS) outboxesToReport.delete(this)
+    this.#waiters.resolve(this.#queue.removed, undefined)
   }
 
   #onClose(stream: RollingAppendStream): void {
-    this.#settle(stream)
+    this.#onAcknowledged(stream)
     if (this.#state === 'cut') this.#finish(stream.errored)
-    else this.#fail(stream.errored)
+    else this.#onStreamFailed(stream.errored)
   }
 
   /** The stream is gone. What it leaves in doubt is lost to us; with the rest a new one goes on. */
-  #fail(error: Error | null): void {
-    const inDoubt = this.#inDoubt(error)
+  #onStreamFailed(error: Error | null): void {
+    const unresolved = this.#countUnresolved(error)
     if (error) {
-      if (codeOf(error) !== this.#warned) this.#warn(error)
-      this.#warned = codeOf(error)
+      if (codeOf(error) !== this.#lastWarningCode) this.#emitOrReport(error)
+      this.#lastWarningCode = codeOf(error)
       this.#lastError = error
     }
-    if (inDoubt > 0) {
-      const loss = this.#report(inDoubt, inDoubt)
+    if (unresolved > 0) {
+      const loss = this.#reportLoss(unresolved, unresolved)
       // They are the oldest: whoever waits, waits for them too.
       this.#waiters.reject(loss)
       this.#onRoom()
     }
-    this.#slabs.takeBack()
-    if (this.#state === 'ending' && this.#slabs.length === 0) {
+    this.#queue.rewind()
+    if (this.#state === 'ending' && this.#queue.length === 0) {
       this.#finish(null)
     } else {
       // At the end there is not the time to wait longer.
-      const times = this.#state === 'ending' ? 0 : this.#failures++
-      const delay = Math.min(MAX_REOPEN, MIN_REOPEN * 2 ** times)
-      this.#reopening = setTimeout(() => this.#reopen(), delay)
-      if (this.#slabs.length === 0) this.#reopening.unref()
+      const failures = this.#state === 'ending' ? 0 : this.#failures++
+      const delay = Math.min(MAX_REOPEN_DELAY, MIN_REOPEN_DELAY * 2 ** failures)
+      this.#reopenTimer = setTimeout(() => this.#reopen(), delay)
+      if (this.#queue.length === 0) this.#reopenTimer.unref()
     }
   }
 
   /** How many slabs from the front may or may not be in the object. */
-  #inDoubt(error: Error | null): number {
+  #countUnresolved(error: Error | null): number {
     const length = error instanceof OssError ? error.unresolved?.length : undefined
-    return this.#slabs.count(length ?? 0)
+    return this.#queue.countChunks(length ?? 0)
   }
 
   #finish(error: Error | null): void {
     this.#state = 'closed'
-    this.#slabs.seal()
-    const loss = this.#giveUp(this.#inDoubt(error))
-    owing.delete(this)
+    this.#queue.closeChunk()
+    const loss = this.#giveUp(this.#countUnresolved(error))
+    outboxesToReport.delete(this)
     if (loss) this.#waiters.reject(loss)
     else this.#waiters.resolve(Number.POSITIVE_INFINITY, undefined)
-    this.#close(loss)
+    this.#resolveClosed(loss)
   }
 
   /** Gives up all that is here, and all that came after the end. */
-  #giveUp(inDoubt: number): UndeliveredError | undefined {
-    const { length } = this.#slabs
-    return length > 0 || this.#late !== NOTHING ? this.#report(length, inDoubt) : undefined
+  #giveUp(unresolved: number): UndeliveredError | undefined {
+    const { length } = this.#queue
+    return length > 0 || this.#lateTotals !== NO_RECORDS
+      ? this.#reportLoss(length, unresolved)
+      : undefined
   }
 
   /** So many slabs from the front are lost, and of those so many may be in the object. */
-  #report(count: number, inDoubt: number): UndeliveredError {
-    const { records, bytes } = this.#slabs.sum(count)
-    const late = this.#late
-    this.#learn(this.#stream)
+  #reportLoss(count: number, unresolved: number): UndeliveredError {
+    const { records, bytes } = this.#queue.totals(count)
+    const lateTotals = this.#lateTotals
+    this.#rememberObject(this.#stream)
     const loss = new UndeliveredError({
-      records: records + late.records,
-      bytes: bytes + late.bytes,
-      unresolvedRecords: this.#slabs.sum(inDoubt).records,
-      lateRecords: late.records,
-      ...this.#object,
-      tail: this.#known?.tail,
+      records: records + lateTotals.records,
+      bytes: bytes + lateTotals.bytes,
+      unresolvedRecords: this.#queue.totals(unresolved).records,
+      lateRecords: lateTotals.records,
+      ...this.#objectName,
+      tail: this.#lastObject?.tail,
       cause: this.#lastError,
     })
-    this.#slabs.remove(count)
-    this.#late = NOTHING
-    this.#loss = this.#loss ? together(this.#loss, loss) : loss
+    this.#queue.remove(count)
+    this.#lateTotals = NO_RECORDS
+    this.#loss = this.#loss ? mergeLosses(this.#loss, loss) : loss
     this.#emitLater('warn', loss)
-    say(loss.message)
+    writeStderr(loss.message)
     return loss
   }
 
-  get #object(): { readonly bucket: string | undefined; readonly key: string } {
+  get #objectName(): { readonly bucket: string | undefined; readonly key: string } {
     const { bucket, key } = this.#target
-    return { bucket, key: this.#stream.key ?? this.#known?.key ?? key }
+    return { bucket, key: this.#stream.key ?? this.#lastObject?.key ?? key }
   }
 
-  #lateError(): OssError {
+  #createLateError(): OssError {
     const message = 'logged after the end: this and what follows is not delivered, only counted'
-    return new OssError('OSS_ERR_ABORTED', message, this.#object)
+    return new OssError('OSS_ERR_ABORTED', message, this.#objectName)
   }
 
   /** Nobody may be listening, and then logs would end without a word. */
-  #warn(error: Error): void {
+  #emitOrReport(error: Error): void {
     process.nextTick(() => {
-      if (this.#logger.emit('warn', error)) return
-      const { bucket, key } = this.#object
-      say(`oss://${bucket}/${key}: ${codeOf(error)}: ${error.message}`)
+      if (this.#adapter.emit('warn', error)) return
+      const { bucket, key } = this.#objectName
+      writeStderr(`oss://${bucket}/${key}: ${codeOf(error)}: ${error.message}`)
     })
   }
 
   #emitLater<E extends keyof OutboxEvents>(event: E, ...args: OutboxEvents[E]): void {
-    process.nextTick(this.#logger.emit, event, ...args)
+    process.nextTick(this.#adapter.emit, event, ...args)
   }
 }
 
-function plus({ records, bytes }: Amount, text: string, more: number): Amount {
-  return { records: records + more, bytes: bytes + Buffer.byteLength(text) }
+function addRecords({ records, bytes }: RecordTotals, text: string, count: number): RecordTotals {
+  return { records: records + count, bytes: bytes + Buffer.byteLength(text) }
 }

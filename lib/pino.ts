@@ -14,9 +14,9 @@ import { isMainThread, parentPort, workerData } from 'node:worker_threads'
 import type { Credentials } from './credentials.ts'
 import { invalidOption } from './errors.ts'
 import type { Listen } from './events.ts'
-import { say } from './outbox/stderr.ts'
+import { writeStderr } from './outbox/stderr.ts'
 import { Outbox, type OutboxEvents, type TransportOptions, UndeliveredError } from './outbox.ts'
-import { loadProvider } from './provider-module.ts'
+import { loadCredentialsModule } from './provider-module.ts'
 
 export type { DropInfo, RollInfo, TransportOptions } from './outbox.ts'
 export { UndeliveredError }
@@ -43,7 +43,7 @@ export class PinoTransport extends Writable {
   readonly #outbox: Outbox
   readonly #decoder = new StringDecoder()
   /** The beginning of a line whose end has not come yet. Undefined: it was too long, and is dropped. */
-  #rest: string | undefined = ''
+  #partialLine: string | undefined = ''
 
   /**
    * Opens the object at once, and holds records until that is done. Made by `createTransport`.
@@ -54,8 +54,9 @@ export class PinoTransport extends Writable {
     // Everything is taken at once, so no size of a chunk is a reason to wait for 'drain'.
     super({ decodeStrings: false, highWaterMark: Number.MAX_SAFE_INTEGER })
     this.#outbox = new Outbox(options, {
-      gapRecord: records => `{"level":40,"oss_append_stream":"dropped","records":${records}}\n`,
-      emit: (event, info) => this.tell(event, info),
+      formatDroppedRecord: records =>
+        `{"level":40,"oss_append_stream":"dropped","records":${records}}\n`,
+      emit: (event, info) => this.emitToListeners(event, info),
     })
   }
 
@@ -96,8 +97,8 @@ export class PinoTransport extends Writable {
   ): boolean {
     // Node would destroy the stream for it, and what is being delivered would be lost too.
     if (this.writableEnded || this.destroyed) {
-      this.#take(this.#textOf(chunk as Buffer | string))
-      this.#endLine()
+      this.#addChunk(this.#decode(chunk as Buffer | string))
+      this.#endPartialLine()
       const done = typeof encoding === 'function' ? encoding : callback
       if (done) process.nextTick(done, null)
       return true
@@ -125,78 +126,79 @@ export class PinoTransport extends Writable {
   }
 
   override _write(chunk: Buffer | string, _encoding: BufferEncoding, callback: () => void): void {
-    const text = this.#textOf(chunk)
+    const text = this.#decode(chunk)
     // In-process, a write is a line; out of the worker's buffer come many, and the last may be cut.
-    if (this.#rest === '' && text.indexOf('\n') === text.length - 1) this.#outbox.add(text)
-    else this.#take(text)
+    if (this.#partialLine === '' && text.indexOf('\n') === text.length - 1) this.#outbox.add(text)
+    else this.#addChunk(text)
     callback()
   }
 
   override _final(callback: () => void): void {
-    this.#endLine()
+    this.#endPartialLine()
     void this.#outbox.close().then(() => callback())
   }
 
   override _destroy(error: Error | null, callback: (error: Error | null) => void): void {
-    this.#endLine()
-    void this.#outbox.cut().then(() => callback(error))
+    this.#endPartialLine()
+    void this.#outbox.abort().then(() => callback(error))
   }
 
   /** Tells of an event; false if nobody has heard it. */
-  protected tell(event: keyof OutboxEvents, info: unknown): boolean {
+  protected emitToListeners(event: keyof OutboxEvents, info: unknown): boolean {
     return this.emit(event, info)
   }
 
-  #textOf(chunk: Buffer | string): string {
+  #decode(chunk: Buffer | string): string {
     return typeof chunk === 'string' ? chunk : this.#decoder.write(chunk)
   }
 
-  #take(chunk: string): void {
+  #addChunk(chunk: string): void {
     // Not looked through again and again while no end of the line comes: that would take time squared.
-    if (this.#rest !== undefined && !chunk.includes('\n')) {
-      this.#hold(this.#rest + chunk)
+    if (this.#partialLine !== undefined && !chunk.includes('\n')) {
+      this.#setPartialLine(this.#partialLine + chunk)
       return
     }
-    const text = this.#rest === undefined ? afterLine(chunk) : this.#rest + chunk
+    const text =
+      this.#partialLine === undefined ? textAfterNewline(chunk) : this.#partialLine + chunk
     if (text === undefined) return
     let from = 0
     let lines = 0
     for (let to = text.indexOf('\n') + 1; to > 0; to = text.indexOf('\n', to) + 1) {
       lines++
-      if (to - from < this.#outbox.slabSize) continue
-      this.#add(text.slice(from, to), lines)
+      if (to - from < this.#outbox.chunkLength) continue
+      this.#addLines(text.slice(from, to), lines)
       from = to
       lines = 0
     }
     const end = text.lastIndexOf('\n') + 1
-    if (lines > 0) this.#add(text.slice(from, end), lines)
-    this.#hold(text.slice(end))
+    if (lines > 0) this.#addLines(text.slice(from, end), lines)
+    this.#setPartialLine(text.slice(end))
   }
 
   /** Many at once: to add each by itself would cost as much as to log it. */
-  #add(text: string, lines: number): void {
+  #addLines(text: string, lines: number): void {
     if (this.#outbox.hasRoom(text)) this.#outbox.add(text, lines)
     else for (const line of text.match(LINE) ?? []) this.#outbox.add(line)
   }
 
   /** No line is held that can't be taken. */
-  #hold(rest: string): void {
-    this.#rest = rest
-    if (rest.length <= this.#outbox.maxBuffered) return
-    this.#outbox.add(rest)
-    this.#rest = undefined
+  #setPartialLine(partialLine: string): void {
+    this.#partialLine = partialLine
+    if (partialLine.length <= this.#outbox.maxBuffered) return
+    this.#outbox.add(partialLine)
+    this.#partialLine = undefined
   }
 
   /** No more of the line comes. */
-  #endLine(): void {
+  #endPartialLine(): void {
     const last = this.#decoder.end()
-    const line = this.#rest === undefined ? '' : this.#rest + last
-    this.#rest = ''
+    const line = this.#partialLine === undefined ? '' : this.#partialLine + last
+    this.#partialLine = ''
     if (line !== '') this.#outbox.add(`${line}\n`)
   }
 }
 
-function afterLine(text: string): string | undefined {
+function textAfterNewline(text: string): string | undefined {
   const end = text.indexOf('\n')
   return end < 0 ? undefined : text.slice(end + 1)
 }
@@ -217,36 +219,37 @@ export function createTransport(options: TransportOptions): PinoTransport {
  */
 export default async function transport(options: WorkerOptions): Promise<PinoTransport> {
   // pino's own words to its worker.
-  const { $context, pinoWillSendConfig, ...ours } = options as WorkerOptions & PinoWords
-  const credentials = await credentialsOf(options)
-  const isThread = !isMainThread && workerData?.stateBuf instanceof SharedArrayBuffer
-  const create = isThread ? WorkerTransport : PinoTransport
-  return new create({ ...ours, credentials })
+  const { $context, pinoWillSendConfig, ...transportOptions } = options as WorkerOptions &
+    OptionsAddedByPino
+  const credentials = await resolveCredentials(options)
+  const isPinoWorker = !isMainThread && workerData?.stateBuf instanceof SharedArrayBuffer
+  const TransportClass = isPinoWorker ? WorkerTransport : PinoTransport
+  return new TransportClass({ ...transportOptions, credentials })
 }
 
-interface PinoWords {
+interface OptionsAddedByPino {
   readonly $context?: unknown
   readonly pinoWillSendConfig?: unknown
 }
 
 /** Milliseconds that pino waits for its worker to end. */
-const PATIENCE = 10_000
+const PINO_WORKER_TIMEOUT = 10_000
 
 /** pino's threads before thread-stream 2.2, which says its version, may take an event for a fault of theirs. */
-const hasEvents = workerData?.workerData?.$context?.threadStreamVersion !== undefined
+const acceptsEvents = workerData?.workerData?.$context?.threadStreamVersion !== undefined
 
 /** Within pino's worker, where nobody listens: what happens is told to the stream in the main thread. */
 class WorkerTransport extends PinoTransport {
   constructor(options: TransportOptions) {
     super(options)
     const { closeTimeout = 0 } = options
-    if (closeTimeout < PATIENCE) return
-    const what = `closeTimeout is ${closeTimeout}, and pino ends its worker after ${PATIENCE} ms`
-    say(`${what}: what is owed then is lost without a word`)
+    if (closeTimeout < PINO_WORKER_TIMEOUT) return
+    const problem = `closeTimeout is ${closeTimeout}, and pino ends its worker after ${PINO_WORKER_TIMEOUT} ms`
+    writeStderr(`${problem}: what is owed then is lost without a word`)
   }
 
-  protected override tell(name: keyof OutboxEvents, info: unknown): boolean {
-    if (hasEvents) parentPort?.postMessage({ code: 'EVENT', name, args: [plain(info)] })
+  protected override emitToListeners(name: keyof OutboxEvents, info: unknown): boolean {
+    if (acceptsEvents) parentPort?.postMessage({ code: 'EVENT', name, args: [toCloneable(info)] })
     return false
   }
 
@@ -261,20 +264,21 @@ class WorkerTransport extends PinoTransport {
 }
 
 /** Fit for the way to another thread, on which an error would lose all but its words. */
-function plain(info: unknown): unknown {
-  if (info instanceof UndeliveredError) return { ...wordsOf(info), cause: wordsOf(info.cause) }
-  if (info instanceof Error) return wordsOf(info)
+function toCloneable(info: unknown): unknown {
+  if (info instanceof UndeliveredError)
+    return { ...errorToObject(info), cause: errorToObject(info.cause) }
+  if (info instanceof Error) return errorToObject(info)
   const { error } = info as { error?: unknown }
-  return error === undefined ? info : { ...(info as object), error: plain(error) }
+  return error === undefined ? info : { ...(info as object), error: toCloneable(error) }
 }
 
-function wordsOf(error: unknown): object | undefined {
+function errorToObject(error: unknown): object | undefined {
   return error instanceof Error ? { ...error, name: error.name, message: error.message } : undefined
 }
 
-async function credentialsOf({
+async function resolveCredentials({
   credentials,
 }: WorkerOptions): Promise<TransportOptions['credentials']> {
   if (typeof credentials !== 'string') return credentials
-  return loadProvider(credentials, problem => invalidOption('credentials', problem))
+  return loadCredentialsModule(credentials, problem => invalidOption('credentials', problem))
 }

@@ -7,7 +7,7 @@ import { statSync } from 'node:fs'
 import { createRequire } from 'node:module'
 import { isAbsolute, join, resolve } from 'node:path'
 import { pathToFileURL } from 'node:url'
-import { concealNamed } from './conceal.ts'
+import { redactNamed } from './conceal.ts'
 import { type CredentialsOption, PROVIDER_METHODS } from './credentials.ts'
 
 /**
@@ -16,31 +16,31 @@ import { type CredentialsOption, PROVIDER_METHODS } from './credentials.ts'
  * The name is a `file:` URL, a path from the working directory, or a package, there first and then beside
  * this one. A file goes before the latter.
  *
- * @param refuse makes the error to throw, of words without a secret
+ * @param createError makes the error to throw, of words without a secret
  */
-export async function loadProvider(
+export async function loadCredentialsModule(
   name: string,
-  refuse: (problem: string) => Error,
+  createError: (problem: string) => Error,
 ): Promise<CredentialsOption> {
-  const provider = await load(name).catch(cause => {
+  const credentials = await importDefault(name).catch(cause => {
     // Node quotes what it looked for, which may be a key that was pasted here; a module may name its own.
-    const [words = ''] = String(cause?.message ?? cause).split(' imported from ')
-    const problem = concealNamed(words).replaceAll(/(['"]).*?\1/g, '...')
-    throw refuse(`cannot be loaded: ${problem}`)
+    const [message = ''] = String(cause?.message ?? cause).split(' imported from ')
+    const problem = redactNamed(message).replaceAll(/(['"]).*?\1/g, '...')
+    throw createError(`cannot be loaded: ${problem}`)
   })
-  if (provider === undefined) throw refuse('the module has no default export')
-  return provider as CredentialsOption
+  if (credentials === undefined) throw createError('the module has no default export')
+  return credentials as CredentialsOption
 }
 
-async function load(name: string): Promise<unknown> {
-  const url = locate(name)
-  const { default: given }: { default?: unknown } = await import(url)
+async function importDefault(name: string): Promise<unknown> {
+  const url = resolveModule(name)
+  const { default: exported }: { default?: unknown } = await import(url)
   // CommonJS compiled from ES modules has its default export one level further down.
-  const value = (given as { default?: unknown } | null | undefined)?.default ?? given
+  const value = (exported as { default?: unknown } | null | undefined)?.default ?? exported
   return isProviderClass(value) ? new value() : value
 }
 
-function locate(name: string): string {
+function resolveModule(name: string): string {
   if (/^file:/.test(name)) return name
   try {
     return pathToFileURL(createRequire(join(process.cwd(), 'x')).resolve(name)).href

@@ -15,19 +15,19 @@ export type Align = '\n' | number | 'chunk'
 const NEWLINE = 10
 
 /** Where the last record in `part` ends, counted from the end that `part` lies `at` bytes behind. 0: nowhere. */
-export function findLastEnd(align: Align, part: Uint8Array, at: number): number {
+export function findLastRecordEnd(align: Align, bytes: Uint8Array, offset: number): number {
   if (align === 'chunk') return 0
   if (align === '\n') {
-    const newline = part.lastIndexOf(NEWLINE)
-    return newline < 0 ? 0 : at + newline + 1
+    const newline = bytes.lastIndexOf(NEWLINE)
+    return newline < 0 ? 0 : offset + newline + 1
   }
-  const length = at + part.length
+  const length = offset + bytes.length
   return length - (length % align)
 }
 
 /** How many bytes of `part` belong to the record that `at` bytes have come of: all, if it goes on. */
-export function findFirstEnd(align: Align, part: Uint8Array, at: number): number {
-  if (align === 'chunk') return part.length
-  if (align === '\n') return part.indexOf(NEWLINE) + 1 || part.length
-  return Math.min(part.length, align - at)
+export function findFirstRecordEnd(align: Align, bytes: Uint8Array, offset: number): number {
+  if (align === 'chunk') return bytes.length
+  if (align === '\n') return bytes.indexOf(NEWLINE) + 1 || bytes.length
+  return Math.min(bytes.length, align - offset)
 }

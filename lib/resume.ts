@@ -44,7 +44,7 @@ class SkipExisting extends Transform {
   /** The object as it was before anything of this source; undefined until a first chunk wants to know. */
   #tail: Tail | undefined
   /** Bytes of the source that were compared, and their CRC. */
-  #seen = 0
+  #compared = 0
   #crc = 0n
 
   constructor(stream: OssAppendStream) {
@@ -54,43 +54,43 @@ class SkipExisting extends Transform {
   }
 
   override _transform(chunk: Buffer, _encoding: BufferEncoding, callback: TransformCallback): void {
-    if (this.#tail) this.#pass(chunk, this.#tail, callback)
-    else this.#open(tail => this.#pass(chunk, tail, callback), callback)
+    if (this.#tail) this.#skip(chunk, this.#tail, callback)
+    else this.#withTail(tail => this.#skip(chunk, tail, callback), callback)
   }
 
   override _flush(callback: TransformCallback): void {
-    if (this.#tail) this.#end(this.#tail, callback)
-    else this.#open(tail => this.#end(tail, callback), callback)
+    if (this.#tail) this.#checkEnd(this.#tail, callback)
+    else this.#withTail(tail => this.#checkEnd(tail, callback), callback)
   }
 
   /** Nothing of ours is owed yet, so a flush tells the tail when it is known, and holds the process till then. */
-  #open(use: (tail: Tail) => void, callback: TransformCallback): void {
+  #withTail(onTail: (tail: Tail) => void, callback: TransformCallback): void {
     this.#stream.flush((error, tail) => {
       if (!tail) {
         callback(error)
         return
       }
       this.#tail = tail
-      use(tail)
+      onTail(tail)
     })
   }
 
-  #pass(chunk: Buffer, tail: Tail, callback: TransformCallback): void {
-    const left = tail.position - this.#seen
-    const known = chunk.subarray(0, left)
-    this.#crc = update(this.#crc, known)
-    this.#seen += known.length
-    const isEnd = left > 0 && known.length === left
+  #skip(chunk: Buffer, tail: Tail, callback: TransformCallback): void {
+    const remaining = tail.position - this.#compared
+    const existing = chunk.subarray(0, remaining)
+    this.#crc = update(this.#crc, existing)
+    this.#compared += existing.length
+    const isEnd = remaining > 0 && existing.length === remaining
     if (isEnd && this.#crc.toString() !== tail.crc64) callback(this.#mismatch(tail))
-    else if (known.length < chunk.length) callback(null, chunk.subarray(known.length))
+    else if (existing.length < chunk.length) callback(null, chunk.subarray(existing.length))
     else callback()
   }
 
-  #end(tail: Tail, callback: TransformCallback): void {
-    callback(this.#seen < tail.position ? this.#mismatch(tail) : null)
+  #checkEnd(tail: Tail, callback: TransformCallback): void {
+    callback(this.#compared < tail.position ? this.#mismatch(tail) : null)
   }
 
   #mismatch(tail: Tail): OssError {
-    return Object.assign(resumeMismatch(tail, this.#seen), { key: this.#stream.key })
+    return Object.assign(resumeMismatch(tail, this.#compared), { key: this.#stream.key })
   }
 }

@@ -59,8 +59,8 @@ export class RollingAppendStream extends OssAppendStream {
       const { bucket } = settings.target
       const { nameKey, maxBytes, highWaterMark, sealOnRoll } = settings
       const onRoll = (info: RollInfo) => process.nextTick(() => this.emit('roll', info))
-      const own = { bucket, nameKey, maxBytes, highWaterMark, sealOnRoll, now, onRoll }
-      roller = new Roller({ ...options, ...own })
+      const rollingOptions = { bucket, nameKey, maxBytes, highWaterMark, sealOnRoll, now, onRoll }
+      roller = new Roller({ ...options, ...rollingOptions })
       return roller
     })
     this.#roller = roller as Roller
@@ -69,7 +69,7 @@ export class RollingAppendStream extends OssAppendStream {
   override _destroy(error: Error | null, callback: (error?: Error | null) => void): void {
     super._destroy(error, reason => {
       // The look-out for the next object may take a moment longer to end than the batch.
-      void this.#roller.settled().then(() => callback(reason))
+      void this.#roller.whenIdle().then(() => callback(reason))
     })
   }
 }

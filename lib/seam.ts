@@ -35,7 +35,7 @@ export interface AppendRequest {
 }
 
 /** What OSS answers to an append: how the object ends now. */
-export interface AppendReply {
+export interface AppendResult {
   /** `x-oss-next-append-position`: bytes of the whole object. */
   readonly position: number
   /** `x-oss-hash-crc64ecma`: of the whole object, an unsigned decimal string. */
@@ -55,7 +55,7 @@ export interface Client {
   /** What an object is and how it ends; `null` if there is none. */
   head(target: Target, options: { readonly signal: AbortSignal }): Promise<Head | null>
   /** Appends, once. OSS's refusals are told by its own code, such as `PositionNotEqualToLength`. */
-  append(target: Target, request: AppendRequest): Promise<AppendReply>
+  append(target: Target, request: AppendRequest): Promise<AppendResult>
   /** Closes an object of `position` bytes for appends. Needed for `seal` and `sealOnRoll` alone. */
   seal?(target: Target, position: number, options: { readonly signal: AbortSignal }): Promise<void>
   /** Lets go of connections. A stream calls it for the client that it made itself, and for no other. */

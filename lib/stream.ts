@@ -18,8 +18,8 @@ import { systemClock } from './clock.ts'
 import { OssError, recordTooLarge } from './errors.ts'
 import type { Emit, Listen } from './events.ts'
 import { type AppendStreamOptions, resolveOptions, type Settings } from './options.ts'
-import { type Callback, type Chunk, Intake } from './stream/intake.ts'
-import { Schedule } from './stream/schedule.ts'
+import { type Callback, type Chunk, HeldWrite } from './stream/intake.ts'
+import { FlushTimer } from './stream/schedule.ts'
 import { Waiters } from './stream/waiters.ts'
 import type { Batch, Tail } from './tail.ts'
 
@@ -88,22 +88,22 @@ export class OssAppendStream extends Writable {
 
   readonly #settings: Settings
   readonly #batcher: Batcher
-  readonly #intake: Intake
-  readonly #schedule: Schedule
+  readonly #heldWrite: HeldWrite
+  readonly #flushTimer: FlushTimer
   readonly #destination: Destination
   readonly #waiters = new Waiters<Tail>()
   /** Settles, and never rejects, when the loop has ended and nothing of ours is in flight. */
   readonly #ended: Promise<Error | undefined>
   #acknowledged = 0
   /** The turn of the event loop in which a held write goes on. */
-  #turn: NodeJS.Immediate | undefined
+  #refillTurn: NodeJS.Immediate | undefined
   #finish: Callback | undefined
   #isComplete = false
   /** What Node was told at the end. Its own `errored` is also what a held write was told. */
   #failure: Error | null = null
   /** Why nobody who waits from now on will see the finish; everybody who did wait has been told. */
-  #cutShortBy: Error | undefined
-  #wake: (() => void) | undefined
+  #failedWith: Error | undefined
+  #resumeLoop: (() => void) | undefined
 
   /** Options as `createAppendStream` resolves them: made by that. */
   constructor(
@@ -114,8 +114,8 @@ export class OssAppendStream extends Writable {
     super({ highWaterMark, decodeStrings: false })
     this.#settings = settings
     this.#batcher = new Batcher(settings)
-    this.#intake = new Intake(this.#batcher)
-    this.#schedule = new Schedule(this.#batcher, flushInterval, () => this.#notify())
+    this.#heldWrite = new HeldWrite(this.#batcher)
+    this.#flushTimer = new FlushTimer(this.#batcher, flushInterval, () => this.#notify())
     this.#destination = createDestination({
       ...settings,
       clock: systemClock,
@@ -202,29 +202,29 @@ export class OssAppendStream extends Writable {
 
   override _write(chunk: Buffer | string, encoding: BufferEncoding, callback: Callback): void {
     if (chunk.length > PIECE) {
-      this.#intake.hold([{ chunk, encoding }], callback)
+      this.#heldWrite.set([{ chunk, encoding }], callback)
       this.#refillSoon()
       return
     }
-    const isAll = this.#intake.write(chunk, encoding, callback)
-    this.#arrived()
+    const isAll = this.#heldWrite.write(chunk, encoding, callback)
+    this.#onBytes()
     if (isAll) callback()
   }
 
   override _writev(chunks: Chunk[], callback: Callback): void {
-    this.#intake.hold(chunks, callback)
+    this.#heldWrite.set(chunks, callback)
     this.#refill()
   }
 
   override _final(callback: Callback): void {
     this.#finish = callback
     this.#batcher.end()
-    this.#hasten()
+    this.#flushNow()
   }
 
   override _destroy(error: Error | null, callback: (error?: Error | null) => void): void {
-    this.#schedule.stop()
-    clearImmediate(this.#turn)
+    this.#flushTimer.stop()
+    clearImmediate(this.#refillTurn)
     this.#destination.abort(destroyed())
     this.#notify()
     void this.#ended.then(async failure => {
@@ -236,9 +236,9 @@ export class OssAppendStream extends Writable {
       const isCutShort = this.writableEnded && !this.#isComplete
       const reason = error ?? (isCutShort ? failure : undefined)
       const why = reason ?? failure ?? destroyed()
-      if (!this.#isComplete) this.#cutShortBy = why
+      if (!this.#isComplete) this.#failedWith = why
       this.#waiters.reject(why)
-      this.#intake.drop()?.(why)
+      this.#heldWrite.clear()?.(why)
       this.#failure = reason ?? null
       callback(reason)
     })
@@ -250,40 +250,40 @@ export class OssAppendStream extends Writable {
    * still stands.
    */
   #refillSoon(): void {
-    clearImmediate(this.#turn)
-    this.#turn = setImmediate(() => {
-      this.#turn = setImmediate(() => this.#refill())
+    clearImmediate(this.#refillTurn)
+    this.#refillTurn = setImmediate(() => {
+      this.#refillTurn = setImmediate(() => this.#refill())
     })
   }
 
   /** Goes on with the write that is held, as far as there is room. */
   #refill(): void {
-    if (this.destroyed || !this.#intake.isHolding) return
+    if (this.destroyed || !this.#heldWrite.isPending) return
     // By pieces: while we copy and sum nothing is written to the socket, and it must not run dry.
-    const hasMore = this.#intake.resume(PIECE)
-    this.#arrived()
+    const hasMore = this.#heldWrite.copy(PIECE)
+    this.#onBytes()
     if (hasMore) {
-      clearImmediate(this.#turn)
-      this.#turn = setImmediate(() => this.#refill())
+      clearImmediate(this.#refillTurn)
+      this.#refillTurn = setImmediate(() => this.#refill())
     }
-    const callback = this.#intake.finish()
+    const callback = this.#heldWrite.takeCallback()
     if (callback) process.nextTick(callback)
   }
 
-  #arrived(): void {
-    this.#destination.hold()
-    this.#schedule.arrived()
+  #onBytes(): void {
+    this.#destination.keepProcessAlive()
+    this.#flushTimer.onBytes()
   }
 
   /** All records accepted are owed now, and not to wait for more. Returns the count of bytes they end at. */
-  #hasten(): number {
-    this.#destination.hold()
-    return this.#schedule.hasten()
+  #flushNow(): number {
+    this.#destination.keepProcessAlive()
+    return this.#flushTimer.flushNow()
   }
 
   #notify(): void {
-    this.#wake?.()
-    this.#wake = undefined
+    this.#resumeLoop?.()
+    this.#resumeLoop = undefined
   }
 
   /** The loop: opens, appends in order what is due, completes. Tells how it ended, and never rejects. */
@@ -294,10 +294,10 @@ export class OssAppendStream extends Writable {
       this.#resolveWaiters()
       for (;;) {
         this.#destination.throwIfAborted()
-        const batch = this.#next()
+        const batch = this.#nextBatch()
         if (batch) await this.#send(batch)
         else if (this.#finish) break
-        else await new Promise<void>(resolve => (this.#wake = resolve))
+        else await new Promise<void>(resolve => (this.#resumeLoop = resolve))
       }
       await this.#complete()
       return undefined
@@ -309,18 +309,18 @@ export class OssAppendStream extends Writable {
   }
 
   /** The next batch in order, if it is due. */
-  #next(): Batch | undefined {
-    if (!this.#schedule.isDue) return undefined
+  #nextBatch(): Batch | undefined {
+    if (!this.#flushTimer.isDue) return undefined
     // One that leaves before it is full takes along what is held, as far as there is room.
-    if (!this.#batcher.hasReady) while (this.#intake.resume(PIECE));
+    if (!this.#batcher.hasReady) while (this.#heldWrite.copy(PIECE));
     const batch = this.#batcher.take()
-    this.#schedule.departed()
-    if (!batch) this.#refuse()
+    this.#flushTimer.onBatch()
+    if (!batch) this.#failOnLongRecord()
     return batch
   }
 
   /** What came before the record that is too long is in the object now. */
-  #refuse(): void {
+  #failOnLongRecord(): void {
     this.#destination.abort(recordTooLarge(this.#settings.maxRecordBytes))
     this.#destination.throwIfAborted()
   }
@@ -330,7 +330,7 @@ export class OssAppendStream extends Writable {
     // Taking the batch has made room.
     this.#refillSoon()
     this.#acknowledge(await appending)
-    this.#batcher.release(this.#intake.isHolding)
+    this.#batcher.release(this.#heldWrite.isPending)
   }
 
   #acknowledge(info: AppendInfo): void {
@@ -352,18 +352,18 @@ export class OssAppendStream extends Writable {
     const flushed = new Promise<Tail>((resolve, reject) => {
       const wait = (accepted: number) => {
         // Node may call back for a write after the destruction that came between.
-        if (this.#cutShortBy) return reject(this.#cutShortBy)
+        if (this.#failedWith) return reject(this.#failedWith)
         this.#waiters.add({ accepted, resolve, reject })
         this.#resolveWaiters()
       }
       if (this.#isComplete) wait(0)
       else if (this.destroyed || this.writableEnded) wait(Number.POSITIVE_INFINITY)
       else {
-        this.#destination.hold()
+        this.#destination.keepProcessAlive()
         // Node keeps the order of writes, so an empty one marks the end of all that came before it.
         this.write(NO_BYTES, error => {
           // Whatever ends the stream tells all who wait, with what is known of their bytes.
-          wait(error ? Number.POSITIVE_INFINITY : this.#hasten())
+          wait(error ? Number.POSITIVE_INFINITY : this.#flushNow())
         })
       }
     })

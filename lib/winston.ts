@@ -45,14 +45,14 @@ const MESSAGE = Symbol.for('message')
 type Info = Parameters<Format['transform']>[0] & { readonly [MESSAGE]?: unknown }
 
 /** What others keep at a transport, and declare nowhere. */
-interface Inner {
+interface TransportInternals {
   /** Of readable-stream 3, which has no `writableEnded`. */
   readonly _writableState: { readonly ending: boolean }
   /** winston's own listener (logger.js, `_onEvent`), which stays when we are removed. */
   readonly __winstonwarn?: unknown
 }
 
-type Logger = NodeJS.EventEmitter & { readonly format?: Format }
+type WinstonLogger = NodeJS.EventEmitter & { readonly format?: Format }
 
 /** `winston.createLogger({ transports: [new OssTransport({ bucket, key })] })` */
 export class OssTransport extends Transport {
@@ -65,7 +65,7 @@ export class OssTransport extends Transport {
    * The logger that we were first piped from. winston-transport has it as `parent`, and forgets it when we
    * are removed; but what is owed then is still told to it, and in its format.
    */
-  #logger: Logger | undefined
+  #logger: WinstonLogger | undefined
 
   /**
    * Opens the object at once, and holds records until that is done.
@@ -80,18 +80,18 @@ export class OssTransport extends Transport {
       handleExceptions,
       handleRejections,
       eol = EOL,
-      ...rest
+      ...outboxOptions
     } = options
-    const winstons = { format, level, silent, handleExceptions, handleRejections }
-    super(winstons as Transport.TransportStreamOptions)
+    const winstonOptions = { format, level, silent, handleExceptions, handleRejections }
+    super(winstonOptions as Transport.TransportStreamOptions)
     if (typeof eol !== 'string') throw invalidOption('eol', 'must be a string')
     this.#eol = eol
     this.on('pipe', logger => {
-      this.#logger ??= logger as Logger
+      this.#logger ??= logger as WinstonLogger
     })
-    this.#outbox = new Outbox(rest, {
-      gapRecord: records => this.#gapRecord(records),
-      emit: (event, ...args) => this.#tell(event, ...args),
+    this.#outbox = new Outbox(outboxOptions, {
+      formatDroppedRecord: records => this.#formatDroppedRecord(records),
+      emit: (event, ...args) => this.#emitToListeners(event, ...args),
     })
   }
 
@@ -124,7 +124,7 @@ export class OssTransport extends Transport {
     encoding?: BufferEncoding | Callback,
     callback?: Callback,
   ): boolean {
-    if (!this.#inner._writableState.ending && !this.destroyed) {
+    if (!this.#internals._writableState.ending && !this.destroyed) {
       return super.write(info, encoding as BufferEncoding, callback)
     }
     const done = typeof encoding === 'function' ? encoding : callback
@@ -142,7 +142,7 @@ export class OssTransport extends Transport {
   override end(info: unknown, callback?: () => void): this
   override end(info: unknown, encoding?: BufferEncoding, callback?: () => void): this
   override end(...args: unknown[]): this {
-    if (!this.#inner._writableState.ending && !this.destroyed) {
+    if (!this.#internals._writableState.ending && !this.destroyed) {
       return super.end(...(args as [unknown])) as unknown as this
     }
     const [info] = args
@@ -183,7 +183,7 @@ export class OssTransport extends Transport {
   }
 
   override _destroy(error: Error | null, callback: Callback): void {
-    void this.#outbox.cut().then(() => callback(error))
+    void this.#outbox.abort().then(() => callback(error))
   }
 
   /** winston's word for our removal from a logger. What is owed is delivered as at an end. */
@@ -191,16 +191,16 @@ export class OssTransport extends Transport {
     this.end()
   }
 
-  get #inner(): Inner {
-    return this as unknown as Inner
+  get #internals(): TransportInternals {
+    return this as unknown as TransportInternals
   }
 
   /** In the user's own format, if that can be had. */
-  #gapRecord(records: number): string {
-    const about = { level: 'warn', oss_append_stream: 'dropped', records }
+  #formatDroppedRecord(records: number): string {
+    const fields = { level: 'warn', oss_append_stream: 'dropped', records }
     try {
       const message = `oss-append-stream: dropped ${records} records`
-      const info = { ...about, message, [LEVEL]: 'warn' }
+      const info = { ...fields, message, [LEVEL]: 'warn' }
       const shared = transform(this.#logger?.format, info)
       const own = shared && transform(this.format, shared)
       // Without a format that makes a text there is none.
@@ -208,15 +208,17 @@ export class OssTransport extends Transport {
     } catch {
       // A format that fails must not hide the gap.
     }
-    return `${JSON.stringify(about)}${this.#eol}`
+    return `${JSON.stringify(fields)}${this.#eol}`
   }
 
-  #tell<E extends keyof OutboxEvents>(event: E, ...args: OutboxEvents[E]): boolean {
+  #emitToListeners<E extends keyof OutboxEvents>(event: E, ...args: OutboxEvents[E]): boolean {
     // Before they hear it: one that listens once is gone then.
-    const ours = this.listeners(event).filter(listener => listener !== this.#inner.__winstonwarn)
-    const isHeard = ours.length > 0 || (this.#logger?.listenerCount(event) ?? 0) > 0
+    const userListeners = this.listeners(event).filter(
+      listener => listener !== this.#internals.__winstonwarn,
+    )
+    const hasListener = userListeners.length > 0 || (this.#logger?.listenerCount(event) ?? 0) > 0
     this.emit(event, ...args)
-    return isHeard
+    return hasListener
   }
 }
 

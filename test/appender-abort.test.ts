@@ -2,8 +2,15 @@
 
 import t from 'tap'
 import { OssError } from '../lib/errors.ts'
-import { batchOf, createScene, failure, openScene, TARGET, tailOf } from './fixtures/appender.ts'
-import { networkError, positionRefused, refused, timeoutError } from './fixtures/errors.ts'
+import {
+  batchOf,
+  createAppenderHarness,
+  openAppenderHarness,
+  rejectionOf,
+  TARGET,
+  tailOf,
+} from './fixtures/appender.ts'
+import { networkError, positionConflict, serviceError, timeoutError } from './fixtures/errors.ts'
 
 const old = tailOf('old')
 const owned = { position: 3, length: 3 }
@@ -11,19 +18,19 @@ const createReason = () => new OssError('OSS_ERR_ABORTED', 'the stream was destr
 
 /** An append of `new` behind `old`. */
 async function append() {
-  const scene = await openScene('old')
-  return { ...scene, appending: scene.appender.append(batchOf('new')), reason: createReason() }
+  const harness = await openAppenderHarness('old')
+  return { ...harness, appending: harness.appender.append(batchOf('new')), reason: createReason() }
 }
 
 t.test('while a HEAD of opening is in flight', async t => {
-  const { appender, client, clock, retries } = createScene()
+  const { appender, client, clock, retries } = createAppenderHarness()
   const opening = appender.open()
   const reason = createReason()
   const head = await client.next()
   appender.abort(reason)
   t.ok(head.signal.aborted)
   t.equal(head.signal.reason, reason)
-  const error = await failure(opening)
+  const error = await rejectionOf(opening)
   t.equal(error, reason)
   t.match(error, { attempts: 1, ...TARGET })
   t.equal(error.tail, undefined)
@@ -31,28 +38,28 @@ t.test('while a HEAD of opening is in flight', async t => {
   t.equal(appender.tail, undefined)
   t.equal(clock.started, 0)
   t.strictSame(retries, [])
-  t.equal(await failure(appender.append(batchOf('x'))), reason)
+  t.equal(await rejectionOf(appender.append(batchOf('x'))), reason)
 })
 
 t.test('while a probe of opening is in flight: it has no bytes to lose', async t => {
-  const { appender, client } = createScene()
+  const { appender, client } = createAppenderHarness()
   const opening = appender.open()
   const head = await client.next()
-  head.fail(refused('AccessDenied', { status: 403 }))
+  head.fail(serviceError('AccessDenied', { status: 403 }))
   await client.next()
   const reason = createReason()
   appender.abort(reason)
-  const error = await failure(opening)
+  const error = await rejectionOf(opening)
   t.equal(error, reason)
   t.equal(error.unresolved, undefined)
 })
 
 t.test('before opening: nothing is sent, nothing attempted', async t => {
   for (const position of ['end', 0, 3] as const) {
-    const { appender, client } = createScene({ position })
+    const { appender, client } = createAppenderHarness({ position })
     const reason = createReason()
     appender.abort(reason)
-    const error = await failure(appender.open())
+    const error = await rejectionOf(appender.open())
     t.equal(error, reason)
     t.equal(error.attempts, undefined)
     t.equal(client.requests.length, 0)
@@ -60,7 +67,7 @@ t.test('before opening: nothing is sent, nothing attempted', async t => {
 })
 
 t.test('during a wait of opening: the timer is cleared at once', async t => {
-  const { appender, client, clock } = createScene()
+  const { appender, client, clock } = createAppenderHarness()
   const opening = appender.open()
   const head = await client.next()
   head.fail(networkError('ECONNREFUSED'))
@@ -68,7 +75,7 @@ t.test('during a wait of opening: the timer is cleared at once', async t => {
   const reason = createReason()
   appender.abort(reason)
   t.equal(clock.timers.size, 0)
-  const error = await failure(opening)
+  const error = await rejectionOf(opening)
   t.equal(error, reason)
   t.equal(error.attempts, 1)
   t.equal(client.requests.length, 1)
@@ -80,7 +87,7 @@ t.test('while the append is in flight: it may have landed', async t => {
   appender.abort(reason)
   t.ok(request.signal.aborted, 'in the same turn')
   t.ok(request.isSettled)
-  const error = await failure(appending)
+  const error = await rejectionOf(appending)
   t.equal(error, reason)
   t.match(error, { attempts: 1, ...TARGET })
   t.strictSame(error.tail, old)
@@ -91,22 +98,22 @@ t.test('while the append is in flight: it may have landed', async t => {
 })
 
 t.test('while a resend is in flight', async t => {
-  const { appender, client, miss, appending, reason } = await append()
-  await miss(networkError('ECONNREFUSED'))
+  const { appender, client, failNextAttempt, appending, reason } = await append()
+  await failNextAttempt(networkError('ECONNREFUSED'))
   await client.next()
   appender.abort(reason)
-  t.match(await failure(appending), { attempts: 2, unresolved: owned })
+  t.match(await rejectionOf(appending), { attempts: 2, unresolved: owned })
 })
 
 t.test('during a wait: what the attempts before it found decides', async t => {
   const rows: [error: Error, unresolved: object | undefined][] = [
     [networkError('ECONNREFUSED'), undefined],
     [networkError('EAI_AGAIN'), undefined],
-    [refused('SecurityTokenExpired', { status: 403, isCurable: true }), undefined],
-    [refused('InvalidDigest'), undefined],
+    [serviceError('SecurityTokenExpired', { status: 403, isRefreshable: true }), undefined],
+    [serviceError('InvalidDigest'), undefined],
     [timeoutError(), owned],
     [networkError('ECONNRESET'), owned],
-    [refused('InternalError', { status: 500 }), owned],
+    [serviceError('InternalError', { status: 500 }), owned],
   ]
   for (const [cause, unresolved] of rows) {
     const { appender, client, clock, appending, reason } = await append()
@@ -115,7 +122,7 @@ t.test('during a wait: what the attempts before it found decides', async t => {
     const timer = await clock.nextTimer()
     appender.abort(reason)
     t.notOk(clock.timers.has(timer))
-    const error = await failure(appending)
+    const error = await rejectionOf(appending)
     t.equal(error, reason)
     t.equal(error.attempts, 1, 'the next was never made')
     t.strictSame(error.unresolved, unresolved, cause.message)
@@ -125,15 +132,15 @@ t.test('during a wait: what the attempts before it found decides', async t => {
 
 t.test('while HEAD asks for the tail: nobody knows yet', async t => {
   for (const isDoubtful of [false, true]) {
-    const { appender, client, miss, appending, reason } = await append()
-    if (isDoubtful) await miss(timeoutError())
+    const { appender, client, failNextAttempt, appending, reason } = await append()
+    if (isDoubtful) await failNextAttempt(timeoutError())
     const request = await client.next()
-    request.fail(positionRefused(6))
+    request.fail(positionConflict(6))
     const head = await client.next()
     t.equal(head.kind, 'head')
     appender.abort(reason)
     t.ok(head.signal.aborted)
-    const error = await failure(appending)
+    const error = await rejectionOf(appending)
     t.equal(error, reason)
     t.strictSame(error.unresolved, owned)
     t.strictSame(error.tail, old)
@@ -142,15 +149,15 @@ t.test('while HEAD asks for the tail: nobody knows yet', async t => {
 
 t.test('during the wait after an absence: proven, unless an attempt is still out', async t => {
   for (const isDoubtful of [false, true]) {
-    const { appender, client, clock, miss, appending, reason } = await append()
-    if (isDoubtful) await miss(timeoutError())
+    const { appender, client, clock, failNextAttempt, appending, reason } = await append()
+    if (isDoubtful) await failNextAttempt(timeoutError())
     const request = await client.next()
-    request.fail(positionRefused(3))
+    request.fail(positionConflict(3))
     const head = await client.next()
     head.reply(old)
     await clock.nextTimer()
     appender.abort(reason)
-    t.strictSame((await failure(appending)).unresolved, isDoubtful ? owned : undefined)
+    t.strictSame((await rejectionOf(appending)).unresolved, isDoubtful ? owned : undefined)
   }
 })
 
@@ -161,7 +168,7 @@ t.test('just after an attempt failed in doubt, at every turn of its way up', asy
     request.fail(networkError('ECONNRESET'))
     for (let turn = 0; turn < turns; turn++) await null
     appender.abort(reason)
-    const error = await failure(appending)
+    const error = await rejectionOf(appending)
     t.equal(error, reason)
     t.strictSame(error.unresolved, owned, `after ${turns} turns`)
     t.equal(client.requests.length, 1)
@@ -173,10 +180,10 @@ t.test('just after a 409, at every turn of its way up', async t => {
   for (let turns = 0; turns <= 12; turns++) {
     const { appender, client, appending, reason } = await append()
     const request = await client.next()
-    request.fail(positionRefused(6))
+    request.fail(positionConflict(6))
     for (let turn = 0; turn < turns; turn++) await null
     appender.abort(reason)
-    const error = await failure(appending)
+    const error = await rejectionOf(appending)
     t.equal(error, reason)
     t.strictSame(error.unresolved, owned, `after ${turns} turns`)
   }
@@ -190,7 +197,7 @@ t.test('just after the acknowledgement: it is one, and then no more', async t =>
     for (let turn = 0; turn < turns; turn++) await null
     appender.abort(reason)
     t.match(await appending, { nextPosition: 6 }, `after ${turns} turns`)
-    const error = await failure(appender.append(batchOf('more')))
+    const error = await rejectionOf(appender.append(batchOf('more')))
     t.equal(error, reason)
     t.strictSame(error.tail, tailOf('oldnew'))
     t.equal(error.unresolved, undefined)
@@ -200,7 +207,7 @@ t.test('just after the acknowledgement: it is one, and then no more', async t =>
 
 t.test('idle: the next call fails, having attempted nothing', async t => {
   for (const call of ['append', 'seal', 'throwIfAborted'] as const) {
-    const { appender, client } = await openScene('old')
+    const { appender, client } = await openAppenderHarness('old')
     appender.throwIfAborted()
     const reason = createReason()
     appender.abort(reason)
@@ -209,7 +216,7 @@ t.test('idle: the next call fails, having attempted nothing', async t => {
       seal: () => appender.seal(),
       throwIfAborted: async () => appender.throwIfAborted(),
     }
-    const error = await failure(calls[call]())
+    const error = await rejectionOf(calls[call]())
     t.equal(error, reason, call)
     t.match(error, TARGET)
     t.strictSame(error.tail, old)
@@ -221,7 +228,7 @@ t.test('idle: the next call fails, having attempted nothing', async t => {
 
 t.test('while the seal is in flight, or waits', async t => {
   for (const isWaiting of [false, true]) {
-    const { appender, client, clock } = await openScene('old')
+    const { appender, client, clock } = await openAppenderHarness('old')
     const sealing = appender.seal()
     const request = await client.next()
     if (isWaiting) {
@@ -230,7 +237,7 @@ t.test('while the seal is in flight, or waits', async t => {
     }
     const reason = createReason()
     appender.abort(reason)
-    const error = await failure(sealing)
+    const error = await rejectionOf(sealing)
     t.equal(error, reason)
     t.match(error, { attempts: 1, tail: old })
     t.equal(error.unresolved, undefined, 'no bytes are in question')
@@ -243,18 +250,20 @@ t.test('only the first abort counts', async t => {
   await client.next()
   appender.abort(reason)
   appender.abort(new Error('again'))
-  t.equal(await failure(appending), reason)
+  t.equal(await rejectionOf(appending), reason)
 })
 
 t.test('from within onRetry: no wait begins', async t => {
   const reason = createReason()
-  const scene = await openScene('old', { onRetry: () => scene.appender.abort(reason) })
-  const appending = scene.appender.append(batchOf('new'))
-  const request = await scene.client.next()
+  const harness = await openAppenderHarness('old', {
+    onRetry: () => harness.appender.abort(reason),
+  })
+  const appending = harness.appender.append(batchOf('new'))
+  const request = await harness.client.next()
   request.fail(networkError('ECONNREFUSED'))
-  t.equal(await failure(appending), reason)
-  t.equal(scene.clock.started, 0)
-  t.equal(scene.client.requests.length, 1)
+  t.equal(await rejectionOf(appending), reason)
+  t.equal(harness.clock.started, 0)
+  t.equal(harness.client.requests.length, 1)
 })
 
 t.test('with any other reason', async t => {
@@ -262,6 +271,6 @@ t.test('with any other reason', async t => {
   const reason = new Error('why not')
   await client.next()
   appender.abort(reason)
-  t.equal(await failure(appending), reason)
-  t.equal(await failure(appender.append(batchOf('more'))), reason)
+  t.equal(await rejectionOf(appending), reason)
+  t.equal(await rejectionOf(appender.append(batchOf('more'))), reason)
 })

@@ -2,8 +2,8 @@
 
 import t from 'tap'
 import type { AppenderOptions } from '../lib/appender.ts'
-import { createScene, failure, RETRY, tailOf } from './fixtures/appender.ts'
-import { networkError, positionRefused, REQUEST_ID, refused } from './fixtures/errors.ts'
+import { createAppenderHarness, RETRY, rejectionOf, tailOf } from './fixtures/appender.ts'
+import { networkError, positionConflict, REQUEST_ID, serviceError } from './fixtures/errors.ts'
 
 const options: Partial<AppenderOptions> = {
   headers: { 'x-oss-request-payer': 'requester' },
@@ -11,15 +11,15 @@ const options: Partial<AppenderOptions> = {
 }
 const EMPTY = { position: 0, crc64: '0' }
 const old = tailOf('old')
-const accessDenied = () => refused('AccessDenied', { status: 403 })
+const accessDenied = () => serviceError('AccessDenied', { status: 403 })
 
 /** A scene whose HEAD was refused: the appender goes on with appends of nothing. */
 async function forbidden() {
-  const scene = createScene(options)
-  const opening = scene.appender.open()
-  const head = await scene.client.next()
+  const harness = createAppenderHarness(options)
+  const opening = harness.appender.open()
+  const head = await harness.client.next()
   head.fail(accessDenied())
-  return { ...scene, opening }
+  return { ...harness, opening }
 }
 
 /** An append of nothing, which changes nothing: no bytes, never at 0, nothing that only creation takes. */
@@ -31,7 +31,7 @@ const probeAt = (position: number) => ({
 })
 
 t.test('at the end: HEAD tells the tail', async t => {
-  const { appender, client, clock } = createScene(options)
+  const { appender, client, clock } = createAppenderHarness(options)
   t.equal(appender.tail, undefined)
   const opening = appender.open()
   t.equal(appender.tail, undefined)
@@ -48,7 +48,7 @@ t.test('at the end: HEAD tells the tail', async t => {
 
 t.test('at the end of an empty object: it exists', async t => {
   for (const crc64 of ['0', undefined]) {
-    const { appender, client } = createScene()
+    const { appender, client } = createAppenderHarness()
     const opening = appender.open()
     const head = await client.next()
     head.reply({ type: 'Appendable', length: 0, position: 0, crc64 })
@@ -59,7 +59,7 @@ t.test('at the end of an empty object: it exists', async t => {
 })
 
 t.test('at the end, and no object: it begins at 0', async t => {
-  const { appender, client } = createScene()
+  const { appender, client } = createAppenderHarness()
   const opening = appender.open()
   const head = await client.next()
   head.reply(null)
@@ -85,11 +85,11 @@ t.test(
       ],
     ] as const
     for (const [code, answer] of rows) {
-      const { appender, client } = createScene()
+      const { appender, client } = createAppenderHarness()
       const opening = appender.open()
       const head = await client.next()
       head.reply({ ...answer, requestId })
-      const error = await failure(opening)
+      const error = await rejectionOf(opening)
       t.match(error, { name: 'OssServiceError', code, requestId, attempts: 1 })
       t.match(error, { bucket: 'examplebucket', key: 'logs/app.log' })
       t.equal(error.tail, undefined)
@@ -100,15 +100,15 @@ t.test(
 )
 
 t.test('an object that does not go on where it ends is final', async t => {
-  const { appender, client } = createScene()
+  const { appender, client } = createAppenderHarness()
   const opening = appender.open()
   const head = await client.next()
   head.reply({ type: 'Appendable', length: 4, ...old })
-  t.match(await failure(opening), { code: 'OSS_ERR_INTEGRITY', attempts: 1 })
+  t.match(await rejectionOf(opening), { code: 'OSS_ERR_INTEGRITY', attempts: 1 })
 })
 
 t.test('a HEAD without CRC: an append of nothing at the end tells it', async t => {
-  const { appender, client } = createScene(options)
+  const { appender, client } = createAppenderHarness(options)
   const opening = appender.open()
   const head = await client.next()
   head.reply({ position: 3 })
@@ -120,13 +120,13 @@ t.test('a HEAD without CRC: an append of nothing at the end tells it', async t =
 })
 
 t.test('nobody tells a CRC: final, since nothing could ever be proven', async t => {
-  const { appender, client } = createScene(options)
+  const { appender, client } = createAppenderHarness(options)
   const opening = appender.open()
   const head = await client.next()
   head.reply({ position: 3 })
   const probe = await client.next()
   probe.reply({ position: 3 })
-  t.match(await failure(opening), { code: 'OSS_ERR_INTEGRITY', attempts: 1 })
+  t.match(await rejectionOf(opening), { code: 'OSS_ERR_INTEGRITY', attempts: 1 })
 })
 
 t.test('HEAD refused for another reason than the right to read is final', async t => {
@@ -139,11 +139,11 @@ t.test('HEAD refused for another reason than the right to read is final', async 
     ['BadErrorResponse', 400],
   ]
   for (const [code, status] of rows) {
-    const { appender, client } = createScene()
+    const { appender, client } = createAppenderHarness()
     const opening = appender.open()
     const head = await client.next()
-    head.fail(refused(code, { status }))
-    t.match(await failure(opening), { name: 'OssServiceError', code, status, attempts: 1 })
+    head.fail(serviceError(code, { status }))
+    t.match(await rejectionOf(opening), { name: 'OssServiceError', code, status, attempts: 1 })
     t.equal(client.requests.length, 1, `${status} ${code}`)
   }
 })
@@ -152,13 +152,13 @@ t.test(
   'HEAD forbidden, coded or not: the 409 of an append of nothing at 1 tells the length',
   async t => {
     for (const code of ['AccessDenied', 'BadErrorResponse']) {
-      const { appender, client, clock } = createScene(options)
+      const { appender, client, clock } = createAppenderHarness(options)
       const opening = appender.open()
       const head = await client.next()
-      head.fail(refused(code, { status: 403 }))
+      head.fail(serviceError(code, { status: 403 }))
       const first = await client.next()
       t.strictSame(first.asked, probeAt(1))
-      first.fail(positionRefused(3))
+      first.fail(positionConflict(3))
       const second = await client.next()
       t.strictSame(second.asked, probeAt(3))
       second.reply(old)
@@ -183,7 +183,7 @@ t.test(
     for (const length of [0, undefined]) {
       const { appender, client, opening } = await forbidden()
       const probe = await client.next()
-      probe.fail(positionRefused(length))
+      probe.fail(positionConflict(length))
       t.strictSame(await opening, EMPTY)
       t.equal(appender.exists, false, 'whoever appends first creates it, with its metadata')
       t.equal(client.requests.length, 2)
@@ -199,7 +199,7 @@ t.test('HEAD forbidden, and the object grows under the probes', async t => {
   ] as const) {
     const probe = await client.next()
     t.strictSame(probe.asked, probeAt(position))
-    probe.fail(positionRefused(length))
+    probe.fail(positionConflict(length))
   }
   const last = await client.next()
   t.strictSame(last.asked, probeAt(5))
@@ -208,7 +208,7 @@ t.test('HEAD forbidden, and the object grows under the probes', async t => {
 })
 
 t.test('HEAD forbidden, and the object grows faster than we ask: a failed attempt', async t => {
-  const { client, opening, retries, wait } = await forbidden()
+  const { client, opening, retries, fireNextTimer } = await forbidden()
   for (const [position, length] of [
     [1, 3],
     [3, 5],
@@ -216,9 +216,9 @@ t.test('HEAD forbidden, and the object grows faster than we ask: a failed attemp
   ] as const) {
     const probe = await client.next()
     t.strictSame(probe.asked, probeAt(position))
-    probe.fail(positionRefused(length))
+    probe.fail(positionConflict(length))
   }
-  await wait()
+  await fireNextTimer()
   t.match(retries, [{ attempt: 1, error: { code: 'PositionNotEqualToLength' }, delay: 100 }])
   t.equal(retries[0]!.position, undefined, 'no tail is known')
   const head = await client.next()
@@ -237,8 +237,8 @@ t.test('HEAD forbidden, and the probe is refused for good', async t => {
   for (const [code, status] of rows) {
     const { client, opening } = await forbidden()
     const probe = await client.next()
-    probe.fail(refused(code, { status }))
-    t.match(await failure(opening), { code, status, requestId: REQUEST_ID, attempts: 1 })
+    probe.fail(serviceError(code, { status }))
+    t.match(await rejectionOf(opening), { code, status, requestId: REQUEST_ID, attempts: 1 })
     t.equal(client.requests.length, 2)
   }
 })
@@ -247,30 +247,30 @@ t.test('HEAD forbidden, and the probe is acknowledged with something else', asyn
   const { client, opening } = await forbidden()
   const probe = await client.next()
   probe.reply({ position: 2, crc64: '7' })
-  t.match(await failure(opening), { code: 'OSS_ERR_INTEGRITY' })
+  t.match(await rejectionOf(opening), { code: 'OSS_ERR_INTEGRITY' })
 
   const other = await forbidden()
   const silent = await other.client.next()
   silent.reply({ position: 1 })
-  t.match(await failure(other.opening), { code: 'OSS_ERR_INTEGRITY' }, 'no CRC')
+  t.match(await rejectionOf(other.opening), { code: 'OSS_ERR_INTEGRITY' }, 'no CRC')
 })
 
 t.test('at position 0: nothing is asked', async t => {
-  const { appender, client } = createScene({ position: 0 })
+  const { appender, client } = createAppenderHarness({ position: 0 })
   t.strictSame(await appender.open(), EMPTY)
   t.equal(appender.exists, false)
   t.equal(client.requests.length, 0)
 })
 
 t.test('at a number with its CRC: nothing is asked', async t => {
-  const { appender, client } = createScene(old)
+  const { appender, client } = createAppenderHarness(old)
   t.strictSame(await appender.open(), old)
   t.equal(appender.exists, true)
   t.equal(client.requests.length, 0)
 })
 
 t.test('at a number: one append of nothing there tells the CRC', async t => {
-  const { appender, client } = createScene({ ...options, position: 3 })
+  const { appender, client } = createAppenderHarness({ ...options, position: 3 })
   const opening = appender.open()
   const probe = await client.next()
   t.strictSame(probe.asked, probeAt(3))
@@ -284,12 +284,12 @@ t.test(
   'at a number where the object does not end: the conflict, before a byte has left',
   async t => {
     for (const length of [0, 2, 4]) {
-      const { appender, client } = createScene({ position: 3 })
+      const { appender, client } = createAppenderHarness({ position: 3 })
       const opening = appender.open()
       const probe = await client.next()
-      const refusal = positionRefused(length)
+      const refusal = positionConflict(length)
       probe.fail(refusal)
-      const error = await failure(opening)
+      const error = await rejectionOf(opening)
       t.match(error, { name: 'OssConflictError', code: 'PositionNotEqualToLength', attempts: 1 })
       t.match(error, {
         before: { position: 3 },
@@ -305,19 +305,19 @@ t.test(
 
 t.test('at a number, and no CRC or another position comes back', async t => {
   for (const answer of [{ position: 3 }, { position: 4, crc64: '1' }]) {
-    const { appender, client } = createScene({ position: 3 })
+    const { appender, client } = createAppenderHarness({ position: 3 })
     const opening = appender.open()
     const probe = await client.next()
     probe.reply(answer)
-    t.match(await failure(opening), { code: 'OSS_ERR_INTEGRITY' })
+    t.match(await rejectionOf(opening), { code: 'OSS_ERR_INTEGRITY' })
   }
 })
 
 t.test('opening is retried like an append', async t => {
-  const { appender, client, retries, miss } = createScene()
+  const { appender, client, retries, failNextAttempt } = createAppenderHarness()
   const opening = appender.open()
-  await miss(networkError('ECONNREFUSED'))
-  await miss(refused('InternalError', { status: 500 }))
+  await failNextAttempt(networkError('ECONNREFUSED'))
+  await failNextAttempt(serviceError('InternalError', { status: 500 }))
   const head = await client.next()
   head.reply(old)
   t.strictSame(await opening, old)
@@ -328,8 +328,8 @@ t.test('opening is retried like an append', async t => {
 })
 
 t.test('a probe that fails is retried from the beginning', async t => {
-  const { client, opening, miss } = await forbidden()
-  await miss(networkError('ECONNRESET'))
+  const { client, opening, failNextAttempt } = await forbidden()
+  await failNextAttempt(networkError('ECONNRESET'))
   const head = await client.next()
   t.equal(head.kind, 'head')
   head.reply(old)
@@ -337,15 +337,15 @@ t.test('a probe that fails is retried from the beginning', async t => {
 })
 
 t.test('opening gives up as an append does', async t => {
-  const { appender, client } = createScene({ retry: { ...RETRY, maxRetries: 0 } })
+  const { appender, client } = createAppenderHarness({ retry: { ...RETRY, maxRetries: 0 } })
   const opening = appender.open()
   const cause = networkError('ECONNRESET')
   const head = await client.next()
   head.fail(cause)
-  const error = await failure(opening)
+  const error = await rejectionOf(opening)
   t.match(error, { code: 'OSS_ERR_RETRIES_EXHAUSTED', attempts: 1, bucket: 'examplebucket' })
   t.equal(error.cause, cause)
   t.equal(error.tail, undefined)
   t.equal(error.unresolved, undefined)
-  t.equal(await failure(appender.append({ bytes: Buffer.from('x'), crc64: '1' })), error)
+  t.equal(await rejectionOf(appender.append({ bytes: Buffer.from('x'), crc64: '1' })), error)
 })

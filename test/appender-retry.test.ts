@@ -6,18 +6,18 @@ import type { AppenderOptions } from '../lib/appender.ts'
 import { OssError } from '../lib/errors.ts'
 import {
   batchOf,
-  createScene,
-  failure,
-  openScene,
+  createAppenderHarness,
+  openAppenderHarness,
   RETRY,
+  rejectionOf,
   TARGET,
   tailOf,
 } from './fixtures/appender.ts'
 import {
   credentialsError,
   networkError,
-  positionRefused,
-  refused,
+  positionConflict,
+  serviceError,
   timeoutError,
 } from './fixtures/errors.ts'
 
@@ -26,12 +26,12 @@ const owned = { position: 3, length: 3 }
 
 /** An append of `new` behind `old`. */
 async function append(options: Partial<AppenderOptions> = {}) {
-  const scene = await openScene('old', options)
-  return { ...scene, appending: scene.appender.append(batchOf('new', 'md5')) }
+  const harness = await openAppenderHarness('old', options)
+  return { ...harness, appending: harness.appender.append(batchOf('new', 'md5')) }
 }
 
-const skewed = () => refused('RequestTimeTooSkewed', { status: 403, isCurable: true })
-const expired = () => refused('SecurityTokenExpired', { status: 403, isCurable: true })
+const skewed = () => serviceError('RequestTimeTooSkewed', { status: 403, isRefreshable: true })
+const expired = () => serviceError('SecurityTokenExpired', { status: 403, isRefreshable: true })
 
 /** Waits, then the same bytes to the same position. `isDoubtful`: the attempt may have landed. */
 const transient: [error: OssError, isDoubtful: boolean][] = [
@@ -41,22 +41,22 @@ const transient: [error: OssError, isDoubtful: boolean][] = [
   [networkError('UND_ERR_SOCKET'), true],
   [networkError(), true],
   [timeoutError(), true],
-  [refused('BadErrorResponse', { status: 408 }), true],
-  [refused('BadErrorResponse', { status: 429 }), true],
-  [refused('InternalError', { status: 500 }), true],
-  [refused('BadErrorResponse', { status: 502 }), true],
-  [refused('ServiceUnavailable', { status: 503 }), true],
-  [refused('TotalQpsLimitExceeded', { status: 503 }), true],
-  [refused('RequestTimeout'), true],
-  [refused('IncompleteBody'), true],
+  [serviceError('BadErrorResponse', { status: 408 }), true],
+  [serviceError('BadErrorResponse', { status: 429 }), true],
+  [serviceError('InternalError', { status: 500 }), true],
+  [serviceError('BadErrorResponse', { status: 502 }), true],
+  [serviceError('ServiceUnavailable', { status: 503 }), true],
+  [serviceError('TotalQpsLimitExceeded', { status: 503 }), true],
+  [serviceError('RequestTimeout'), true],
+  [serviceError('IncompleteBody'), true],
 ]
 
 t.test('what passes: wait, and send the same bytes to the same position', async t => {
   for (const [error] of transient) {
-    const { appender, client, retries, wait, appending } = await append()
+    const { appender, client, retries, fireNextTimer, appending } = await append()
     const first = await client.next()
     first.fail(error)
-    await wait()
+    await fireNextTimer()
     const second = await client.next()
     t.strictSame(second.asked, first.asked)
     t.equal(second.body, first.body)
@@ -79,7 +79,7 @@ t.test('given up: the last error is the cause, and what may have landed is said'
     const { client, appending } = await append({ retry: { ...RETRY, maxRetries: 0 } })
     const request = await client.next()
     request.fail(cause)
-    const error = await failure(appending)
+    const error = await rejectionOf(appending)
     t.match(error, { code: 'OSS_ERR_RETRIES_EXHAUSTED', attempts: 1, ...TARGET })
     t.equal(error.cause, cause)
     t.strictSame(error.tail, old)
@@ -88,26 +88,28 @@ t.test('given up: the last error is the cause, and what may have landed is said'
 })
 
 t.test('one attempt in doubt is enough, whatever the others found', async t => {
-  const { appending, miss, client } = await append({ retry: { ...RETRY, maxRetries: 2 } })
-  await miss(networkError('ECONNREFUSED'))
-  await miss(networkError('ECONNRESET'))
+  const { appending, failNextAttempt, client } = await append({
+    retry: { ...RETRY, maxRetries: 2 },
+  })
+  await failNextAttempt(networkError('ECONNREFUSED'))
+  await failNextAttempt(networkError('ECONNRESET'))
   const last = await client.next()
   last.fail(networkError('ECONNREFUSED'))
-  const error = await failure(appending)
+  const error = await rejectionOf(appending)
   t.match(error, { attempts: 3, cause: { cause: { code: 'ECONNREFUSED' } } })
   t.strictSame(error.unresolved, owned)
 })
 
 t.test('doubt is of one batch: an acknowledgement ends it', async t => {
-  const { appender, appending, miss, client } = await append()
-  await miss(timeoutError())
+  const { appender, appending, failNextAttempt, client } = await append()
+  await failNextAttempt(timeoutError())
   const second = await client.next()
   second.reply(tailOf('oldnew'))
   await appending
   const next = appender.append(batchOf('!'))
   const request = await client.next()
-  request.fail(refused('AccessDenied', { status: 403 }))
-  t.equal((await failure(next)).unresolved, undefined)
+  request.fail(serviceError('AccessDenied', { status: 403 }))
+  t.equal((await rejectionOf(next)).unresolved, undefined)
 })
 
 t.test('final at the first attempt: the error of OSS as it is', async t => {
@@ -130,10 +132,10 @@ t.test('final at the first attempt: the error of OSS as it is', async t => {
   ]
   for (const [code, status] of rows) {
     const { client, clock, appending } = await append()
-    const refusal = refused(code, { status })
+    const refusal = serviceError(code, { status })
     const request = await client.next()
     request.fail(refusal)
-    const error = await failure(appending)
+    const error = await rejectionOf(appending)
     t.equal(error, refusal, code)
     t.match(error, { status, attempts: 1, ...TARGET })
     t.strictSame(error.tail, old)
@@ -144,11 +146,11 @@ t.test('final at the first attempt: the error of OSS as it is', async t => {
 })
 
 t.test('final after a doubt: the doubt is not forgotten', async t => {
-  const { appending, miss, client } = await append()
-  await miss(timeoutError())
+  const { appending, failNextAttempt, client } = await append()
+  await failNextAttempt(timeoutError())
   const request = await client.next()
-  request.fail(refused('AccessDenied', { status: 403 }))
-  const error = await failure(appending)
+  request.fail(serviceError('AccessDenied', { status: 403 }))
+  const error = await rejectionOf(appending)
   t.match(error, { code: 'AccessDenied', attempts: 2 })
   t.strictSame(error.unresolved, owned)
 })
@@ -158,7 +160,7 @@ t.test('a bad certificate is final, and its code stays a cause', async t => {
   const cause = networkError('CERT_HAS_EXPIRED')
   const request = await client.next()
   request.fail(cause)
-  const error = await failure(appending)
+  const error = await rejectionOf(appending)
   t.match(error, { code: 'OSS_ERR_RETRIES_EXHAUSTED', attempts: 1 })
   t.equal(error.cause, cause)
   t.equal(error.unresolved, undefined)
@@ -169,17 +171,17 @@ t.test('what a client should never throw is a bug, final, and as it is', async t
   const bug = new TypeError('undefined is not a function')
   const request = await client.next()
   request.fail(bug)
-  t.equal(await failure(appending), bug)
-  t.equal(await failure(appender.append(batchOf('more'))), bug)
+  t.equal(await rejectionOf(appending), bug)
+  t.equal(await rejectionOf(appender.append(batchOf('more'))), bug)
   t.equal(client.requests.length, 1)
 })
 
 t.test('the wait: uniform, doubling, five times as long when throttled', async t => {
-  const { clock, client, retries, miss, appending } = await append()
+  const { clock, client, retries, failNextAttempt, appending } = await append()
   clock.chance = 1
-  for (let attempt = 1; attempt <= 9; attempt++) await miss(networkError('ECONNRESET'))
+  for (let attempt = 1; attempt <= 9; attempt++) await failNextAttempt(networkError('ECONNRESET'))
   clock.chance = 0.25
-  await miss(refused('SlowDown', { status: 503 }))
+  await failNextAttempt(serviceError('SlowDown', { status: 503 }))
   const request = await client.next()
   request.reply(tailOf('oldnew'))
   const { attempts, duration } = await appending
@@ -200,10 +202,12 @@ t.test('the wait: uniform, doubling, five times as long when throttled', async t
 })
 
 t.test('minDelay and maxDelay', async t => {
-  const { clock, retries, miss } = await append({ retry: { ...RETRY, minDelay: 3, maxDelay: 7 } })
+  const { clock, retries, failNextAttempt } = await append({
+    retry: { ...RETRY, minDelay: 3, maxDelay: 7 },
+  })
   clock.chance = 1
-  for (let attempt = 1; attempt <= 3; attempt++) await miss(timeoutError())
-  await miss(refused('SlowDown', { status: 503 }))
+  for (let attempt = 1; attempt <= 3; attempt++) await failNextAttempt(timeoutError())
+  await failNextAttempt(serviceError('SlowDown', { status: 503 }))
   t.strictSame(
     retries.map(({ delay }) => delay),
     [3, 6, 7, 7],
@@ -213,39 +217,41 @@ t.test('minDelay and maxDelay', async t => {
 t.test(
   'maxElapsed: from the first failure, looked at before a wait, never cutting an attempt',
   async t => {
-    const { clock, client, miss, appending } = await append({
+    const { clock, client, failNextAttempt, appending } = await append({
       retry: { ...RETRY, maxElapsed: 1000 },
     })
     clock.time += 100_000
-    await miss(timeoutError())
+    await failNextAttempt(timeoutError())
     const second = await client.next()
     clock.time += 899
     second.fail(timeoutError())
-    const wait = await clock.nextTimer()
-    wait.fire()
+    const fireNextTimer = await clock.nextTimer()
+    fireNextTimer.fire()
     const third = await client.next()
     clock.time += 100_000
     t.notOk(third.signal.aborted)
     third.fail(timeoutError())
-    t.match(await failure(appending), { code: 'OSS_ERR_RETRIES_EXHAUSTED', attempts: 3 })
+    t.match(await rejectionOf(appending), { code: 'OSS_ERR_RETRIES_EXHAUSTED', attempts: 3 })
   },
 )
 
 t.test('every acknowledgement starts all counters afresh', async t => {
-  const scene = await openScene('', { retry: { ...RETRY, maxRetries: 2, maxElapsed: 1000 } })
-  scene.clock.chance = 1
+  const harness = await openAppenderHarness('', {
+    retry: { ...RETRY, maxRetries: 2, maxElapsed: 1000 },
+  })
+  harness.clock.chance = 1
   let content = ''
   for (let append = 0; append < 5; append++) {
-    const appending = scene.appender.append(batchOf('x'))
-    await scene.miss(append % 2 ? skewed() : expired())
-    await scene.miss(timeoutError())
+    const appending = harness.appender.append(batchOf('x'))
+    await harness.failNextAttempt(append % 2 ? skewed() : expired())
+    await harness.failNextAttempt(timeoutError())
     content += 'x'
-    const request = await scene.client.next()
+    const request = await harness.client.next()
     request.reply(tailOf(content))
     t.match(await appending, { attempts: 3 })
   }
   t.strictSame(
-    scene.retries.map(({ attempt, delay }) => [attempt, delay]),
+    harness.retries.map(({ attempt, delay }) => [attempt, delay]),
     Array(5)
       .fill([
         [1, 0],
@@ -257,22 +263,22 @@ t.test('every acknowledgement starts all counters afresh', async t => {
 
 t.test('a clock, or credentials: at once, once', async t => {
   for (const make of [skewed, expired]) {
-    const { client, retries, miss, appending } = await append()
-    await miss(make())
+    const { client, retries, failNextAttempt, appending } = await append()
+    await failNextAttempt(make())
     t.match(retries, [{ attempt: 1, delay: 0 }])
     const request = await client.next()
     const last = make()
     request.fail(last)
-    const error = await failure(appending)
+    const error = await rejectionOf(appending)
     t.equal(error, last, 'not mended: the error of OSS as it is')
     t.match(error, { attempts: 2, unresolved: undefined })
   }
 })
 
 t.test('a clock and credentials in one append, each once', async t => {
-  const { client, miss, appending } = await append()
-  await miss(skewed())
-  await miss(expired())
+  const { client, failNextAttempt, appending } = await append()
+  await failNextAttempt(skewed())
+  await failNextAttempt(expired())
   const request = await client.next()
   request.reply(tailOf('oldnew'))
   t.match(await appending, { attempts: 3 })
@@ -280,25 +286,27 @@ t.test('a clock and credentials in one append, each once', async t => {
 
 t.test('a damaged body: at once, twice', async t => {
   for (const code of ['InvalidDigest', 'BadRequest']) {
-    const { client, retries, miss, appending } = await append()
-    const first = await miss(refused(code))
-    const second = await miss(refused(code))
+    const { client, retries, failNextAttempt, appending } = await append()
+    const first = await failNextAttempt(serviceError(code))
+    const second = await failNextAttempt(serviceError(code))
     t.strictSame(second.asked, first.asked)
     t.match(retries, [{ delay: 0 }, { delay: 0 }])
     const request = await client.next()
-    request.fail(refused(code))
-    t.match(await failure(appending), { code, attempts: 3, unresolved: undefined })
+    request.fail(serviceError(code))
+    t.match(await rejectionOf(appending), { code, attempts: 3, unresolved: undefined })
   }
 })
 
 t.test('a provider that fails: waits, and at the end its own code', async t => {
-  const { client, miss, retries, appending } = await append({ retry: { ...RETRY, maxRetries: 1 } })
-  await miss(credentialsError(true))
+  const { client, failNextAttempt, retries, appending } = await append({
+    retry: { ...RETRY, maxRetries: 1 },
+  })
+  await failNextAttempt(credentialsError(true))
   t.match(retries, [{ attempt: 1, delay: 100, error: { code: 'OSS_ERR_CREDENTIALS' } }])
   const shared = credentialsError(true)
   const request = await client.next()
   request.fail(shared)
-  const error = await failure(appending)
+  const error = await rejectionOf(appending)
   t.match(error, { name: 'OssError', code: 'OSS_ERR_CREDENTIALS', attempts: 2, ...TARGET })
   t.match(error.cause, { message: 'metadata service unreachable' })
   t.equal(error.message, shared.message)
@@ -309,7 +317,7 @@ t.test('a provider that answers rubbish is final', async t => {
   const { client, clock, appending } = await append()
   const request = await client.next()
   request.fail(new OssError('OSS_ERR_CREDENTIALS', 'the accessKeyId is missing'))
-  const error = await failure(appending)
+  const error = await rejectionOf(appending)
   t.match(error, {
     code: 'OSS_ERR_CREDENTIALS',
     attempts: 1,
@@ -326,51 +334,53 @@ t.test('streams that share a provider’s failure keep their own errors', async 
     const { client, appending } = await append({ target: { bucket: 'examplebucket', key } })
     const request = await client.next()
     request.fail(shared)
-    errors.push(await failure(appending))
+    errors.push(await rejectionOf(appending))
   }
   t.match(errors, [{ key: 'a' }, { key: 'b' }])
   t.equal(shared.key, undefined)
 })
 
 t.test('a host name that does not resolve: three attempts, if nothing ever came', async t => {
-  const { appender, client, miss } = createScene()
+  const { appender, client, failNextAttempt } = createAppenderHarness()
   const opening = appender.open()
-  await miss(networkError('ENOTFOUND'))
-  await miss(networkError('ENOTFOUND'))
+  await failNextAttempt(networkError('ENOTFOUND'))
+  await failNextAttempt(networkError('ENOTFOUND'))
   const request = await client.next()
   request.fail(networkError('ENOTFOUND'))
-  const error = await failure(opening)
+  const error = await rejectionOf(opening)
   t.match(error, { code: 'OSS_ERR_RETRIES_EXHAUSTED', attempts: 3, unresolved: undefined })
   t.match(error.cause, { code: 'OSS_ERR_NETWORK', cause: { code: 'ENOTFOUND' } })
 })
 
 t.test('a host name that does not resolve any more: waited for like all else', async t => {
-  const found = createScene()
+  const found = createAppenderHarness()
   const opening = found.appender.open()
   const head = await found.client.next()
   head.reply(old)
   await opening
-  const refusedOnce = await openScene('old')
-  for (const scene of [found, refusedOnce]) {
-    const appending = scene.appender.append(batchOf('new'))
-    if (scene === refusedOnce) await scene.miss(refused('InternalError', { status: 500 }))
-    for (let attempt = 1; attempt <= 5; attempt++) await scene.miss(networkError('ENOTFOUND'))
-    const request = await scene.client.next()
+  const refusedOnce = await openAppenderHarness('old')
+  for (const harness of [found, refusedOnce]) {
+    const appending = harness.appender.append(batchOf('new'))
+    if (harness === refusedOnce)
+      await harness.failNextAttempt(serviceError('InternalError', { status: 500 }))
+    for (let attempt = 1; attempt <= 5; attempt++)
+      await harness.failNextAttempt(networkError('ENOTFOUND'))
+    const request = await harness.client.next()
     request.reply(tailOf('oldnew'))
-    t.match(await appending, { attempts: scene === found ? 6 : 7 })
+    t.match(await appending, { attempts: harness === found ? 6 : 7 })
   }
 })
 
 t.test('what did not come from OSS is no sign that the host name is right', async t => {
-  const { appender, client, miss } = createScene({ position: 3 })
+  const { appender, client, failNextAttempt } = createAppenderHarness({ position: 3 })
   const opening = appender.open()
-  await miss(networkError())
-  await miss(timeoutError())
-  await miss(networkError('ENOTFOUND'))
-  await miss(networkError('ENOTFOUND'))
+  await failNextAttempt(networkError())
+  await failNextAttempt(timeoutError())
+  await failNextAttempt(networkError('ENOTFOUND'))
+  await failNextAttempt(networkError('ENOTFOUND'))
   const request = await client.next()
   request.fail(networkError('ENOTFOUND'))
-  t.match(await failure(opening), { code: 'OSS_ERR_RETRIES_EXHAUSTED', attempts: 5 })
+  t.match(await rejectionOf(opening), { code: 'OSS_ERR_RETRIES_EXHAUSTED', attempts: 5 })
 })
 
 t.test(
@@ -382,36 +392,38 @@ t.test(
     const error = timeoutError()
     const first = await client.next()
     first.fail(error)
-    const wait = await clock.nextTimer()
+    const fireNextTimer = await clock.nextTimer()
     t.strictSame(retries, [{ attempt: 1, error, delay: 100, position: 3 }])
     t.equal(retries[0]?.error, error)
-    t.equal(wait.delay, 100)
-    wait.fire()
+    t.equal(fireNextTimer.delay, 100)
+    fireNextTimer.fire()
     const second = await client.next()
     second.fail(timeoutError())
-    await failure(appending)
+    await rejectionOf(appending)
     t.equal(retries.length, 1)
   },
 )
 
 t.test('the error told to onRetry is not changed afterwards', async t => {
-  const { client, retries, miss, appending } = await append({ retry: { ...RETRY, maxRetries: 1 } })
-  await miss(timeoutError())
+  const { client, retries, failNextAttempt, appending } = await append({
+    retry: { ...RETRY, maxRetries: 1 },
+  })
+  await failNextAttempt(timeoutError())
   const last = await client.next()
   last.fail(timeoutError())
-  await failure(appending)
+  await rejectionOf(appending)
   t.equal((retries[0]!.error as OssError).attempts, undefined)
   t.equal((retries[0]!.error as OssError).unresolved, undefined)
 })
 
 t.test('a wait holds the process exactly if something is owed', async t => {
-  const { appender, client, clock } = createScene()
+  const { appender, client, clock } = createAppenderHarness()
   const opening = appender.open()
   const first = await client.next()
   first.fail(timeoutError())
   const free = await clock.nextTimer()
   t.equal(free.hasRef, false, 'opening, and nothing written yet')
-  appender.hold()
+  appender.keepProcessAlive()
   t.equal(free.hasRef, true, 'from the moment on')
   free.fire()
   const second = await client.next()
@@ -422,15 +434,15 @@ t.test('a wait holds the process exactly if something is owed', async t => {
   const third = await client.next()
   third.reply(old)
   await opening
-  appender.hold()
+  appender.keepProcessAlive()
   t.equal(clock.timers.size, 0)
 })
 
 t.test('each attempt has a signal of its own, and nothing of the appender listens', async t => {
-  const { client, miss, appending } = await append()
-  for (let attempt = 1; attempt <= 3; attempt++) await miss(timeoutError())
+  const { client, failNextAttempt, appending } = await append()
+  for (let attempt = 1; attempt <= 3; attempt++) await failNextAttempt(timeoutError())
   const refusal = await client.next()
-  refusal.fail(positionRefused(6))
+  refusal.fail(positionConflict(6))
   const head = await client.next()
   t.equal(getEventListeners(head.signal, 'abort').length, 1, 'the fake’s own')
   head.reply(tailOf('oldnew'))
@@ -445,8 +457,8 @@ t.test('each attempt has a signal of its own, and nothing of the appender listen
 })
 
 t.test('nothing is left when an append is done', async t => {
-  const { clock, client, miss, appending } = await append()
-  await miss(timeoutError())
+  const { clock, client, failNextAttempt, appending } = await append()
+  await failNextAttempt(timeoutError())
   const request = await client.next()
   request.reply(tailOf('oldnew'))
   await appending

@@ -7,26 +7,26 @@ import { Appender } from '../lib/appender.ts'
 import type { AppendRequest, Client } from '../lib/seam.ts'
 import { advance, type Batch, EMPTY_TAIL, type Tail } from '../lib/tail.ts'
 import {
+  type AppenderHarness,
   batchOf,
-  createScene,
-  failure,
-  openScene,
+  createAppenderHarness,
+  openAppenderHarness,
   RETRY,
-  type Scene,
+  rejectionOf,
   TARGET,
   tailOf,
 } from './fixtures/appender.ts'
 import {
   networkError,
-  positionRefused,
+  positionConflict,
   REQUEST_ID,
-  refused,
+  serviceError,
   timeoutError,
 } from './fixtures/errors.ts'
 import { FakeClock } from './fixtures/fake-clock.ts'
 
 /** One append that OSS takes at once. */
-async function appendOne({ appender, client }: Scene, content: string, tail: Tail) {
+async function appendOne({ appender, client }: AppenderHarness, content: string, tail: Tail) {
   const appending = appender.append(batchOf(content))
   const request = await client.next()
   request.reply(tail)
@@ -35,7 +35,7 @@ async function appendOne({ appender, client }: Scene, content: string, tail: Tai
 }
 
 t.test('an append: the bytes at the tail, the tail moved by the acknowledgement', async t => {
-  const { appender, client, clock, retries } = await openScene('old')
+  const { appender, client, clock, retries } = await openAppenderHarness('old')
   const appending = appender.append(batchOf('new'))
   const request = await client.next()
   t.strictSame(request.asked, { kind: 'append', position: 3, text: 'new', headers: {} })
@@ -60,7 +60,7 @@ t.test('an append: the bytes at the tail, the tail moved by the acknowledgement'
 })
 
 t.test('a batch is sent as it is, without a copy', async t => {
-  const { appender, client } = await openScene('old')
+  const { appender, client } = await openAppenderHarness('old')
   const batch = batchOf('new')
   void appender.append(batch)
   const request = await client.next()
@@ -68,12 +68,14 @@ t.test('a batch is sent as it is, without a copy', async t => {
 })
 
 t.test('an empty batch creates an empty object', async t => {
-  const scene = await openScene('', { creationHeaders: { 'content-type': 'text/plain' } })
-  t.equal(scene.appender.exists, false)
-  const request = await appendOne(scene, '', EMPTY_TAIL)
+  const harness = await openAppenderHarness('', {
+    creationHeaders: { 'content-type': 'text/plain' },
+  })
+  t.equal(harness.appender.exists, false)
+  const request = await appendOne(harness, '', EMPTY_TAIL)
   t.match(request.asked, { position: 0, headers: { 'content-type': 'text/plain' } })
-  t.equal(scene.appender.exists, true)
-  const next = await appendOne(scene, 'x', tailOf('x'))
+  t.equal(harness.appender.exists, true)
+  const next = await appendOne(harness, 'x', tailOf('x'))
   t.strictSame(
     next.asked,
     { kind: 'append', position: 0, text: 'x', headers: {} },
@@ -87,19 +89,19 @@ t.test('headers: of every append, of creation, of the batch', async t => {
     creationHeaders: { 'content-type': 'text/plain', 'x-oss-meta-a': 'b' },
   }
   const every = { 'x-oss-traffic-limit': '819200' }
-  const scene = await openScene('', options)
-  const appending = scene.appender.append(batchOf('a', 'md5 of a'))
+  const harness = await openAppenderHarness('', options)
+  const appending = harness.appender.append(batchOf('a', 'md5 of a'))
   const creation = { ...every, ...options.creationHeaders, 'content-md5': 'md5 of a' }
-  const first = await scene.miss(timeoutError())
+  const first = await harness.failNextAttempt(timeoutError())
   t.strictSame(first.asked.headers, creation)
-  const second = await scene.client.next()
+  const second = await harness.client.next()
   t.strictSame(second.asked.headers, creation, 'and of its resends')
   second.reply(tailOf('a'))
   await appending
-  const third = await appendOne(scene, 'b', tailOf('ab'))
+  const third = await appendOne(harness, 'b', tailOf('ab'))
   t.strictSame(third.asked.headers, every, 'never later')
 
-  const found = createScene(options)
+  const found = createAppenderHarness(options)
   const opening = found.appender.open()
   const head = await found.client.next()
   head.reply(EMPTY_TAIL)
@@ -109,16 +111,18 @@ t.test('headers: of every append, of creation, of the batch', async t => {
 })
 
 t.test('creation headers are of creation, also if the first append was reconciled', async t => {
-  const scene = await openScene('', { creationHeaders: { 'content-type': 'text/plain' } })
-  const appending = scene.appender.append(batchOf('a'))
-  await scene.miss(timeoutError())
-  const refusal = await scene.client.next()
-  refusal.fail(positionRefused(1))
-  const head = await scene.client.next()
+  const harness = await openAppenderHarness('', {
+    creationHeaders: { 'content-type': 'text/plain' },
+  })
+  const appending = harness.appender.append(batchOf('a'))
+  await harness.failNextAttempt(timeoutError())
+  const refusal = await harness.client.next()
+  refusal.fail(positionConflict(1))
+  const head = await harness.client.next()
   head.reply(tailOf('a'))
   await appending
-  t.equal(scene.appender.exists, true)
-  const next = await appendOne(scene, 'b', tailOf('ab'))
+  t.equal(harness.appender.exists, true)
+  const next = await appendOne(harness, 'b', tailOf('ab'))
   t.strictSame(next.asked.headers, {})
 })
 
@@ -133,11 +137,11 @@ t.test('an acknowledgement of anything else is final, and the fate unknown', asy
     ['the tail as it was', tailOf('old')],
   ]
   for (const [what, answer] of rows) {
-    const { appender, client, clock } = await openScene('old')
+    const { appender, client, clock } = await openAppenderHarness('old')
     const appending = appender.append(batchOf('new'))
     const request = await client.next()
     request.reply(answer)
-    const error = await failure(appending)
+    const error = await rejectionOf(appending)
     t.match(error, { code: 'OSS_ERR_INTEGRITY', attempts: 1, ...TARGET }, what)
     t.strictSame(error.tail, tailOf('old'), what)
     t.strictSame(error.unresolved, { position: 3, length: 3 }, what)
@@ -147,12 +151,12 @@ t.test('an acknowledgement of anything else is final, and the fate unknown', asy
 })
 
 t.test('a full object: refused before a byte is sent', async t => {
-  const { appender, client } = await openScene('old', { maxObjectBytes: 6 })
+  const { appender, client } = await openAppenderHarness('old', { maxObjectBytes: 6 })
   const fits = appender.append(batchOf('new'))
   const request = await client.next()
   request.reply(tailOf('oldnew'))
   await fits
-  const error = await failure(appender.append(batchOf('!')))
+  const error = await rejectionOf(appender.append(batchOf('!')))
   t.match(error, { code: 'OSS_ERR_OBJECT_FULL', ...TARGET })
   t.strictSame(error.tail, tailOf('oldnew'))
   t.equal(error.attempts, undefined, 'nothing was attempted')
@@ -161,24 +165,24 @@ t.test('a full object: refused before a byte is sent', async t => {
 })
 
 t.test('nothing is appended after a failure: every call fails with the same error', async t => {
-  const scene = await openScene('old')
-  const { appender, client } = scene
+  const harness = await openAppenderHarness('old')
+  const { appender, client } = harness
   const appending = appender.append(batchOf('new'))
   const request = await client.next()
-  request.fail(refused('AccessDenied', { status: 403 }))
-  const error = await failure(appending)
+  request.fail(serviceError('AccessDenied', { status: 403 }))
+  const error = await rejectionOf(appending)
   t.equal(error.code, 'AccessDenied')
   appender.abort(new Error('too late'))
   for (let call = 0; call < 2; call++) {
-    t.equal(await failure(appender.append(batchOf('more'))), error)
-    t.equal(await failure(appender.seal()), error)
+    t.equal(await rejectionOf(appender.append(batchOf('more'))), error)
+    t.equal(await rejectionOf(appender.seal()), error)
   }
   t.strictSame(appender.tail, tailOf('old'), 'the acknowledged tail stays known')
   t.equal(client.requests.length, 1)
 })
 
 t.test('two appends at once are a bug of the caller, and send nothing', async t => {
-  const { appender, client } = await openScene('old')
+  const { appender, client } = await openAppenderHarness('old')
   const first = appender.append(batchOf('new'))
   await t.rejects(appender.append(batchOf('more')), { code: 'ERR_ASSERTION' })
   const request = await client.next()
@@ -189,19 +193,19 @@ t.test('two appends at once are a bug of the caller, and send nothing', async t 
 })
 
 t.test('so are two openings, and an append while the seal is on its way', async t => {
-  const closed = createScene()
+  const closed = createAppenderHarness()
   void closed.appender.open().catch(() => {})
   await t.rejects(closed.appender.open(), { code: 'ERR_ASSERTION' })
   t.equal(closed.client.requests.length, 1)
 
-  const { appender, client } = await openScene('old')
+  const { appender, client } = await openAppenderHarness('old')
   void appender.seal().catch(() => {})
   await t.rejects(appender.append(batchOf('new')), { code: 'ERR_ASSERTION' })
   t.equal(client.requests.length, 1)
 })
 
 t.test('before it is open, nothing is sent', async t => {
-  const { appender, client } = createScene()
+  const { appender, client } = createAppenderHarness()
   await t.rejects(appender.append(batchOf('x')), { code: 'ERR_ASSERTION' })
   t.equal(client.requests.length, 0)
 })
@@ -211,17 +215,17 @@ t.test('the headers and the batch are the caller’s: nothing of them is changed
     headers: Object.freeze({ a: 'b' }),
     creationHeaders: Object.freeze({ c: 'd' }),
   })
-  const scene = await openScene('', options)
+  const harness = await openAppenderHarness('', options)
   const batch: Batch = Object.freeze(batchOf('x', 'md5'))
-  const appending = scene.appender.append(batch)
-  const request = await scene.client.next()
+  const appending = harness.appender.append(batch)
+  const request = await harness.client.next()
   request.reply(tailOf('x'))
   await appending
   t.strictSame(Object.keys(batch), ['bytes', 'crc64', 'contentMd5'])
 })
 
 t.test('create, complete: an object that is there is left as it is', async t => {
-  const { appender, client } = await openScene('old')
+  const { appender, client } = await openAppenderHarness('old')
   t.equal(await appender.create(), undefined)
   await appender.complete()
   t.equal(client.requests.length, 0)
@@ -229,7 +233,7 @@ t.test('create, complete: an object that is there is left as it is', async t => 
 
 t.test('create: where there is no object, an empty one is made, with its headers', async t => {
   const options = { position: 0, creationHeaders: { c: 'd' }, seal: true } as const
-  const { appender, client } = createScene(options)
+  const { appender, client } = createAppenderHarness(options)
   await appender.open()
   const creating = appender.create()
   const append = await client.next()
@@ -244,7 +248,7 @@ t.test('create: where there is no object, an empty one is made, with its headers
 })
 
 t.test('seal: at the tail', async t => {
-  const { appender, client } = await openScene('old')
+  const { appender, client } = await openAppenderHarness('old')
   const sealing = appender.seal()
   const request = await client.next()
   t.strictSame(request.asked, { kind: 'seal', position: 3 })
@@ -255,15 +259,15 @@ t.test('seal: at the tail', async t => {
 })
 
 t.test('seal: retried, since sealing twice is harmless', async t => {
-  const scene = await openScene('old')
-  const sealing = scene.appender.seal()
-  await scene.miss(timeoutError())
-  await scene.miss(refused('InternalError', { status: 500 }))
-  const request = await scene.client.next()
+  const harness = await openAppenderHarness('old')
+  const sealing = harness.appender.seal()
+  await harness.failNextAttempt(timeoutError())
+  await harness.failNextAttempt(serviceError('InternalError', { status: 500 }))
+  const request = await harness.client.next()
   t.strictSame(request.asked, { kind: 'seal', position: 3 })
   request.reply()
   await sealing
-  t.match(scene.retries, [
+  t.match(harness.retries, [
     { attempt: 1, position: 3 },
     { attempt: 2, position: 3 },
   ])
@@ -275,12 +279,12 @@ t.test('seal: a rival has written, or the object is another one', async t => {
     [2, 'OSS_ERR_OBJECT_REPLACED'],
     [0, 'OSS_ERR_OBJECT_REPLACED'],
   ] as const) {
-    const { appender, client } = await openScene('old')
+    const { appender, client } = await openAppenderHarness('old')
     const sealing = appender.seal()
-    const refusal = positionRefused(length)
+    const refusal = positionConflict(length)
     const request = await client.next()
     request.fail(refusal)
-    const error = await failure(sealing)
+    const error = await rejectionOf(sealing)
     t.match(error, { code, attempts: 1, tail: tailOf('old') })
     t.equal(error.cause, refusal)
     if (error.seen) t.strictSame([error.before, error.seen], [tailOf('old'), { position: length }])
@@ -290,32 +294,34 @@ t.test('seal: a rival has written, or the object is another one', async t => {
 })
 
 t.test('seal: the object is gone', async t => {
-  const { appender, client } = await openScene('old')
+  const { appender, client } = await openAppenderHarness('old')
   const sealing = appender.seal()
-  const refusal = refused('NoSuchKey', { status: 404 })
+  const refusal = serviceError('NoSuchKey', { status: 404 })
   ;(await client.next()).fail(refusal)
-  const error = await failure(sealing)
+  const error = await rejectionOf(sealing)
   t.match(error, { code: 'OSS_ERR_OBJECT_REPLACED', tail: tailOf('old') })
   t.equal(error.cause, refusal)
 })
 
 t.test('seal: refused for good, or given up', async t => {
   const rows: [error: Error, code: string][] = [
-    [refused('OperationNotSupported'), 'OperationNotSupported'],
-    [refused('AppendSealedObjectNotAllowed', { status: 409 }), 'AppendSealedObjectNotAllowed'],
+    [serviceError('OperationNotSupported'), 'OperationNotSupported'],
+    [serviceError('AppendSealedObjectNotAllowed', { status: 409 }), 'AppendSealedObjectNotAllowed'],
     [networkError('ECONNRESET'), 'OSS_ERR_RETRIES_EXHAUSTED'],
     // Without its header it tells nothing: no length is made up.
-    [positionRefused(), 'OSS_ERR_RETRIES_EXHAUSTED'],
+    [positionConflict(), 'OSS_ERR_RETRIES_EXHAUSTED'],
   ]
   for (const [cause, code] of rows) {
-    const { appender, client } = await openScene('old', { retry: { ...RETRY, maxRetries: 0 } })
+    const { appender, client } = await openAppenderHarness('old', {
+      retry: { ...RETRY, maxRetries: 0 },
+    })
     const sealing = appender.seal()
     const request = await client.next()
     request.fail(cause)
-    const error = await failure(sealing)
+    const error = await rejectionOf(sealing)
     t.match(error, { code, attempts: 1, tail: tailOf('old') })
     t.equal(error.unresolved, undefined)
-    t.equal(await failure(appender.append(batchOf('more'))), error)
+    t.equal(await rejectionOf(appender.append(batchOf('more'))), error)
   }
 })
 

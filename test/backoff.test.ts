@@ -1,5 +1,5 @@
 import t from 'tap'
-import type { Outcome } from '../lib/appender/outcome.ts'
+import type { RetryClass } from '../lib/appender/outcome.ts'
 import { Backoff, type RetryPolicy } from '../lib/backoff.ts'
 import { FakeClock } from './fixtures/fake-clock.ts'
 
@@ -17,12 +17,12 @@ function setup(policy: Partial<RetryPolicy> = {}) {
   clock.chance = 1
   const backoff = new Backoff({ ...usual, ...policy }, clock)
   /** What the backoff says to these failures in a row, time standing still. */
-  const answers = (outcomes: Outcome[], hasReply = true) =>
+  const answers = (outcomes: RetryClass[], hasReply = true) =>
     outcomes.map(outcome => backoff.next(outcome, hasReply))
   return { clock, backoff, answers }
 }
 
-const times = (count: number, outcome: Outcome): Outcome[] => Array(count).fill(outcome)
+const times = (count: number, outcome: RetryClass): RetryClass[] => Array(count).fill(outcome)
 
 t.test('the longest wait doubles until maxDelay', async t => {
   const { answers } = setup()
@@ -52,7 +52,7 @@ t.test('each wait asks chance anew', async t => {
 
 t.test('throttled: five times as long, and still not longer than maxDelay', async t => {
   t.strictSame(setup().answers(times(6, 'throttled')), [1000, 2000, 4000, 8000, 16_000, 20_000])
-  const mixed: Outcome[] = ['wait', 'throttled', 'wait', 'throttled']
+  const mixed: RetryClass[] = ['wait', 'throttled', 'wait', 'throttled']
   t.strictSame(setup().answers(mixed), [200, 2000, 800, 8000], 'by the count of all retries')
   t.strictSame(setup({ minDelay: 0 }).answers(times(2, 'throttled')), [0, 0])
 })
@@ -65,7 +65,7 @@ t.test('maxRetries', async t => {
   t.strictSame(setup({ maxRetries: 0 }).answers(['wait']), [undefined])
   t.strictSame(setup({ maxRetries: 1 }).answers(times(2, 'wait')), [200, undefined])
   t.strictSame(setup({ maxRetries: 2 }).answers(times(3, 'wait')), [200, 400, undefined])
-  const mixed: Outcome[] = ['clock', 'damaged', 'wait']
+  const mixed: RetryClass[] = ['clock', 'damaged', 'wait']
   t.strictSame(setup({ maxRetries: 2 }).answers(mixed), [0, 0, undefined], 'counts every kind')
 })
 
@@ -108,7 +108,7 @@ t.test('what is mended is tried again at once, and no more often than it could h
   t.strictSame(setup().answers(times(2, 'clock')), [0, undefined])
   t.strictSame(setup().answers(times(2, 'credentials')), [0, undefined])
   t.strictSame(setup().answers(times(3, 'damaged')), [0, 0, undefined])
-  const mixed: Outcome[] = ['clock', 'credentials', 'damaged', 'wait', 'damaged', 'credentials']
+  const mixed: RetryClass[] = ['clock', 'credentials', 'damaged', 'wait', 'damaged', 'credentials']
   t.strictSame(setup().answers(mixed), [0, 0, 0, 1600, 0, undefined], 'each by its own count')
 })
 

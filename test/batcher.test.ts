@@ -330,7 +330,7 @@ t.test('as a model says, whatever is written, taken and released', async t => {
  * What becomes of what is written, `,` for a newline: the batches that are full, what a flush sends, what
  * the end sends; or how many bytes are stuck.
  */
-function storyOf(batcher: Batcher, chunks: readonly string[]): string {
+function batchesOf(batcher: Batcher, chunks: readonly string[]): string {
   const take = () => {
     // Before the release: what is left of the buffer may move over it.
     const batch = text(batcher.take()?.bytes) ?? ''
@@ -343,10 +343,10 @@ function storyOf(batcher: Batcher, chunks: readonly string[]): string {
     do {
       rest = rest.subarray(batcher.write(rest))
       while (batcher.hasReady) full.push(take())
-    } while (rest.length > 0 && !batcher.isStuck)
+    } while (rest.length > 0 && !batcher.isTooLong)
   }
   const flushed = take()
-  const { isStuck, filling } = batcher
+  const { isTooLong: isStuck, filling } = batcher
   if (!isStuck) batcher.end()
   const ended = isStuck ? `${filling} stuck` : take()
   const more = batcher.take() ? ' and more' : ''
@@ -398,7 +398,7 @@ t.test('a batch ends where a record ends, and the rest opens the next', async t 
   ]
   for (const [align, mark, chunks, expected] of rows) {
     const label = `${JSON.stringify(align)}, ${mark}: ${chunks.join(' ')}`
-    t.equal(storyOf(createAligned(align, mark), chunks), expected, label)
+    t.equal(batchesOf(createAligned(align, mark), chunks), expected, label)
   }
 })
 
@@ -428,7 +428,7 @@ t.test('a record that is too long: those before it are sent, and nothing of it',
   ]
   for (const [align, mark, most, chunks, expected] of rows) {
     const label = `${JSON.stringify(align)}, ${mark}, at most ${most}: ${chunks.join(' ')}`
-    t.equal(storyOf(createAligned(align, mark, most), chunks), expected, label)
+    t.equal(batchesOf(createAligned(align, mark, most), chunks), expected, label)
   }
 })
 
@@ -593,12 +593,12 @@ function runAligned(t: Test, random: Random, [align, mark, most]: [Align, number
     const length = batcher.write(rest)
     check(batcher.accepted - from === length, 'what write returns is accepted')
     rest = rest.subarray(length)
-    if (rest.length === 0 || batcher.isStuck) return
+    if (rest.length === 0 || batcher.isTooLong) return
     check(batcher.hasReady, 'refused, and nothing can leave')
     if (inFlight) release()
     take()
   }
-  for (let step = 0; step < 120 && !batcher.isStuck; step++) {
+  for (let step = 0; step < 120 && !batcher.isTooLong; step++) {
     if (rest.length > 0 || random.integer(0, 9) < 6) write()
     else if (!inFlight) take()
     else if (random.integer(0, 1)) release()
@@ -606,7 +606,7 @@ function runAligned(t: Test, random: Random, [align, mark, most]: [Align, number
     const isRight = accepted - filling + whole === lastEnd(accepted)
     check(isRight, `whole ${whole} of ${filling}, ${hasReady}`)
   }
-  const { accepted, isStuck } = batcher
+  const { accepted, isTooLong: isStuck } = batcher
   release()
   if (isStuck) {
     const from = lastEnd(accepted)

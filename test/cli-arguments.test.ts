@@ -14,13 +14,13 @@ import {
 import { COMMANDS, FLAGS, flagOf } from '../lib/cli/flags.ts'
 import { HELP, OPTIONS_HELP } from '../lib/cli/help.ts'
 import {
-  type Reader,
-  readCount,
-  readDuration,
-  readLimit,
-  readPair,
-  readPatience,
-  readSize,
+  type Parser,
+  parseCount,
+  parseCountOrInfinity,
+  parseDuration,
+  parseDurationOrInfinity,
+  parsePair,
+  parseSize,
 } from '../lib/cli/units.ts'
 import { UsageError } from '../lib/cli/usage.ts'
 import { OssConflictError, OssError, OssServiceError } from '../lib/index.ts'
@@ -30,38 +30,38 @@ import { ROLLING_OPTIONS } from '../lib/rolling/options.ts'
 const OBJECT = 'oss://examplebucket/logs/run 7.csv'
 
 t.test('numbers with units', async t => {
-  const table: [Reader<unknown>, string, unknown][] = [
-    [readSize, '0', 0],
-    [readSize, '500000', 500_000],
-    [readSize, '188B', 188],
-    [readSize, '64KiB', 65_536],
-    [readSize, '1.5MiB', 1_572_864],
-    [readSize, '4 MiB', 4_194_304],
-    [readSize, '5GiB', 5_368_709_120],
-    [readSize, '999999999999999', 999_999_999_999_999],
-    [readDuration, '250', 250],
-    [readDuration, '500ms', 500],
-    [readDuration, '10s', 10_000],
-    [readDuration, '0.5s', 500],
-    [readDuration, '0.57s', 570],
-    [readDuration, '5m', 300_000],
-    [readDuration, '1.5h', 5_400_000],
-    [readDuration, '1d', 86_400_000],
-    [readPatience, '5m', 300_000],
-    [readPatience, 'Infinity', Number.POSITIVE_INFINITY],
-    [readPatience, 'infinity', Number.POSITIVE_INFINITY],
-    [readCount, '0', 0],
-    [readCount, '9000', 9000],
-    [readLimit, '3', 3],
-    [readLimit, 'Infinity', Number.POSITIVE_INFINITY],
-    [readPair, 'a=b', ['a', 'b']],
-    [readPair, 'a=b=c', ['a', 'b=c']],
-    [readPair, 'a=', ['a', '']],
+  const table: [Parser<unknown>, string, unknown][] = [
+    [parseSize, '0', 0],
+    [parseSize, '500000', 500_000],
+    [parseSize, '188B', 188],
+    [parseSize, '64KiB', 65_536],
+    [parseSize, '1.5MiB', 1_572_864],
+    [parseSize, '4 MiB', 4_194_304],
+    [parseSize, '5GiB', 5_368_709_120],
+    [parseSize, '999999999999999', 999_999_999_999_999],
+    [parseDuration, '250', 250],
+    [parseDuration, '500ms', 500],
+    [parseDuration, '10s', 10_000],
+    [parseDuration, '0.5s', 500],
+    [parseDuration, '0.57s', 570],
+    [parseDuration, '5m', 300_000],
+    [parseDuration, '1.5h', 5_400_000],
+    [parseDuration, '1d', 86_400_000],
+    [parseDurationOrInfinity, '5m', 300_000],
+    [parseDurationOrInfinity, 'Infinity', Number.POSITIVE_INFINITY],
+    [parseDurationOrInfinity, 'infinity', Number.POSITIVE_INFINITY],
+    [parseCount, '0', 0],
+    [parseCount, '9000', 9000],
+    [parseCountOrInfinity, '3', 3],
+    [parseCountOrInfinity, 'Infinity', Number.POSITIVE_INFINITY],
+    [parsePair, 'a=b', ['a', 'b']],
+    [parsePair, 'a=b=c', ['a', 'b=c']],
+    [parsePair, 'a=', ['a', '']],
   ]
-  for (const [read, text, value] of table) t.same(read('--x', text), value, text)
-  const wrong: [Reader<unknown>, string[], RegExp][] = [
+  for (const [parse, text, value] of table) t.same(parse('--x', text), value, text)
+  const wrong: [Parser<unknown>, string[], RegExp][] = [
     [
-      readSize,
+      parseSize,
       [
         '',
         'x',
@@ -78,15 +78,15 @@ t.test('numbers with units', async t => {
       ],
       /bytes/,
     ],
-    [readDuration, ['', '10 sec', '10S', '-1s', '1:30', 'Infinity', '1\ns'], /time/],
-    [readPatience, ['', 'never', '10x'], /time.*Infinity/],
-    [readCount, ['', '1.5', '-1', '1s', 'Infinity', '1e3'], /whole number$/],
-    [readLimit, ['', '1.5', 'never'], /whole number, or Infinity/],
-    [readPair, ['', 'a', '=b', '='], /NAME=VALUE/],
+    [parseDuration, ['', '10 sec', '10S', '-1s', '1:30', 'Infinity', '1\ns'], /time/],
+    [parseDurationOrInfinity, ['', 'never', '10x'], /time.*Infinity/],
+    [parseCount, ['', '1.5', '-1', '1s', 'Infinity', '1e3'], /whole number$/],
+    [parseCountOrInfinity, ['', '1.5', 'never'], /whole number, or Infinity/],
+    [parsePair, ['', 'a', '=b', '='], /NAME=VALUE/],
   ]
-  for (const [read, texts, message] of wrong) {
+  for (const [parse, texts, message] of wrong) {
     for (const text of texts) {
-      const error = caught(() => read('--x', text))
+      const error = caught(() => parse('--x', text))
       t.ok(error instanceof UsageError, text)
       t.match(error?.message, message, text)
       t.match(error?.message, /^--x: /, 'it names the flag')
@@ -95,18 +95,24 @@ t.test('numbers with units', async t => {
 })
 
 t.test('arguments', async t => {
-  const place = { network: {} }
-  const voice = { isJson: false, isQuiet: false }
-  const plain = { roll: undefined, isZipped: false, isResumed: false }
-  const rest = { file: undefined, place, options: {}, voice, grace: 10_000, ...plain }
+  const backend = { clientOptions: {} }
+  const outputMode = { isJson: false, isQuiet: false }
+  const noRolling = { roll: undefined, isZipped: false, isResumed: false }
+  const rest = { file: undefined, backend, options: {}, outputMode, grace: 10_000, ...noRolling }
   const append = { name: 'append', url: OBJECT, ...rest } as const
-  const cat = { name: 'cat', url: OBJECT, place, isFollowed: false, interval: 1000 } as const
+  const cat = { name: 'cat', url: OBJECT, backend, isFollowed: false, interval: 1000 } as const
   const table: [string[], Command][] = [
     [[OBJECT], append],
-    [[OBJECT, '-', '--region=a'], { ...append, file: '-', place: { network: { region: 'a' } } }],
-    [['--local', 'd', OBJECT], { ...append, place: { local: 'd', network: {} } }],
-    [['--credentials', 'm', OBJECT], { ...append, place: { credentials: 'm', network: {} } }],
-    [['--json', '--quiet', OBJECT], { ...append, voice: { isJson: true, isQuiet: true } }],
+    [
+      [OBJECT, '-', '--region=a'],
+      { ...append, file: '-', backend: { clientOptions: { region: 'a' } } },
+    ],
+    [['--local', 'd', OBJECT], { ...append, backend: { local: 'd', clientOptions: {} } }],
+    [
+      ['--credentials', 'm', OBJECT],
+      { ...append, backend: { credentials: 'm', clientOptions: {} } },
+    ],
+    [['--json', '--quiet', OBJECT], { ...append, outputMode: { isJson: true, isQuiet: true } }],
     [['--grace', '1m', OBJECT], { ...append, grace: 60_000 }],
     [['--gzip', OBJECT], { ...append, isZipped: true, options: { align: 'chunk' } }],
     [['--resume', 'f', OBJECT], { ...append, file: 'f', isResumed: true }],
@@ -123,11 +129,11 @@ t.test('arguments', async t => {
     [['demo', '--bytes', '0'], { name: 'demo', file: undefined, bytes: 0 }],
     [['demo', '--bytes', '3KiB'], { name: 'demo', file: undefined, bytes: 3072 }],
     [['demo'], { name: 'demo', file: undefined, bytes: undefined }],
-    [['stat', OBJECT], { name: 'stat', url: OBJECT, place, isJson: false }],
-    [['stat', '--json', OBJECT], { name: 'stat', url: OBJECT, place, isJson: true }],
+    [['stat', OBJECT], { name: 'stat', url: OBJECT, backend, isJson: false }],
+    [['stat', '--json', OBJECT], { name: 'stat', url: OBJECT, backend, isJson: true }],
     [['cat', OBJECT], cat],
     [['cat', '-f', '--interval', '50ms', OBJECT], { ...cat, isFollowed: true, interval: 50 }],
-    [['verify', 'a', OBJECT], { name: 'verify', file: 'a', url: OBJECT, place, isJson: false }],
+    [['verify', 'a', OBJECT], { name: 'verify', file: 'a', url: OBJECT, backend, isJson: false }],
     [['serve'], { name: 'serve', dir: undefined, port: undefined, host: undefined }],
     [
       ['serve', '--port=80', '--dir', 'd', '--host', '::'],
@@ -180,8 +186,8 @@ t.test('every option of a stream has its flag', async t => {
   )
   const command = parseArguments([...args, OBJECT])
   t.match(command, {
-    place: {
-      network: {
+    backend: {
+      clientOptions: {
         region: 'a',
         endpoint: 'b',
         pathStyle: true,
@@ -227,10 +233,10 @@ t.test('every option of a stream has its flag', async t => {
     t.match(parseArguments(['--align', option, OBJECT]), { options: { align: value } }, option)
   }
   // What no text can say: the url has bucket and key, signals come from outside, and the rest are objects.
-  const others = ['bucket', 'signal', 'client', 'dispatcher']
+  const withoutFlag = ['bucket', 'signal', 'client', 'dispatcher']
   for (const option of [...OPTIONS, ...ROLLING_OPTIONS]) {
     if (option === 'retry') continue
-    t.equal(flagOf(option) === undefined, others.includes(option), option)
+    t.equal(flagOf(option) === undefined, withoutFlag.includes(option), option)
   }
 })
 
@@ -346,10 +352,10 @@ t.test('errors as text and exit code', async t => {
     requestId: 'REQ',
     hostId: 'HOST',
   })
-  const exhausted = new OssError('OSS_ERR_RETRIES_EXHAUSTED', 'gave up', { cause })
-  exhausted.tail = { position: 12, crc64: '5' }
+  const retriesExhausted = new OssError('OSS_ERR_RETRIES_EXHAUSTED', 'gave up', { cause })
+  retriesExhausted.tail = { position: 12, crc64: '5' }
   t.equal(
-    describeError(exhausted),
+    describeError(retriesExhausted),
     'oss-append: gave up\n' +
       '  code          OSS_ERR_RETRIES_EXHAUSTED\n' +
       '  acknowledged  the object up to byte 12\n' +
@@ -363,7 +369,7 @@ t.test('errors as text and exit code', async t => {
   t.equal(describeError(new MismatchError(['a', 'b'])), 'oss-append: NOT verified: a; b\n')
   const tail = { position: 1, crc64: '1' }
   const table: [unknown, number][] = [
-    [exhausted, 1],
+    [retriesExhausted, 1],
     [null, 1],
     [new SourceError(new Error('a'), 1), 1],
     [new MismatchError(['a']), 4],
@@ -399,15 +405,21 @@ t.test('errors in the words of the command line', async t => {
 })
 
 t.test('options inside a message are flags too, and the words of others stay', async t => {
-  const full = new OssError(
+  const objectFull = new OssError(
     'OSS_ERR_OBJECT_FULL',
     'more than maxBytes (5), see highWaterMark, aWord',
   )
-  t.match(describeError(full), /^oss-append: more than --roll-bytes \(5\), see --buffer, aWord\n/)
-  const bound = new OssError('OSS_ERR_INVALID_OPTION', 'see the option cname, or the option other')
-  t.match(describeError(bound), /^oss-append: see --cname, or the option other\n/)
-  const theirs = new OssServiceError('X', 'contentType', { status: 400, requestId: 'R' })
-  t.match(describeError(theirs), /^oss-append: contentType\n/)
+  t.match(
+    describeError(objectFull),
+    /^oss-append: more than --roll-bytes \(5\), see --buffer, aWord\n/,
+  )
+  const invalidOption = new OssError(
+    'OSS_ERR_INVALID_OPTION',
+    'see the option cname, or the option other',
+  )
+  t.match(describeError(invalidOption), /^oss-append: see --cname, or the option other\n/)
+  const serviceError = new OssServiceError('X', 'contentType', { status: 400, requestId: 'R' })
+  t.match(describeError(serviceError), /^oss-append: contentType\n/)
 })
 
 t.test('errors as JSON', async t => {
@@ -427,7 +439,7 @@ t.test('errors as JSON', async t => {
   })
   t.match(describeError(error), /\n {2}unknown {7}the fate of 7 bytes from 12 on\n/)
   t.same(errorFields('text'), { message: 'text' })
-  const own: [Error, object][] = [
+  const cliErrors: [Error, object][] = [
     [new UsageError('a'), { code: 'ERR_USAGE' }],
     [new MismatchError(['a']), { code: 'ERR_NOT_VERIFIED' }],
     [new InterruptedError(130, 'a'), { code: 'ERR_INTERRUPTED' }],
@@ -436,7 +448,7 @@ t.test('errors as JSON', async t => {
       { code: 'ERR_INTERRUPTED', position: 7, unacknowledged: 3 },
     ],
   ]
-  for (const [error, fields] of own) {
+  for (const [error, fields] of cliErrors) {
     t.match(errorFields(error), fields)
     t.equal(describeError(error).split('\n')[1] ?? '', error instanceof UsageError ? HINT : '')
   }
@@ -444,9 +456,9 @@ t.test('errors as JSON', async t => {
 
 const HINT = 'Try: oss-append --help'
 
-function caught(run: () => unknown): Error | undefined {
+function caught(callback: () => unknown): Error | undefined {
   try {
-    run()
+    callback()
     return undefined
   } catch (error) {
     return error as Error

@@ -5,14 +5,14 @@ import * as fs from 'node:fs'
 import { join } from 'node:path'
 import { buffer } from 'node:stream/consumers'
 import t, { type Test } from 'tap'
-import { PatientReader } from '../lib/cli/patience.ts'
+import { RetryingReader } from '../lib/cli/patience.ts'
 import { ObjectReader } from '../lib/cli/reader.ts'
 import { crc64 } from '../lib/index.ts'
 import { createOssServer } from '../lib/server/index.ts'
-import { finish, run, start, startService } from './fixtures/command.ts'
-import { noise, reach, until } from './fixtures/oss.ts'
+import { runCli, startCli, startCliServer, waitForExit } from './fixtures/command.ts'
+import { networkOptions, seededBytes, waitUntil } from './fixtures/oss.ts'
 import { startRelay } from './fixtures/relay.ts'
-import { startScripted } from './fixtures/scripted-server.ts'
+import { startScriptedServer } from './fixtures/scripted-server.ts'
 
 const BUCKET = 'examplebucket'
 const KEY = 'logs/日志 1.log'
@@ -20,11 +20,11 @@ const OBJECT = `oss://${BUCKET}/${KEY}`
 const TEXT = Buffer.from('温度,21.5 °C\n'.repeat(1000))
 
 t.test('stat tells what an object is', async t => {
-  const { server, go } = await startService(t)
-  const made = ['--meta=host=a-1', '--tag=k=v', '--content-type=text/csv', '--seal']
-  t.match(await go([...made, OBJECT, '-'], { input: TEXT }), { code: 0 })
+  const { server, runWithServer } = await startCliServer(t)
+  const createArgs = ['--meta=host=a-1', '--tag=k=v', '--content-type=text/csv', '--seal']
+  t.match(await runWithServer([...createArgs, OBJECT, '-'], { input: TEXT }), { code: 0 })
   const crc = crc64(TEXT)
-  const { code, stdout, stderr } = await go(['stat', OBJECT])
+  const { code, stdout, stderr } = await runWithServer(['stat', OBJECT])
   t.match({ code, stderr }, { code: 0, stderr: '' })
   t.match(
     stdout,
@@ -34,7 +34,7 @@ t.test('stat tells what an object is', async t => {
         'content type +text/csv\nstorage class +Standard\ntags +1\nmeta host +a-1\n$',
     ),
   )
-  const json = await go(['stat', '--json', OBJECT])
+  const json = await runWithServer(['stat', '--json', OBJECT])
   t.match(JSON.parse(json.stdout), {
     url: OBJECT,
     type: 'Appendable',
@@ -48,52 +48,61 @@ t.test('stat tells what an object is', async t => {
     metadata: { host: 'a-1' },
   })
   server.append(BUCKET, 'open', 'x')
-  const open = await go(['stat', '--json', `oss://${BUCKET}/open`])
+  const open = await runWithServer(['stat', '--json', `oss://${BUCKET}/open`])
   t.match(JSON.parse(open.stdout), { sealed: false })
   server.put(BUCKET, 'normal', 'x')
   t.match(
-    (await go(['stat', `oss://${BUCKET}/normal`])).stdout,
+    (await runWithServer(['stat', `oss://${BUCKET}/normal`])).stdout,
     /type +Normal\nlength +1\nCRC-64 .*\nlast/,
   )
-  const absent = await go(['stat', `oss://${BUCKET}/absent`])
+  const absent = await runWithServer(['stat', `oss://${BUCKET}/absent`])
   t.match(absent, { code: 1, stdout: '', stderr: /no such object\n {2}code {10}NoSuchKey\n/ })
   server.permissions.delete('oss:GetObject')
-  t.match(await go(['stat', OBJECT]), { code: 1, stderr: /AccessDenied\n {2}request id/ })
+  t.match(await runWithServer(['stat', OBJECT]), {
+    code: 1,
+    stderr: /AccessDenied\n {2}request id/,
+  })
 })
 
 t.test('verify compares without downloading', async t => {
-  const { server, go } = await startService(t)
+  const { server, runWithServer } = await startCliServer(t)
   const dir = t.testdir({})
   const file = join(dir, 'a.log')
   fs.writeFileSync(file, TEXT)
-  t.match(await go([OBJECT, file]), { code: 0 })
-  t.match(await go(['verify', file, OBJECT]), { code: 0, stdout: /\nverified\n$/, stderr: '' })
-  const json = await go(['verify', '-', OBJECT, '--json'], { input: TEXT })
+  t.match(await runWithServer([OBJECT, file]), { code: 0 })
+  t.match(await runWithServer(['verify', file, OBJECT]), {
+    code: 0,
+    stdout: /\nverified\n$/,
+    stderr: '',
+  })
+  const json = await runWithServer(['verify', '-', OBJECT, '--json'], { input: TEXT })
   const tail = { length: TEXT.length, crc64: crc64(TEXT) }
   t.same(JSON.parse(json.stdout), { file: '-', url: OBJECT, ...tail, object: tail, verified: true })
-  const longer = await go(['verify', '-', OBJECT], { input: Buffer.concat([TEXT, TEXT]) })
+  const longer = await runWithServer(['verify', '-', OBJECT], {
+    input: Buffer.concat([TEXT, TEXT]),
+  })
   t.match(longer, { code: 4, stderr: /NOT verified: the object has 16,000 bytes, not 32,000\n/ })
   const other = Buffer.from(TEXT)
   other[5000]! ^= 1
-  const wrong = await go(['verify', '-', OBJECT], { input: other })
+  const wrong = await runWithServer(['verify', '-', OBJECT], { input: other })
   t.match(wrong, { code: 4, stderr: `CRC-64 is ${tail.crc64}, not ${crc64(other)}` })
   t.notMatch(wrong.stdout, 'verified')
-  const { stdout } = await go(['verify', '--json', '-', OBJECT], { input: other })
-  const told = stdout
+  const { stdout } = await runWithServer(['verify', '--json', '-', OBJECT], { input: other })
+  const events = stdout
     .trimEnd()
     .split('\n')
     .map(line => JSON.parse(line))
-  t.match(told, [{ verified: false }, { event: 'error', code: 'ERR_NOT_VERIFIED', exitCode: 4 }])
+  t.match(events, [{ verified: false }, { event: 'error', code: 'ERR_NOT_VERIFIED', exitCode: 4 }])
   const absent = [
     [['stat', '--json', `oss://${BUCKET}/absent`], 'NoSuchKey'],
     [['verify', '--json', file, `oss://${BUCKET}/absent`], 'NoSuchKey'],
     [['verify', '--json', join(dir, 'absent'), OBJECT], 'ENOENT'],
   ] as const
   for (const [args, code] of absent) {
-    const outcome = await go([...args])
+    const outcome = await runWithServer([...args])
     t.match(JSON.parse(outcome.stdout), { event: 'error', code, exitCode: 1 })
   }
-  t.match(await go(['verify', dir, OBJECT]), { code: 1, stderr: /EISDIR/ })
+  t.match(await runWithServer(['verify', dir, OBJECT]), { code: 1, stderr: /EISDIR/ })
   t.notOk(
     server.requests.some(({ method }) => method === 'GET'),
     'nothing is downloaded',
@@ -101,39 +110,49 @@ t.test('verify compares without downloading', async t => {
 })
 
 t.test('cat prints an object', async t => {
-  const { server, go } = await startService(t)
+  const { server, runWithServer } = await startCliServer(t)
   server.append(BUCKET, KEY, TEXT)
-  t.match(await go(['cat', OBJECT]), { code: 0, stdout: TEXT.toString(), stderr: '' })
+  t.match(await runWithServer(['cat', OBJECT]), { code: 0, stdout: TEXT.toString(), stderr: '' })
   server.put(BUCKET, 'normal', 'a normal object')
-  t.match(await go(['cat', `oss://${BUCKET}/normal`, '-f']), { code: 0, stdout: 'a normal object' })
+  t.match(await runWithServer(['cat', `oss://${BUCKET}/normal`, '-f']), {
+    code: 0,
+    stdout: 'a normal object',
+  })
   server.append(BUCKET, 'empty', '')
-  t.match(await go(['cat', `oss://${BUCKET}/empty`]), { code: 0, stdout: '', stderr: '' })
-  t.match(await go(['cat', `oss://${BUCKET}/absent`]), { code: 1, stderr: /no such object/ })
+  t.match(await runWithServer(['cat', `oss://${BUCKET}/empty`]), {
+    code: 0,
+    stdout: '',
+    stderr: '',
+  })
+  t.match(await runWithServer(['cat', `oss://${BUCKET}/absent`]), {
+    code: 1,
+    stderr: /no such object/,
+  })
   server.faults.push({ kind: 'mangled', part: 'crc64', how: 'wrong', on: 'head' })
-  t.match(await go(['cat', OBJECT]), {
+  t.match(await runWithServer(['cat', OBJECT]), {
     code: 3,
     stderr: /has the CRC-64 \d+, and what was printed/,
   })
 })
 
 t.test('cat --follow goes on through outages, until the object is sealed', async t => {
-  const { server, env } = await startService(t)
-  const child = start(['cat', '--follow', '--interval=10ms', OBJECT], { env })
+  const { server, env } = await startCliServer(t)
+  const child = startCli(['cat', '--follow', '--interval=10ms', OBJECT], { env })
   t.teardown(() => child.kill('SIGKILL'))
-  const outcome = finish(child)
-  let seen = ''
-  child.stdout?.on('data', text => (seen += text))
-  await until(() => server.requests.length > 2)
+  const outcome = waitForExit(child)
+  let stdoutText = ''
+  child.stdout?.on('data', text => (stdoutText += text))
+  await waitUntil(() => server.requests.length > 2)
   server.append(BUCKET, KEY, 'one ')
-  await until(() => seen === 'one ')
+  await waitUntil(() => stdoutText === 'one ')
   const before = server.requests.length
-  await until(() => server.requests.length > before + 2)
+  await waitUntil(() => server.requests.length > before + 2)
   server.append(BUCKET, KEY, 'two ')
-  await until(() => seen === 'one two ')
+  await waitUntil(() => stdoutText === 'one two ')
   server.refuse()
-  let told = ''
-  child.stderr?.on('data', text => (told += text))
-  await until(() => told.includes('trying again'))
+  let stderrText = ''
+  child.stderr?.on('data', text => (stderrText += text))
+  await waitUntil(() => stderrText.includes('trying again'))
   server.append(BUCKET, KEY, 'three')
   server.seal(BUCKET, KEY)
   await server.listen()
@@ -148,13 +167,13 @@ t.test('cat --follow goes on through outages, until the object is sealed', async
 })
 
 t.test('cat --follow: what ends it', async t => {
-  const { server, env } = await startService(t)
+  const { server, env } = await startCliServer(t)
   const follow = async () => {
     server.delete(BUCKET, KEY)
     server.append(BUCKET, KEY, 'hello')
-    const child = start(['cat', '-f', '--interval=10ms', OBJECT], { env })
+    const child = startCli(['cat', '-f', '--interval=10ms', OBJECT], { env })
     t.teardown(() => child.kill('SIGKILL'))
-    const outcome = finish(child)
+    const outcome = waitForExit(child)
     await once(child.stdout!, 'data')
     return { child, outcome }
   }
@@ -190,28 +209,28 @@ t.test('cat --follow: what ends it', async t => {
 })
 
 t.test('cat: a signal ends it although nobody reads what it printed', async t => {
-  const { server, env } = await startService(t)
-  server.append(BUCKET, KEY, noise(1_000_000))
-  const child = start(['cat', OBJECT], { env })
+  const { server, env } = await startCliServer(t)
+  server.append(BUCKET, KEY, seededBytes(1_000_000))
+  const child = startCli(['cat', OBJECT], { env })
   t.teardown(() => child.kill('SIGKILL'))
-  let told = ''
-  child.stderr?.on('data', text => (told += text))
+  let stderrText = ''
+  child.stderr?.on('data', text => (stderrText += text))
   const ended = once(child, 'exit')
-  await until(() => server.requests.some(({ method }) => method === 'GET'))
+  await waitUntil(() => server.requests.some(({ method }) => method === 'GET'))
   child.kill('SIGTERM')
   t.same(await ended, [143, null])
-  t.equal(told, 'oss-append: interrupted by SIGTERM\n')
+  t.equal(stderrText, 'oss-append: interrupted by SIGTERM\n')
 })
 
 t.test('serve is an OSS that keeps its objects', async t => {
   const dir = join(t.testdir({}), 'objects')
   const serve = async (port: string) => {
-    const child = start(['serve', '--dir', dir, '--port', port])
+    const child = startCli(['serve', '--dir', dir, '--port', port])
     t.teardown(() => child.kill('SIGKILL'))
-    const outcome = finish(child)
+    const outcome = waitForExit(child)
     let text = ''
     child.stdout?.on('data', more => (text += more))
-    await until(() => text.includes('OSS_ACCESS_KEY_SECRET') && text.endsWith('\n'))
+    await waitUntil(() => text.includes('OSS_ACCESS_KEY_SECRET') && text.endsWith('\n'))
     const lines = text
       .trimEnd()
       .split('\n')
@@ -220,38 +239,38 @@ t.test('serve is an OSS that keeps its objects', async t => {
   }
   const first = await serve('0')
   t.match(first.env, { OSS_ENDPOINT: /^http:\/\/127\.0\.0\.1:\d+$/, OSS_REGION: 'cn-hangzhou' })
-  t.match(await run([OBJECT, '-'], { env: first.env, input: TEXT }), {
+  t.match(await runCli([OBJECT, '-'], { env: first.env, input: TEXT }), {
     code: 0,
     stdout: /verified/,
   })
   const { port } = new URL(first.env.OSS_ENDPOINT ?? '')
-  t.match(await run(['serve', '--port', port]), { code: 1, stderr: /EADDRINUSE/ })
+  t.match(await runCli(['serve', '--port', port]), { code: 1, stderr: /EADDRINUSE/ })
   first.child.kill('SIGKILL')
   await first.outcome
   const second = await serve(port)
   t.same(second.env, first.env)
-  t.match(await run(['cat', OBJECT], { env: second.env }), { code: 0, stdout: TEXT.toString() })
+  t.match(await runCli(['cat', OBJECT], { env: second.env }), { code: 0, stdout: TEXT.toString() })
   second.child.kill('SIGTERM')
   t.match(await second.outcome, { code: 0, stderr: '' })
   // The same folder, without a server.
-  t.match(await run(['cat', '--local', dir, OBJECT]), { code: 0, stdout: TEXT.toString() })
+  t.match(await runCli(['cat', '--local', dir, OBJECT]), { code: 0, stdout: TEXT.toString() })
 })
 
 t.test('serve on every address prints one to connect to', async t => {
-  const child = start(['serve', '--host', '0.0.0.0'])
+  const child = startCli(['serve', '--host', '0.0.0.0'])
   t.teardown(() => child.kill('SIGKILL'))
-  const outcome = finish(child)
+  const outcome = waitForExit(child)
   await once(child.stdout!, 'data')
   child.kill('SIGTERM')
   t.match(await outcome, { code: 0, stdout: /OSS_ENDPOINT=http:\/\/127\.0\.0\.1:\d+\n/ })
 })
 
 t.test('a range is taken up where it broke off', async t => {
-  const { server, relay, reader } = await startReading(t)
-  const bytes = noise(3_000_000)
+  const { server, relay, reader } = await startReader(t)
+  const bytes = seededBytes(3_000_000)
   server.append(BUCKET, KEY, bytes)
   let passed = 0
-  relay.down = (chunk, link) => {
+  relay.toClient = (chunk, link) => {
     passed += chunk.length
     if (passed < 700_000) return chunk
     passed = 0
@@ -272,7 +291,7 @@ t.test('a range is taken up where it broke off', async t => {
 })
 
 t.test('an answer that is none is asked for again', async t => {
-  const { server, reader } = await startReading(t)
+  const { server, reader } = await startReader(t)
   server.append(BUCKET, KEY, 'hello')
   server.faults.push(
     { kind: 'html', on: 'get' },
@@ -288,7 +307,7 @@ t.test('an answer that is none is asked for again', async t => {
 })
 
 t.test('a wrong clock is corrected, once for all that follows', async t => {
-  const { server, reader } = await startReading(t)
+  const { server, reader } = await startReader(t)
   server.append(BUCKET, KEY, 'hello')
   server.faults.push({ kind: 'skewed', offset: 3_600_000, on: 'head' })
   const target = { bucket: BUCKET, key: KEY }
@@ -298,17 +317,17 @@ t.test('a wrong clock is corrected, once for all that follows', async t => {
 })
 
 t.test('the reader has the limits of the client', async t => {
-  const { server, go } = await startService(t)
+  const { server, runWithServer } = await startCliServer(t)
   server.append(BUCKET, KEY, 'hello')
   for (const flag of ['--connect-timeout', '--request-timeout']) {
-    const { code, stderr } = await go(['stat', `${flag}=0`, OBJECT])
+    const { code, stderr } = await runWithServer(['stat', `${flag}=0`, OBJECT])
     t.equal(code, 2, flag)
     t.match(stderr, new RegExp(`^oss-append: ${flag}: must be a whole number from 1`))
   }
 })
 
 t.test('what OSS says back is told without the signature, and silence is a timeout', async t => {
-  const { port } = await startScripted(t, ({ headers }) => {
+  const { port } = await startScriptedServer(t, ({ headers }) => {
     if (isSilent) return undefined
     const text = `<Error><Code>AccessDenied</Code><Message>${headers.authorization}</Message></Error>`
     const head = `HTTP/1.1 403 Forbidden\r\nx-oss-request-id: R\r\ncontent-length: ${text.length}`
@@ -329,9 +348,9 @@ t.test('what OSS says back is told without the signature, and silence is a timeo
 })
 
 t.test('the whole object is no answer to a range', async t => {
-  const { server } = await startReading(t)
+  const { server } = await startReader(t)
   server.append(BUCKET, KEY, 'hello')
-  const reader = new ObjectReader(reach(server))
+  const reader = new ObjectReader(networkOptions(server))
   t.teardown(() => reader.close())
   const { signal } = new AbortController()
   const target = { bucket: BUCKET, key: KEY }
@@ -351,14 +370,15 @@ t.test('the whole object is no answer to a range', async t => {
 })
 
 t.test('keys that are renewed', async t => {
-  const { server } = await startReading(t)
+  const { server } = await startReader(t)
   server.append(BUCKET, KEY, 'hello')
   let calls = 0
-  const fresh = server.credentials
-  const reader = new PatientReader(
+  const validKeys = server.credentials
+  const reader = new RetryingReader(
     {
-      ...reach(server),
-      credentials: () => (calls++ === 0 ? { accessKeyId: 'old', accessKeySecret: 'old' } : fresh),
+      ...networkOptions(server),
+      credentials: () =>
+        calls++ === 0 ? { accessKeyId: 'old', accessKeySecret: 'old' } : validKeys,
     },
     { signal: new AbortController().signal, maxElapsed: 60_000 },
   )
@@ -368,13 +388,13 @@ t.test('keys that are renewed', async t => {
 })
 
 /** A server, and a reader that reaches it by a line that a test can cut. */
-async function startReading(t: Test) {
+async function startReader(t: Test) {
   const server = await createOssServer()
   t.teardown(() => server.close())
   const relay = await startRelay(t, server.port)
-  const options = { ...reach(server), endpoint: `http://127.0.0.1:${relay.port}` }
+  const options = { ...networkOptions(server), endpoint: `http://127.0.0.1:${relay.port}` }
   const { signal } = new AbortController()
-  const reader = new PatientReader(options, { signal, maxElapsed: 60_000 })
+  const reader = new RetryingReader(options, { signal, maxElapsed: 60_000 })
   t.teardown(() => reader.close())
   return { server, relay, reader }
 }

@@ -2,31 +2,31 @@
 
 import { EventEmitter } from 'node:events'
 import t from 'tap'
-import { Outage } from '../lib/cli/outage.ts'
+import { RetryNotice } from '../lib/cli/outage.ts'
 import {
   describeProgress,
   formatBytes,
   Progress,
-  Speedometer,
-  type Standing,
+  type ProgressState,
+  RateMeter,
 } from '../lib/cli/progress.ts'
 import { Reporter } from '../lib/cli/reporter.ts'
 import { type OssAppendStream, OssError } from '../lib/index.ts'
 
 const MIB = 1024 * 1024
 
-const standing: Standing = {
+const state: ProgressState = {
   acknowledged: 5 * MIB,
   length: 12 * MIB,
   rate: MIB,
   appends: 3,
   position: 5 * MIB + 7,
   retries: 0,
-  age: 340,
+  ackAge: 340,
 }
 
 t.test('the line', async t => {
-  const table: [Partial<Standing>, number, string][] = [
+  const table: [Partial<ProgressState>, number, string][] = [
     [
       {},
       200,
@@ -39,12 +39,12 @@ t.test('the line', async t => {
     ],
     [{ length: undefined }, 200, '5.0 MiB  1.0 MiB/s  ack 0.3 s ago  3 appends  at 5242887'],
     [
-      { length: undefined, retries: 12, appends: 1, age: 83_000 },
+      { length: undefined, retries: 12, appends: 1, ackAge: 83_000 },
       200,
       '5.0 MiB  1.0 MiB/s  12 retries  ack 83.0 s ago  1 append  at 5242887',
     ],
     [
-      { acknowledged: 0, rate: 0, appends: 0, position: undefined, age: undefined },
+      { acknowledged: 0, rate: 0, appends: 0, position: undefined, ackAge: undefined },
       200,
       '[----------] 0%  0 B  0 B/s  0 appends',
     ],
@@ -63,7 +63,7 @@ t.test('the line', async t => {
     [{ length: MIB }, 60, '[##########] 100%  5.0 MiB  1.0 MiB/s  ack 0.3 s ago'],
   ]
   for (const [changes, width, line] of table) {
-    t.equal(describeProgress({ ...standing, ...changes }, width), line)
+    t.equal(describeProgress({ ...state, ...changes }, width), line)
   }
   const sizes: [number, string][] = [
     [0, '0 B'],
@@ -78,12 +78,12 @@ t.test('the line', async t => {
 })
 
 t.test('the speed is that of the last seconds', async t => {
-  const speedometer = new Speedometer()
-  t.equal(speedometer.read(1000, 0), 0, 'nothing is known yet')
-  t.equal(speedometer.read(2000, 500), 500)
-  for (let time = 3000; time <= 20_000; time += 1000) speedometer.read(time, 500)
-  t.equal(speedometer.read(21_000, 500), 0, 'an outage')
-  t.equal(speedometer.read(22_000, 1500), 200, 'over five seconds')
+  const rateMeter = new RateMeter()
+  t.equal(rateMeter.update(1000, 0), 0, 'nothing is known yet')
+  t.equal(rateMeter.update(2000, 500), 500)
+  for (let time = 3000; time <= 20_000; time += 1000) rateMeter.update(time, 500)
+  t.equal(rateMeter.update(21_000, 500), 0, 'an outage')
+  t.equal(rateMeter.update(22_000, 1500), 200, 'over five seconds')
 })
 
 t.test('the line is redrawn in its place', async t => {
@@ -105,38 +105,43 @@ t.test('the line is redrawn in its place', async t => {
 })
 
 t.test('an outage is told when it begins and when it ends', async t => {
-  const told: string[] = []
-  const outage = new Outage(text => told.push(text))
-  outage.ended()
-  t.same(told, [])
+  const notices: string[] = []
+  const retryNotice = new RetryNotice(text => notices.push(text))
+  retryNotice.onSuccess()
+  t.same(notices, [])
   for (const times of [3, 1]) {
     for (let retry = 1; retry <= times; retry++) {
-      outage.failed(new Error(`reason ${retry}`))
-      t.equal(outage.retries, retry)
+      retryNotice.onRetry(new Error(`reason ${retry}`))
+      t.equal(retryNotice.retries, retry)
     }
-    outage.ended()
-    outage.ended()
-    t.equal(outage.retries, 0)
+    retryNotice.onSuccess()
+    retryNotice.onSuccess()
+    t.equal(retryNotice.retries, 0)
   }
-  t.equal(told.length, 4)
-  t.equal(told[0], 'trying again: reason 1')
-  t.match(told[1], /^going on after \d+\.\d s and 3 retries$/)
-  t.equal(told[2], 'trying again: reason 1')
-  t.match(told[3], /^going on after \d+\.\d s and 1 retry$/)
-  outage.failed(new Error('no keys', { cause: new Error('no role') }))
-  t.equal(told[4], 'trying again: no keys (no role)')
-  outage.ended()
-  outage.failed(new Error('failed: no role', { cause: new Error('no role') }))
-  t.equal(told[6], 'trying again: failed: no role', 'and nothing twice')
+  t.equal(notices.length, 4)
+  t.equal(notices[0], 'trying again: reason 1')
+  t.match(notices[1], /^going on after \d+\.\d s and 3 retries$/)
+  t.equal(notices[2], 'trying again: reason 1')
+  t.match(notices[3], /^going on after \d+\.\d s and 1 retry$/)
+  retryNotice.onRetry(new Error('no keys', { cause: new Error('no role') }))
+  t.equal(notices[4], 'trying again: no keys (no role)')
+  retryNotice.onSuccess()
+  retryNotice.onRetry(new Error('failed: no role', { cause: new Error('no role') }))
+  t.equal(notices[6], 'trying again: failed: no role', 'and nothing twice')
 })
 
 t.test('who is told what', async t => {
   const report = /^source {6}-\n.*\nverified\n$/s
-  const trouble = /^oss-append: trying again: down\noss-append: going on after .* 1 retry\n$/
+  const retryLines = /^oss-append: trying again: down\noss-append: going on after .* 1 retry\n$/
   const redrawn = /^\r.\[K5 B {2}/
   const events = ['ready', 'retry', 'append', 'roll', 'finish', 'error']
   const table: [string, { isJson: boolean; isQuiet: boolean }, number | undefined, Expected][] = [
-    ['people', { isJson: false, isQuiet: false }, undefined, { stdout: report, stderr: trouble }],
+    [
+      'people',
+      { isJson: false, isQuiet: false },
+      undefined,
+      { stdout: report, stderr: retryLines },
+    ],
     [
       'people in front of it',
       { isJson: false, isQuiet: false },
@@ -144,16 +149,16 @@ t.test('who is told what', async t => {
       { stdout: report, stderr: redrawn },
     ],
     ['nobody', { isJson: false, isQuiet: true }, 80, { stdout: /^$/, stderr: /^$/ }],
-    ['programs and people', { isJson: true, isQuiet: false }, 80, { events, stderr: trouble }],
+    ['programs and people', { isJson: true, isQuiet: false }, 80, { events, stderr: retryLines }],
     ['programs', { isJson: true, isQuiet: true }, undefined, { events, stderr: /^$/ }],
   ]
-  for (const [name, voice, columns, expected] of table) {
+  for (const [name, outputMode, columns, expected] of table) {
     const stdout = createOutput(columns)
     const stderr = createOutput(columns)
     const stream = new EventEmitter() as OssAppendStream
-    const reporter = new Reporter(voice, { stdout: stdout.output, stderr: stderr.output })
+    const reporter = new Reporter(outputMode, { stdout: stdout.output, stderr: stderr.output })
     const drawn = new Promise<void>(resolve => (stderr.output.onWrite = resolve))
-    reporter.watch({ stream, done: () => 5 })
+    reporter.watch({ stream, bytesDone: () => 5 })
     stream.emit('ready', { position: 0, crc64: '0', exists: false })
     if (expected.stderr === redrawn) await drawn
     stream.emit('retry', { attempt: 1, error: new Error('down'), delay: 5, position: 0 })
@@ -201,7 +206,7 @@ t.test('an outage of the seal ends with everything', async t => {
   const outputs = { stdout: stdout.output, stderr: stderr.output }
   const reporter = new Reporter({ isJson: false, isQuiet: false }, outputs)
   const stream = new EventEmitter() as OssAppendStream
-  reporter.watch({ stream, done: () => 5 })
+  reporter.watch({ stream, bytesDone: () => 5 })
   stream.emit('retry', { attempt: 1, error: new Error('down'), delay: 5, position: 0 })
   reporter.stop()
   reporter.finish({ source: '-', url: 'oss://b/k', delivery, reported: undefined }, [])
@@ -210,9 +215,9 @@ t.test('an outage of the seal ends with everything', async t => {
 
 t.test('the report waits for what a stopped terminal has not shown, until a signal', async t => {
   const stdout = createOutput(80)
-  const shown: (() => void)[] = []
+  const pendingWrites: (() => void)[] = []
   const stderr = {
-    write: (_text: string, callback?: () => void) => callback && shown.push(callback),
+    write: (_text: string, callback?: () => void) => callback && pendingWrites.push(callback),
   }
   const reporter = new Reporter(
     { isJson: false, isQuiet: false },
@@ -221,16 +226,16 @@ t.test('the report waits for what a stopped terminal has not shown, until a sign
   let times = 0
   const count = () => void times++
   const first = new AbortController()
-  const waits = [reporter.drained(first.signal), reporter.drained(first.signal)]
+  const waits = [reporter.drainStderr(first.signal), reporter.drainStderr(first.signal)]
   for (const wait of waits) void wait.then(count)
   await new Promise(setImmediate)
   t.equal(times, 0)
-  shown[0]?.()
+  pendingWrites[0]?.()
   await waits[0]
   t.equal(times, 1)
   first.abort()
   await waits[1]
-  await reporter.drained(first.signal)
+  await reporter.drainStderr(first.signal)
 })
 
 t.test('what is not verified is not called so', async t => {

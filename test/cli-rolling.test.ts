@@ -8,17 +8,17 @@ import { pathToFileURL } from 'node:url'
 import { gunzipSync, gzipSync } from 'node:zlib'
 import t from 'tap'
 import { crc64 } from '../lib/index.ts'
-import { finish, run, start, startService } from './fixtures/command.ts'
-import { noise } from './fixtures/oss.ts'
+import { runCli, startCli, startCliServer, waitForExit } from './fixtures/command.ts'
+import { seededBytes } from './fixtures/oss.ts'
 
 const LINES = Buffer.from(Array.from({ length: 500 }, (_, i) => `line ${i}\n`).join(''))
 
 const sha256 = (bytes: Buffer) => createHash('sha256').update(bytes).digest('hex')
 
 t.test('--roll-key and --roll-bytes: whole lines in one object after another', async t => {
-  const { server, go } = await startService(t)
+  const { server, runWithServer } = await startCliServer(t)
   const options = ['--roll-key=app-{index}.log', '--roll-bytes=1500B', '--align=line', '--json']
-  const { code, stdout, stderr } = await go(
+  const { code, stdout, stderr } = await runWithServer(
     [...options, '--buffer=700', 'oss://examplebucket/logs/', '-'],
     {
       input: LINES,
@@ -51,7 +51,7 @@ t.test('--roll-key and --roll-bytes: whole lines in one object after another', a
     verified: true,
   })
   // The next run goes on behind the last.
-  const again = await go([...options.slice(0, 3), 'oss://examplebucket/logs/', '-'], {
+  const again = await runWithServer([...options.slice(0, 3), 'oss://examplebucket/logs/', '-'], {
     input: LINES,
   })
   t.match(again, { code: 0, stderr: '', stdout: /^objects +4, the last one oss:.*-6.log$/m })
@@ -61,12 +61,12 @@ t.test('--roll-key: the date, in folders, each object read back', async t => {
   const dir = join(t.testdir({}), 'lab')
   const pattern = ['--roll-key', '{yyyy}/{index}', '--time-zone', 'Asia/Shanghai', '--seal-on-roll']
   const args = ['--local', dir, ...pattern, '--roll-bytes=2000', 'oss://lab', '-']
-  const { code, stdout, stderr } = await run(args, { input: LINES })
+  const { code, stdout, stderr } = await runCli(args, { input: LINES })
   t.equal(code, 0, stderr)
   t.match(stdout, /^objects +3, the last one oss:\/\/lab\/\d{4}\/2$/m)
   t.match(stdout, /read back\n.*\nverified\n$/)
   const year = /lab\/(\d{4})/.exec(stdout)?.[1]
-  const first = await run(['stat', '--json', '--local', dir, `oss://lab/${year}/0`])
+  const first = await runCli(['stat', '--json', '--local', dir, `oss://lab/${year}/0`])
   t.match(JSON.parse(first.stdout), { length: 2000, sealed: true, sealedTime: /GMT/ })
 })
 
@@ -98,12 +98,12 @@ t.test(
       [[0, 1, 0, 2], '00-12.log'],
     ] as const) {
       const lab = join(dir, `lab${minutes.length}`)
-      const child = start([...rolling, '--json', '--local', lab, 'oss://lab', '-'], {
-        node: [`--import=${pathToFileURL(join(dir, 'clock.mjs'))}`],
+      const child = startCli([...rolling, '--json', '--local', lab, 'oss://lab', '-'], {
+        nodeArgs: [`--import=${pathToFileURL(join(dir, 'clock.mjs'))}`],
         stdio: ['pipe', 'pipe', 'pipe'],
-        isEndless: true,
+        keepStdinOpen: true,
       })
-      const outcome = finish(child)
+      const outcome = waitForExit(child)
       const lines = createInterface(child.stdout!)[Symbol.asyncIterator]()
       const keys: string[] = []
       for (const [n, minute] of minutes.entries()) {
@@ -131,7 +131,7 @@ t.test(
 )
 
 t.test('a wrong pattern is told in the words of the command line', async t => {
-  const { go } = await startService(t)
+  const { runWithServer } = await startCliServer(t)
   const table: [string[], RegExp][] = [
     [['--roll-key={yy}.log', 'oss://examplebucket'], /--roll-key: \{yy\} is unknown/],
     [['--roll-key=a', '--time-zone=Mars', 'oss://examplebucket'], /--time-zone: /],
@@ -139,30 +139,34 @@ t.test('a wrong pattern is told in the words of the command line', async t => {
     [['--roll-bytes=1GiB', 'oss://examplebucket'], /its key is missing/],
   ]
   for (const [args, message] of table) {
-    t.match(await go([...args, '-'], { input: LINES }), { code: 2, stderr: message })
+    t.match(await runWithServer([...args, '-'], { input: LINES }), { code: 2, stderr: message })
   }
 })
 
 t.test('--gzip: what is acknowledged is a whole file, and a second run adds to it', async t => {
-  const { server, go } = await startService(t)
+  const { server, runWithServer } = await startCliServer(t)
   const args = ['--gzip', 'oss://examplebucket/a.gz', '-']
   const read = () => server.read('examplebucket', 'a.gz') ?? Buffer.alloc(0)
-  t.match(await go(args, { input: LINES }), { code: 0, stdout: /\nverified\n$/, stderr: '' })
+  t.match(await runWithServer(args, { input: LINES }), {
+    code: 0,
+    stdout: /\nverified\n$/,
+    stderr: '',
+  })
   t.ok(read().length < LINES.length / 2, 'compressed')
   t.ok(gunzipSync(read()).equals(LINES))
-  t.match(await go(args, { input: LINES }), { code: 0 })
+  t.match(await runWithServer(args, { input: LINES }), { code: 0 })
   t.ok(gunzipSync(read()).equals(Buffer.concat([LINES, LINES])))
 })
 
 t.test('--gzip: what is read and what is appended are told apart', async t => {
-  const { server, go } = await startService(t)
+  const { server, runWithServer } = await startCliServer(t)
   const object = 'oss://examplebucket/a.gz'
-  const { stdout } = await go(['--gzip', object, '-'], { input: LINES })
+  const { stdout } = await runWithServer(['--gzip', object, '-'], { input: LINES })
   const zipped = server.read('examplebucket', 'a.gz') ?? Buffer.alloc(0)
   t.match(stdout, `\ninput       ${LINES.length.toLocaleString('en-US')} bytes\n`)
   t.match(stdout, `\nSHA-256     ${sha256(LINES)} input\n            ${sha256(zipped)} appended\n`)
   server.delete('examplebucket', 'a.gz')
-  const json = await go(['--gzip', '--json', object, '-'], { input: LINES })
+  const json = await runWithServer(['--gzip', '--json', object, '-'], { input: LINES })
   const [finish] = json.stdout.trimEnd().split('\n').slice(-1)
   t.match(JSON.parse(String(finish)), {
     event: 'finish',
@@ -172,35 +176,38 @@ t.test('--gzip: what is read and what is appended are told apart', async t => {
 })
 
 t.test('--resume: the rest of a file, and nothing of another', async t => {
-  const { server, go } = await startService(t)
-  const bytes = noise(3_000_000)
+  const { server, runWithServer } = await startCliServer(t)
+  const bytes = seededBytes(3_000_000)
   const file = join(t.testdir({}), 'video.ts')
   writeFileSync(file, bytes)
   server.append('examplebucket', 'video.ts', bytes.subarray(0, 1_234_567))
   const object = 'oss://examplebucket/video.ts'
-  const first = await go(['--resume', file, object])
+  const first = await runWithServer(['--resume', file, object])
   t.match(first, { code: 0, stdout: /^bytes +1,765,433 in/m, stderr: '' })
   t.match(first.stdout, /\ninput +3,000,000 bytes\n/)
   t.match(first.stdout, `${sha256(bytes)} input\n`)
   t.match(first.stdout, `${sha256(bytes.subarray(1_234_567))} appended\n`)
   t.match(first.stdout, /\nverified\n$/)
   t.ok(server.read('examplebucket', 'video.ts')?.equals(bytes))
-  const again = await go(['--resume', file, object])
+  const again = await runWithServer(['--resume', file, object])
   t.match(again, { code: 0, stdout: /^bytes +0 in 0 appends/m })
   const other = Buffer.from(bytes)
   other[9] = ~bytes[9]!
   writeFileSync(file, other)
-  t.match(await go(['--resume', file, object]), { code: 1, stderr: /OSS_ERR_RESUME_MISMATCH/ })
+  t.match(await runWithServer(['--resume', file, object]), {
+    code: 1,
+    stderr: /OSS_ERR_RESUME_MISMATCH/,
+  })
   t.ok(server.read('examplebucket', 'video.ts')?.equals(bytes), 'untouched')
 })
 
 t.test('--resume and --gzip: the same members again', async t => {
-  const { server, go } = await startService(t)
-  const text = Buffer.from(noise(2_000_000).toString('hex'))
+  const { server, runWithServer } = await startCliServer(t)
+  const text = Buffer.from(seededBytes(2_000_000).toString('hex'))
   const file = join(t.testdir({}), 'a.txt')
   writeFileSync(file, text)
   const args = ['--gzip', '--resume', file, 'oss://examplebucket/a.gz']
-  t.match(await go(args), { code: 0 })
+  t.match(await runWithServer(args), { code: 0 })
   const whole = server.read('examplebucket', 'a.gz')!
   // As if it had been killed after the first member.
   const header = gzipSync('').subarray(0, 4)
@@ -208,7 +215,7 @@ t.test('--resume and --gzip: the same members again', async t => {
   t.ok(second > 0 && gunzipSync(whole.subarray(0, second)).length > 0)
   server.delete('examplebucket', 'a.gz')
   server.append('examplebucket', 'a.gz', whole.subarray(0, second))
-  t.match(await go(args), { code: 0, stdout: /\nverified\n$/ })
+  t.match(await runWithServer(args), { code: 0, stdout: /\nverified\n$/ })
   t.ok(server.read('examplebucket', 'a.gz')?.equals(whole))
   t.ok(gunzipSync(whole).equals(text))
 })

@@ -6,31 +6,38 @@ import { closeSync, openSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
 import t, { type Test } from 'tap'
-import { errorFields, exitCodeOf, interpret } from '../lib/cli/failure.ts'
+import { errorFields, exitCodeOf, mapAbortError } from '../lib/cli/failure.ts'
 import { Signals } from '../lib/cli/signals.ts'
-import { finish, start, startService } from './fixtures/command.ts'
-import { until } from './fixtures/oss.ts'
+import { startCli, startCliServer, waitForExit } from './fixtures/command.ts'
+import { waitUntil } from './fixtures/oss.ts'
 
 const OBJECT = 'oss://examplebucket/cam.ts'
-const NOTE = /^oss-append: SIG\w+: reads on for [\d.]+ s at most, and sends all; again: aborts$/m
+const GRACE_NOTICE =
+  /^oss-append: SIG\w+: reads on for [\d.]+ s at most, and sends all; again: aborts$/m
 
 /** The command behind a producer that is still at it: `first` is in the object, and the input is open. */
 async function startRecording(t: Test, options: string[] = [], grace = '1h') {
-  const { server, env } = await startService(t)
+  const { server, env } = await startCliServer(t)
   const args = ['--flush-interval', '20ms', '--grace', grace, ...options, OBJECT, '-']
-  const child = start(args, { env, input: Buffer.alloc(0), isEndless: true })
+  const child = startCli(args, { env, input: Buffer.alloc(0), keepStdinOpen: true })
   t.teardown(() => child.kill('SIGKILL'))
-  const outcome = finish(child)
-  let told = ''
-  child.stderr?.on('data', text => (told += text))
+  const outcome = waitForExit(child)
+  let stderrText = ''
+  child.stderr?.on('data', text => (stderrText += text))
   child.stdin?.write('first')
   const text = () => String(server.read('examplebucket', 'cam.ts') ?? '')
-  await until(() => text() === 'first')
-  return { server, child, outcome, text, hasTold: (what: RegExp) => until(() => what.test(told)) }
+  await waitUntil(() => text() === 'first')
+  return {
+    server,
+    child,
+    outcome,
+    text,
+    stderrMatches: (what: RegExp) => waitUntil(() => what.test(stderrText)),
+  }
 }
 
 /** Until a signal is no echo of the first any more, counted from the note on that one: 300 ms. */
-const ECHO_IS_OVER = 350
+const AFTER_DUPLICATE_WINDOW = 350
 
 t.test('signals in two steps', async t => {
   const emitter = new EventEmitter()
@@ -58,9 +65,9 @@ t.test('the first reads on until the end of the input', async t => {
     ['SIGINT', 130],
     ['SIGTERM', 143],
   ] as const) {
-    const { child, outcome, text, hasTold } = await startRecording(t)
+    const { child, outcome, text, stderrMatches } = await startRecording(t)
     child.kill(signal)
-    await hasTold(NOTE)
+    await stderrMatches(GRACE_NOTICE)
     child.stdin?.end(' and the trailer')
     const { code: exitCode, stdout, stderr } = await outcome
     t.equal(exitCode, code, stderr)
@@ -72,10 +79,10 @@ t.test('the first reads on until the end of the input', async t => {
 })
 
 t.test('a producer that goes on is cut off after the grace, and all is sent', async t => {
-  const { server, child, outcome, text, hasTold } = await startRecording(t, [], '2s')
+  const { server, child, outcome, text, stderrMatches } = await startRecording(t, [], '2s')
   server.faults.push({ kind: 'status', status: 503, code: 'SlowDown', times: 2 })
   child.kill('SIGTERM')
-  await hasTold(NOTE)
+  await stderrMatches(GRACE_NOTICE)
   child.stdin?.write(' and more')
   const { code, stdout, stderr } = await outcome
   t.equal(code, 143)
@@ -85,19 +92,19 @@ t.test('a producer that goes on is cut off after the grace, and all is sent', as
 })
 
 t.test('the last words of a producer that has ended outlast the grace', async t => {
-  const { server, env } = await startService(t)
+  const { server, env } = await startCliServer(t)
   server.refuse()
   // More than the command takes while nothing leaves it.
   const input = Buffer.concat([Buffer.alloc(300_000, 'x'), Buffer.from('TRAILER')])
   const args = ['--json', '--buffer=32KiB', '--grace=100ms', OBJECT, '-']
-  const child = start(args, { env, input })
+  const child = startCli(args, { env, input })
   t.teardown(() => child.kill('SIGKILL'))
-  const outcome = finish(child)
-  let told = ''
-  child.stderr?.on('data', text => (told += text))
-  await until(() => told.includes('trying again'))
+  const outcome = waitForExit(child)
+  let stderrText = ''
+  child.stderr?.on('data', text => (stderrText += text))
+  await waitUntil(() => stderrText.includes('trying again'))
   child.kill('SIGTERM')
-  await until(() => NOTE.test(told))
+  await waitUntil(() => GRACE_NOTICE.test(stderrText))
   await delay(500)
   await server.listen()
   const { code, stdout, stderr } = await outcome
@@ -108,45 +115,45 @@ t.test('the last words of a producer that has ended outlast the grace', async t 
 })
 
 t.test('the second aborts, and says what is not acknowledged', async t => {
-  const { server, child, outcome, text, hasTold } = await startRecording(t, ['--json'])
+  const { server, child, outcome, text, stderrMatches } = await startRecording(t, ['--json'])
   server.refuse()
   child.stdin?.write('unlucky')
-  await hasTold(/trying again/)
+  await stderrMatches(/trying again/)
   child.kill('SIGTERM')
-  await hasTold(NOTE)
-  await delay(ECHO_IS_OVER)
+  await stderrMatches(GRACE_NOTICE)
+  await delay(AFTER_DUPLICATE_WINDOW)
   // Exactly one: a third would kill.
   child.kill('SIGINT')
   const { code, stdout, stderr } = await outcome
   t.equal(code, 130)
-  t.match(stderr, NOTE)
+  t.match(stderr, GRACE_NOTICE)
   const message =
     'interrupted by SIGINT: 7 bytes of the input may not be in the object, which ends at 5'
   t.match(stderr, `\noss-append: ${message}\n`)
   const [last] = stdout.trimEnd().split('\n').slice(-1)
-  const standstill = { position: 5, unacknowledged: 7 }
+  const state = { position: 5, unacknowledged: 7 }
   const code130 = { code: 'ERR_INTERRUPTED', exitCode: 130 }
-  t.match(JSON.parse(String(last)), { event: 'error', message, ...standstill, ...code130 })
+  t.match(JSON.parse(String(last)), { event: 'error', message, ...state, ...code130 })
   t.equal(text(), 'first')
 })
 
 t.test('the second with --gzip counts what was read, and not what was made of it', async t => {
-  const { server, env } = await startService(t)
+  const { server, env } = await startCliServer(t)
   const args = ['--gzip', '--flush-interval=20ms', '--grace=1h', OBJECT, '-']
-  const child = start(args, { env, input: Buffer.alloc(0), isEndless: true })
+  const child = startCli(args, { env, input: Buffer.alloc(0), keepStdinOpen: true })
   t.teardown(() => child.kill('SIGKILL'))
-  const outcome = finish(child)
-  let told = ''
-  child.stderr?.on('data', text => (told += text))
+  const outcome = waitForExit(child)
+  let stderrText = ''
+  child.stderr?.on('data', text => (stderrText += text))
   child.stdin?.write(Buffer.alloc(50_000, 'x'))
   const length = () => server.read('examplebucket', 'cam.ts')?.length ?? 0
-  await until(() => length() > 0)
+  await waitUntil(() => length() > 0)
   server.refuse()
   child.stdin?.write(Buffer.alloc(10_000, 'y'))
-  await until(() => told.includes('trying again'))
+  await waitUntil(() => stderrText.includes('trying again'))
   child.kill('SIGTERM')
-  await until(() => NOTE.test(told))
-  await delay(ECHO_IS_OVER)
+  await waitUntil(() => GRACE_NOTICE.test(stderrText))
+  await delay(AFTER_DUPLICATE_WINDOW)
   child.kill('SIGTERM')
   const { code, stderr } = await outcome
   t.equal(code, 143)
@@ -155,11 +162,15 @@ t.test('the second with --gzip counts what was read, and not what was made of it
 })
 
 t.test('nothing was read yet, and nothing comes', async t => {
-  const { server, env } = await startService(t)
-  const child = start(['--grace=0', OBJECT, '-'], { env, input: Buffer.alloc(0), isEndless: true })
+  const { server, env } = await startCliServer(t)
+  const child = startCli(['--grace=0', OBJECT, '-'], {
+    env,
+    input: Buffer.alloc(0),
+    keepStdinOpen: true,
+  })
   t.teardown(() => child.kill('SIGKILL'))
-  const outcome = finish(child)
-  await until(() => server.requests.length > 0)
+  const outcome = waitForExit(child)
+  await waitUntil(() => server.requests.length > 0)
   child.kill('SIGINT')
   const { code, stdout } = await outcome
   t.equal(code, 130)
@@ -180,55 +191,59 @@ t.test('a reader of the notes that goes away kills nothing', async t => {
 })
 
 t.test('a named pipe that nobody writes to ends with the second signal, and before', async t => {
-  const { server, env } = await startService(t)
+  const { server, env } = await startCliServer(t)
   const pipe = join(t.testdir({}), 'pipe')
   execFileSync('mkfifo', [pipe])
-  const begin = async (grace: string) => {
+  const startOnPipe = async (grace: string) => {
     const before = server.requests.length
-    const child = start([`--grace=${grace}`, '--json', OBJECT, pipe], { env })
+    const child = startCli([`--grace=${grace}`, '--json', OBJECT, pipe], { env })
     t.teardown(() => child.kill('SIGKILL'))
-    const outcome = finish(child)
-    let told = ''
-    child.stderr?.on('data', text => (told += text))
-    await until(() => server.requests.length > before)
-    return { child, outcome, hasTold: (what: RegExp) => until(() => what.test(told)) }
+    const outcome = waitForExit(child)
+    let stderrText = ''
+    child.stderr?.on('data', text => (stderrText += text))
+    await waitUntil(() => server.requests.length > before)
+    return {
+      child,
+      outcome,
+      stderrMatches: (what: RegExp) => waitUntil(() => what.test(stderrText)),
+    }
   }
-  const patient = await begin('1h')
-  patient.child.kill('SIGINT')
-  await patient.hasTold(NOTE)
-  await delay(ECHO_IS_OVER)
-  patient.child.kill('SIGTERM')
-  t.match(await patient.outcome, { code: 143, stderr: /interrupted by SIGTERM: 0 bytes/ })
+  const longGrace = await startOnPipe('1h')
+  longGrace.child.kill('SIGINT')
+  await longGrace.stderrMatches(GRACE_NOTICE)
+  await delay(AFTER_DUPLICATE_WINDOW)
+  longGrace.child.kill('SIGTERM')
+  t.match(await longGrace.outcome, { code: 143, stderr: /interrupted by SIGTERM: 0 bytes/ })
 
-  const impatient = await begin('0')
-  impatient.child.kill('SIGINT')
-  t.match(await impatient.outcome, { code: 130 }, 'an empty object is proven')
+  const noGrace = await startOnPipe('0')
+  noGrace.child.kill('SIGINT')
+  t.match(await noGrace.outcome, { code: 130 }, 'an empty object is proven')
 
-  const late = await begin('1h')
+  const lateWriter = await startOnPipe('1h')
   writeFileSync(pipe, 'late')
-  t.match(await late.outcome, { code: 0, stdout: /"verified":true/ })
+  t.match(await lateWriter.outcome, { code: 0, stdout: /"verified":true/ })
   t.equal(String(server.read('examplebucket', 'cam.ts')), 'late')
 })
 
 t.test('a writer that keeps a named pipe open does not keep the command', async t => {
-  const { server, env } = await startService(t)
+  const { server, env } = await startCliServer(t)
   const pipe = join(t.testdir({}), 'pipe')
   execFileSync('mkfifo', [pipe])
   // For reading too, or it would wait for the command.
   const writer = openSync(pipe, 'r+')
   t.teardown(() => closeSync(writer))
-  const child = start(['--grace=0', OBJECT, pipe], { env })
+  const child = startCli(['--grace=0', OBJECT, pipe], { env })
   t.teardown(() => child.kill('SIGKILL'))
-  const outcome = finish(child)
-  await until(() => server.requests.length > 0)
+  const outcome = waitForExit(child)
+  await waitUntil(() => server.requests.length > 0)
   child.kill('SIGINT')
   t.match(await outcome, { code: 130, stdout: /\nverified\n$/ })
 })
 
 t.test('what a signal aborts is an interruption for programs too', async t => {
   const aborted = Object.assign(new Error('The operation was aborted'), { name: 'AbortError' })
-  const error = interpret(aborted, { received: 'SIGINT', exitCode: 130 })
+  const error = mapAbortError(aborted, { received: 'SIGINT', exitCode: 130 })
   t.match(errorFields(error), { code: 'ERR_INTERRUPTED', message: 'interrupted by SIGINT' })
   t.equal(exitCodeOf(error), 130)
-  t.equal(interpret(aborted, { received: undefined, exitCode: 0 }), aborted)
+  t.equal(mapAbortError(aborted, { received: undefined, exitCode: 0 }), aborted)
 })

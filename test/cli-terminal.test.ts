@@ -4,9 +4,9 @@ import { execFileSync } from 'node:child_process'
 import { createWriteStream, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import t from 'tap'
-import { plainEnv, spawnPlain } from './fixtures/child.ts'
-import { CLI, finish, startService } from './fixtures/command.ts'
-import { noise, until } from './fixtures/oss.ts'
+import { cleanEnv, spawnClean } from './fixtures/child.ts'
+import { CLI, startCliServer, waitForExit } from './fixtures/command.ts'
+import { seededBytes, waitUntil } from './fixtures/oss.ts'
 
 const OBJECT = 'oss://examplebucket/a.bin'
 const CLEAR = '\r\x1b[K'
@@ -15,20 +15,20 @@ const CLEAR = '\r\x1b[K'
 function startOnTerminal(line: string, columns: number, env: Readonly<Record<string, string>>) {
   // No function around the command: the shell that ran it would die of Ctrl-C first.
   const script = `stty cols ${columns} -echo; ${line.replaceAll('oss_append', '"$NODE" "$CLI"')}`
-  const all = plainEnv({ ...env, NODE: process.execPath, CLI, SHELL: '/bin/sh', TERM: 'xterm' })
-  return spawnPlain(['script', '-q', '-e', '-c', script, '/dev/null'], all)
+  const all = cleanEnv({ ...env, NODE: process.execPath, CLI, SHELL: '/bin/sh', TERM: 'xterm' })
+  return spawnClean(['script', '-q', '-e', '-c', script, '/dev/null'], all)
 }
 
 t.test('one line is redrawn in its place', async t => {
-  const { server, env } = await startService(t)
-  const bytes = noise(2_000_000)
+  const { server, env } = await startCliServer(t)
+  const bytes = seededBytes(2_000_000)
   const file = join(t.testdir({}), 'a.bin')
   writeFileSync(file, bytes)
   server.latency = 150
   server.faults.push({ kind: 'status', status: 500, code: 'InternalError', skip: 8 })
   const line = 'oss_append --buffer 100KiB "$OBJECT" "$FILE"'
   const child = startOnTerminal(line, 110, { ...env, OBJECT, FILE: file })
-  const { code, stdout } = await finish(child)
+  const { code, stdout } = await waitForExit(child)
   t.equal(code, 0, stdout)
   t.ok(server.read('examplebucket', 'a.bin')?.equals(bytes))
   const drawings = stdout.split(CLEAR).slice(1)
@@ -51,10 +51,10 @@ t.test('one line is redrawn in its place', async t => {
 })
 
 t.test('a narrow terminal gets a narrow line', async t => {
-  const { server, env } = await startService(t)
+  const { server, env } = await startCliServer(t)
   server.latency = 300
   const line = 'printf hello | oss_append "$OBJECT"'
-  const { code, stdout } = await finish(startOnTerminal(line, 12, { ...env, OBJECT }))
+  const { code, stdout } = await waitForExit(startOnTerminal(line, 12, { ...env, OBJECT }))
   t.equal(code, 0, stdout)
   const drawings = stdout.split(CLEAR).slice(1, -1)
   t.ok(drawings.length > 0)
@@ -62,19 +62,19 @@ t.test('a narrow terminal gets a narrow line', async t => {
 })
 
 t.test('a terminal that has stopped (Ctrl-S) stops no bytes', async t => {
-  const { server, env } = await startService(t)
+  const { server, env } = await startCliServer(t)
   const dir = t.testdir({})
   const fifo = join(dir, 'fifo')
   execFileSync('mkfifo', [fifo])
   const line = 'oss_append --flush-interval 20ms "$OBJECT" < "$FIFO"'
   const child = startOnTerminal(line, 80, { ...env, OBJECT, FIFO: fifo })
-  const outcome = finish(child)
+  const outcome = waitForExit(child)
   const producer = createWriteStream(fifo)
   let expected = ''
   for (let n = 0; n < 30; n++) {
     producer.write(`line ${n}\n`)
     expected += `line ${n}\n`
-    await until(() => String(server.read('examplebucket', 'a.bin')) === expected)
+    await waitUntil(() => String(server.read('examplebucket', 'a.bin')) === expected)
     if (n === 0) child.stdin?.write('\x13')
   }
   child.stdin?.write('\x11')
@@ -83,25 +83,25 @@ t.test('a terminal that has stopped (Ctrl-S) stops no bytes', async t => {
 })
 
 t.test('a dumb terminal gets no line that moves', async t => {
-  const { server, env } = await startService(t)
+  const { server, env } = await startCliServer(t)
   server.latency = 300
   const line = 'printf hello | TERM=dumb oss_append "$OBJECT"'
-  const { code, stdout } = await finish(startOnTerminal(line, 80, { ...env, OBJECT }))
+  const { code, stdout } = await waitForExit(startOnTerminal(line, 80, { ...env, OBJECT }))
   t.equal(code, 0, stdout)
   t.notMatch(stdout, '\x1b')
   t.match(stdout, /verified\r\n$/)
 })
 
 t.test('Ctrl-C reaches the producer too, whose last words are in the object', async t => {
-  const { server, env } = await startService(t)
+  const { server, env } = await startCliServer(t)
   const producer = '(trap "echo trailer; exit" INT; echo first; while :; do sleep 0.05; done)'
   // The shell survives it, and tells the exit code.
   const line = `trap : INT; ${producer} | oss_append --flush-interval 20ms --grace 1h "$OBJECT"; exit $?`
   const child = startOnTerminal(line, 80, { ...env, OBJECT })
   t.teardown(() => child.kill('SIGKILL'))
-  const outcome = finish(child)
+  const outcome = waitForExit(child)
   const read = () => String(server.read('examplebucket', 'a.bin') ?? '')
-  await until(() => read() === 'first\n')
+  await waitUntil(() => read() === 'first\n')
   child.stdin?.write('\x03')
   const { code, stdout } = await outcome
   t.equal(code, 130)

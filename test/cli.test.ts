@@ -6,21 +6,29 @@ import { join } from 'node:path'
 import { Readable } from 'node:stream'
 import { buffer } from 'node:stream/consumers'
 import t, { type Test } from 'tap'
-import { completeRetry } from '../lib/cli/append.ts'
-import { type Delivery, deliver, WitnessClient } from '../lib/cli/delivery.ts'
-import { createFeed } from '../lib/cli/feed.ts'
+import { withRetryDefaults } from '../lib/cli/append.ts'
+import { type Delivery, deliver, RecordingClient } from '../lib/cli/delivery.ts'
+import { createSampleData } from '../lib/cli/feed.ts'
 import { HELP, OPTIONS_HELP } from '../lib/cli/help.ts'
-import { PatientReader } from '../lib/cli/patience.ts'
+import { RetryingReader } from '../lib/cli/patience.ts'
 import { formatBytes } from '../lib/cli/progress.ts'
-import { compare, compareCopies, compareLeft, readBack } from '../lib/cli/proof.ts'
-import { describeDelivery } from '../lib/cli/report.ts'
+import { compareDelivery, compareRolled, compareRolledObjects, readBack } from '../lib/cli/proof.ts'
+import { formatReport } from '../lib/cli/report.ts'
 import { Reporter } from '../lib/cli/reporter.ts'
-import { openFeed, openSource } from '../lib/cli/source.ts'
+import { openSampleData, openSource } from '../lib/cli/source.ts'
 import { crc64, createAppendStream } from '../lib/index.ts'
 import { createOssServer } from '../lib/server/index.ts'
-import { CLI, finish, type Outcome, run, shell, start, startService } from './fixtures/command.ts'
-import { full } from './fixtures/full.ts'
-import { noise, reach, until } from './fixtures/oss.ts'
+import {
+  CLI,
+  type CliResult,
+  runCli,
+  runShell,
+  startCli,
+  startCliServer,
+  waitForExit,
+} from './fixtures/command.ts'
+import { runsLongTests } from './fixtures/full.ts'
+import { networkOptions, seededBytes, waitUntil } from './fixtures/oss.ts'
 
 const MIB = 1024 * 1024
 const OBJECT = 'oss://examplebucket/logs/run 7.csv'
@@ -29,7 +37,7 @@ const TEXT = Buffer.from('温度,21.5 °C\nжурнал\n🌡️\n'.repeat(50_00
 const sha256 = (bytes: Buffer) => createHash('sha256').update(bytes).digest('hex')
 
 /** What the report says of `bytes` that were appended to `before`. */
-function checkReport(t: Test, outcome: Outcome, bytes: Buffer, before: Buffer = Buffer.alloc(0)) {
+function checkReport(t: Test, outcome: CliResult, bytes: Buffer, before: Buffer = Buffer.alloc(0)) {
   const { code, stdout, stderr } = outcome
   t.equal(code, 0, stderr)
   t.equal(stderr, '', 'nothing to complain of')
@@ -41,7 +49,12 @@ function checkReport(t: Test, outcome: Outcome, bytes: Buffer, before: Buffer = 
 }
 
 /** The same for an object that was read back. */
-function checkProof(t: Test, outcome: Outcome, bytes: Buffer, before: Buffer = Buffer.alloc(0)) {
+function checkReadBack(
+  t: Test,
+  outcome: CliResult,
+  bytes: Buffer,
+  before: Buffer = Buffer.alloc(0),
+) {
   checkReport(t, outcome, bytes, before)
   t.match(outcome.stdout, `${crc64(Buffer.concat([before, bytes]))} read back`)
   t.match(outcome.stdout, `${sha256(bytes)} object`)
@@ -67,42 +80,43 @@ t.test('demo: whatever the input is, it is streamed and proven', async t => {
   const env = { TMPDIR: temporary }
   const fd = fs.openSync(file, 'r')
   t.teardown(() => fs.closeSync(fd))
-  const ways: [string, () => Promise<Outcome>][] = [
-    ['a file as argument', () => run(['demo', file], { env })],
-    ['a socket, and -', () => run(['demo', '-'], { env, input: TEXT })],
-    ['a redirected file', () => run(['demo'], { env, stdio: [fd, 'pipe', 'pipe'] })],
-    ['a pipe', () => shell('cat "$FILE" | oss_append demo', { ...env, FILE: file })],
-    ['a pipe, and -', () => shell('cat "$FILE" | oss_append demo -', { ...env, FILE: file })],
+  const inputs: [string, () => Promise<CliResult>][] = [
+    ['a file as argument', () => runCli(['demo', file], { env })],
+    ['a socket, and -', () => runCli(['demo', '-'], { env, input: TEXT })],
+    ['a redirected file', () => runCli(['demo'], { env, stdio: [fd, 'pipe', 'pipe'] })],
+    ['a pipe', () => runShell('cat "$FILE" | oss_append demo', { ...env, FILE: file })],
+    ['a pipe, and -', () => runShell('cat "$FILE" | oss_append demo -', { ...env, FILE: file })],
   ]
-  for (const [name, start] of ways) {
+  for (const [name, start] of inputs) {
     await t.test(name, async t => {
-      checkProof(t, await start(), TEXT)
+      checkReadBack(t, await start(), TEXT)
       t.same(fs.readdirSync(temporary), [], 'nothing is left behind')
     })
   }
 })
 
 t.test('demo: without input it makes up a feed', async t => {
-  const feed = await buffer(createFeed(MIB))
-  const fromDevice = await run(['demo', '--bytes', '1MiB'])
-  checkProof(t, fromDevice, feed)
+  const sampleData = await buffer(createSampleData(MIB))
+  const fromDevice = await runCli(['demo', '--bytes', '1MiB'])
+  checkReadBack(t, fromDevice, sampleData)
   t.match(fromDevice.stdout, /^source +made-up sensor feed$/m)
-  const fromSocket = run(['demo', '--bytes=1MiB'], { input: TEXT })
-  checkProof(t, await fromSocket, feed)
+  const fromSocket = runCli(['demo', '--bytes=1MiB'], { input: TEXT })
+  checkReadBack(t, await fromSocket, sampleData)
   // A pipe is input, unless the length of a feed is asked for.
-  checkProof(t, await shell('printf x | oss_append demo --bytes 1048576'), feed)
+  checkReadBack(t, await runShell('printf x | oss_append demo --bytes 1048576'), sampleData)
 })
 
 t.test('demo: the feed is 64 MiB long, also behind a pipe that nobody writes to', async t => {
-  const ways: [string, () => Promise<Outcome>][] = [
-    ['no pipe', () => run(['demo'])],
-    ['a pipe that ends', () => shell(': | oss_append demo')],
+  const inputs: [string, () => Promise<CliResult>][] = [
+    ['no pipe', () => runCli(['demo'])],
+    ['a pipe that ends', () => runShell(': | oss_append demo')],
     [
       'a pipe that stays',
-      () => shell('mkfifo "$DIR/silent"; oss_append demo <> "$DIR/silent"', { DIR: t.testdir({}) }),
+      () =>
+        runShell('mkfifo "$DIR/silent"; oss_append demo <> "$DIR/silent"', { DIR: t.testdir({}) }),
     ],
   ]
-  for (const [name, start] of ways) {
+  for (const [name, start] of inputs) {
     const { code, stdout, stderr } = await start()
     t.equal(code, 0, stderr)
     t.match(stdout, /^bytes +67,108,864 in 16 appends$/m, name)
@@ -111,14 +125,14 @@ t.test('demo: the feed is 64 MiB long, also behind a pipe that nobody writes to'
 
 t.test('--local: the object stays, and a second run appends to it', async t => {
   const dir = join(t.testdir({}), 'lab')
-  const first = await run(['--local', dir, OBJECT, '-'], { input: TEXT })
-  checkProof(t, first, TEXT)
-  const more = noise(5 * MIB + 3)
-  const second = await run([`--local=${dir}`, OBJECT, '-'], { input: more })
-  checkProof(t, second, more, TEXT)
+  const first = await runCli(['--local', dir, OBJECT, '-'], { input: TEXT })
+  checkReadBack(t, first, TEXT)
+  const more = seededBytes(5 * MIB + 3)
+  const second = await runCli([`--local=${dir}`, OBJECT, '-'], { input: more })
+  checkReadBack(t, second, more, TEXT)
   t.match(second.stdout, /^object +oss:.* \(had [\d,]+ bytes\)$/m)
-  const none = await run(['--local', dir, OBJECT, '-'], { input: Buffer.alloc(0) })
-  checkProof(t, none, Buffer.alloc(0), Buffer.concat([TEXT, more]))
+  const none = await runCli(['--local', dir, OBJECT, '-'], { input: Buffer.alloc(0) })
+  checkReadBack(t, none, Buffer.alloc(0), Buffer.concat([TEXT, more]))
   const [file = '', ...others] = bytesFiles(dir)
   t.same(others, [], 'one object')
   t.ok(fs.readFileSync(file).equals(Buffer.concat([TEXT, more])))
@@ -126,30 +140,30 @@ t.test('--local: the object stays, and a second run appends to it', async t => {
 
 t.test('--local: FILE, a redirected file and a pipe', async t => {
   const { dir, file } = writeInput(t, TEXT)
-  checkProof(t, await run(['--local', join(dir, 'a'), OBJECT, file]), TEXT)
+  checkReadBack(t, await runCli(['--local', join(dir, 'a'), OBJECT, file]), TEXT)
   const env = { DIR: join(dir, 'b'), FILE: file }
-  checkProof(t, await shell(`oss_append --local "$DIR" '${OBJECT}' < "$FILE"`, env), TEXT)
-  const again = await shell(`cat "$FILE" | oss_append --local "$DIR" '${OBJECT}'`, env)
-  checkProof(t, again, TEXT, TEXT)
+  checkReadBack(t, await runShell(`oss_append --local "$DIR" '${OBJECT}' < "$FILE"`, env), TEXT)
+  const again = await runShell(`cat "$FILE" | oss_append --local "$DIR" '${OBJECT}'`, env)
+  checkReadBack(t, again, TEXT, TEXT)
 })
 
 t.test('an empty input makes an empty object', async t => {
   const dir = t.testdir({})
   const empty = Buffer.alloc(0)
-  checkProof(t, await run(['--local', dir, OBJECT, '-'], { input: empty }), empty)
+  checkReadBack(t, await runCli(['--local', dir, OBJECT, '-'], { input: empty }), empty)
   t.equal(bytesFiles(dir).length, 1, 'the object is there')
-  checkProof(t, await shell('oss_append demo - < /dev/null'), empty)
+  checkReadBack(t, await runShell('oss_append demo - < /dev/null'), empty)
 })
 
 t.test('a damaged object is not verified', async t => {
   const dir = t.testdir({})
-  const first = await run(['--local', dir, OBJECT, '-'], { input: TEXT })
-  checkProof(t, first, TEXT)
+  const first = await runCli(['--local', dir, OBJECT, '-'], { input: TEXT })
+  checkReadBack(t, first, TEXT)
   const [file = ''] = bytesFiles(dir)
   const bytes = fs.readFileSync(file)
   bytes[1000]! ^= 1
   fs.writeFileSync(file, bytes)
-  const second = await run(['--local', dir, OBJECT, '-'], { input: Buffer.from('more') })
+  const second = await runCli(['--local', dir, OBJECT, '-'], { input: Buffer.from('more') })
   t.equal(second.code, 4)
   const crc = crc64(Buffer.concat([bytes, Buffer.from('more')]))
   t.match(second.stderr, `NOT verified: the CRC-64 as read back is ${crc}, not `)
@@ -157,81 +171,86 @@ t.test('a damaged object is not verified', async t => {
 })
 
 t.test('OSS: the same, proven by what OSS acknowledged', async t => {
-  const { server, go } = await startService(t)
-  const first = await go([OBJECT, '-'], { input: TEXT })
+  const { server, runWithServer } = await startCliServer(t)
+  const first = await runWithServer([OBJECT, '-'], { input: TEXT })
   checkReport(t, first, TEXT)
   t.notMatch(first.stdout, 'read back', 'nothing is downloaded')
-  checkReport(t, await go([OBJECT, '-'], { input: TEXT }), TEXT, TEXT)
+  checkReport(t, await runWithServer([OBJECT, '-'], { input: TEXT }), TEXT, TEXT)
   const object = server.read('examplebucket', 'logs/run 7.csv')
   t.ok(object?.equals(Buffer.concat([TEXT, TEXT])))
   t.notOk(server.requests.some(request => request.method === 'GET'))
   const none = Buffer.alloc(0)
-  checkReport(t, await go([OBJECT, '-'], { input: none }), none, Buffer.concat([TEXT, TEXT]))
+  checkReport(
+    t,
+    await runWithServer([OBJECT, '-'], { input: none }),
+    none,
+    Buffer.concat([TEXT, TEXT]),
+  )
 })
 
 t.test('OSS: a tail that was given is asked for if nothing is sent', async t => {
-  const { server, go } = await startService(t)
+  const { server, runWithServer } = await startCliServer(t)
   server.append('examplebucket', 'logs/run 7.csv', 'hello')
   server.permissions.delete('oss:GetObject')
   const crc = crc64('hello')
   const none = Buffer.alloc(0)
   const right = ['--position=5', `--crc64=${crc}`, OBJECT, '-']
-  checkReport(t, await go(right, { input: none }), none, Buffer.from('hello'))
+  checkReport(t, await runWithServer(right, { input: none }), none, Buffer.from('hello'))
   t.equal(String(server.read('examplebucket', 'logs/run 7.csv')), 'hello')
-  const other = await go(['--position=5', '--crc64=1', OBJECT, '-'], { input: none })
+  const other = await runWithServer(['--position=5', '--crc64=1', OBJECT, '-'], { input: none })
   t.match(other, { code: 4, stderr: `the CRC-64 by OSS is ${crc}, not 1` })
-  const shorter = await go(['--position=3', '--crc64=1', OBJECT, '-'], { input: none })
+  const shorter = await runWithServer(['--position=3', '--crc64=1', OBJECT, '-'], { input: none })
   t.match(shorter, { code: 3, stderr: 'the object has 5 bytes, not 3' })
 })
 
 t.test('OSS: --endpoint and --region go before the environment', async t => {
-  const { server, env } = await startService(t)
+  const { server, env } = await startCliServer(t)
   const options = ['--endpoint', server.url, '--region', server.region]
   const wrong = { ...env, OSS_ENDPOINT: 'http://127.0.0.1:1', OSS_REGION: 'eu-central-1' }
-  checkReport(t, await run([...options, OBJECT, '-'], { env: wrong, input: TEXT }), TEXT)
+  checkReport(t, await runCli([...options, OBJECT, '-'], { env: wrong, input: TEXT }), TEXT)
 })
 
 t.test('OSS: what goes wrong, and its exit code', async t => {
   await t.test('refused', async t => {
-    const { server, go } = await startService(t)
+    const { server, runWithServer } = await startCliServer(t)
     server.put('examplebucket', 'logs/run 7.csv', 'a normal object')
-    const { code, stderr } = await go([OBJECT, '-'], { input: TEXT })
+    const { code, stderr } = await runWithServer([OBJECT, '-'], { input: TEXT })
     t.equal(code, 1)
     t.match(stderr, /^oss-append: .*Normal.*\n {2}code {10}ObjectNotAppendable\n/)
     t.match(stderr, /\n {2}request id {4}[0-9A-F]{24}\n {2}host id/)
   })
   await t.test('forbidden', async t => {
-    const { server, go } = await startService(t)
+    const { server, runWithServer } = await startCliServer(t)
     server.permissions.delete('oss:PutObject')
-    const { code, stderr } = await go([OBJECT, '-'], { input: TEXT })
+    const { code, stderr } = await runWithServer([OBJECT, '-'], { input: TEXT })
     t.equal(code, 1)
     t.match(stderr, /code {10}AccessDenied\n {2}request id {4}[0-9A-F]{24}\n {2}host id {7}[^n]/)
   })
   await t.test('somebody else writes', async t => {
-    const { server, go } = await startService(t)
+    const { server, runWithServer } = await startCliServer(t)
     server.faults.push({ kind: 'rival', when: 'before' })
-    const { code, stderr, stdout } = await go([OBJECT, '-'], { input: TEXT })
+    const { code, stderr, stdout } = await runWithServer([OBJECT, '-'], { input: TEXT })
     t.equal(code, 3)
     t.match(stderr, 'code          PositionNotEqualToLength')
     t.equal(stdout, '')
   })
   await t.test('OSS acknowledges other bytes', async t => {
-    const { server, go } = await startService(t)
+    const { server, runWithServer } = await startCliServer(t)
     server.faults.push({ kind: 'mangled', part: 'crc64', how: 'wrong' })
-    const { code, stderr } = await go([OBJECT, '-'], { input: TEXT })
+    const { code, stderr } = await runWithServer([OBJECT, '-'], { input: TEXT })
     t.equal(code, 4)
     t.match(stderr, 'code          OSS_ERR_INTEGRITY')
   })
   await t.test('no such file, a folder', async t => {
-    const { server, go } = await startService(t)
+    const { server, runWithServer } = await startCliServer(t)
     for (const file of [join(t.testdir({}), 'absent'), t.testdir({})]) {
-      const { code, stderr } = await go([OBJECT, file])
+      const { code, stderr } = await runWithServer([OBJECT, file])
       t.equal(code, 1)
       t.match(stderr, /^ {2}code {10}(ENOENT|EISDIR)$/m)
     }
     const input = fs.openSync(t.testdir({}), 'r')
     t.teardown(() => fs.closeSync(input))
-    const { code, stderr } = await go([OBJECT, '-'], { stdio: [input, 'pipe', 'pipe'] })
+    const { code, stderr } = await runWithServer([OBJECT, '-'], { stdio: [input, 'pipe', 'pipe'] })
     t.equal(code, 1)
     t.match(stderr, /standard input is a folder\n {2}code {10}EISDIR/)
     t.equal(server.read('examplebucket', 'logs/run 7.csv'), undefined, 'nothing is created')
@@ -239,9 +258,9 @@ t.test('OSS: what goes wrong, and its exit code', async t => {
 })
 
 t.test('an outage is told once', async t => {
-  const { server, go } = await startService(t)
+  const { server, runWithServer } = await startCliServer(t)
   server.faults.push({ kind: 'reset', when: 'before', times: 3 })
-  const { code, stdout, stderr } = await go([OBJECT, '-'], { input: TEXT })
+  const { code, stdout, stderr } = await runWithServer([OBJECT, '-'], { input: TEXT })
   t.equal(code, 0)
   t.match(stdout, /\nverified\n$/)
   t.match(stderr, /^oss-append: trying again: .*\n.*: going on after [\d.]+ s and 3 retries\n$/)
@@ -250,12 +269,12 @@ t.test('an outage is told once', async t => {
 t.test('an interrupted demo removes its folder', async t => {
   const temporary = t.testdir({})
   // Node's own listing of it is the sign that the folder is there: the input never ends.
-  const child = start(['demo', '-'], {
+  const child = startCli(['demo', '-'], {
     env: { TMPDIR: temporary },
     stdio: ['pipe', 'pipe', 'pipe'],
-    isEndless: true,
+    keepStdinOpen: true,
   })
-  const outcome = finish(child)
+  const outcome = waitForExit(child)
   // One signal: a second would kill the process before it is done.
   const watcher = fs.watch(temporary).once('change', () => child.kill('SIGTERM'))
   const { code } = await outcome
@@ -276,7 +295,7 @@ t.test('wrong usage', async t => {
     ['no input', ['--local', dir, OBJECT], /nothing to read/],
   ]
   for (const [name, args, message] of cases) {
-    const { code, stdout, stderr } = await run(args)
+    const { code, stdout, stderr } = await runCli(args)
     t.equal(code, 2, name)
     t.equal(stdout, '', name)
     t.match(stderr, message, name)
@@ -284,55 +303,59 @@ t.test('wrong usage', async t => {
   }
   t.same(fs.readdirSync(dir), [], 'nothing was made')
   const keys = { OSS_ACCESS_KEY_ID: 'id', OSS_ACCESS_KEY_SECRET: 'secret' }
-  const noRegion = await run([OBJECT, '-'], { env: keys })
+  const noRegion = await runCli([OBJECT, '-'], { env: keys })
   t.equal(noRegion.code, 2)
   t.match(noRegion.stderr, 'oss-append: --region or OSS_REGION: is missing')
 })
 
 t.test('--json: wrong arguments are an event too', async t => {
-  const { code, stdout, stderr } = await run(['--json', '--regoin=x', OBJECT])
+  const { code, stdout, stderr } = await runCli(['--json', '--regoin=x', OBJECT])
   t.equal(code, 2)
   t.match(stderr, /did you mean --region/)
   const event = { event: 'error', code: 'ERR_USAGE', message: /^--regoin: is unknown/, exitCode: 2 }
   t.match(JSON.parse(stdout), event)
-  t.equal((await run(['--regoin=x', OBJECT, '--', '--json'])).stdout, '', 'a word is no flag')
+  t.equal((await runCli(['--regoin=x', OBJECT, '--', '--json'])).stdout, '', 'a word is no flag')
 })
 
 t.test('behind a pipe it never gives up; a folder is not waited for', async t => {
   const oss = { isLocal: false }
-  t.same(completeRetry(undefined, oss), { maxElapsed: Number.POSITIVE_INFINITY })
-  t.same(completeRetry({ minDelay: 5 }, { isLocal: true }), { minDelay: 5, maxElapsed: 3_000 })
-  t.same(completeRetry({ maxElapsed: 9 }, oss), { maxElapsed: 9 })
+  t.same(withRetryDefaults(undefined, oss), { maxElapsed: Number.POSITIVE_INFINITY })
+  t.same(withRetryDefaults({ minDelay: 5 }, { isLocal: true }), { minDelay: 5, maxElapsed: 3_000 })
+  t.same(withRetryDefaults({ maxElapsed: 9 }, oss), { maxElapsed: 9 })
 })
 
 t.test('--quiet prints nothing but errors', async t => {
-  const { server, go } = await startService(t)
+  const { server, runWithServer } = await startCliServer(t)
   server.faults.push({ kind: 'reset', when: 'before' })
-  t.same(await go(['--quiet', OBJECT, '-'], { input: TEXT }), { code: 0, stdout: '', stderr: '' })
+  t.same(await runWithServer(['--quiet', OBJECT, '-'], { input: TEXT }), {
+    code: 0,
+    stdout: '',
+    stderr: '',
+  })
   t.ok(server.read('examplebucket', 'logs/run 7.csv')?.equals(TEXT))
   const other = { input: Buffer.from('other') }
-  const wrong = await go(['--quiet', '--position=0', OBJECT, '-'], other)
+  const wrong = await runWithServer(['--quiet', '--position=0', OBJECT, '-'], other)
   t.match(wrong, { code: 3, stdout: '', stderr: /PositionNotEqualToLength/ })
 })
 
 t.test('a full disk behind standard output is a failure', async t => {
-  const { env } = await startService(t)
+  const { env } = await startCliServer(t)
   const line = `printf x | oss_append --json '${OBJECT}' > /dev/full`
-  const told = { code: 1, stderr: /^oss-append: ENOSPC.*\n {2}code +ENOSPC\n$/ }
-  t.match(await shell(line, env), told)
-  t.match(await shell(`oss_append cat '${OBJECT}' > /dev/full`, env), told, 'and told once')
+  const expected = { code: 1, stderr: /^oss-append: ENOSPC.*\n {2}code +ENOSPC\n$/ }
+  t.match(await runShell(line, env), expected)
+  t.match(await runShell(`oss_append cat '${OBJECT}' > /dev/full`, env), expected, 'and told once')
 })
 
 t.test('help and version', async t => {
   for (const args of [['--help'], ['-h'], ['demo', '-h', '-v'], [OBJECT, '--help']]) {
-    t.same(await run(args), { code: 0, stdout: HELP, stderr: '' })
+    t.same(await runCli(args), { code: 0, stdout: HELP, stderr: '' })
   }
-  t.same(await run(['help', 'options']), { code: 0, stdout: OPTIONS_HELP, stderr: '' })
+  t.same(await runCli(['help', 'options']), { code: 0, stdout: OPTIONS_HELP, stderr: '' })
   const { version } = JSON.parse(
     fs.readFileSync(join(import.meta.dirname, '../package.json'), 'utf8'),
   )
-  t.same(await run(['--version']), { code: 0, stdout: `${version}\n`, stderr: '' })
-  t.same(await run(['-v']), { code: 0, stdout: `${version}\n`, stderr: '' })
+  t.same(await runCli(['--version']), { code: 0, stdout: `${version}\n`, stderr: '' })
+  t.same(await runCli(['-v']), { code: 0, stdout: `${version}\n`, stderr: '' })
 })
 
 // Node 22 took a link for a pipe, and loaded undici without its exports, once the command had looked at its own.
@@ -344,9 +367,9 @@ t.test('packages that are linked, as pnpm does it, and a pipe', async t => {
     const real = join(import.meta.dirname, '../node_modules', name)
     fs.symlinkSync(fs.realpathSync(real), join(dir, 'node_modules', name))
   }
-  const { env } = await startService(t)
+  const { env } = await startCliServer(t)
   const file = { CLI_FILE: join(dir, 'dist/cli.js') }
-  const outcome = await shell(`printf hello | oss_append '${OBJECT}'`, { ...env, ...file })
+  const outcome = await runShell(`printf hello | oss_append '${OBJECT}'`, { ...env, ...file })
   t.match(outcome, { code: 0, stdout: /\nverified\n$/, stderr: '' })
 })
 
@@ -355,7 +378,7 @@ t.test('help loads neither the server nor undici', async t => {
   const loadedBy = async (name: string, args: string[]) => {
     // V8 lists every script that was loaded; its coverage itself is of no interest.
     const folder = join(dir, name)
-    await run(args, { env: { NODE_V8_COVERAGE: folder } })
+    await runCli(args, { env: { NODE_V8_COVERAGE: folder } })
     return fs
       .readdirSync(folder)
       .flatMap(file => JSON.parse(fs.readFileSync(join(folder, file), 'utf8')).result)
@@ -381,15 +404,15 @@ t.test('a reader that goes away changes no exit code', async t => {
     ['both closed', '(oss_append --nonsense >&- 2>&-); echo $?', '2'],
   ]
   for (const [name, line, code] of cases) {
-    const { stdout, stderr } = await shell(line)
+    const { stdout, stderr } = await runShell(line)
     t.equal(`${stdout}${stderr}`.trim().split('\n').at(-1), code, name)
   }
-  const brokenOutput = start(['demo', '--bytes', '1MiB'])
+  const brokenOutput = startCli(['demo', '--bytes', '1MiB'])
   brokenOutput.stdout?.destroy()
-  t.equal((await finish(brokenOutput)).code, 0, 'stdout broken')
-  const brokenErrors = start(['--nonsense'])
+  t.equal((await waitForExit(brokenOutput)).code, 0, 'stdout broken')
+  const brokenErrors = startCli(['--nonsense'])
   brokenErrors.stderr?.destroy()
-  t.equal((await finish(brokenErrors)).code, 2, 'stderr broken')
+  t.equal((await waitForExit(brokenErrors)).code, 2, 'stderr broken')
 })
 
 /** Tells on standard error how much memory the process had at most, in KiB. */
@@ -397,12 +420,12 @@ const MEASURE = 'process.on("exit", () => console.error("peak", process.resource
 const MEASURED = ['--import', `data:text/javascript,${encodeURIComponent(MEASURE)}`]
 
 /** Bytes, from what was told. */
-function peakOf({ stderr }: Outcome): number {
+function peakOf({ stderr }: CliResult): number {
   return Number(/^peak (\d+)$/m.exec(stderr)?.[1]) * 1024
 }
 
 t.test('memory does not grow with the input', async t => {
-  const outcome = await run(['demo', '--bytes', '512MiB'], { node: MEASURED })
+  const outcome = await runCli(['demo', '--bytes', '512MiB'], { nodeArgs: MEASURED })
   t.equal(outcome.code, 0)
   // What is held would be all of it; how lazily the collector works depends on the version of Node.
   const most = peakOf(outcome)
@@ -410,17 +433,17 @@ t.test('memory does not grow with the input', async t => {
 })
 
 t.test('dd of 1 GiB through the pipe', async t => {
-  if (!full('1 GiB through a pipe, into a server of its own')) return
+  if (!runsLongTests('1 GiB through a pipe, into a server of its own')) return
   const dir = t.testdir({})
-  const server = start(['serve', '--dir', dir])
+  const server = startCli(['serve', '--dir', dir])
   t.teardown(() => server.kill('SIGKILL'))
   let text = ''
   server.stdout?.on('data', more => (text += more))
-  await until(() => /SECRET=.*\n$/.test(text))
+  await waitUntil(() => /SECRET=.*\n$/.test(text))
   const line =
     'dd if=/dev/urandom bs=1M count=1024 status=none | "$NODE" "$IMPORT" "$MEASURE" "$CLI_FILE"'
   const [name = '', measure = ''] = MEASURED
-  const outcome = await shell(`${text}${line} oss://examplebucket/dd`, {
+  const outcome = await runShell(`${text}${line} oss://examplebucket/dd`, {
     IMPORT: name,
     MEASURE: measure,
   })
@@ -447,8 +470,8 @@ t.test('the proof finds every difference', async t => {
   }
   const reported = { position: 15, crc64: '2' }
   const copy = { length: 15, crc64: '2', sha256: 'aa', reported }
-  t.same(compare(delivery, reported), [])
-  t.same(compare(delivery, reported, copy), [])
+  t.same(compareDelivery(delivery, reported), [])
+  t.same(compareDelivery(delivery, reported, copy), [])
   const wrong: [Partial<Delivery>, object | undefined, object, string[]][] = [
     [
       { after: { position: 14, crc64: '2' } },
@@ -470,16 +493,26 @@ t.test('the proof finds every difference', async t => {
     [{}, reported, { crc64: '3' }, ['the CRC-64 as read back is 3, not 2']],
     [{}, reported, { sha256: 'ab' }, ['the SHA-256 as read back is ab, not aa']],
   ]
-  for (const [sent, said, read, differences] of wrong) {
-    t.same(compare({ ...delivery, ...sent }, said, { ...copy, ...read }), differences)
+  for (const [deliveryChanges, reportedTail, copyChanges, differences] of wrong) {
+    t.same(
+      compareDelivery({ ...delivery, ...deliveryChanges }, reportedTail, {
+        ...copy,
+        ...copyChanges,
+      }),
+      differences,
+    )
   }
   const rolled = { ...delivery, rolls: 2 }
-  t.same(compare(rolled, reported, { ...copy, sha256: 'of many' }), [], 'the last of many objects')
-  const report = describeDelivery({ source: '-', url: OBJECT, delivery: rolled, reported, copy })
+  t.same(
+    compareDelivery(rolled, reported, { ...copy, sha256: 'of many' }),
+    [],
+    'the last of many objects',
+  )
+  const report = formatReport({ source: '-', url: OBJECT, delivery: rolled, reported, copy })
   t.match(report, `objects     3, the last one ${OBJECT}\n`)
   t.notMatch(report, 'object,')
   t.equal(
-    describeDelivery({ source: 'a.csv', url: OBJECT, delivery, reported: { crc64: '3' }, copy }),
+    formatReport({ source: 'a.csv', url: OBJECT, delivery, reported: { crc64: '3' }, copy }),
     'source      a.csv\n' +
       `object      ${OBJECT} (had 10 bytes)\n` +
       'bytes       5 in 1 append\n' +
@@ -497,20 +530,20 @@ t.test('objects that were left are compared one by one', async t => {
   const server = await createOssServer()
   t.teardown(() => server.close())
   const { signal } = new AbortController()
-  const reader = new PatientReader(reach(server), { signal, maxElapsed: 0 })
+  const reader = new RetryingReader(networkOptions(server), { signal, maxElapsed: 0 })
   t.teardown(() => reader.close())
   const dates = { startedAt: new Date(0), endedAt: new Date(0) }
-  const left = ['one', 'two!'].map((text, index) => {
+  const rolled = ['one', 'two!'].map((text, index) => {
     server.append('examplebucket', `${index}`, text)
     return { key: `${index}`, bytes: text.length, crc64: crc64(text), ...dates }
   })
-  t.same(await compareCopies(reader, 'examplebucket', left), [])
+  t.same(await compareRolledObjects(reader, 'examplebucket', rolled), [])
   server.delete('examplebucket', '1')
   server.append('examplebucket', '1', 'twos')
   const wrong = `the CRC-64 of 1 is ${crc64('twos')}, not ${crc64('two!')}`
-  t.same(await compareCopies(reader, 'examplebucket', left), [wrong])
-  t.same(compareLeft(left[0]!, { position: 3, crc64: crc64('one') }), [])
-  t.same(compareLeft({ ...left[0]!, crc64: '1' }, undefined), [
+  t.same(await compareRolledObjects(reader, 'examplebucket', rolled), [wrong])
+  t.same(compareRolled(rolled[0]!, { position: 3, crc64: crc64('one') }), [])
+  t.same(compareRolled({ ...rolled[0]!, crc64: '1' }, undefined), [
     'the length of 0 is unknown, not 3',
     'the CRC-64 of 0 is unknown, not 1',
   ])
@@ -519,24 +552,24 @@ t.test('objects that were left are compared one by one', async t => {
 t.test('delivery and reading back, by keys that a URL would bend', async t => {
   const server = await createOssServer()
   t.teardown(() => server.close())
-  const client = new WitnessClient(reach(server))
+  const client = new RecordingClient(networkOptions(server))
   t.teardown(() => client.close())
   const { signal } = new AbortController()
   const signals = { first: signal, received: undefined, exitCode: 0 }
-  const reader = new PatientReader(reach(server), { signal, maxElapsed: 0 })
+  const reader = new RetryingReader(networkOptions(server), { signal, maxElapsed: 0 })
   t.teardown(() => reader.close())
-  const bytes = await buffer(createFeed(700_000))
+  const bytes = await buffer(createSampleData(700_000))
   for (const key of ['a/../b', 'a//b', 'a\\b', '%2F', 'q?x#y', '日志/应用 日志.log']) {
     const target = { bucket: 'examplebucket', key }
     server.append('examplebucket', key, 'before')
     const stream = createAppendStream({ ...target, client })
     const reporter = new Reporter({ isJson: false, isQuiet: true })
-    const source = openFeed(bytes.length)
+    const source = openSampleData(bytes.length)
     const delivery = await deliver({ source, stream, reporter, signals, signal })
     t.match(delivery, { bytes: bytes.length, sha256: sha256(bytes), before: { position: 6 } }, key)
     const copy = await readBack(reader, target, delivery)
-    t.same(compare(delivery, copy.reported, copy), [], key)
-    t.same(compare(delivery, client.reported(key)), [], key)
+    t.same(compareDelivery(delivery, copy.reported, copy), [], key)
+    t.same(compareDelivery(delivery, client.reported(key)), [], key)
     // Every byte counts: from one byte further on it is another text.
     const shifted = await readBack(reader, target, { before: { ...delivery.before, position: 7 } })
     t.same(shifted.sha256, sha256(bytes.subarray(1)), key)
@@ -553,7 +586,7 @@ t.test('delivery and reading back, by keys that a URL would bend', async t => {
 t.test('a source that breaks off: what came before is in the object', async t => {
   const server = await createOssServer()
   t.teardown(() => server.close())
-  const client = new WitnessClient(reach(server))
+  const client = new RecordingClient(networkOptions(server))
   t.teardown(() => client.close())
   const { signal } = new AbortController()
   const signals = { first: signal, received: undefined, exitCode: 0 }
@@ -580,11 +613,11 @@ t.test('a source that breaks off: what came before is in the object', async t =>
 })
 
 t.test('the feed', async t => {
-  const bytes = await buffer(createFeed(3 * MIB))
+  const bytes = await buffer(createSampleData(3 * MIB))
   t.equal(bytes.length, 3 * MIB)
-  t.ok(bytes.equals(await buffer(createFeed(3 * MIB))), 'the same every time')
-  t.ok(bytes.subarray(0, 1000).equals(await buffer(createFeed(1000))), 'and of any length')
-  t.equal((await buffer(createFeed(0))).length, 0)
+  t.ok(bytes.equals(await buffer(createSampleData(3 * MIB))), 'the same every time')
+  t.ok(bytes.subarray(0, 1000).equals(await buffer(createSampleData(1000))), 'and of any length')
+  t.equal((await buffer(createSampleData(0))).length, 0)
   const lines = bytes.toString().split('\n').slice(1, -1)
   t.ok(lines.length > 50_000)
   const form = /^2026-\d\d-\d\dT[\d:.]+Z,[a-z0-9-]+,[a-z]+,\d+\.\d\d,(°C|rpm|µm|bar|kW|%)$/

@@ -6,18 +6,18 @@ import { setFlagsFromString } from 'node:v8'
 import { runInNewContext } from 'node:vm'
 import t, { type Test } from 'tap'
 import { Agent, type Dispatcher, MockAgent } from 'undici'
-import { outcomeOf } from '../lib/appender/outcome.ts'
+import { classifyError } from '../lib/appender/outcome.ts'
 import { type ClientOptions, OssClient } from '../lib/client.ts'
 import { OssError, OssServiceError } from '../lib/errors.ts'
-import { run } from './fixtures/child.ts'
+import { runModule } from './fixtures/child.ts'
 import { encodePath, sign } from './fixtures/raw-client.ts'
 import {
-  answer,
+  errorResponse,
   errorXml,
-  type Heard,
+  httpResponse,
   REQUEST_ID,
-  refuse,
-  startScripted,
+  type ReceivedRequest,
+  startScriptedServer,
 } from './fixtures/scripted-server.ts'
 
 // The tests say what the environment holds, and not the other way round.
@@ -32,11 +32,11 @@ const HELLO = Buffer.from('hello')
 /** A timeout that a test would not survive: whatever ends sooner did not wait for it. */
 const NEVER = 2 ** 31 - 1
 
-const appended = answer(200, {
+const appended = httpResponse(200, {
   'x-oss-next-append-position': '5',
   'x-oss-hash-crc64ecma': '11177612005948864433',
 })
-const found = answer(200, {
+const found = httpResponse(200, {
   'x-oss-object-type': 'Appendable',
   'x-oss-next-append-position': '5368709120',
   'content-length': '5368709120',
@@ -81,7 +81,11 @@ function printed(value: unknown): string {
 }
 
 /** Signs by the protocol what arrived, and compares. */
-function isRightlySigned({ line, headers }: Heard, key = TARGET.key, secret = SECRET): boolean {
+function isRightlySigned(
+  { requestLine: line, headers }: ReceivedRequest,
+  key = TARGET.key,
+  secret = SECRET,
+): boolean {
   const [method = '', url = ''] = line.split(' ')
   const query = Object.fromEntries(
     (url.split('?')[1] ?? '').split('&').flatMap(pair => {
@@ -97,15 +101,17 @@ function isRightlySigned({ line, headers }: Heard, key = TARGET.key, secret = SE
 }
 
 t.test('what is sent', async t => {
-  const server = await startScripted(t, ({ line }) => (/^HEAD/.test(line) ? found : appended))
+  const server = await startScriptedServer(t, ({ requestLine: line }) =>
+    /^HEAD/.test(line) ? found : appended,
+  )
   const { head, append, seal } = calls(connectTo(t, server))
   const always =
     'authorization connection host x-oss-content-sha256 x-oss-date x-oss-security-token'
-  const names = (request?: Heard) => Object.keys(request?.headers ?? {}).sort()
+  const names = (request?: ReceivedRequest) => Object.keys(request?.headers ?? {}).sort()
   const sent = (more: string) => `${always} ${more}`.trim().split(' ').sort()
 
   await head()
-  t.equal(server.requests[0]?.line, `HEAD /${BUCKET}/logs/app.log HTTP/1.1`)
+  t.equal(server.requests[0]?.requestLine, `HEAD /${BUCKET}/logs/app.log HTTP/1.1`)
   t.same(names(server.requests[0]), sent(''))
 
   await append(HELLO, {
@@ -114,7 +120,7 @@ t.test('what is sent', async t => {
     foo: 'x',
   })
   const request = server.requests[1]
-  t.equal(request?.line, `POST /${BUCKET}/logs/app.log?append&position=0 HTTP/1.1`)
+  t.equal(request?.requestLine, `POST /${BUCKET}/logs/app.log?append&position=0 HTTP/1.1`)
   t.same(names(request), sent('content-length content-type foo x-oss-meta-a'))
   t.match(request?.headers, {
     host: `127.0.0.1:${server.port}`,
@@ -130,7 +136,7 @@ t.test('what is sent', async t => {
 
   await append(new Uint8Array(0), {}, 5_368_709_119)
   t.equal(
-    server.requests[2]?.line,
+    server.requests[2]?.requestLine,
     `POST /${BUCKET}/logs/app.log?append&position=5368709119 HTTP/1.1`,
   )
   t.same(names(server.requests[2]), sent('content-length'))
@@ -144,7 +150,7 @@ t.test('what is sent', async t => {
   t.ok(server.requests[4]?.body.equals(every), 'every byte as it is')
 
   await seal()
-  t.equal(server.requests[5]?.line, `POST /${BUCKET}/logs/app.log?position=10&seal HTTP/1.1`)
+  t.equal(server.requests[5]?.requestLine, `POST /${BUCKET}/logs/app.log?position=10&seal HTTP/1.1`)
   t.same(names(server.requests[5]), sent('content-length content-md5 content-type'))
   t.match(server.requests[5]?.headers, {
     'content-length': '0',
@@ -152,7 +158,7 @@ t.test('what is sent', async t => {
     'content-md5': '1B2M2Y8AsgTpgAmY7PhCfg==',
   })
 
-  for (const request of server.requests) t.ok(isRightlySigned(request), request.line)
+  for (const request of server.requests) t.ok(isRightlySigned(request), request.requestLine)
   const [first] = server.requests
   t.notOk(first && isRightlySigned(first, 'logs/app.lo'), 'and the check can fail')
   t.notOk(first && isRightlySigned(first, TARGET.key, 'another secret'))
@@ -179,7 +185,9 @@ const keys: [string, string][] = [
 ]
 
 t.test('every key reaches the object that was signed', async t => {
-  const server = await startScripted(t, ({ line }) => (/^HEAD/.test(line) ? found : appended))
+  const server = await startScriptedServer(t, ({ requestLine: line }) =>
+    /^HEAD/.test(line) ? found : appended,
+  )
   const client = connectTo(t, server)
   const { signal } = new AbortController()
   for (const [key, path] of keys) {
@@ -187,11 +195,15 @@ t.test('every key reaches the object that was signed', async t => {
     await client.head(target, { signal })
     await client.append(target, { position: 7, body: HELLO, headers: {}, signal })
     await client.seal(target, 7, { signal })
-    const [head, append, seal] = server.requests.splice(0) as [Heard, Heard, Heard]
+    const [head, append, seal] = server.requests.splice(0) as [
+      ReceivedRequest,
+      ReceivedRequest,
+      ReceivedRequest,
+    ]
     const label = key.slice(0, 20)
-    t.equal(head.line, `HEAD /${BUCKET}/${path} HTTP/1.1`, label)
-    t.equal(append.line, `POST /${BUCKET}/${path}?append&position=7 HTTP/1.1`, label)
-    t.equal(seal.line, `POST /${BUCKET}/${path}?position=7&seal HTTP/1.1`, label)
+    t.equal(head.requestLine, `HEAD /${BUCKET}/${path} HTTP/1.1`, label)
+    t.equal(append.requestLine, `POST /${BUCKET}/${path}?append&position=7 HTTP/1.1`, label)
+    t.equal(seal.requestLine, `POST /${BUCKET}/${path}?position=7&seal HTTP/1.1`, label)
     t.equal(path, encodePath(key), 'the table itself')
     for (const request of [head, append, seal]) t.ok(isRightlySigned(request, key), label)
   }
@@ -209,7 +221,7 @@ function homeAgent(t: Test): Agent {
 }
 
 t.test('where the bucket stands', async t => {
-  const server = await startScripted(t, () => appended)
+  const server = await startScriptedServer(t, () => appended)
   const { port } = server
   // options, host, path
   const table: [ClientOptions, string, string][] = [
@@ -229,9 +241,9 @@ t.test('where the bucket stands', async t => {
   for (const [options, host, path] of table) {
     const client = connectTo(t, server, { ...options, dispatcher: homeAgent(t) })
     await calls(client).append()
-    const request = server.requests.pop() as Heard
+    const request = server.requests.pop() as ReceivedRequest
     t.equal(request.headers.host, `${host}:${port}`)
-    t.equal(request.line, `POST ${path}?append&position=0 HTTP/1.1`)
+    t.equal(request.requestLine, `POST ${path}?append&position=0 HTTP/1.1`)
     t.ok(isRightlySigned(request), 'the bucket is signed wherever it stands')
   }
 })
@@ -341,7 +353,7 @@ t.test('what HEAD tells', async t => {
     ],
   ]
   let headers = {}
-  const server = await startScripted(t, () => answer(200, headers))
+  const server = await startScriptedServer(t, () => httpResponse(200, headers))
   const client = connectTo(t, server)
   for (const [label, given, expected] of table) {
     headers = given
@@ -385,10 +397,10 @@ t.test('what an append is told', async t => {
     ),
   ]
   let next = ''
-  const server = await startScripted(t, () => next)
+  const server = await startScriptedServer(t, () => next)
   const client = connectTo(t, server)
   for (const [label, status, headers, expected] of table) {
-    next = answer(status, headers)
+    next = httpResponse(status, headers)
     if (expected) t.strictSame(await calls(client).append(), expected, label)
     else {
       const error = await failure(calls(client).append())
@@ -397,12 +409,12 @@ t.test('what an append is told', async t => {
         { name: 'OssError', code: 'OSS_ERR_NETWORK', message: /not an answer of OSS/ },
         label,
       )
-      t.equal(outcomeOf(error), 'wait', label)
+      t.equal(classifyError(error), 'wait', label)
     }
   }
-  next = answer(200)
+  next = httpResponse(200)
   t.equal(await calls(client).seal(), undefined)
-  next = answer(200, { 'x-oss-request-id': undefined })
+  next = httpResponse(200, { 'x-oss-request-id': undefined })
   t.match(await failure(calls(client).seal()), { code: 'OSS_ERR_NETWORK' })
 })
 
@@ -411,7 +423,7 @@ t.test('refusals', async t => {
   const table: [string, string, object][] = [
     [
       'a position',
-      refuse(409, 'PositionNotEqualToLength', {
+      errorResponse(409, 'PositionNotEqualToLength', {
         more: '<HostId>h.example.com</HostId><EC>0026-00000016</EC>',
         headers: { 'x-oss-next-append-position': '77' },
       }),
@@ -427,23 +439,31 @@ t.test('refusals', async t => {
     ],
     [
       'a position that lies',
-      refuse(409, 'PositionNotEqualToLength', { headers: { 'x-oss-next-append-position': '-1' } }),
+      errorResponse(409, 'PositionNotEqualToLength', {
+        headers: { 'x-oss-next-append-position': '-1' },
+      }),
       { code: 'PositionNotEqualToLength', nextPosition: undefined },
     ],
-    ['without a code', answer(403), { code: 'BadErrorResponse', message: 'HTTP 403', status: 403 }],
-    ['not XML', answer(500, {}, 'oops'), { code: 'BadErrorResponse', status: 500 }],
-    ['absent', refuse(404, 'NoSuchKey'), { code: 'NoSuchKey', status: 404 }],
-    ['absent, without a code', answer(404), { code: 'BadErrorResponse', status: 404 }],
-    ['501', refuse(501, 'NotImplemented'), { code: 'NotImplemented', status: 501 }],
-    ['304', answer(304), { code: 'BadErrorResponse', status: 304 }],
+    [
+      'without a code',
+      httpResponse(403),
+      { code: 'BadErrorResponse', message: 'HTTP 403', status: 403 },
+    ],
+    ['not XML', httpResponse(500, {}, 'oops'), { code: 'BadErrorResponse', status: 500 }],
+    ['absent', errorResponse(404, 'NoSuchKey'), { code: 'NoSuchKey', status: 404 }],
+    ['absent, without a code', httpResponse(404), { code: 'BadErrorResponse', status: 404 }],
+    ['501', errorResponse(501, 'NotImplemented'), { code: 'NotImplemented', status: 501 }],
+    ['304', httpResponse(304), { code: 'BadErrorResponse', status: 304 }],
     [
       'from the wrong region',
-      refuse(403, 'AccessDenied', { more: '<Endpoint>oss-cn-beijing.aliyuncs.com</Endpoint>' }),
+      errorResponse(403, 'AccessDenied', {
+        more: '<Endpoint>oss-cn-beijing.aliyuncs.com</Endpoint>',
+      }),
       { code: 'AccessDenied', message: /oss-cn-beijing\.aliyuncs\.com/ },
     ],
     [
       'chunked',
-      answer(400, { 'content-length': undefined, 'transfer-encoding': 'chunked' }) +
+      httpResponse(400, { 'content-length': undefined, 'transfer-encoding': 'chunked' }) +
         errorXml('InvalidDigest').replace(
           /.{1,7}/gs,
           part => `${part.length.toString(16)}\r\n${part}\r\n`,
@@ -453,7 +473,7 @@ t.test('refusals', async t => {
     ],
   ]
   let next = ''
-  const server = await startScripted(t, () => next)
+  const server = await startScriptedServer(t, () => next)
   const client = connectTo(t, server)
   for (const [label, text, expected] of table) {
     next = text
@@ -461,17 +481,17 @@ t.test('refusals', async t => {
       const error = await failure(call())
       t.equal(error.constructor, OssServiceError, label)
       t.match(error, expected, label)
-      t.equal(error.isCurable, false, label)
+      t.equal(error.isRefreshable, false, label)
     }
   }
   t.equal(server.sockets.length, 1, 'all by one connection')
 })
 
 t.test('redirects are told, and never followed', async t => {
-  const elsewhere = await startScripted(t, () => appended)
+  const elsewhere = await startScriptedServer(t, () => appended)
   let status = 301
-  const server = await startScripted(t, () =>
-    refuse(status, 'PermanentRedirect', {
+  const server = await startScriptedServer(t, () =>
+    errorResponse(status, 'PermanentRedirect', {
       headers: { location: `http://127.0.0.1:${elsewhere.port}/` },
     }),
   )
@@ -484,11 +504,11 @@ t.test('redirects are told, and never followed', async t => {
 })
 
 t.test('HEAD: absent, or refused', async t => {
-  const err = (code: string, status = 404) => refuse(status, code, { head: true })
+  const err = (code: string, status = 404) => errorResponse(status, code, { head: true })
   const table: [string, string, object | null][] = [
     ['NoSuchKey', err('NoSuchKey'), null],
-    ['no code', answer(404), null],
-    ['a delete marker', answer(404, { 'x-oss-delete-marker': 'true' }), null],
+    ['no code', httpResponse(404), null],
+    ['a delete marker', httpResponse(404, { 'x-oss-delete-marker': 'true' }), null],
     [
       'NoSuchBucket',
       err('NoSuchBucket'),
@@ -497,17 +517,17 @@ t.test('HEAD: absent, or refused', async t => {
     ['SymlinkTargetNotExist', err('SymlinkTargetNotExist'), { code: 'SymlinkTargetNotExist' }],
     [
       '404 of somebody else',
-      answer(404, { 'x-oss-request-id': undefined }),
+      httpResponse(404, { 'x-oss-request-id': undefined }),
       { code: 'OSS_ERR_NETWORK' },
     ],
     ['AccessDenied', err('AccessDenied', 403), { code: 'AccessDenied', status: 403 }],
-    ['403 without a code', answer(403), { code: 'BadErrorResponse', status: 403 }],
+    ['403 without a code', httpResponse(403), { code: 'BadErrorResponse', status: 403 }],
     ['NoSuchKey at 403', err('NoSuchKey', 403), { code: 'NoSuchKey', status: 403 }],
-    ['an EC', answer(403, { 'x-oss-ec': '0003-00000001' }), { ec: '0003-00000001' }],
+    ['an EC', httpResponse(403, { 'x-oss-ec': '0003-00000001' }), { ec: '0003-00000001' }],
     ['503', err('ServiceUnavailable', 503), { code: 'ServiceUnavailable', status: 503 }],
   ]
   let next = ''
-  const server = await startScripted(t, () => next)
+  const server = await startScriptedServer(t, () => next)
   const client = connectTo(t, server)
   for (const [label, text, expected] of table) {
     next = text
@@ -519,21 +539,25 @@ t.test('HEAD: absent, or refused', async t => {
 t.test('somebody else answers', async t => {
   const html = '<html><head><Code>AccessDenied</Code></head><body>Please log in</body></html>'
   let next = ''
-  const server = await startScripted(t, () => next)
+  const server = await startScriptedServer(t, () => next)
   const { append, head } = calls(connectTo(t, server))
   for (const status of [200, 302, 403, 404, 409, 502, 503]) {
-    next = answer(status, { 'x-oss-request-id': undefined, 'content-type': 'text/html' }, html)
+    next = httpResponse(
+      status,
+      { 'x-oss-request-id': undefined, 'content-type': 'text/html' },
+      html,
+    )
     const error = await failure(append())
     t.match(error, { name: 'OssError', code: 'OSS_ERR_NETWORK', message: `HTTP ${status}` })
-    t.equal(outcomeOf(error), 'wait')
+    t.equal(classifyError(error), 'wait')
     t.notMatch(printed(error), /log in/, 'no body is quoted')
-    next = answer(status, { 'x-oss-request-id': undefined })
+    next = httpResponse(status, { 'x-oss-request-id': undefined })
     t.match(await failure(head()), { code: 'OSS_ERR_NETWORK' })
   }
 })
 
 t.test('answers that break off', async t => {
-  const whole = refuse(409, 'PositionNotEqualToLength', { more: 'x'.repeat(500) })
+  const whole = errorResponse(409, 'PositionNotEqualToLength', { more: 'x'.repeat(500) })
   // where the answer ends, what comes of it
   const table: [number, string][] = [
     [0, 'OSS_ERR_NETWORK'],
@@ -544,11 +568,11 @@ t.test('answers that break off', async t => {
     [whole.indexOf('</Code>') + 7, 'PositionNotEqualToLength'],
     [whole.length - 1, 'PositionNotEqualToLength'],
   ]
-  const short = refuse(409, 'PositionNotEqualToLength', {
+  const short = errorResponse(409, 'PositionNotEqualToLength', {
     headers: { 'x-oss-next-append-position': '9' },
     more: 'x'.repeat(500),
   })
-  const telling = await startScripted(t, ({ socket }) => {
+  const telling = await startScriptedServer(t, ({ socket }) => {
     socket.end(short.slice(0, short.indexOf('\r\n\r\n') + 4))
     return undefined
   })
@@ -556,24 +580,26 @@ t.test('answers that break off', async t => {
   t.match(await failure(calls(connectTo(t, telling)).append()), told, 'the header says it all')
   for (const way of ['end', 'resetAndDestroy'] as const) {
     for (const [length, code] of table) {
-      const server = await startScripted(t, ({ socket }) => {
+      const server = await startScriptedServer(t, ({ socket }) => {
         socket.write(whole.slice(0, length), () => way === 'end' && socket.end())
         return undefined
       })
       const pending = failure(calls(connectTo(t, server)).append())
       if (way === 'resetAndDestroy') {
-        const { socket } = await server.next()
+        const { socket } = await server.nextRequest()
         setImmediate(() => socket.resetAndDestroy())
       }
       const error = await pending
       // A reset may overtake what was written before it.
       const isExpected = error.code === code || (way !== 'end' && error.code === 'OSS_ERR_NETWORK')
       t.ok(isExpected, `${way} after ${length} bytes: ${error.code}`)
-      if (error.code === 'OSS_ERR_NETWORK') t.equal(outcomeOf(error), 'wait')
+      if (error.code === 'OSS_ERR_NETWORK') t.equal(classifyError(error), 'wait')
     }
   }
-  const server = await startScripted(t, ({ socket }) => {
-    socket.end(answer(200, { 'x-oss-next-append-position': '5', 'content-length': '9' }, 'half'))
+  const server = await startScriptedServer(t, ({ socket }) => {
+    socket.end(
+      httpResponse(200, { 'x-oss-next-append-position': '5', 'content-length': '9' }, 'half'),
+    )
     return undefined
   })
   t.match(
@@ -587,22 +613,22 @@ t.test('bodies without end are not read to their end', async t => {
   const heads: [string, string, (error: unknown) => boolean][] = [
     [
       'a refusal',
-      answer(403, { 'content-length': undefined }),
+      httpResponse(403, { 'content-length': undefined }),
       e => (e as OssError).code === 'AccessDenied',
     ],
     [
       'a 200',
-      answer(200, { 'content-length': undefined, 'x-oss-next-append-position': '5' }),
+      httpResponse(200, { 'content-length': undefined, 'x-oss-next-append-position': '5' }),
       e => e === 'done',
     ],
     [
       'a proxy',
-      answer(502, { 'content-length': undefined, 'x-oss-request-id': undefined }),
+      httpResponse(502, { 'content-length': undefined, 'x-oss-request-id': undefined }),
       e => (e as OssError).code === 'OSS_ERR_NETWORK',
     ],
   ]
   for (const [label, head, isExpected] of heads) {
-    const server = await startScripted(t, ({ socket }) => {
+    const server = await startScriptedServer(t, ({ socket }) => {
       socket.write(head + errorXml('AccessDenied'))
       const more = Buffer.alloc(65_536, 'x')
       const write = () => {
@@ -618,45 +644,49 @@ t.test('bodies without end are not read to their end', async t => {
       error => error,
     )
     t.ok(isExpected(result), label)
-    await server.gone()
+    await server.whenClosed()
   }
-  const server = await startScripted(t, () =>
-    refuse(400, 'InvalidDigest', { more: 'x'.repeat(10_000_000) }),
+  const server = await startScriptedServer(t, () =>
+    errorResponse(400, 'InvalidDigest', { more: 'x'.repeat(10_000_000) }),
   )
   t.match(await failure(calls(connectTo(t, server)).append()), { code: 'InvalidDigest' })
-  await server.gone()
+  await server.whenClosed()
 })
 
 t.test('heads out of all proportion', async t => {
-  const server = await startScripted(t, () => answer(200, { 'x-a': 'x'.repeat(65_536) }))
+  const server = await startScriptedServer(t, () =>
+    httpResponse(200, { 'x-a': 'x'.repeat(65_536) }),
+  )
   const error = await failure(calls(connectTo(t, server)).append())
   t.match(error, { code: 'OSS_ERR_NETWORK', cause: { code: 'UND_ERR_HEADERS_OVERFLOW' } })
-  t.equal(outcomeOf(error), 'wait')
+  t.equal(classifyError(error), 'wait')
 })
 
 t.test('connections', async t => {
   let count = 0
   const replies = [
     appended,
-    refuse(409, 'PositionNotEqualToLength'),
-    refuse(403, 'AccessDenied', { more: 'x'.repeat(60_000) }),
-    answer(404, {}, 'x'.repeat(100)),
-    answer(200, { 'x-oss-next-append-position': '5' }, 'x'.repeat(60_000)),
-    answer(500, { 'x-oss-request-id': undefined }, '<html>'),
+    errorResponse(409, 'PositionNotEqualToLength'),
+    errorResponse(403, 'AccessDenied', { more: 'x'.repeat(60_000) }),
+    httpResponse(404, {}, 'x'.repeat(100)),
+    httpResponse(200, { 'x-oss-next-append-position': '5' }, 'x'.repeat(60_000)),
+    httpResponse(500, { 'x-oss-request-id': undefined }, '<html>'),
   ]
-  const server = await startScripted(t, () => replies[count++ % replies.length])
+  const server = await startScriptedServer(t, () => replies[count++ % replies.length])
   const { append } = calls(connectTo(t, server))
   for (const _ of [...replies, ...replies]) await append().catch(() => {})
   t.equal(server.requests.length, 12)
   t.equal(server.sockets.length, 1, 'one for all, since every body is read')
 
-  const heads = await startScripted(t, () => (heads.requests.length % 2 ? found : answer(404)))
+  const heads = await startScriptedServer(t, () =>
+    heads.requests.length % 2 ? found : httpResponse(404),
+  )
   const { head } = calls(connectTo(t, heads))
   for (let i = 0; i < 6; i++) await head()
   t.equal(heads.sockets.length, 1, 'also after the HEAD of a huge object')
 
-  const closing = await startScripted(t, ({ socket }) => {
-    socket.end(answer(200, { connection: 'close', 'x-oss-next-append-position': '5' }))
+  const closing = await startScriptedServer(t, ({ socket }) => {
+    socket.end(httpResponse(200, { connection: 'close', 'x-oss-next-append-position': '5' }))
     return undefined
   })
   const again = calls(connectTo(t, closing))
@@ -665,13 +695,13 @@ t.test('connections', async t => {
 })
 
 t.test('no answer at all', async t => {
-  const free = await startScripted(t, () => undefined)
+  const free = await startScriptedServer(t, () => undefined)
   const unused = createServer().listen(0, '127.0.0.1')
   await once(unused, 'listening')
   const { port } = unused.address() as AddressInfo
   await new Promise(resolve => unused.close(resolve))
-  const garbage = await startScripted(t, () => 'SSH-2.0-OpenSSH_9.2\r\n')
-  const hello = await startScripted(t, ({ socket }) => {
+  const garbage = await startScriptedServer(t, () => 'SSH-2.0-OpenSSH_9.2\r\n')
+  const hello = await startScriptedServer(t, ({ socket }) => {
     socket.destroy()
     return undefined
   })
@@ -710,7 +740,7 @@ t.test('no answer at all', async t => {
     const found = cause.code ?? cause.message
     t.match(found, code, label)
     t.ok(error.message.endsWith(found), `${label}: the message says what`)
-    t.match(outcomeOf(error), /^(wait|unknownHost)$/, label)
+    t.match(classifyError(error), /^(wait|unknownHost)$/, label)
   }
 })
 
@@ -724,11 +754,11 @@ function notFound(t: Test): Agent {
 }
 
 t.test('an answer before the body is read', async t => {
-  const server = await startScripted(
+  const server = await startScriptedServer(
     t,
     ({ socket }) => {
       socket.pause()
-      socket.end(refuse(503, 'ServiceUnavailable', { headers: { connection: 'close' } }))
+      socket.end(errorResponse(503, 'ServiceUnavailable', { headers: { connection: 'close' } }))
       return undefined
     },
     { isEarly: true },
@@ -738,10 +768,10 @@ t.test('an answer before the body is read', async t => {
 })
 
 t.test('a 100 that nobody asked for is a failure of the network, and passes', async t => {
-  const server = await startScripted(t, () => `HTTP/1.1 100 Continue\r\n\r\n${appended}`)
+  const server = await startScriptedServer(t, () => `HTTP/1.1 100 Continue\r\n\r\n${appended}`)
   const error = await failure(calls(connectTo(t, server)).append())
   t.match(error, { code: 'OSS_ERR_NETWORK' })
-  t.equal(outcomeOf(error), 'wait')
+  t.equal(classifyError(error), 'wait')
 })
 
 /** Delays of the timers that are set while `run` runs, and how many of them are left. */
@@ -768,7 +798,9 @@ async function timersOf(run: () => Promise<unknown>) {
 }
 
 t.test('how long an exchange may take', async t => {
-  const server = await startScripted(t, ({ line }) => (/^HEAD/.test(line) ? found : appended))
+  const server = await startScriptedServer(t, ({ requestLine: line }) =>
+    /^HEAD/.test(line) ? found : appended,
+  )
   const usual = calls(connectTo(t, server))
   const short = calls(connectTo(t, server, { requestTimeout: 1000 }))
   // call, milliseconds
@@ -792,11 +824,11 @@ t.test('how long an exchange may take', async t => {
 })
 
 /** Where an exchange can hang: what is said, and over what. */
-const stalls: [string, boolean, (heard: Heard) => string | undefined][] = [
+const stalls: [string, boolean, (heard: ReceivedRequest) => string | undefined][] = [
   ['in its handshake', true, () => undefined],
   ['before an answer', false, () => undefined],
   ['in the head of an answer', false, () => appended.slice(0, 30)],
-  ['in the body of a refusal', false, () => refuse(403, 'AccessDenied').slice(0, -150)],
+  ['in the body of a refusal', false, () => errorResponse(403, 'AccessDenied').slice(0, -150)],
   [
     'in its own body',
     false,
@@ -809,7 +841,7 @@ const stalls: [string, boolean, (heard: Heard) => string | undefined][] = [
 
 /** A server that stalls, a client on it, and the client's sockets. */
 async function stall(t: Test, [, isTls, script]: (typeof stalls)[0], options: ClientOptions = {}) {
-  const server = await startScripted(t, script, { isEarly: true })
+  const server = await startScriptedServer(t, script, { isEarly: true })
   const endpoint = `${isTls ? 'https' : 'http'}://127.0.0.1:${server.port}`
   const client = connectTo(t, server, { endpoint, connectTimeout: NEVER, ...options })
   return { server, client }
@@ -829,11 +861,11 @@ for (const stalled of stalls) {
     const { signal } = new AbortController()
     const error = await failure(calls(client, signal).append(body))
     t.match(error, { name: 'OssError', code: 'OSS_ERR_TIMEOUT', message: /100 ms/ })
-    t.equal(outcomeOf(error), 'wait')
+    t.equal(classifyError(error), 'wait')
     t.same(getEventListeners(signal, 'abort'), [])
-    if (!stalled[1]) await server.gone()
+    if (!stalled[1]) await server.whenClosed()
     await client.close()
-    await server.gone()
+    await server.whenClosed()
   })
 
   t.test(`an abort ${stalled[0]}`, async t => {
@@ -842,14 +874,14 @@ for (const stalled of stalls) {
     const body = stalled[0] === 'in its own body' ? BIG : HELLO
     const pending = failure(calls(client, controller.signal).append(body))
     if (stalled[1]) while (server.sockets.length === 0) await new Promise(setImmediate)
-    else await server.next()
+    else await server.nextRequest()
     const reason = new Error('enough')
     controller.abort(reason)
     t.equal(await pending, reason)
     t.same(getEventListeners(controller.signal, 'abort'), [])
-    if (!stalled[1]) await server.gone()
+    if (!stalled[1]) await server.whenClosed()
     await client.close()
-    await server.gone()
+    await server.whenClosed()
   })
 
   t.test(`a client closed ${stalled[0]}`, async t => {
@@ -858,17 +890,19 @@ for (const stalled of stalls) {
     const body = stalled[0] === 'in its own body' ? BIG : HELLO
     const pending = failure(calls(client, signal).append(body))
     if (stalled[1]) while (server.sockets.length === 0) await new Promise(setImmediate)
-    else await server.next()
+    else await server.nextRequest()
     await client.close()
     t.match(await pending, { code: 'OSS_ERR_NETWORK' })
     t.same(getEventListeners(signal, 'abort'), [])
-    await server.gone()
+    await server.whenClosed()
   })
 }
 
 t.test('the socket of a timed-out attempt is gone before the next attempt leaves', async t => {
   const sockets: Socket[] = []
-  const server = await startScripted(t, () => (server.requests.length === 2 ? undefined : appended))
+  const server = await startScriptedServer(t, () =>
+    server.requests.length === 2 ? undefined : appended,
+  )
   const agent = new Agent({
     connect: (options, callback) => {
       const socket = createConnection(Number(options.port), '127.0.0.1')
@@ -908,11 +942,11 @@ t.test('a dispatcher that does not understand us is named, and not asked again',
   })
   const error = await failure(calls(client).append())
   t.match(error, { code: 'OSS_ERR_INVALID_OPTION', message: /^option dispatcher: .* undici 7/ })
-  t.equal(outcomeOf(error), 'final')
+  t.equal(classifyError(error), 'final')
 })
 
 t.test('what was aborted while connecting never leaves', async t => {
-  const server = await startScripted(t, () => appended)
+  const server = await startScriptedServer(t, () => appended)
   const waiting: (() => void)[] = []
   const agent = new Agent({
     connect: (options, callback) => {
@@ -945,7 +979,7 @@ t.test('what was aborted while connecting never leaves', async t => {
 })
 
 t.test('an abort while the provider thinks', async t => {
-  const server = await startScripted(t, () => appended)
+  const server = await startScriptedServer(t, () => appended)
   const controller = new AbortController()
   const client = connectTo(t, server, { credentials: () => new Promise<never>(() => {}) })
   const pending = failure(calls(client, controller.signal).append())
@@ -957,7 +991,7 @@ t.test('an abort while the provider thinks', async t => {
 })
 
 t.test('an abort at the last moment', async t => {
-  const server = await startScripted(t, () => appended)
+  const server = await startScriptedServer(t, () => appended)
   const controller = new AbortController()
   const client = connectTo(t, server, { requestTimeout: NEVER })
   const target = {
@@ -973,7 +1007,7 @@ t.test('an abort at the last moment', async t => {
 })
 
 t.test('a signal that is aborted already', async t => {
-  const server = await startScripted(t, () => appended)
+  const server = await startScriptedServer(t, () => appended)
   const reason = new Error('enough')
   const { head, append, seal } = calls(connectTo(t, server), AbortSignal.abort(reason))
   for (const call of [head, append, seal]) t.equal(await failure(call()), reason)
@@ -981,7 +1015,7 @@ t.test('a signal that is aborted already', async t => {
 })
 
 t.test('a signal that outlives a thousand exchanges collects nothing', async t => {
-  const server = await startScripted(t, () => appended)
+  const server = await startScriptedServer(t, () => appended)
   const { signal } = new AbortController()
   const { append } = calls(connectTo(t, server), signal)
   for (let i = 0; i < 1000; i++) await append()
@@ -998,8 +1032,8 @@ t.test('a connection that is gone is not held', async t => {
   }
   subscribe('undici:client:connected', onConnected)
   t.teardown(() => unsubscribe('undici:client:connected', onConnected))
-  const server = await startScripted(t, ({ socket }) => {
-    socket.end(answer(200, { connection: 'close', 'x-oss-next-append-position': '5' }))
+  const server = await startScriptedServer(t, ({ socket }) => {
+    socket.end(httpResponse(200, { connection: 'close', 'x-oss-next-append-position': '5' }))
     return undefined
   })
   const { append } = calls(connectTo(t, server))
@@ -1029,10 +1063,13 @@ const NOW = '2026-11-02T03:04:05.000Z'
 
 t.test('a wrong clock is corrected, from an answer of OSS', async t => {
   const skewed = (serverTime: string, headers = {}) =>
-    refuse(403, 'RequestTimeTooSkewed', { more: `<ServerTime>${serverTime}</ServerTime>`, headers })
+    errorResponse(403, 'RequestTimeTooSkewed', {
+      more: `<ServerTime>${serverTime}</ServerTime>`,
+      headers,
+    })
   const dated = (date: string | string[], code = 'RequestTimeTooSkewed', status = 403) =>
-    refuse(status, code, { headers: { date } as object })
-  const signingDate = refuse(400, 'InvalidArgument', {
+    errorResponse(status, code, { headers: { date } as object })
+  const signingDate = errorResponse(400, 'InvalidArgument', {
     headers: { date: 'Mon, 02 Nov 2026 09:04:05 GMT' },
   })
   // label, answers, the time that the next request is signed with, whether the last answer is curable
@@ -1073,7 +1110,7 @@ t.test('a wrong clock is corrected, from an answer of OSS', async t => {
     ['poisoned with 1970', [skewed('1970-01-01T00:00:00.000Z')], '20261102T030405Z', false],
     ['poisoned header', [dated('Thu, 01 Jan 1970 00:00:00 GMT')], '20261102T030405Z', false],
     ['poisoned with 9999', [dated('Fri, 31 Dec 9999 23:59:59 GMT')], '20261102T030405Z', false],
-    ['no time', [refuse(403, 'RequestTimeTooSkewed')], '20261102T030405Z', false],
+    ['no time', [errorResponse(403, 'RequestTimeTooSkewed')], '20261102T030405Z', false],
     ['no readable time', [dated('yesterday')], '20261102T030405Z', false],
     [
       'two times',
@@ -1114,11 +1151,11 @@ t.test('a wrong clock is corrected, from an answer of OSS', async t => {
   stopClock(t, NOW)
   for (const [label, replies, time, isCurable] of table) {
     const left = [...replies]
-    const server = await startScripted(t, () => left.shift() ?? appended)
+    const server = await startScriptedServer(t, () => left.shift() ?? appended)
     const { append } = calls(connectTo(t, server))
     let error: Partial<OssError> = {}
     for (const _ of replies) error = await append().catch(error => error)
-    t.equal(error.isCurable ?? false, isCurable, `${label}: curable`)
+    t.equal(error.isRefreshable ?? false, isCurable, `${label}: curable`)
     await append()
     t.equal(server.requests.at(-1)?.headers['x-oss-date'], time, label)
     t.equal(server.requests[0]?.headers['x-oss-date'], '20261102T030405Z', 'the local clock first')
@@ -1129,8 +1166,10 @@ t.test('a wrong clock is corrected, from an answer of OSS', async t => {
 t.test('a clock that is corrected by HEAD serves all', async t => {
   stopClock(t, '2020-01-01T00:00:00.000Z')
   const more = '<ServerTime>2026-11-02T06:04:05.000Z</ServerTime>'
-  const server = await startScripted(t, ({ line }) =>
-    /^HEAD/.test(line) ? refuse(403, 'RequestTimeTooSkewed', { more, head: true }) : appended,
+  const server = await startScriptedServer(t, ({ requestLine: line }) =>
+    /^HEAD/.test(line)
+      ? errorResponse(403, 'RequestTimeTooSkewed', { more, head: true })
+      : appended,
   )
   const { head, append } = calls(connectTo(t, server))
   t.match(await failure(head()), { isCurable: true })
@@ -1165,7 +1204,7 @@ t.test('refused credentials are curable where others may be had', async t => {
       delete process.env[`OSS_${name}`]
   })
   let next = ''
-  const server = await startScripted(t, () => next)
+  const server = await startScriptedServer(t, () => next)
   const table: [string, ClientOptions, boolean][] = [
     ['fixed', {}, false],
     ['a function', { credentials: () => credentials }, true],
@@ -1175,16 +1214,16 @@ t.test('refused credentials are curable where others may be had', async t => {
   for (const [label, options, isCurable] of table) {
     const { append } = calls(connectTo(t, server, options))
     for (const code of [...codes, ...others]) {
-      next = refuse(403, code)
+      next = errorResponse(403, code)
       const error = await failure(append())
       t.match(error, { code })
-      t.equal(error.isCurable, isCurable && codes.includes(code), `${label}: ${code}`)
+      t.equal(error.isRefreshable, isCurable && codes.includes(code), `${label}: ${code}`)
     }
   }
 })
 
 t.test('credentials are asked for at every exchange, and used at once', async t => {
-  const server = await startScripted(t, () => appended)
+  const server = await startScriptedServer(t, () => appended)
   let count = 0
   const provide = async () => {
     count += 1
@@ -1197,7 +1236,7 @@ t.test('credentials are asked for at every exchange, and used at once', async t 
   const { append } = calls(connectTo(t, server, { credentials: provide }))
   for (let i = 1; i <= 3; i++) {
     await append()
-    const { headers } = server.requests.at(-1) as Heard
+    const { headers } = server.requests.at(-1) as ReceivedRequest
     t.equal(headers['x-oss-security-token'], `token${i}`)
     t.match(headers.authorization, `Credential=id${i}/`)
   }
@@ -1205,7 +1244,7 @@ t.test('credentials are asked for at every exchange, and used at once', async t 
 })
 
 t.test('a provider that fails, or gives rubbish', async t => {
-  const server = await startScripted(t, () => appended)
+  const server = await startScriptedServer(t, () => appended)
   const table: [() => never | object, boolean][] = [
     [() => Promise.reject(new Error('metadata service unreachable')), true],
     [() => ({}), false],
@@ -1221,7 +1260,7 @@ t.test('a provider that fails, or gives rubbish', async t => {
 })
 
 t.test('a dispatcher that is given is used, and left to its owner', async t => {
-  const server = await startScripted(t, () => appended)
+  const server = await startScriptedServer(t, () => appended)
   const agent = new Agent()
   t.teardown(() => agent.destroy())
   const client = connectTo(t, server, { dispatcher: agent })
@@ -1250,16 +1289,16 @@ t.test('a dispatcher that is given is used, and left to its owner', async t => {
 })
 
 t.test('a client that is closed', async t => {
-  const server = await startScripted(t, () => appended)
+  const server = await startScriptedServer(t, () => appended)
   const client = connectTo(t, server)
   const { append, head, seal } = calls(client)
   await append()
   await client.close()
-  await server.gone()
+  await server.whenClosed()
   for (const call of [append, head, seal]) {
     const error = await failure(call())
     t.match(error, { name: 'OssError', code: 'OSS_ERR_ABORTED', message: 'the client is closed' })
-    t.equal(outcomeOf(error), 'final', 'nobody waits for it to come back')
+    t.equal(classifyError(error), 'final', 'nobody waits for it to come back')
   }
   await client.close()
 
@@ -1294,27 +1333,30 @@ t.test('undici is loaded at the first request, and not before', async t => {
     console.log(isLoaded())
     process.exit()
   `
-  const { stdout, stderr } = await run(t, code)
+  const { stdout, stderr } = await runModule(t, code)
   t.equal(stdout, 'false\ntrue\n', stderr)
 })
 
 t.test('no secret is printed', async t => {
   const quote = (text: string) => text.replaceAll('&', '&amp;').replaceAll('<', '&lt;')
-  const all = ({ head }: Heard) => `${SECRET} ${quote(head.replaceAll('\r\n', ' '))}`
-  const signature = ({ headers }: Heard) => headers.authorization?.slice(-64) ?? ''
+  const all = ({ head }: ReceivedRequest) => `${SECRET} ${quote(head.replaceAll('\r\n', ' '))}`
+  const signature = ({ headers }: ReceivedRequest) => headers.authorization?.slice(-64) ?? ''
   // Whoever answers has read the request, and says it again wherever it may.
-  const scripts: [string, (heard: Heard) => string][] = [
-    ['the message', heard => answer(403, {}, `<Code>X</Code><Message>${all(heard)}</Message>`)],
-    ['the code', heard => answer(403, {}, `<Code>${signature(heard)}</Code>`)],
-    ['the code of OSS', () => answer(403, {}, `<Code>${SECRET}</Code>`)],
-    ['the host', () => answer(403, {}, `<Code>X</Code><HostId>${SECRET}</HostId>`)],
-    ['the endpoint', heard => answer(403, {}, `<Endpoint>${signature(heard)}</Endpoint>`)],
-    ['the EC', heard => answer(403, { 'x-oss-ec': signature(heard) })],
-    ['the request id', () => answer(403, { 'x-oss-request-id': TOKEN })],
-    ['all of the body', heard => answer(502, { 'x-oss-request-id': undefined }, all(heard))],
+  const scripts: [string, (heard: ReceivedRequest) => string][] = [
+    [
+      'the message',
+      heard => httpResponse(403, {}, `<Code>X</Code><Message>${all(heard)}</Message>`),
+    ],
+    ['the code', heard => httpResponse(403, {}, `<Code>${signature(heard)}</Code>`)],
+    ['the code of OSS', () => httpResponse(403, {}, `<Code>${SECRET}</Code>`)],
+    ['the host', () => httpResponse(403, {}, `<Code>X</Code><HostId>${SECRET}</HostId>`)],
+    ['the endpoint', heard => httpResponse(403, {}, `<Endpoint>${signature(heard)}</Endpoint>`)],
+    ['the EC', heard => httpResponse(403, { 'x-oss-ec': signature(heard) })],
+    ['the request id', () => httpResponse(403, { 'x-oss-request-id': TOKEN })],
+    ['all of the body', heard => httpResponse(502, { 'x-oss-request-id': undefined }, all(heard))],
     [
       'a document around it',
-      heard => answer(403, {}, errorXml('X', `<StringToSign>${all(heard)}</StringToSign>`)),
+      heard => httpResponse(403, {}, errorXml('X', `<StringToSign>${all(heard)}</StringToSign>`)),
     ],
     ['an echo', ({ head }) => `${head}\r\n\r\n`],
     ['an echo as a header', ({ head }) => `HTTP/1.1 200 ${head.slice(20)}\r\n\r\nhello`],
@@ -1325,10 +1367,10 @@ t.test('no secret is printed', async t => {
     ],
   ]
   for (const [label, script] of scripts) {
-    const server = await startScripted(t, script)
+    const server = await startScriptedServer(t, script)
     const client = connectTo(t, server)
     const error = await failure(calls(client).append())
-    const [heard] = server.requests as [Heard]
+    const [heard] = server.requests as [ReceivedRequest]
     t.ok(error instanceof OssError, label)
     for (const hidden of [SECRET, TOKEN, signature(heard), quote(TOKEN)]) {
       t.notOk(
@@ -1338,8 +1380,8 @@ t.test('no secret is printed', async t => {
     }
     t.notMatch(printed(client), SECRET, 'nor by the client')
   }
-  const server = await startScripted(t, () =>
-    answer(200, { 'x-oss-request-id': `a ${TOKEN}`, 'x-oss-next-append-position': '5' }),
+  const server = await startScriptedServer(t, () =>
+    httpResponse(200, { 'x-oss-request-id': `a ${TOKEN}`, 'x-oss-next-append-position': '5' }),
   )
   t.match(await calls(connectTo(t, server)).append(), { requestId: 'a ***' })
 })

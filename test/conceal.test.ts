@@ -1,17 +1,17 @@
 import { inspect } from 'node:util'
 import t from 'tap'
-import { concealer, concealNamed, plainError } from '../lib/conceal.ts'
+import { createRedactor, redactError, redactNamed } from '../lib/conceal.ts'
 
 const SECRET = 'hunter2/SECRET+=='
 
 t.test('known secrets: the longer first, where one begins another', async t => {
-  t.equal(concealer(['hunter2/', SECRET])(`a ${SECRET} b hunter2/ c`), 'a *** b *** c')
-  t.equal(concealer([SECRET, 'hunter2/'])(`a ${SECRET} b hunter2/ c`), 'a *** b *** c')
+  t.equal(createRedactor(['hunter2/', SECRET])(`a ${SECRET} b hunter2/ c`), 'a *** b *** c')
+  t.equal(createRedactor([SECRET, 'hunter2/'])(`a ${SECRET} b hunter2/ c`), 'a *** b *** c')
 })
 
 t.test('known secrets, as JSON writes them', async t => {
   const secret = 'SECRET"with\\quotes'
-  t.equal(concealer([secret])(`a ${JSON.stringify({ secret })} b`), 'a {"secret":"***"} b')
+  t.equal(createRedactor([secret])(`a ${JSON.stringify({ secret })} b`), 'a {"secret":"***"} b')
 })
 
 // What others quote, and what of it may be seen.
@@ -42,12 +42,12 @@ const quotes: [string, string][] = [
 ]
 
 t.test('unknown secrets: by their names', async t => {
-  for (const [text, shown] of quotes) t.equal(concealNamed(text), shown)
+  for (const [text, shown] of quotes) t.equal(redactNamed(text), shown)
 })
 
 t.test('a text of a million characters is no burden', async t => {
   for (const part of ['token', 'token=', 'secret"', '://', ' ', 'token ']) {
-    t.ok(concealNamed(part.repeat(1_000_000 / part.length)).length > 0, part)
+    t.ok(redactNamed(part.repeat(1_000_000 / part.length)).length > 0, part)
   }
 })
 
@@ -58,7 +58,7 @@ t.test('an error of others: words, stack and code, and nothing else', async t =>
     cause: new Error(SECRET),
     [Symbol('s')]: SECRET,
   })
-  const plain = plainError(error, concealer([SECRET]))
+  const plain = redactError(error, createRedactor([SECRET]))
   t.strictSame(Object.keys(plain), ['code'])
   t.match(plain, { message: 'no ***', code: 'ECODE', stack: /^RangeError: no \*\*\*\n *at / })
   t.notMatch(inspect(plain, { depth: Number.POSITIVE_INFINITY, showHidden: true }), 'hunter2')
@@ -81,7 +81,7 @@ t.test('whatever was thrown, an error comes of it', async t => {
     [unreadable, 'what was thrown cannot be read'],
   ]
   for (const [thrown, message] of table) {
-    const plain = plainError(thrown, show)
+    const plain = redactError(thrown, show)
     t.strictSame([plain.message, Object.keys(plain)], [message, []])
     t.type(plain.stack, 'string')
   }

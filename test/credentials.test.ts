@@ -64,7 +64,7 @@ async function failure(promise: Promise<unknown>): Promise<unknown> {
 async function kind(source: CredentialSource): Promise<unknown> {
   const error = await failure(source.get())
   if (!(error instanceof OssError)) throw error
-  const { code, message, isCurable } = error
+  const { code, message, isRefreshable: isCurable } = error
   return { code, message, isCurable }
 }
 

@@ -8,7 +8,7 @@ import t from 'tap'
 import { exitCodeOf, MismatchError } from '../lib/cli/failure.ts'
 import { UsageError } from '../lib/cli/usage.ts'
 import { OSS_ERROR_CODES, OssError } from '../lib/errors.ts'
-import { run } from './fixtures/command.ts'
+import { runCli } from './fixtures/command.ts'
 import { startOss } from './fixtures/oss.ts'
 import { readme } from './fixtures/readme.ts'
 
@@ -110,7 +110,7 @@ t.test('--json prints what README lists', async t => {
   const args = ['--local', t.testdir({}), '--json']
   const object = 'oss://examplebucket/a.gz'
   const input = Buffer.from('what is sent\n')
-  const sent = await run(['--gzip', ...args, object, '-'], { input })
+  const sent = await runCli(['--gzip', ...args, object, '-'], { input })
   const finish = JSON.parse(sent.stdout.trimEnd().split('\n').at(-1) ?? '')
   t.same(
     Object.keys(finish).filter(name => !['event', 'time'].includes(name)),
@@ -118,7 +118,7 @@ t.test('--json prints what README lists', async t => {
     'finish',
   )
   t.match(finish.input, { bytes: input.length, sha256: /^[0-9a-f]{64}$/ })
-  const plain = await run([...args, 'oss://examplebucket/a', '-'], { input })
+  const plain = await runCli([...args, 'oss://examplebucket/a', '-'], { input })
   t.notMatch(plain.stdout, /"input"/, 'where it is what was sent')
 
   const oss = await startOss(t)
@@ -130,8 +130,8 @@ t.test('--json prints what README lists', async t => {
     OSS_ACCESS_KEY_ID: accessKeyId,
     OSS_ACCESS_KEY_SECRET: accessKeySecret,
   }
-  const stat = await run(['stat', '--json', 'oss://examplebucket/a'], { env })
-  const verify = await run(['verify', '--json', '-', 'oss://examplebucket/a'], { env, input })
+  const stat = await runCli(['stat', '--json', 'oss://examplebucket/a'], { env })
+  const verify = await runCli(['verify', '--json', '-', 'oss://examplebucket/a'], { env, input })
   // An object that is not sealed has no time of that.
   const open = fieldsOf('stat').filter(name => name !== 'sealedTime')
   const has = Object.keys(JSON.parse(stat.stdout))

@@ -36,7 +36,12 @@ const errors: [string, OssError, new (...args: never[]) => OssError, string, obj
   ['plain', new OssError('OSS_ERR_NETWORK', 'broke'), OssError, 'OSS_ERR_NETWORK', {}, /^broke$/],
   [
     'with all details',
-    new OssError('OSS_ERR_CREDENTIALS', 'none', { bucket: 'b', key: 'k', cause, isCurable: true }),
+    new OssError('OSS_ERR_CREDENTIALS', 'none', {
+      bucket: 'b',
+      key: 'k',
+      cause,
+      isRefreshable: true,
+    }),
     OssError,
     'OSS_ERR_CREDENTIALS',
     { bucket: 'b', key: 'k', cause },
@@ -201,10 +206,10 @@ for (const [label, error, type, code, properties, message] of errors) {
 }
 
 t.test('isCurable is false unless told, and fixed', async t => {
-  const curable = new OssError('X', 'x', { isCurable: true })
-  t.equal(curable.isCurable, true)
-  t.equal(new OssError('X', 'x').isCurable, false)
-  t.equal(new OssError('X', 'x', { isCurable: undefined }).isCurable, false)
+  const curable = new OssError('X', 'x', { isRefreshable: true })
+  t.equal(curable.isRefreshable, true)
+  t.equal(new OssError('X', 'x').isRefreshable, false)
+  t.equal(new OssError('X', 'x', { isRefreshable: undefined }).isRefreshable, false)
   t.notOk(Object.keys(curable).includes('isCurable'))
   t.throws(() => Object.assign(curable, { isCurable: false }))
 })

@@ -10,49 +10,49 @@ import { join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
 import { promisify } from 'node:util'
 import t, { type Test } from 'tap'
-import { plainEnv, spawnPlain } from './fixtures/child.ts'
-import { CLI, finish, run, shell, start } from './fixtures/command.ts'
+import { cleanEnv, spawnClean } from './fixtures/child.ts'
+import { CLI, runCli, runShell, startCli, waitForExit } from './fixtures/command.ts'
 import { skip } from './fixtures/ffmpeg.ts'
-import { until } from './fixtures/oss.ts'
+import { waitUntil } from './fixtures/oss.ts'
 
 const execute = promisify(execFile)
 const OBJECT = 'oss://examplebucket/cam/gate.ts'
 const SECONDS = 20
 const RATE = 25
 /** A picture that changes and a tone, at this pace or as fast as it goes. */
-const picture = (seconds: number, pace = '') =>
+const ffmpegInput = (seconds: number, pace = '') =>
   `${pace} -f lavfi -i testsrc=size=320x180:rate=${RATE} ` +
   `${pace} -f lavfi -i sine=frequency=440:sample_rate=48000 ` +
   `-t ${seconds} -c:v mpeg2video -b:v 1M -c:a mp2`
 
 t.test('a recording through an outage, read while it is written', { skip }, async t => {
   const dir = t.testdir({})
-  const service = await serve(t, join(dir, 'objects'), '0')
+  const service = await startServeProcess(t, join(dir, 'objects'), '0')
   const { env } = service
   const { port } = new URL(env.OSS_ENDPOINT ?? '')
 
   const copy = openSync(join(dir, 'copy.ts'), 'w')
   t.teardown(() => closeSync(copy))
   const stdio = ['ignore', copy, 'pipe'] satisfies StdioOptions
-  const readAlong = start(['cat', '--follow', '--interval', '200ms', OBJECT], { env, stdio })
+  const readAlong = startCli(['cat', '--follow', '--interval', '200ms', OBJECT], { env, stdio })
   t.teardown(() => readAlong.kill('SIGKILL'))
-  const reading = finish(readAlong)
+  const reading = waitForExit(readAlong)
 
   const line =
-    `set -o pipefail; ffmpeg -v error -nostdin ${picture(SECONDS, '-re')} -f mpegts - ` +
+    `set -o pipefail; ffmpeg -v error -nostdin ${ffmpegInput(SECONDS, '-re')} -f mpegts - ` +
     '| tee "$DIR/own.ts" | "$NODE" "$CLI" --align 188 --flush-interval 200ms --max-delay 1s --seal "$OBJECT"'
   const names = { DIR: dir, NODE: process.execPath, CLI, OBJECT }
-  const all = plainEnv({ ...env, ...names })
-  const recording = spawnPlain(['bash', '-c', line], all, ['ignore', 'pipe', 'pipe'])
+  const fullEnv = cleanEnv({ ...env, ...names })
+  const recording = spawnClean(['bash', '-c', line], fullEnv, ['ignore', 'pipe', 'pipe'])
   t.teardown(() => recording.kill('SIGKILL'))
-  const outcome = finish(recording)
+  const outcome = waitForExit(recording)
 
-  await until(() => fstatSync(copy).size > 0)
+  await waitUntil(() => fstatSync(copy).size > 0)
   await delay(6000)
   const before = fstatSync(copy).size
   service.child.kill('SIGKILL')
   await delay(5000)
-  await serve(t, join(dir, 'objects'), port)
+  await startServeProcess(t, join(dir, 'objects'), port)
 
   const { code, stdout, stderr } = await outcome
   t.equal(code, 0, stderr)
@@ -69,7 +69,7 @@ t.test('a recording through an outage, read while it is written', { skip }, asyn
   t.ok(before > 0 && before < own.length / 2, 'it was read along')
   t.equal(sha256(read), sha256(own))
   t.match(stdout, `${sha256(own)} source`)
-  const verified = await run(['verify', join(dir, 'own.ts'), OBJECT], { env })
+  const verified = await runCli(['verify', join(dir, 'own.ts'), OBJECT], { env })
   t.match(verified, { code: 0, stdout: /\nverified\n$/ })
   const frames = await countFrames(join(dir, 'copy.ts'))
   t.equal(frames.video, SECONDS * RATE, 'every picture')
@@ -87,18 +87,18 @@ t.test('containers that can be piped, and the one that cannot', { skip }, async 
   const env = { LAB: join(dir, 'lab') }
   for (const [name, format] of options) {
     const object = `oss://lab/gate.${name}`
-    const record = `ffmpeg -v error -nostdin ${picture(2)} ${format} -`
-    const recorded = await shell(`${record} | oss_append --local "$LAB" ${object}`, env)
+    const record = `ffmpeg -v error -nostdin ${ffmpegInput(2)} ${format} -`
+    const recorded = await runShell(`${record} | oss_append --local "$LAB" ${object}`, env)
     t.match(recorded, { code: 0, stdout: /\nverified\n$/, stderr: '' }, name)
     const file = join(dir, `copy.${name}`)
     t.match(
-      await shell(`oss_append cat --local "$LAB" ${object} > "$COPY"`, { ...env, COPY: file }),
+      await runShell(`oss_append cat --local "$LAB" ${object} > "$COPY"`, { ...env, COPY: file }),
       { code: 0 },
     )
     t.match(await countFrames(file), { video: 2 * RATE }, name)
     t.match(readme, format, 'README says so')
   }
-  const plain = await shell(`ffmpeg -v error -nostdin ${picture(2)} -f mp4 - > /dev/null`)
+  const plain = await runShell(`ffmpeg -v error -nostdin ${ffmpegInput(2)} -f mp4 - > /dev/null`)
   t.match(plain, { stderr: /does not support non.seekable output/ })
   t.not(plain.code, 0)
 })
@@ -106,12 +106,12 @@ t.test('containers that can be piped, and the one that cannot', { skip }, async 
 const readme = readFileSync(join(import.meta.dirname, '../README.md'), 'utf8')
 
 /** An OSS in a process of its own, on a folder. */
-async function serve(t: Test, dir: string, port: string) {
-  const child: ChildProcess = start(['serve', '--dir', dir, '--port', port])
+async function startServeProcess(t: Test, dir: string, port: string) {
+  const child: ChildProcess = startCli(['serve', '--dir', dir, '--port', port])
   t.teardown(() => child.kill('SIGKILL'))
   let text = ''
   child.stdout?.setEncoding('utf8').on('data', more => (text += more))
-  await until(() => /SECRET=.*\n$/.test(text))
+  await waitUntil(() => /SECRET=.*\n$/.test(text))
   const lines = text.matchAll(/^export (\w+)=(\S+)$/gm)
   const env: Record<string, string> = Object.fromEntries(
     [...lines].map(([, name, value]) => [name, value]),

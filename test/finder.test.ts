@@ -1,11 +1,11 @@
 /** Finding the object to go on with: galloping, by as few questions as can be. */
 
 import t from 'tap'
-import { Line } from '../lib/appender/line.ts'
-import { Finder, type FinderOptions } from '../lib/rolling/finder.ts'
+import { RetryLoop } from '../lib/appender/line.ts'
+import { ObjectFinder, type ObjectFinderOptions } from '../lib/rolling/finder.ts'
 import type { Client, Head } from '../lib/seam.ts'
-import { failure, RETRY, tailOf } from './fixtures/appender.ts'
-import { positionRefused, REQUEST_ID, refused } from './fixtures/errors.ts'
+import { RETRY, rejectionOf, tailOf } from './fixtures/appender.ts'
+import { positionConflict, REQUEST_ID, serviceError } from './fixtures/errors.ts'
 import { FakeClock } from './fixtures/fake-clock.ts'
 
 const keyOf = (index: number) => `a-${index}`
@@ -14,7 +14,7 @@ const SEALED = { sealedTime: 'Wed, 07 Jan 2026 02:00:00 GMT' }
 type Objects = ReadonlyMap<string, Partial<Head>>
 
 /** A client over these objects, and what it was asked. */
-function createFinder(objects: Objects, options: Partial<FinderOptions> = {}) {
+function createFinder(objects: Objects, options: Partial<ObjectFinderOptions> = {}) {
   const asked: string[] = []
   const client: Client = {
     async head({ key }) {
@@ -27,13 +27,16 @@ function createFinder(objects: Objects, options: Partial<FinderOptions> = {}) {
     append: () => Promise.reject(new Error('nothing is appended')),
     close: async () => {},
   }
-  const line = new Line({ clock: new FakeClock(), retry: RETRY, onRetry: () => {} })
-  const finder = new Finder({ bucket: 'b', client, headers: {}, maxBytes: 10, ...options }, line)
+  const retryLoop = new RetryLoop({ clock: new FakeClock(), retry: RETRY, onRetry: () => {} })
+  const finder = new ObjectFinder(
+    { bucket: 'b', client, headers: {}, maxBytes: 10, ...options },
+    retryLoop,
+  )
   return { finder, asked }
 }
 
 /** Objects of these indices, each with 5 bytes. */
-function there(...indices: number[]): Map<string, Partial<Head>> {
+function objectsAt(...indices: number[]): Map<string, Partial<Head>> {
   return new Map(indices.map(index => [keyOf(index), { position: 5 }]))
 }
 
@@ -41,7 +44,7 @@ const range = (length: number) => Array.from({ length }, (_, i) => i)
 
 t.test('the last that is there, or the first', async t => {
   for (let count = 0; count <= 70; count++) {
-    const { finder, asked } = createFinder(there(...range(count)))
+    const { finder, asked } = createFinder(objectsAt(...range(count)))
     const { index, key, exists } = await finder.find(keyOf, 0)
     t.equal(index, Math.max(0, count - 1), `${count} objects`)
     t.equal(key, keyOf(index))
@@ -51,20 +54,20 @@ t.test('the last that is there, or the first', async t => {
 })
 
 t.test('it gallops', async t => {
-  const { finder, asked } = createFinder(there(...range(6)))
+  const { finder, asked } = createFinder(objectsAt(...range(6)))
   t.match(await finder.find(keyOf, 0), { index: 5, tail: { position: 5, crc64: '1' } })
   t.strictSame(asked, [0, 1, 2, 4, 8, 6, 5].map(keyOf))
 
-  const many = createFinder(there(...range(5000)))
+  const many = createFinder(objectsAt(...range(5000)))
   t.match(await many.finder.find(keyOf, 0), { index: 4999 })
   t.ok(many.asked.length <= 28, `${many.asked.length} questions for 5,000 objects`)
 })
 
 t.test('it goes on from an index', async t => {
-  const { finder, asked } = createFinder(there(...range(9)))
+  const { finder, asked } = createFinder(objectsAt(...range(9)))
   t.match(await finder.find(keyOf, 7), { index: 8, exists: true })
   t.strictSame(asked, [7, 8, 9].map(keyOf))
-  const next = createFinder(there(...range(9)))
+  const next = createFinder(objectsAt(...range(9)))
   t.match(await next.finder.find(keyOf, 9), { index: 9, exists: false })
   t.strictSame(next.asked, [keyOf(9)], 'the usual case: one question')
 })
@@ -79,7 +82,7 @@ t.test('the next, where the last takes no more', async t => {
     ['empty', { position: 0, crc64: '0' }, 3],
   ]
   for (const [what, head, index] of last) {
-    const { finder, asked } = createFinder(there(0, 1, 2).set(keyOf(3), head))
+    const { finder, asked } = createFinder(objectsAt(0, 1, 2).set(keyOf(3), head))
     const found = await finder.find(keyOf, 0)
     t.equal(found.index, index, what)
     t.equal(found.exists, index === 3)
@@ -88,7 +91,7 @@ t.test('the next, where the last takes no more', async t => {
 })
 
 t.test('those before the last may be anything', async t => {
-  const objects = there(0, 1, 2, 3)
+  const objects = objectsAt(0, 1, 2, 3)
   objects.set(keyOf(0), { type: 'Normal', position: 3 })
   objects.set(keyOf(1), { position: 10 })
   objects.set(keyOf(2), { position: 4, ...SEALED })
@@ -96,9 +99,12 @@ t.test('those before the last may be anything', async t => {
 })
 
 t.test('gaps: it finds the end of some run', async t => {
-  t.match(await createFinder(there(50, 51, 52)).finder.find(keyOf, 0), { index: 0, exists: false })
-  t.match(await createFinder(there(0, 1, 3)).finder.find(keyOf, 0), { index: 1 })
-  t.match(await createFinder(there(0, 1, 2, 4)).finder.find(keyOf, 0), { index: 4 })
+  t.match(await createFinder(objectsAt(50, 51, 52)).finder.find(keyOf, 0), {
+    index: 0,
+    exists: false,
+  })
+  t.match(await createFinder(objectsAt(0, 1, 3)).finder.find(keyOf, 0), { index: 1 })
+  t.match(await createFinder(objectsAt(0, 1, 2, 4)).finder.find(keyOf, 0), { index: 4 })
 })
 
 t.test('a key without an index: that object or none', async t => {
@@ -122,28 +128,28 @@ t.test('a key without an index: that object or none', async t => {
     ],
   ]
   for (const [head, expected] of closed) {
-    const error = await failure(createFinder(new Map([['a', head]])).finder.find(only, 0))
+    const error = await rejectionOf(createFinder(new Map([['a', head]])).finder.find(only, 0))
     t.match(error, { bucket: 'b', key: 'a', message: /put \{index\} into the key/, ...expected })
   }
 })
 
 t.test('a key that tells not all indices apart ends the search', async t => {
-  const two = createFinder(there(0, 1))
-  const error = await failure(two.finder.find(index => keyOf(index % 2), 0))
+  const two = createFinder(objectsAt(0, 1))
+  const error = await rejectionOf(two.finder.find(index => keyOf(index % 2), 0))
   t.match(error, { code: 'OSS_ERR_INVALID_OPTION', message: /^option key: must tell all indices/ })
 })
 
 t.test('what is final for one object is final', async t => {
-  const line = new Line({ clock: new FakeClock(), retry: RETRY, onRetry: () => {} })
+  const retryLoop = new RetryLoop({ clock: new FakeClock(), retry: RETRY, onRetry: () => {} })
   const client: Client = {
     head: async ({ key }) => {
-      throw refused(key === keyOf(0) ? 'InvalidBucketName' : 'never', { status: 400 })
+      throw serviceError(key === keyOf(0) ? 'InvalidBucketName' : 'never', { status: 400 })
     },
     append: () => Promise.reject(new Error('nothing is appended')),
     close: async () => {},
   }
-  const finder = new Finder({ bucket: 'b', client, headers: {}, maxBytes: 10 }, line)
-  const error = await failure(finder.find(keyOf, 0))
+  const finder = new ObjectFinder({ bucket: 'b', client, headers: {}, maxBytes: 10 }, retryLoop)
+  const error = await rejectionOf(finder.find(keyOf, 0))
   t.match(error, { code: 'InvalidBucketName', bucket: 'b', key: keyOf(0), attempts: 1 })
 })
 
@@ -153,20 +159,20 @@ t.test('without the right to read, by appends of nothing', async t => {
   const client: Client = {
     head: async ({ key }) => {
       asked.push(`HEAD ${key}`)
-      throw refused('AccessDenied', { status: 403 })
+      throw serviceError('AccessDenied', { status: 403 })
     },
     append: async ({ key }, { position, headers }) => {
       asked.push(`append ${key} ${position} ${headers['x-oss-request-payer']}`)
       const content = contents[Number(key.slice(2))] ?? ''
-      if (content === 'sealed') throw refused('AppendSealedObjectNotAllowed', { status: 409 })
-      if (position !== content.length) throw positionRefused(content.length)
+      if (content === 'sealed') throw serviceError('AppendSealedObjectNotAllowed', { status: 409 })
+      if (position !== content.length) throw positionConflict(content.length)
       return { ...tailOf(content), requestId: REQUEST_ID }
     },
     close: async () => {},
   }
-  const line = new Line({ clock: new FakeClock(), retry: RETRY, onRetry: () => {} })
+  const retryLoop = new RetryLoop({ clock: new FakeClock(), retry: RETRY, onRetry: () => {} })
   const headers = { 'x-oss-request-payer': 'requester' }
-  const finder = new Finder({ bucket: 'b', client, headers, maxBytes: 10 }, line)
+  const finder = new ObjectFinder({ bucket: 'b', client, headers, maxBytes: 10 }, retryLoop)
   t.match(await finder.find(keyOf, 0), { index: 2, exists: true, tail: tailOf('some') })
   t.strictSame(asked.slice(0, 3), ['HEAD a-0', 'append a-0 1 requester', 'append a-0 11 requester'])
   t.match(await finder.find(keyOf, 3), { index: 3, exists: false, tail: tailOf('') })

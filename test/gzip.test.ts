@@ -8,8 +8,8 @@ import { promisify } from 'node:util'
 import { gunzipSync, gzip } from 'node:zlib'
 import t from 'tap'
 import { type GzipMembersOptions, gzipMembers } from '../lib/index.ts'
-import { run, start } from './fixtures/child.ts'
-import { BUCKET, noise, startOss, until } from './fixtures/oss.ts'
+import { runModule, startModule } from './fixtures/child.ts'
+import { BUCKET, seededBytes, startOss, waitUntil } from './fixtures/oss.ts'
 
 const compress = promisify(gzip)
 
@@ -30,7 +30,7 @@ async function membersOf(
 
 /** By now anything small that was in compression before this call is done: the pool has done more since. */
 async function compressed(): Promise<void> {
-  for (let n = 0; n < 5; n++) await compress(noise(100_000))
+  for (let n = 0; n < 5; n++) await compress(seededBytes(100_000))
 }
 
 /** What each member holds, on its own. */
@@ -72,7 +72,11 @@ t.test('every series of members from the first on is a gzip file of whole lines'
 })
 
 t.test('bytes of any kind, by chunks of any size, with the defaults', async t => {
-  const bytes = Buffer.concat([noise(3_000_000), Buffer.alloc(3_000_000), noise(1234, 7)])
+  const bytes = Buffer.concat([
+    seededBytes(3_000_000),
+    Buffer.alloc(3_000_000),
+    seededBytes(1234, 7),
+  ])
   for (const size of [1 << 16, 999_983, 1 << 20, bytes.length]) {
     const chunks = Array.from({ length: Math.ceil(bytes.length / size) }, (_, n) =>
       bytes.subarray(n * size, (n + 1) * size),
@@ -84,7 +88,7 @@ t.test('bytes of any kind, by chunks of any size, with the defaults', async t =>
 })
 
 t.test('the same chunks make the same members', async t => {
-  const chunks = Array.from({ length: 50 }, (_, n) => noise(1000, n))
+  const chunks = Array.from({ length: 50 }, (_, n) => seededBytes(1000, n))
   const [a, b] = [
     await membersOf(chunks, { memberBytes: 9000 }),
     await membersOf(chunks, { memberBytes: 9000 }),
@@ -116,7 +120,7 @@ t.test('a caller may reuse its buffer', async t => {
 })
 
 t.test('a member that takes long to compress comes before one that does not', async t => {
-  const long = noise(4_000_000)
+  const long = seededBytes(4_000_000)
   const members = await membersOf([long, 'a', 'b'], { memberBytes: long.length })
   t.same(
     members.map(member => gunzipSync(member).length),
@@ -127,13 +131,13 @@ t.test('a member that takes long to compress comes before one that does not', as
 t.test('without a reader it takes one member more than the one that waits', async t => {
   const members = gzipMembers({ ...untimed, memberBytes: 1000 })
   let taken = 0
-  for (let n = 0; n < 10; n++) members.write(noise(1000, n), () => taken++)
-  await until(() => members.readableLength === 1)
+  for (let n = 0; n < 10; n++) members.write(seededBytes(1000, n), () => taken++)
+  await waitUntil(() => members.readableLength === 1)
   await compressed()
   t.equal(members.readableLength, 1)
   t.equal(taken, 2, 'one compressed, one gathered, the third is held')
   members.end()
-  const expected = Buffer.concat(Array.from({ length: 10 }, (_, n) => noise(1000, n)))
+  const expected = Buffer.concat(Array.from({ length: 10 }, (_, n) => seededBytes(1000, n)))
   t.ok(gunzipSync(await buffer(members)).equals(expected), 'and all of them come, in order')
   t.equal(taken, 10)
 })
@@ -143,7 +147,7 @@ t.test('without a reader, time makes no more of them: what waits goes into one',
   const texts = ['a', 'b', 'c', 'd']
   for (const text of texts) {
     members.write(text)
-    await until(() => members.readableLength > 0)
+    await waitUntil(() => members.readableLength > 0)
     await compressed()
     t.equal(members.readableLength, 1, text)
   }
@@ -189,7 +193,7 @@ t.test('waiting input holds the process, and nothing else does', async t => {
     const print = member => console.log(gunzipSync(member).toString())
   `
   const waiting = `gzipMembers({ flushInterval: 20 }).on('data', print).write('abc')`
-  t.match(await run(t, beginning + waiting), { code: 0, stdout: 'abc\n', stderr: '' })
+  t.match(await runModule(t, beginning + waiting), { code: 0, stdout: 'abc\n', stderr: '' })
   for (const idle of [
     `gzipMembers().on('data', print)`,
     `gzipMembers({ flushInterval: 0 }).on('data', print).write('abc')`,
@@ -201,7 +205,7 @@ t.test('waiting input holds the process, and nothing else does', async t => {
      members.write('c')`,
     `gzipMembers({ flushInterval: 1 }).on('data', print).write('')`,
   ]) {
-    t.match(await run(t, beginning + idle), { code: 0, stdout: '', stderr: '' }, idle)
+    t.match(await runModule(t, beginning + idle), { code: 0, stdout: '', stderr: '' }, idle)
   }
 })
 
@@ -272,7 +276,7 @@ t.test('wrong options', async t => {
 t.test('the largest member of what does not compress is within the largest record', async t => {
   const [member = Buffer.alloc(0)] = await membersOf([Buffer.alloc(1)], { level: 0 })
   t.equal(member.length, 24, 'a member of one stored byte')
-  const bytes = noise(1_000_000)
+  const bytes = seededBytes(1_000_000)
   for (const level of [0, 1, 6, 9]) {
     const [member = Buffer.alloc(0)] = await membersOf([bytes], { level })
     t.ok(member.length < bytes.length * 1.001, `level ${level}: ${member.length}`)
@@ -332,14 +336,14 @@ t.test('killed, it leaves a gzip file, and a run from the start goes on with it'
   const length = () => oss.server.stat(BUCKET, KEY)?.length ?? 0
   for (let kill = 1; kill <= 3; kill++) {
     const before = length()
-    const child = start(t, code, env)
-    await until(() => length() > before + 20_000)
+    const child = startModule(t, code, env)
+    await waitUntil(() => length() > before + 20_000)
     child.kill('SIGKILL')
     t.same(await once(child, 'close'), [null, 'SIGKILL'])
     const text = gunzipSync(oss.read(KEY)).toString()
     t.ok(text.length > 0 && text.length % 10 === 0, `kill ${kill}: ${text.length / 10} whole lines`)
   }
-  t.match(await run(t, code, env), { code: 0, stderr: '' })
+  t.match(await runModule(t, code, env), { code: 0, stderr: '' })
   const expected = Array.from({ length: count }, (_, n) => `${String(n).padStart(9)}\n`).join('')
   t.ok(gunzipSync(oss.read(KEY)).toString() === expected, 'each line once, in order')
 })

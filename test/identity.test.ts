@@ -18,12 +18,12 @@ import {
   type RetryInfo,
 } from '../lib/index.ts'
 import type { OssServer } from '../lib/server/index.ts'
-import { failure } from './fixtures/appender.ts'
-import { next, type Oss, reach, startOss } from './fixtures/oss.ts'
+import { rejectionOf } from './fixtures/appender.ts'
+import { networkOptions, nextEvent, type Oss, startOss } from './fixtures/oss.ts'
 
 const HOUR = 3_600_000
 /** Nothing leaves before it is asked for. */
-const LAZY = { flushInterval: 0 }
+const NO_TIMED_FLUSH = { flushInterval: 0 }
 
 const keysOf = (n: number) => ({
   accessKeyId: `STS.id-${n}`,
@@ -32,8 +32,8 @@ const keysOf = (n: number) => ({
 })
 
 /** The error that a stream ended with. */
-async function ending(stream: OssAppendStream): Promise<OssError> {
-  return failure(once(stream, 'close'))
+async function closeError(stream: OssAppendStream): Promise<OssError> {
+  return rejectionOf(once(stream, 'close'))
 }
 
 async function append(stream: OssAppendStream, text: string): Promise<void> {
@@ -42,7 +42,7 @@ async function append(stream: OssAppendStream, text: string): Promise<void> {
 }
 
 /** Requests since the last call: what they were answered with, `ok` or a code. */
-function answersOf(server: OssServer): string[] {
+function takeResultCodes(server: OssServer): string[] {
   return server.requests
     .splice(0)
     .filter(({ code }) => code !== 'NoSuchKey')
@@ -50,7 +50,7 @@ function answersOf(server: OssServer): string[] {
 }
 
 /** A plain HTTP server on this machine; resolves to its port. */
-async function serve(t: Test, listener: RequestListener): Promise<number> {
+async function startHttpServer(t: Test, listener: RequestListener): Promise<number> {
   const server = createServer(listener).listen(0, '127.0.0.1')
   await once(server, 'listening')
   t.teardown(() => {
@@ -65,9 +65,9 @@ t.test('@alicloud/credentials, as it is', async t => {
   const oss = await startOss(t)
   const { server } = oss
 
-  const works = async (t: Test, label: string, credentials: CredentialsOption) => {
+  const checkAppends = async (t: Test, label: string, credentials: CredentialsOption) => {
     const key = oss.newKey()
-    const stream = oss.open(key, { credentials, ...LAZY })
+    const stream = oss.open(key, { credentials, ...NO_TIMED_FLUSH })
     await append(stream, 'one')
     await append(stream, 'two')
     stream.end()
@@ -79,17 +79,21 @@ t.test('@alicloud/credentials, as it is', async t => {
     server.credentials = [keysOf(1), { accessKeyId: 'plain', accessKeySecret: 'plain-secret' }]
     const { accessKeyId, accessKeySecret, securityToken } = keysOf(1)
     const plain = { accessKeyId: 'plain', accessKeySecret: 'plain-secret' }
-    await works(t, 'access_key', new Credential(new Config({ type: 'access_key', ...plain })))
-    await works(t, 'sts', new Credential(new Config({ type: 'sts', ...keysOf(1) })))
+    await checkAppends(
+      t,
+      'access_key',
+      new Credential(new Config({ type: 'access_key', ...plain })),
+    )
+    await checkAppends(t, 'sts', new Credential(new Config({ type: 'sts', ...keysOf(1) })))
     const { StaticAKCredentialsProvider, StaticSTSCredentialsProvider } = alicloud
     const ak = StaticAKCredentialsProvider.builder()
-    await works(
+    await checkAppends(
       t,
       'provider',
       ak.withAccessKeyId('plain').withAccessKeySecret('plain-secret').build(),
     )
     const sts = StaticSTSCredentialsProvider.builder().withAccessKeyId(accessKeyId)
-    await works(
+    await checkAppends(
       t,
       'STS provider',
       sts.withAccessKeySecret(accessKeySecret).withSecurityToken(securityToken).build(),
@@ -99,11 +103,15 @@ t.test('@alicloud/credentials, as it is', async t => {
   t.test('a bearer token is none', async t => {
     const credentials = new Credential(new Config({ type: 'bearer', bearerToken: 'bearer-secret' }))
     const stream = oss.open(oss.newKey(), { credentials })
-    t.match(await ending(stream), { code: 'OSS_ERR_CREDENTIALS', message: /bearer/, attempts: 1 })
+    t.match(await closeError(stream), {
+      code: 'OSS_ERR_CREDENTIALS',
+      message: /bearer/,
+      attempts: 1,
+    })
   })
 
   /** What a metadata service answers: keys so short-lived that they are asked for each time. */
-  const session = (n: number) => {
+  const sessionJson = (n: number) => {
     const { accessKeyId, accessKeySecret, securityToken } = keysOf(n)
     return JSON.stringify({
       Code: 'Success',
@@ -116,21 +124,27 @@ t.test('@alicloud/credentials, as it is', async t => {
 
   t.test('credentials_uri: each append with the keys of that moment', async t => {
     let asked = 0
-    const port = await serve(t, (_, res) => {
+    const port = await startHttpServer(t, (_, res) => {
       server.credentials = keysOf(++asked)
-      res.end(session(asked))
+      res.end(sessionJson(asked))
     })
     const credentialsURI = `http://127.0.0.1:${port}/keys`
-    await works(t, 'it', new Credential(new Config({ type: 'credentials_uri', credentialsURI })))
+    await checkAppends(
+      t,
+      'it',
+      new Credential(new Config({ type: 'credentials_uri', credentialsURI })),
+    )
     t.equal(asked, 3, 'a HEAD and two appends')
   })
 
   t.test('ecs_ram_role: the metadata service of a virtual machine', async t => {
-    const heard: string[] = []
-    const port = await serve(t, (req: IncomingMessage, res) => {
-      heard.push(`${req.method} ${req.url} ${req.headers['x-aliyun-ecs-metadata-token'] ?? ''}`)
+    const metadataRequests: string[] = []
+    const port = await startHttpServer(t, (req: IncomingMessage, res) => {
+      metadataRequests.push(
+        `${req.method} ${req.url} ${req.headers['x-aliyun-ecs-metadata-token'] ?? ''}`,
+      )
       server.credentials = keysOf(7)
-      res.end(/token$/.test(req.url ?? '') ? 'metadata-token' : session(7))
+      res.end(/token$/.test(req.url ?? '') ? 'metadata-token' : sessionJson(7))
     })
     // Its address is fixed, so the way there is what has to be bent.
     const createConnection = Agent.prototype.createConnection
@@ -141,8 +155,12 @@ t.test('@alicloud/credentials, as it is', async t => {
     t.teardown(() => {
       Agent.prototype.createConnection = createConnection
     })
-    await works(t, 'it', new Credential(new Config({ type: 'ecs_ram_role', roleName: 'writer' })))
-    t.same(heard.slice(0, 2), [
+    await checkAppends(
+      t,
+      'it',
+      new Credential(new Config({ type: 'ecs_ram_role', roleName: 'writer' })),
+    )
+    t.same(metadataRequests.slice(0, 2), [
       'PUT /latest/api/token ',
       'GET /latest/meta-data/ram/security-credentials/writer metadata-token',
     ])
@@ -152,10 +170,10 @@ t.test('@alicloud/credentials, as it is', async t => {
     const outages: [number, string][] = [
       [500, `{"AccessKeySecret":"${keysOf(3).accessKeySecret}"}`],
       [200, `AccessKeySecret: ${keysOf(3).accessKeySecret}`],
-      [200, session(3).replace(/"SecurityToken":"[^"]*",/, '')],
+      [200, sessionJson(3).replace(/"SecurityToken":"[^"]*",/, '')],
     ]
-    const port = await serve(t, (_, res) => {
-      const [status, body] = outages.shift() ?? [200, session(3)]
+    const port = await startHttpServer(t, (_, res) => {
+      const [status, body] = outages.shift() ?? [200, sessionJson(3)]
       res.writeHead(status).end(body)
     })
     server.credentials = keysOf(3)
@@ -181,16 +199,16 @@ t.test('@alicloud/credentials, as it is', async t => {
 t.test('a provider that fails', async t => {
   const oss = await startOss(t)
   const { server } = oss
-  const good = server.credentials
+  const validKeys = server.credentials
 
   t.test('for a while, in mid-stream: nothing is lost', async t => {
     let failures = 0
     const key = oss.newKey()
     const credentials = async () => {
       if (failures-- > 0) throw new Error('the metadata service is down')
-      return good
+      return validKeys
     }
-    const stream = oss.open(key, { credentials, ...LAZY })
+    const stream = oss.open(key, { credentials, ...NO_TIMED_FLUSH })
     const retries: RetryInfo[] = []
     stream.on('retry', info => retries.push(info))
     await append(stream, 'one')
@@ -214,14 +232,18 @@ t.test('a provider that fails', async t => {
     const key = oss.newKey()
     const credentials = () => {
       if (!isUp) throw new Error('the metadata service is down')
-      return good
+      return validKeys
     }
-    const stream = oss.open(key, { credentials, retry: { maxRetries: 2, minDelay: 1 }, ...LAZY })
+    const stream = oss.open(key, {
+      credentials,
+      retry: { maxRetries: 2, minDelay: 1 },
+      ...NO_TIMED_FLUSH,
+    })
     await append(stream, 'one')
     isUp = false
     server.requests.length = 0
-    const flushed = failure(append(stream, 'two'))
-    const error = await ending(stream)
+    const flushed = rejectionOf(append(stream, 'two'))
+    const error = await closeError(stream)
     t.match(error, {
       code: 'OSS_ERR_CREDENTIALS',
       attempts: 3,
@@ -230,11 +252,11 @@ t.test('a provider that fails', async t => {
       cause: { message: 'the metadata service is down' },
     })
     t.equal(await flushed, error)
-    t.same(answersOf(server), [], 'nothing was sent')
+    t.same(takeResultCodes(server), [], 'nothing was sent')
   })
 
   t.test('with rubbish, in mid-stream: at once, and nothing is sent', async t => {
-    const rubbish = [
+    const invalidAnswers = [
       undefined,
       null,
       'keys',
@@ -242,40 +264,40 @@ t.test('a provider that fails', async t => {
       [],
       {},
       { accessKeyId: 'id' },
-      { ...good, accessKeySecret: 5 },
-      { ...good, accessKeyId: 'id\r\nx-oss-object-acl: public-read-write' },
-      { ...good, securityToken: 'token\nhost: elsewhere' },
-      { ...good, securityToken: {} },
+      { ...validKeys, accessKeySecret: 5 },
+      { ...validKeys, accessKeyId: 'id\r\nx-oss-object-acl: public-read-write' },
+      { ...validKeys, securityToken: 'token\nhost: elsewhere' },
+      { ...validKeys, securityToken: {} },
       { type: 'bearer', bearerToken: 'token' },
-      new Map(Object.entries(good)),
-      () => good,
+      new Map(Object.entries(validKeys)),
+      () => validKeys,
     ]
-    for (const [i, answer] of rubbish.entries()) {
-      let given: unknown = good
-      const credentials = async () => given as typeof good
-      const stream = oss.open(oss.newKey(), { credentials, ...LAZY })
+    for (const [i, answer] of invalidAnswers.entries()) {
+      let given: unknown = validKeys
+      const credentials = async () => given as typeof validKeys
+      const stream = oss.open(oss.newKey(), { credentials, ...NO_TIMED_FLUSH })
       await append(stream, 'one')
       given = answer
       server.requests.length = 0
       append(stream, 'two').catch(() => {})
-      const error = await ending(stream)
+      const error = await closeError(stream)
       t.match(error, { code: 'OSS_ERR_CREDENTIALS', attempts: 1, tail: { position: 3 } }, `${i}`)
-      t.same(answersOf(server), [], `${i}: nothing was sent`)
+      t.same(takeResultCodes(server), [], `${i}: nothing was sent`)
     }
   })
 
   t.test('by hanging: asked again after its time, and its late answer is nobody’s', async t => {
-    skipTimers(t, 25_000)
-    const waiting: ((keys: typeof good) => void)[] = []
+    fireTimersEarly(t, 25_000)
+    const waiting: ((keys: typeof validKeys) => void)[] = []
     let asked = 0
     const credentials = () => {
       asked += 1
       return asked === 2 || asked === 3
-        ? new Promise<typeof good>(resolve => waiting.push(resolve))
-        : good
+        ? new Promise<typeof validKeys>(resolve => waiting.push(resolve))
+        : validKeys
     }
     const key = oss.newKey()
-    const stream = oss.open(key, { credentials, requestTimeout: 20_000, ...LAZY })
+    const stream = oss.open(key, { credentials, requestTimeout: 20_000, ...NO_TIMED_FLUSH })
     await once(stream, 'ready')
     const retries: RetryInfo[] = []
     stream.on('retry', info => retries.push(info))
@@ -293,19 +315,21 @@ t.test('a provider that fails', async t => {
   })
 
   t.test('by hanging for ever', async t => {
-    skipTimers(t, 25_000)
-    const credentials = () => new Promise<typeof good>(() => {})
+    fireTimersEarly(t, 25_000)
+    const credentials = () => new Promise<typeof validKeys>(() => {})
     const retry = { maxRetries: 1, minDelay: 1 }
     const stream = oss.open(oss.newKey(), { credentials, retry, requestTimeout: 20_000 })
     stream.write('abc')
-    t.match(await ending(stream), { code: 'OSS_ERR_CREDENTIALS', attempts: 2, tail: undefined })
+    t.match(await closeError(stream), { code: 'OSS_ERR_CREDENTIALS', attempts: 2, tail: undefined })
   })
 
   t.test('destroyed while it hangs: at once', async t => {
-    const stream = oss.open(oss.newKey(), { credentials: () => new Promise<typeof good>(() => {}) })
+    const stream = oss.open(oss.newKey(), {
+      credentials: () => new Promise<typeof validKeys>(() => {}),
+    })
     stream.end('abc')
     stream.destroy()
-    t.match(await ending(stream), { code: 'OSS_ERR_ABORTED' })
+    t.match(await closeError(stream), { code: 'OSS_ERR_ABORTED' })
     t.same(
       process.getActiveResourcesInfo().filter(name => name === 'Timeout'),
       [],
@@ -315,7 +339,7 @@ t.test('a provider that fails', async t => {
 })
 
 /** Time that passes at once: a timer of at least `length` ms fires soon, and the clocks have moved by then. */
-function skipTimers(t: Test, length: number): void {
+function fireTimersEarly(t: Test, length: number): void {
   const { setTimeout } = globalThis
   const now = performance.now.bind(performance)
   let skipped = 0
@@ -341,7 +365,7 @@ t.test('keys that end in mid-stream', async t => {
     server.credentials = keysOf(1)
     let current = 1
     const key = oss.newKey()
-    const stream = oss.open(key, { credentials: () => keysOf(current), ...LAZY })
+    const stream = oss.open(key, { credentials: () => keysOf(current), ...NO_TIMED_FLUSH })
     const retries: RetryInfo[] = []
     stream.on('retry', info => retries.push(info))
     await append(stream, '1')
@@ -368,7 +392,7 @@ t.test('keys that end in mid-stream', async t => {
       current = 3
     })
     await append(stream, '3')
-    t.same(answersOf(server), ['InvalidAccessKeyId', 'ok'], 'once more with each append')
+    t.same(takeResultCodes(server), ['InvalidAccessKeyId', 'ok'], 'once more with each append')
     stream.end()
     await once(stream, 'close')
     t.equal(oss.read(key).toString(), '123')
@@ -376,34 +400,34 @@ t.test('keys that end in mid-stream', async t => {
 
   t.test('a provider that has none: final at the second', async t => {
     server.credentials = keysOf(1)
-    const stream = oss.open(oss.newKey(), { credentials: () => keysOf(1), ...LAZY })
+    const stream = oss.open(oss.newKey(), { credentials: () => keysOf(1), ...NO_TIMED_FLUSH })
     await append(stream, '1')
     server.requests.length = 0
     server.faults.push({ kind: 'expired' })
     append(stream, '2').catch(() => {})
-    t.match(await ending(stream), {
+    t.match(await closeError(stream), {
       code: 'SecurityTokenExpired',
       attempts: 2,
       tail: { position: 1 },
       unresolved: undefined,
     })
-    t.same(answersOf(server), ['SecurityTokenExpired', 'SecurityTokenExpired'])
+    t.same(takeResultCodes(server), ['SecurityTokenExpired', 'SecurityTokenExpired'])
   })
 
   t.test('fixed keys: final at once', async t => {
     server.credentials = keysOf(1)
-    const stream = oss.open(oss.newKey(), { credentials: keysOf(1), ...LAZY })
+    const stream = oss.open(oss.newKey(), { credentials: keysOf(1), ...NO_TIMED_FLUSH })
     await append(stream, '1')
     server.faults.push({ kind: 'expired' })
     append(stream, '2').catch(() => {})
-    t.match(await ending(stream), { code: 'SecurityTokenExpired', attempts: 1 })
+    t.match(await closeError(stream), { code: 'SecurityTokenExpired', attempts: 1 })
   })
 
   t.test('after a lost reply: the resend is signed anew, and found to have landed', async t => {
     server.credentials = keysOf(1)
     let current = 1
     const key = oss.newKey()
-    const stream = oss.open(key, { credentials: () => keysOf(current), ...LAZY })
+    const stream = oss.open(key, { credentials: () => keysOf(current), ...NO_TIMED_FLUSH })
     await append(stream, '1')
     server.requests.length = 0
     server.faults.push({ kind: 'lost', how: 'reset' })
@@ -413,7 +437,7 @@ t.test('keys that end in mid-stream', async t => {
         current = 2
       })
     })
-    const appended = next(stream, 'append')
+    const appended = nextEvent(stream, 'append')
     await append(stream, '2')
     t.match(await appended, { position: 1, attempts: 3, reconciled: true })
     t.equal(oss.read(key).toString(), '12')
@@ -423,7 +447,7 @@ t.test('keys that end in mid-stream', async t => {
 
 t.test('streams that share a client ask one at a time', async t => {
   const oss = await startOss(t)
-  const { endpoint, region, credentials: good } = reach(oss.server)
+  const { endpoint, region, credentials: validKeys } = networkOptions(oss.server)
   let asking = 0
   let most = 0
   let asked = 0
@@ -433,7 +457,7 @@ t.test('streams that share a client ask one at a time', async t => {
     await new Promise(setImmediate)
     asking -= 1
     if (asked % 5 === 0) throw new Error('busy')
-    return good
+    return validKeys
   }
   const client = new OssClient({ endpoint, region, credentials })
   const keys = Array.from({ length: 20 }, () => oss.newKey())
@@ -460,23 +484,23 @@ t.test('a clock that is wrong', async t => {
       const oss = await startOss(t)
       const { server } = oss
       server.clockOffset = offset
-      const client = new OssClient(reach(server))
-      const first = oss.open(oss.newKey(), { client, ...LAZY })
+      const client = new OssClient(networkOptions(server))
+      const first = oss.open(oss.newKey(), { client, ...NO_TIMED_FLUSH })
       for (const text of ['a', 'b', 'c']) await append(first, text)
-      t.same(answersOf(server), ['RequestTimeTooSkewed', 'ok', 'ok', 'ok'])
+      t.same(takeResultCodes(server), ['RequestTimeTooSkewed', 'ok', 'ok', 'ok'])
       const others = ['d', 'e', 'f'].map(text => {
         const stream = oss.open(oss.newKey(), { client })
         stream.end(text)
         return once(stream, 'close')
       })
       await Promise.all(others)
-      t.same(answersOf(server), ['ok', 'ok', 'ok'], 'the others need no correction')
+      t.same(takeResultCodes(server), ['ok', 'ok', 'ok'], 'the others need no correction')
 
       // The clock of either is set right in mid-stream.
       server.clockOffset = 0
       await append(first, 'd')
       await append(first, 'e')
-      t.same(answersOf(server), ['RequestTimeTooSkewed', 'ok', 'ok'])
+      t.same(takeResultCodes(server), ['RequestTimeTooSkewed', 'ok', 'ok'])
       first.end()
       await once(first, 'close')
       await client.close()
@@ -486,12 +510,12 @@ t.test('a clock that is wrong', async t => {
   t.test('corrected while an append is under way: resent at once, the same', async t => {
     const oss = await startOss(t)
     const key = oss.newKey()
-    const stream = oss.open(key, LAZY)
+    const stream = oss.open(key, NO_TIMED_FLUSH)
     await append(stream, 'a')
     for (const hidesServerTime of [false, true]) {
       const offset = hidesServerTime ? -7 * HOUR : 3 * HOUR
       oss.server.faults.push({ kind: 'skewed', offset, hidesServerTime })
-      const retried = next<RetryInfo>(stream, 'retry')
+      const retried = nextEvent<RetryInfo>(stream, 'retry')
       await append(stream, 'b')
       t.match(await retried, { attempt: 1, delay: 0, error: { code: 'RequestTimeTooSkewed' } })
     }
@@ -502,19 +526,23 @@ t.test('a clock that is wrong', async t => {
 
   t.test('an offset that never holds is final', async t => {
     const oss = await startOss(t)
-    const stream = oss.open(oss.newKey(), LAZY)
+    const stream = oss.open(oss.newKey(), NO_TIMED_FLUSH)
     await append(stream, 'a')
     oss.server.faults.push(
       { kind: 'skewed', offset: 3 * HOUR },
       { kind: 'skewed', offset: -3 * HOUR },
     )
     append(stream, 'b').catch(() => {})
-    t.match(await ending(stream), { code: 'RequestTimeTooSkewed', attempts: 2, status: 403 })
+    t.match(await closeError(stream), { code: 'RequestTimeTooSkewed', attempts: 2, status: 403 })
   })
 })
 
 /** How far the signing time of a request was from the machine's, in whole hours. */
-function hoursOff({ headers }: { readonly headers: Readonly<Record<string, string>> }): number {
+function signingOffsetHours({
+  headers,
+}: {
+  readonly headers: Readonly<Record<string, string>>
+}): number {
   const [, y, mo, d, h, mi, s] =
     /(\d{4})(..)(..)T(..)(..)(..)Z/.exec(headers['x-oss-date'] ?? '') ?? []
   const time = Date.UTC(Number(y), Number(mo) - 1, Number(d), Number(h), Number(mi), Number(s))
@@ -524,7 +552,7 @@ function hoursOff({ headers }: { readonly headers: Readonly<Record<string, strin
 t.test('a poisoned time', async t => {
   const oss = await startOss(t)
   const { server } = oss
-  const lies = [
+  const wrongDates = [
     'Thu, 01 Jan 1970 00:00:00 GMT',
     new Date(Date.now() + 9 * HOUR).toUTCString(),
     'Fri, 31 Dec 9999 23:59:59 GMT',
@@ -532,61 +560,61 @@ t.test('a poisoned time', async t => {
   ]
 
   t.test('from somebody who is not OSS: nothing is believed, and the stream goes on', async t => {
-    for (const lie of lies) {
+    for (const wrongDate of wrongDates) {
       for (const code of ['RequestTimeTooSkewed', 'SecurityTokenExpired', 'AccessDenied']) {
-        const children = { ServerTime: lie }
+        const children = { ServerTime: wrongDate }
         const status = {
           kind: 'status',
           status: 403,
           code,
           children,
-          headers: { Date: lie },
+          headers: { Date: wrongDate },
         } as const
         server.faults.push({ kind: 'mangled', part: 'requestId', how: 'missing', with: [status] })
         server.requests.length = 0
         const key = oss.newKey()
         const stream = oss.open(key)
-        const retried = next<RetryInfo>(stream, 'retry')
+        const retried = nextEvent<RetryInfo>(stream, 'retry')
         stream.end('abc')
         await once(stream, 'close')
         t.match((await retried).error, { code: 'OSS_ERR_NETWORK', message: /403/ })
         t.equal(oss.read(key).toString(), 'abc')
-        t.same(server.requests.map(hoursOff), [0, 0, 0], `${code}, ${lie}`)
+        t.same(server.requests.map(signingOffsetHours), [0, 0, 0], `${code}, ${wrongDate}`)
       }
     }
   })
 
   t.test('with a request id: refused where it is absurd, and no other stream suffers', async t => {
-    const client = new OssClient(reach(server))
+    const client = new OssClient(networkOptions(server))
     t.teardown(() => client.close())
-    const absurd = lies.filter(lie => /1970|9999|now/.test(lie))
-    for (const lie of absurd) {
-      const headers = { Date: lie }
+    const impossibleDates = wrongDates.filter(lie => /1970|9999|now/.test(lie))
+    for (const wrongDate of impossibleDates) {
+      const headers = { Date: wrongDate }
       server.faults.push({ kind: 'status', status: 403, code: 'RequestTimeTooSkewed', headers })
       const stream = oss.open(oss.newKey(), { client })
       stream.end('abc')
-      t.match(await ending(stream), { code: 'RequestTimeTooSkewed', attempts: 1 }, lie)
+      t.match(await closeError(stream), { code: 'RequestTimeTooSkewed', attempts: 1 }, wrongDate)
       server.requests.length = 0
       const other = oss.open(oss.newKey(), { client })
       other.end('abc')
       await once(other, 'close')
-      t.same(server.requests.map(hoursOff), [0, 0], lie)
+      t.same(server.requests.map(signingOffsetHours), [0, 0], wrongDate)
     }
   })
 
   t.test('a plausible lie lasts until OSS tells the truth', async t => {
-    const client = new OssClient(reach(server))
+    const client = new OssClient(networkOptions(server))
     t.teardown(() => client.close())
-    const headers = { Date: lies[1] ?? '' }
+    const headers = { Date: wrongDates[1] ?? '' }
     server.faults.push({ kind: 'status', status: 403, code: 'RequestTimeTooSkewed', headers })
     const stream = oss.open(oss.newKey(), { client })
     stream.end('abc')
-    t.match(await ending(stream), { code: 'RequestTimeTooSkewed', attempts: 2 })
+    t.match(await closeError(stream), { code: 'RequestTimeTooSkewed', attempts: 2 })
     server.requests.length = 0
     const other = oss.open(oss.newKey(), { client })
     other.end('abc')
     await once(other, 'close')
-    t.same(server.requests.map(hoursOff), [0, 0], 'its second refusal was the truth')
+    t.same(server.requests.map(signingOffsetHours), [0, 0], 'its second refusal was the truth')
   })
 })
 
@@ -608,7 +636,7 @@ t.test('the environment changes while the program runs', async t => {
     process.env.OSS_SESSION_TOKEN = securityToken
   }
   const open = (key: string, more: AppendStreamOptions = {}) =>
-    oss.open(key, { credentials: undefined, ...LAZY, ...more })
+    oss.open(key, { credentials: undefined, ...NO_TIMED_FLUSH, ...more })
   const key = oss.newKey()
   set(1)
   const stream = open(key)
@@ -625,11 +653,11 @@ t.test('the environment changes while the program runs', async t => {
   server.credentials = keysOf(3)
   stream.once('retry', () => set(3))
   await append(stream, '3')
-  t.same(answersOf(server), ['InvalidAccessKeyId', 'ok'])
+  t.same(takeResultCodes(server), ['InvalidAccessKeyId', 'ok'])
 
   delete process.env.OSS_ACCESS_KEY_SECRET
   append(stream, '4').catch(() => {})
-  t.match(await ending(stream), {
+  t.match(await closeError(stream), {
     code: 'OSS_ERR_CREDENTIALS',
     message: /OSS_ACCESS_KEY_SECRET/,
     attempts: 1,

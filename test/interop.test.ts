@@ -4,7 +4,7 @@ import { once } from 'node:events'
 import OSS from 'ali-oss'
 import t from 'tap'
 import { crc64 } from '../lib/index.ts'
-import { BUCKET, next, type Oss, startOss } from './fixtures/oss.ts'
+import { BUCKET, nextEvent, type Oss, startOss } from './fixtures/oss.ts'
 
 function aliOss({ server }: Oss, accessKeySecret = server.credentials.accessKeySecret): OSS {
   return new OSS({
@@ -25,7 +25,11 @@ t.test('an object that ali-oss began is continued by us, and the other way round
     t.equal(begun.nextAppendPosition, '8')
 
     const stream = oss.open(key)
-    t.same(await next(stream, 'ready'), { position: 8, crc64: crc64('theirs, '), exists: true })
+    t.same(await nextEvent(stream, 'ready'), {
+      position: 8,
+      crc64: crc64('theirs, '),
+      exists: true,
+    })
     stream.end('ours, ')
     await once(stream, 'close')
     t.equal(stream.position, 14)

@@ -2,10 +2,10 @@
 
 import { fileURLToPath } from 'node:url'
 import t from 'tap'
-import { full } from './fixtures/full.ts'
+import { runsLongTests } from './fixtures/full.ts'
 import { type Bucket, openBucket } from './fixtures/live-bucket.ts'
 import { type Oss, startOss } from './fixtures/oss.ts'
-import { exec } from './fixtures/packed.ts'
+import { execClean } from './fixtures/packed.ts'
 
 const LIVE = fileURLToPath(new URL('fixtures/live.ts', import.meta.url))
 const command = [process.execPath, '--import=./test/helpers/typescript.js', LIVE]
@@ -33,11 +33,11 @@ async function openHere(oss: Oss): Promise<Bucket> {
 
 t.test('without a bucket it is skipped, and says so', async t => {
   const env = { OSS_TEST_BUCKET: '' }
-  t.match(await exec(command, { env }), { code: 0, stdout: /^skipped: no OSS_TEST_BUCKET/ })
+  t.match(await execClean(command, { env }), { code: 0, stdout: /^skipped: no OSS_TEST_BUCKET/ })
 })
 
 t.test('with a bucket and no way to reach it, it says what is missing, and fails', async t => {
-  const ended = await exec(command, {
+  const ended = await execClean(command, {
     env: { OSS_TEST_BUCKET: 'livebucket', OSS_ACCESS_KEY_ID: 'id' },
   })
   const stderr = /is missing: OSS_ACCESS_KEY_SECRET, OSS_REGION or OSS_ENDPOINT\n$/
@@ -50,7 +50,7 @@ t.test('with one it asks everything, and leaves nothing behind', async t => {
   // To a stream, and by OSS's documents never sent.
   server.faults.push({ kind: 'status', status: 429, on: 'append' })
   const env = { ...reached(oss), OSS_TEST_LIMITS: '200000,300000' }
-  const ended = await exec(command, { env })
+  const ended = await execClean(command, { env })
   const counts = /\n\d+ hold, 0 failed, 1 not asked, 0 not deleted\n$/
   t.match(ended, { code: 0, stderr: '', stdout: counts })
   t.match(ended.stdout, /\nnot asked .*: needs OSS_TEST_WRITER_ID/)
@@ -104,12 +104,12 @@ t.test('a stream that still tries when all is deleted does not make its object a
   t.equal(oss.server.stat('livebucket', key), undefined)
 })
 
-if (full('what this bucket or these keys cannot show; failures, by the whole command')) {
+if (runsLongTests('what this bucket or these keys cannot show; failures, by the whole command')) {
   t.test('what is not enabled is not asked', async t => {
     const permissions = ['oss:GetObject', 'oss:PutObject', 'oss:DeleteObject']
     const oss = await startOss(t, { buckets: ['livebucket'], seal: false, permissions })
     oss.server.permissions.add('oss:SealAppendObject')
-    const ended = await exec(command, { env: reached(oss) })
+    const ended = await execClean(command, { env: reached(oss) })
     t.match(ended, { code: 0, stdout: /0 failed, 4 not asked, 0 not deleted\n$/ })
     t.match(ended.stdout, /not asked seal: true .*: needs SealAppendObject/)
     t.match(ended.stdout, /not asked sealOnRoll: true .*: needs SealAppendObject/)
@@ -129,19 +129,19 @@ if (full('what this bucket or these keys cannot show; failures, by the whole com
       return take(call, isProbe)
     }
     const writer = { OSS_TEST_WRITER_ID: accessKeyId, OSS_TEST_WRITER_SECRET: accessKeySecret }
-    const ended = await exec(command, { env: { ...reached(oss), ...writer } })
+    const ended = await execClean(command, { env: { ...reached(oss), ...writer } })
     t.match(ended, { code: 0, stdout: /0 failed, 0 not asked, 0 not deleted\n$/ })
     t.match(ended.stdout, /ok +who may write and not read/)
 
     const able = { OSS_TEST_WRITER_ID: 'reader', OSS_TEST_WRITER_SECRET: 'secret' }
-    const wrong = await exec(command, { env: { ...reached(oss), ...able } })
+    const wrong = await execClean(command, { env: { ...reached(oss), ...able } })
     t.match(wrong, { code: 1, stdout: /FAILED +who may write and not read.*\n.*it may not read/ })
   })
 
   t.test('what does not hold is told, and is a failure', async t => {
     const oss = await startOss(t, { buckets: ['livebucket'] })
     oss.server.faults.push({ kind: 'forbidden', on: 'get', times: Infinity })
-    const ended = await exec(command, { env: reached(oss) })
+    const ended = await execClean(command, { env: reached(oss) })
     t.match(ended, { code: 1, stdout: /FAILED .*\n +cannot read .*: 403 AccessDenied/ })
   })
 
@@ -149,7 +149,7 @@ if (full('what this bucket or these keys cannot show; failures, by the whole com
     const oss = await startOss(t, { buckets: ['livebucket'] })
     // Behind the two that belong to what is looked at.
     oss.server.faults.push({ kind: 'forbidden', on: 'delete', skip: 2 })
-    const ended = await exec(command, { env: reached(oss) })
+    const ended = await execClean(command, { env: reached(oss) })
     t.match(ended, { code: 1, stdout: /0 failed, 1 not asked, 1 not deleted\n$/ })
     t.match(ended.stdout, /NOT DELETED oss:\/\/livebucket\/.*: 403 AccessDenied\n/)
   })
@@ -157,7 +157,7 @@ if (full('what this bucket or these keys cannot show; failures, by the whole com
   t.test('a stream that fails where nobody listens is the failure of what it was for', async t => {
     const oss = await startOss(t, { buckets: ['livebucket'] })
     oss.server.faults.push({ kind: 'forbidden', on: 'append', times: Infinity })
-    const ended = await exec(command, { env: reached(oss) })
+    const ended = await execClean(command, { env: reached(oss) })
     t.match(ended, { code: 1, stderr: '', stdout: /\n\d+ hold, \d+ failed, .*\n$/ })
     t.match(ended.stdout, /FAILED +flush\(\)/)
   })

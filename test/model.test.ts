@@ -9,9 +9,9 @@
  */
 
 import t from 'tap'
-import { CELLS, Matrix } from './fixtures/model-matrix.ts'
+import { CaseCounts, REQUIRED_CASES } from './fixtures/model-matrix.ts'
 import { runRecords } from './fixtures/model-records.ts'
-import { repeat, runSeed } from './fixtures/model-run.ts'
+import { reproduceCommand, runSeed } from './fixtures/model-run.ts'
 
 const SEEDS = 1_000
 /** Seeds that are played with records as well. */
@@ -21,30 +21,30 @@ const LEAST = 20
 const LEAST_OF: Readonly<Record<string, number>> = { 'records: rolls': 500 }
 
 t.test('each seed ends as specified, and all of them reach everything', async t => {
-  const matrix = new Matrix()
+  const counts = new CaseCounts()
   for (let seed = 1; seed <= RECORD_SEEDS; seed++) {
     const report = await runRecords(seed)
-    matrix.addRecords(report)
+    counts.addRecords(report)
     if (report.complaints.length === 0) continue
     t.fail(`records of seed ${seed}: ${report.complaints[0]}`, {
-      repeat: repeat(seed),
+      repeat: reproduceCommand(seed),
       complaints: report.complaints,
-      story: report.story,
+      story: report.transcript,
     })
   }
   for (let seed = 1; seed <= SEEDS; seed++) {
     const report = await runSeed(seed)
-    matrix.add(report)
+    counts.add(report)
     if (report.complaints.length === 0) continue
     t.fail(`seed ${seed}: ${report.complaints[0]}`, {
-      repeat: repeat(seed),
+      repeat: reproduceCommand(seed),
       complaints: report.complaints,
-      story: report.story,
+      story: report.transcript,
     })
   }
-  for (const cell of CELLS) {
-    const count = matrix.counts[cell] ?? 0
-    t.ok(count >= (LEAST_OF[cell] ?? LEAST), `${cell}: ${count} times`)
+  for (const caseName of REQUIRED_CASES) {
+    const count = counts.counts[caseName] ?? 0
+    t.ok(count >= (LEAST_OF[caseName] ?? LEAST), `${caseName}: ${count} times`)
   }
 })
 

@@ -9,10 +9,15 @@ import { Appender, type AppenderOptions } from '../lib/appender.ts'
 import { crc64 } from '../lib/crc64/index.ts'
 import type { OssError } from '../lib/errors.ts'
 import { createBatch } from '../lib/tail.ts'
-import { failure, RETRY, TARGET } from './fixtures/appender.ts'
-import { run } from './fixtures/child.ts'
-import { full } from './fixtures/full.ts'
-import { FAULTS, SimulatedOss, VirtualClock, type Weather } from './fixtures/simulation.ts'
+import { RETRY, rejectionOf, TARGET } from './fixtures/appender.ts'
+import { runModule } from './fixtures/child.ts'
+import { runsLongTests } from './fixtures/full.ts'
+import {
+  FAULT_CONDITIONS,
+  type NetworkCondition,
+  SimulatedOss,
+  VirtualClock,
+} from './fixtures/simulation.ts'
 
 const MINUTE = 60_000
 const HOUR = 60 * MINUTE
@@ -29,8 +34,8 @@ class Trickle {
   appends = 0
   reconciled = 0
 
-  constructor(weather: (now: number) => Weather, retry: AppenderOptions['retry']) {
-    this.oss = new SimulatedOss(this.clock, () => weather(this.clock.time))
+  constructor(nextCondition: (now: number) => NetworkCondition, retry: AppenderOptions['retry']) {
+    this.oss = new SimulatedOss(this.clock, () => nextCondition(this.clock.time))
     this.appender = new Appender({
       target: TARGET,
       client: this.oss,
@@ -51,17 +56,17 @@ class Trickle {
 
   async run(interval: number, end: number): Promise<void> {
     const { clock, appender } = this
-    await clock.live(appender.open())
+    await clock.runUntilSettled(appender.open())
     while (clock.time < end) {
       const line = `line ${++this.appends} at ${Math.round(clock.time)}\n`
       const appending = appender.append(createBatch(Buffer.from(line)))
-      const { position, nextPosition, reconciled } = await clock.live(appending)
+      const { position, nextPosition, reconciled } = await clock.runUntilSettled(appending)
       if (position !== this.text.length) throw new Error(`a gap or an overlap at ${position}`)
       this.text += line
       this.reconciled += Number(reconciled)
       if (nextPosition !== this.text.length) throw new Error(`ends at ${nextPosition}`)
       if (clock.timers.size > 0) throw new Error('a timer is left')
-      await clock.live(clock.sleep(interval))
+      await clock.runUntilSettled(clock.sleep(interval))
     }
   }
 
@@ -81,14 +86,14 @@ t.test('24 hours with a fault every 5 minutes', async t => {
   const trickle = new Trickle(now => {
     if (now < next) return 'fine'
     next += 5 * MINUTE
-    return FAULTS[count++ % FAULTS.length]!
+    return FAULT_CONDITIONS[count++ % FAULT_CONDITIONS.length]!
   }, RETRY)
   await trickle.run(2_000, DAY)
   trickle.check(t)
   t.equal(count, 24 * 12 - 1, 'all faults came')
   t.comment(`${trickle.appends} appends, ${count} faults, ${trickle.reconciled} reconciled`)
   t.ok(trickle.appends > 40_000)
-  const each = Math.floor(count / FAULTS.length)
+  const each = Math.floor(count / FAULT_CONDITIONS.length)
   t.ok(trickle.reconciled >= 2 * each, 'answers that were lost, and requests that came late')
   const names = ['ECONNREFUSED', 'ENOTFOUND', 'OSS_ERR_TIMEOUT', 'SecurityTokenExpired']
   for (const name of names) t.ok((trickle.retries[name] ?? 0) >= each, name)
@@ -98,12 +103,20 @@ t.test('24 hours with a fault every 5 minutes', async t => {
 const isOutage = (now: number) => now % DAY >= 12 * HOUR && now % DAY < 12 * HOUR + 10 * MINUTE
 
 t.test('30 days with an outage of 10 minutes every day', async t => {
-  const ways: Weather[] = ['refused', 'unknown', 'hang', 'late', 'lost', 'throttled', 'foreign']
-  const weather = (now: number) =>
+  const ways: NetworkCondition[] = [
+    'refused',
+    'unknown',
+    'hang',
+    'late',
+    'lost',
+    'throttled',
+    'foreign',
+  ]
+  const nextCondition = (now: number) =>
     isOutage(now) ? ways[Math.floor(now / DAY) % ways.length]! : 'fine'
 
   t.test('maxElapsed: Infinity never gives up', async t => {
-    const trickle = new Trickle(weather, { ...RETRY, maxElapsed: Number.POSITIVE_INFINITY })
+    const trickle = new Trickle(nextCondition, { ...RETRY, maxElapsed: Number.POSITIVE_INFINITY })
     await trickle.run(2 * MINUTE, 30 * DAY)
     trickle.check(t)
     t.comment(`${trickle.appends} appends, retries: ${JSON.stringify(trickle.retries)}`)
@@ -113,7 +126,7 @@ t.test('30 days with an outage of 10 minutes every day', async t => {
   t.test('by default it gives up after 5 minutes of the first outage', async t => {
     for (const way of ways) {
       const trickle = new Trickle(now => (isOutage(now) ? way : 'fine'), RETRY)
-      const error = await failure(trickle.run(MINUTE, 30 * DAY))
+      const error = await rejectionOf(trickle.run(MINUTE, 30 * DAY))
       const { length } = trickle.text
       t.match(error, { code: 'OSS_ERR_RETRIES_EXHAUSTED', ...TARGET }, way)
       t.match(error.cause, { code: /^(OSS_ERR_(NETWORK|TIMEOUT)|TotalQpsLimitExceeded)$/ })
@@ -261,7 +274,7 @@ interface Look {
 }
 
 t.test('nothing grows', async t => {
-  const isFull = full(
+  const isFull = runsLongTests(
     'a million appends of an appender, and of a stream, and 100,000 objects of a rolling one; here, less of it',
   )
   const table: [string, string, number][] = [
@@ -271,7 +284,7 @@ t.test('nothing grows', async t => {
   ]
   for (const [label, code, count] of table) {
     t.test(`${count} appends of ${label === 'appender' ? 'an' : 'a'} ${label}`, async t => {
-      const { code: exit, stdout, stderr } = await run(t, code, { COUNT: String(count) })
+      const { code: exit, stdout, stderr } = await runModule(t, code, { COUNT: String(count) })
       t.match({ exit, stderr }, { exit: 0, stderr: '' })
       const { before, after } = JSON.parse(stdout) as { before: Look; after: Look }
       const heap = after.heap - before.heap

@@ -1,7 +1,7 @@
 /** Keys from patterns: what stands in braces, in any time zone, and what is refused. */
 
 import t from 'tap'
-import { createNaming } from '../lib/rolling/naming.ts'
+import { compileKeyPattern } from '../lib/rolling/naming.ts'
 
 const ALL = '{yyyy} {MM} {dd} {HH} {mm} {index}'
 
@@ -28,7 +28,7 @@ t.test('what stands in braces', async t => {
     ['', 'UTC', '2026-11-23T00:00:00Z', 3, ''],
   ]
   for (const [pattern, timeZone, date, index, key] of rows) {
-    const name = createNaming(pattern, timeZone)
+    const name = compileKeyPattern(pattern, timeZone)
     t.equal(name({ date: new Date(date), index }), key, `${pattern} of ${date} in ${timeZone}`)
   }
 })
@@ -54,6 +54,6 @@ t.test('what is refused', async t => {
   ]
   for (const [pattern, timeZone, message] of rows) {
     const expected = { code: 'OSS_ERR_INVALID_OPTION', message }
-    t.throws(() => createNaming(pattern, timeZone), expected, `${pattern} in ${timeZone}`)
+    t.throws(() => compileKeyPattern(pattern, timeZone), expected, `${pattern} in ${timeZone}`)
   }
 })

@@ -1,15 +1,15 @@
 import t from 'tap'
-import { isAmbiguous, type Outcome, outcomeOf } from '../lib/appender/outcome.ts'
+import { classifyError, isAmbiguous, type RetryClass } from '../lib/appender/outcome.ts'
 import { OssConflictError, OssError } from '../lib/errors.ts'
 import {
   credentialsError,
   networkError,
-  positionRefused,
-  refused,
+  positionConflict,
+  serviceError,
   timeoutError,
 } from './fixtures/errors.ts'
 
-type Row = [code: string, status: number, outcome: Outcome]
+type Row = [code: string, status: number, outcome: RetryClass]
 
 /** Every code an appender can meet, by OSS's documentation and what its SDKs have seen. */
 const refusals: Row[] = [
@@ -76,12 +76,12 @@ const refusals: Row[] = [
 
 t.test('refusals of OSS', async t => {
   for (const [code, status, outcome] of refusals) {
-    t.equal(outcomeOf(refused(code, { status })), outcome, `${status} ${code}`)
+    t.equal(classifyError(serviceError(code, { status })), outcome, `${status} ${code}`)
   }
 })
 
 t.test('a clock or credentials count as mended only when the client says so', async t => {
-  const rows: [code: string, status: number, mended: Outcome][] = [
+  const rows: [code: string, status: number, mended: RetryClass][] = [
     ['RequestTimeTooSkewed', 403, 'clock'],
     ['InvalidArgument', 400, 'clock'],
     ['SecurityTokenExpired', 403, 'credentials'],
@@ -90,13 +90,17 @@ t.test('a clock or credentials count as mended only when the client says so', as
     ['AccessKeyIdAndSecurityTokenNotMatch', 403, 'credentials'],
   ]
   for (const [code, status, mended] of rows) {
-    t.equal(outcomeOf(refused(code, { status, isCurable: true })), mended, `${code}, mended`)
-    t.equal(outcomeOf(refused(code, { status })), 'final', `${code}, as before`)
+    t.equal(
+      classifyError(serviceError(code, { status, isRefreshable: true })),
+      mended,
+      `${code}, mended`,
+    )
+    t.equal(classifyError(serviceError(code, { status })), 'final', `${code}, as before`)
   }
 })
 
 t.test('no answer', async t => {
-  const rows: [error: OssError, outcome: Outcome][] = [
+  const rows: [error: OssError, outcome: RetryClass][] = [
     [timeoutError(), 'wait'],
     [networkError(), 'wait'],
     [networkError('ECONNREFUSED'), 'wait'],
@@ -112,7 +116,7 @@ t.test('no answer', async t => {
     [credentialsError(false), 'final'],
   ]
   for (const [error, outcome] of rows) {
-    t.equal(outcomeOf(error), outcome, `${error.code} ${(error.cause as Error)?.message}`)
+    t.equal(classifyError(error), outcome, `${error.code} ${(error.cause as Error)?.message}`)
   }
 })
 
@@ -128,7 +132,7 @@ t.test('certificates that the next attempt will find no better', async t => {
     CERT_REVOKED INVALID_CA PATH_LENGTH_EXCEEDED INVALID_PURPOSE CERT_UNTRUSTED CERT_REJECTED
     HOSTNAME_MISMATCH ERR_TLS_CERT_ALTNAME_INVALID ERR_TLS_CERT_ALTNAME_FORMAT`
   for (const code of codes.trim().split(/\s+/)) {
-    t.equal(outcomeOf(networkError(code)), 'final', code)
+    t.equal(classifyError(networkError(code)), 'final', code)
     t.notOk(isAmbiguous(networkError(code)), `${code}: nothing was sent`)
   }
 })
@@ -147,7 +151,7 @@ t.test('what a further attempt cannot change', async t => {
     undefined,
     'a string',
   ]
-  for (const error of errors) t.equal(outcomeOf(error), 'final', String(error))
+  for (const error of errors) t.equal(classifyError(error), 'final', String(error))
 })
 
 t.test('ambiguous: whether such an attempt may have landed, or may land yet', async t => {
@@ -161,13 +165,13 @@ t.test('ambiguous: whether such an attempt may have landed, or may land yet', as
     // It was done, and not as it should.
     [new OssError('OSS_ERR_INTEGRITY', ''), true],
     // Something in the middle may say these after the bytes were passed on.
-    [refused('InternalError', { status: 500 }), true],
-    [refused('BadErrorResponse', { status: 502 }), true],
-    [refused('ServiceUnavailable', { status: 503 }), true],
-    [refused('SlowDown', { status: 503 }), true],
-    [refused('BadErrorResponse', { status: 408 }), true],
-    [refused('RequestTimeout'), true],
-    [refused('IncompleteBody'), true],
+    [serviceError('InternalError', { status: 500 }), true],
+    [serviceError('BadErrorResponse', { status: 502 }), true],
+    [serviceError('ServiceUnavailable', { status: 503 }), true],
+    [serviceError('SlowDown', { status: 503 }), true],
+    [serviceError('BadErrorResponse', { status: 408 }), true],
+    [serviceError('RequestTimeout'), true],
+    [serviceError('IncompleteBody'), true],
     // A bug: nothing is known.
     [new TypeError('a bug of ours'), true],
     // There was no connection.
@@ -178,13 +182,13 @@ t.test('ambiguous: whether such an attempt may have landed, or may land yet', as
     [credentialsError(true), false],
     [credentialsError(false), false],
     // OSS has judged and refused.
-    [positionRefused(3), false],
-    [refused('ObjectNotAppendable', { status: 409 }), false],
-    [refused('AccessDenied', { status: 403 }), false],
-    [refused('RequestTimeTooSkewed', { status: 403, isCurable: true }), false],
-    [refused('SecurityTokenExpired', { status: 403, isCurable: true }), false],
-    [refused('InvalidDigest'), false],
-    [refused('NotImplemented', { status: 501 }), false],
+    [positionConflict(3), false],
+    [serviceError('ObjectNotAppendable', { status: 409 }), false],
+    [serviceError('AccessDenied', { status: 403 }), false],
+    [serviceError('RequestTimeTooSkewed', { status: 403, isRefreshable: true }), false],
+    [serviceError('SecurityTokenExpired', { status: 403, isRefreshable: true }), false],
+    [serviceError('InvalidDigest'), false],
+    [serviceError('NotImplemented', { status: 501 }), false],
     [new OssError('OSS_ERR_OBJECT_FULL', ''), false],
   ]
   for (const [error, expected] of rows) t.equal(isAmbiguous(error), expected, String(error))

@@ -6,10 +6,10 @@ import { fileURLToPath } from 'node:url'
 import { publint } from 'publint'
 import { formatMessage } from 'publint/utils'
 import t, { type Test } from 'tap'
-import { full } from './fixtures/full.ts'
+import { runsLongTests } from './fixtures/full.ts'
 import { findNode, MAJORS } from './fixtures/nodes.ts'
-import { BUCKET, noise, type Oss, startOss } from './fixtures/oss.ts'
-import { exec, MODULES, pack } from './fixtures/packed.ts'
+import { BUCKET, type Oss, seededBytes, startOss } from './fixtures/oss.ts'
+import { execClean, MODULES, pack } from './fixtures/packed.ts'
 import { example } from './fixtures/readme.ts'
 
 const { tarball, size, files, app, installed } = await pack(t)
@@ -70,7 +70,7 @@ t.test('publint and attw have nothing to say', async t => {
   )
   const attw = join(MODULES, '@arethetypeswrong/cli/dist/index.js')
   const args = [attw, tarball, '--profile', 'esm-only', '--format', 'json']
-  const { stdout, code } = await exec([process.execPath, ...args])
+  const { stdout, code } = await execClean([process.execPath, ...args])
   t.equal(code, 0, 'attw')
   const { analysis } = JSON.parse(stdout)
   t.same(Object.keys(analysis.entrypoints).sort(), [
@@ -87,7 +87,7 @@ async function loaded(t: Test, code: string): Promise<string[]> {
   const folder = await mkdtemp(join(app, 'loaded-'))
   t.teardown(() => rm(folder, { recursive: true }))
   const node = [process.execPath, '--input-type=module', '-e', code]
-  t.match(await exec(node, { cwd: app, env: { NODE_V8_COVERAGE: folder } }), {
+  t.match(await execClean(node, { cwd: app, env: { NODE_V8_COVERAGE: folder } }), {
     code: 0,
     stderr: '',
   })
@@ -120,7 +120,7 @@ t.test('the main entry loads nothing but its own, and no other entry of that', a
   }
 })
 
-const BYTES = noise(100_000)
+const BYTES = seededBytes(100_000)
 const TOLD = /^100000 bytes, the object has 100000, CRC-64 \d+\n$/
 
 /** README's first example, in the two ways that Node has. */
@@ -143,7 +143,7 @@ async function runs(t: Test, oss: Oss, command: readonly string[], cwd: string):
     OSS_ACCESS_KEY_ID: accessKeyId,
     OSS_ACCESS_KEY_SECRET: accessKeySecret,
   }
-  t.match(await exec(command, { cwd, env }), { stderr: QUIET, stdout: TOLD, code: 0 })
+  t.match(await execClean(command, { cwd, env }), { stderr: QUIET, stdout: TOLD, code: 0 })
   t.ok(oss.read('logs/app.log').equals(BYTES))
 }
 
@@ -175,7 +175,7 @@ t.test('a bundle of it, with no package beside it', async t => {
         `--outfile=${bundle}`,
       ]
       if (format === 'esm') args.push(`--banner:js=${banner}`)
-      const built = await exec([join(MODULES, '.bin/esbuild'), '--log-level=error', ...args], {
+      const built = await execClean([join(MODULES, '.bin/esbuild'), '--log-level=error', ...args], {
         cwd: app,
       })
       t.match(built, { code: 0, stderr: '' })
@@ -190,14 +190,14 @@ t.test('installed by npm in an empty folder, run by every Node', async t => {
   t.teardown(() => rm(folder, { recursive: true }))
   await writeFile(join(folder, 'package.json'), '{}')
   const npm = ['npm', 'install', '--prefer-offline', '--no-audit', '--no-fund', tarball]
-  t.match(await exec(npm, { cwd: folder }), { code: 0 })
+  t.match(await execClean(npm, { cwd: folder }), { code: 0 })
   t.same(
     (await readdir(join(folder, 'node_modules'))).filter(name => !name.startsWith('.')),
     ['crc64-ecma182.js', 'oss-append-stream', 'undici'],
   )
   const { node: running } = process.versions
   const others = MAJORS.filter(major => !running.startsWith(`${major}.`))
-  for (const version of full(`by Node ${others.join(' and ')}`)
+  for (const version of runsLongTests(`by Node ${others.join(' and ')}`)
     ? [running, ...others]
     : [running]) {
     const node = await findNode(version)
@@ -206,12 +206,12 @@ t.test('installed by npm in an empty folder, run by every Node', async t => {
       await t.test(`Node ${version}, ${file}`, t => runs(t, oss, [node, file], folder))
     }
     const command = [node, 'node_modules/.bin/oss-append', '--version']
-    t.match(await exec(command, { cwd: folder }), { code: 0, stdout: /^\d+\.\d+\.\d+\n$/ })
+    t.match(await execClean(command, { cwd: folder }), { code: 0, stdout: /^\d+\.\d+\.\d+\n$/ })
   }
 })
 
 // A matter of speed: that of what is loaded, above, is none.
-if (full('what an import costs')) {
+if (runsLongTests('what an import costs')) {
   t.test('an import costs at most half of what undici costs', async t => {
     const times: Record<string, number[]> = { 'oss-append-stream': [], undici: [] }
     for (let round = 0; round < 15; round++) {
@@ -223,7 +223,7 @@ if (full('what an import costs')) {
           const { user, system } = process.cpuUsage(before)
           console.log((user + system) / 1000)`
         const node = [process.execPath, '--input-type=module', '-e', code]
-        list.push(Number((await exec(node, { cwd: app })).stdout))
+        list.push(Number((await execClean(node, { cwd: app })).stdout))
       }
     }
     const [ours = Number.NaN, theirs = Number.NaN] = Object.values(times).map(median)

@@ -4,10 +4,10 @@
  */
 
 import t from 'tap'
-import { type Kind, play, ROWS } from './fixtures/endings.ts'
-import { full } from './fixtures/full.ts'
+import { EXIT_SCENARIOS, type LoggerSetup, runExitScenario } from './fixtures/endings.ts'
+import { runsLongTests } from './fixtures/full.ts'
 
-function worker(module: string): Kind {
+function worker(module: string): LoggerSetup {
   return {
     name: `${module}, worker`,
     prologue: `
@@ -24,7 +24,7 @@ function worker(module: string): Kind {
   }
 }
 
-const inProcess: Kind = {
+const inProcess: LoggerSetup = {
   name: 'pino, in-process',
   prologue: `
     import pino from 'pino'
@@ -40,7 +40,7 @@ const inProcess: Kind = {
 }
 
 /** The first keys that its provider gives are none. */
-const renewed: Kind = {
+const renewed: LoggerSetup = {
   ...inProcess,
   name: 'pino, in-process, keys that are renewed',
   prologue: `
@@ -53,15 +53,15 @@ const renewed: Kind = {
   `,
 }
 
-const isFull = full('pino 8 and 9 in all rows, and the rows that take long')
+const isFull = runsLongTests('pino 8 and 9 in all rows, and the rows that take long')
 t.jobs = 3
 
-for (const kind of [worker('pino'), worker('pino9'), worker('pino8'), inProcess]) {
-  for (const row of ROWS) {
-    const isOld = /[89]/.test(kind.name) && !/exit|throw|documented/.test(row.title)
-    if ((row.isLong || isOld) && !isFull) continue
-    t.test(`${kind.name}: ${row.title}`, t => play(t, kind, row))
+for (const setup of [worker('pino'), worker('pino9'), worker('pino8'), inProcess]) {
+  for (const scenario of EXIT_SCENARIOS) {
+    const isOld = /[89]/.test(setup.name) && !/exit|throw|documented/.test(scenario.title)
+    if ((scenario.isLong || isOld) && !isFull) continue
+    t.test(`${setup.name}: ${scenario.title}`, t => runExitScenario(t, setup, scenario))
   }
 }
 
-t.test(`${renewed.name}: natural exit`, t => play(t, renewed, ROWS[0]!))
+t.test(`${renewed.name}: natural exit`, t => runExitScenario(t, renewed, EXIT_SCENARIOS[0]!))

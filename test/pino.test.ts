@@ -11,16 +11,16 @@ import transport, {
   type TransportOptions,
   UndeliveredError,
 } from '../lib/pino.ts'
-import { DIST, end, firstLine, run, start } from './fixtures/child.ts'
-import { BUCKET, next, type Oss, reach, startOss, until } from './fixtures/oss.ts'
-import { readConfessions, readRecords } from './fixtures/records.ts'
-import { catchStderr } from './fixtures/stderr.ts'
+import { DIST, firstLine, runModule, startModule, waitForChild } from './fixtures/child.ts'
+import { BUCKET, networkOptions, nextEvent, type Oss, startOss, waitUntil } from './fixtures/oss.ts'
+import { parseLossReports, parseRecords } from './fixtures/records.ts'
+import { captureStderr } from './fixtures/stderr.ts'
 
 function optionsFor(oss: Oss, more: Partial<TransportOptions> = {}): TransportOptions {
   return {
     bucket: BUCKET,
     key: oss.newKey(),
-    ...reach(oss.server),
+    ...networkOptions(oss.server),
     retry: { minDelay: 1, maxDelay: 5 },
     flushInterval: 5,
     ...more,
@@ -47,10 +47,10 @@ t.test('with pino, in this thread', async t => {
   )
   logger.info({ n: 2 })
   await stream.flush()
-  t.same(readRecords(Buffer.from(read(oss, options))).numbers, [0, 1, 2])
+  t.same(parseRecords(Buffer.from(read(oss, options))).numbers, [0, 1, 2])
   t.equal(stream.bytesBuffered, 0)
   stream.end()
-  await next(stream, 'close')
+  await nextEvent(stream, 'close')
   t.equal(stream.failed, undefined)
 })
 
@@ -77,7 +77,7 @@ for (const [title, chunks, lines] of writes) {
     const stream = createTransport(options)
     for (const chunk of chunks) t.ok(stream.write(chunk))
     stream.end()
-    await next(stream, 'close')
+    await nextEvent(stream, 'close')
     t.equal(read(oss, options), lines.map(line => `${line}\n`).join(''))
     t.equal(oss.server.stat(BUCKET, String(options.key)) !== undefined, lines.length > 0)
   })
@@ -91,7 +91,7 @@ for (const [title, end, loss] of [
   t.test(`logged after ${title}: no error, and counted`, async t => {
     const oss = await startOss(t)
     oss.server.latency = 30
-    const stderr = catchStderr(t)
+    const stderr = captureStderr(t)
     const options = optionsFor(oss)
     const stream = createTransport(options)
     stream.on('error', error => t.fail(String(error)))
@@ -100,12 +100,12 @@ for (const [title, end, loss] of [
     end(stream)
     logger.info({ n: 1 })
     const written = new Promise(resolve => stream.write(Buffer.from('{"n":2}\n'), resolve))
-    await next(stream, 'close')
+    await nextEvent(stream, 'close')
     t.equal(await written, null, 'its callback is called')
     t.match(stream.failed, loss)
-    t.match(readConfessions(stderr.splice(0).join('')), [{ late: 2 }])
+    t.match(parseLossReports(stderr.splice(0).join('')), [{ late: 2 }])
 
-    const warned = next<Error>(stream, 'warn')
+    const warned = nextEvent<Error>(stream, 'warn')
     t.ok(stream.write('{"n":3}\n', 'utf8', () => {}))
     logger.info({ n: 4 })
     t.match(await warned, { message: /^logged after the end/ })
@@ -115,21 +115,21 @@ for (const [title, end, loss] of [
 
 t.test('a line that was not finished before the end is not continued after it', async t => {
   const oss = await startOss(t)
-  catchStderr(t)
+  captureStderr(t)
   const options = optionsFor(oss)
   const stream = createTransport(options)
   stream.write('{"n":0}\n{"n"')
   stream.end(':1}')
   stream.write('{"n":2')
   stream.write('{"n":3}\n{"n":4}\n')
-  await next(stream, 'close')
+  await nextEvent(stream, 'close')
   t.equal(read(oss, options), '{"n":0}\n{"n":1}\n')
   t.match(stream.failed, { records: 3 })
 
   const destroyed = createTransport(optionsFor(oss))
   destroyed.write('{"n":0}\n{"n"')
   destroyed.destroy()
-  await next(destroyed, 'close')
+  await nextEvent(destroyed, 'close')
   t.match(destroyed.failed, { records: 2 })
 })
 
@@ -145,8 +145,8 @@ t.test('a line that never ends is not held beyond maxBuffered', async t => {
   stream.write('2}\n')
   stream.write('y'.repeat(2000))
   stream.end()
-  await next(stream, 'close')
-  t.same(readRecords(Buffer.from(read(oss, options))), { numbers: [0, 1, 2], dropped: 2 })
+  await nextEvent(stream, 'close')
+  t.same(parseRecords(Buffer.from(read(oss, options))), { numbers: [0, 1, 2], dropped: 2 })
   t.same(drops, [
     { records: 1, bytes: 1002 },
     { records: 1, bytes: 2000 },
@@ -158,13 +158,13 @@ t.test('it never says that it is full, and drops record by record', async t => {
   const options = optionsFor(oss, { maxBuffered: 1000 })
   const stream = createTransport(options)
   oss.server.refuse()
-  const dropped = next<{ records: number }>(stream, 'drop')
+  const dropped = nextEvent<{ records: number }>(stream, 'drop')
   t.ok(stream.write(Array.from({ length: 1000 }, (_, n) => `{"n":${n}}\n`).join('')))
   await oss.server.listen()
   const { records } = await dropped
   stream.end()
-  await next(stream, 'close')
-  const found = readRecords(Buffer.from(read(oss, options)))
+  await nextEvent(stream, 'close')
+  const found = parseRecords(Buffer.from(read(oss, options)))
   t.ok(found.numbers.length > 100)
   t.equal(found.numbers.length + records, 1000)
   t.match(read(oss, options), `\n{"level":40,"oss_append_stream":"dropped","records":${records}}\n`)
@@ -175,23 +175,23 @@ t.test('an outage is told, and no error', async t => {
   const options = optionsFor(oss)
   const stream = createTransport(options)
   stream.on('error', error => t.fail(String(error)))
-  const retry = next<{ attempt: number }>(stream, 'retry')
+  const retry = nextEvent<{ attempt: number }>(stream, 'retry')
   oss.server.faults.push({ kind: 'html', on: 'any', times: 2 })
   stream.write('{"n":0}\n')
   t.equal((await retry).attempt, 1)
-  const warned = next<Error>(stream, 'warn')
+  const warned = nextEvent<Error>(stream, 'warn')
   oss.server.permissions.clear()
   stream.write('{"n":1}\n')
   t.match(await warned, { code: 'AccessDenied' })
   for (const action of ['oss:GetObject', 'oss:PutObject']) oss.server.permissions.add(action)
   stream.end()
-  await next(stream, 'close')
-  t.same(readRecords(Buffer.from(read(oss, options))).numbers, [0, 1])
+  await nextEvent(stream, 'close')
+  t.same(parseRecords(Buffer.from(read(oss, options))).numbers, [0, 1])
 })
 
 t.test('given up: it closes without an error, and says so', async t => {
   const oss = await startOss(t)
-  const stderr = catchStderr(t)
+  const stderr = captureStderr(t)
   for (const end of ['end', 'destroy'] as const) {
     oss.server.refuse()
     const stream = createTransport(optionsFor(oss, { closeTimeout: 50 }))
@@ -199,11 +199,11 @@ t.test('given up: it closes without an error, and says so', async t => {
     stream.write('{"n":0}\n')
     const flushed = new Promise(resolve => stream.flush(resolve))
     stream[end]()
-    await next(stream, 'close')
+    await nextEvent(stream, 'close')
     t.type(stream.failed, UndeliveredError)
     t.match(stream.failed, { code: 'OSS_ERR_ABORTED', records: 1, bytes: 8 })
     t.equal(await flushed, stream.failed)
-    t.match(readConfessions(stderr.splice(0).join('')), [{ records: 1 }], end)
+    t.match(parseLossReports(stderr.splice(0).join('')), [{ records: 1 }], end)
   }
 })
 
@@ -216,7 +216,7 @@ t.test('the default export takes what pino adds, and refuses what is wrong', asy
     ...{ $context: { threadStreamVersion: '4' }, pinoWillSendConfig: true },
   })
   stream.end('{"n":0}\n')
-  await next(stream, 'close')
+  await nextEvent(stream, 'close')
   t.equal(read(oss, options), '{"n":0}\n')
   const wrong = { ...options, credentials: oss.server.credentials }
   await t.rejects(transport({ ...wrong, bucket: undefined }), { message: /^option bucket: / })
@@ -243,7 +243,7 @@ t.test('credentials by the name of a module', async t => {
       const options = { ...optionsFor(oss), credentials }
       const stream = await transport(options)
       stream.end('{"n":0}\n')
-      await next(stream, 'close')
+      await nextEvent(stream, 'close')
       t.equal(read(oss, options), '{"n":0}\n', credentials)
     }
   }
@@ -295,7 +295,7 @@ function workerEnv(oss: Oss, options: Record<string, unknown>) {
 t.test('in a worker: a wrong option is an error, before anything is logged', async t => {
   const oss = await startOss(t)
   const code = `${WORKER} transport.on('error', error => console.log(error.message))`
-  const ended = await run(t, code, workerEnv(oss, { key: 'a', colour: 1 }))
+  const ended = await runModule(t, code, workerEnv(oss, { key: 'a', colour: 1 }))
   t.match(ended, { code: 0, stdout: /^option colour: is unknown\n/ })
 })
 
@@ -309,24 +309,24 @@ t.test('in a worker: what happens is told to the main thread', async (t: Test) =
       transport.on(name, info => console.log(name, JSON.stringify(info)))
     }
     process.stdin.on('data', () => logger.info({ n: 0 }))`
-  const child = start(t, code, workerEnv(oss, { key, retry: { minDelay: 1 } }))
+  const child = startModule(t, code, workerEnv(oss, { key, retry: { minDelay: 1 } }))
   let stdout = ''
   let stderr = ''
   child.stdout?.setEncoding('utf8').on('data', text => (stdout += text))
   child.stderr?.setEncoding('utf8').on('data', text => (stderr += text))
-  await until(() => stdout.includes('retry'))
+  await waitUntil(() => stdout.includes('retry'))
   oss.server.permissions.clear()
   child.stdin?.write('now')
-  await until(() => stdout.includes('warn') || child.exitCode !== null)
+  await waitUntil(() => stdout.includes('warn') || child.exitCode !== null)
   for (const action of ['oss:GetObject', 'oss:PutObject']) oss.server.permissions.add(action)
-  await until(() => oss.server.stat(BUCKET, key) || child.exitCode !== null)
+  await waitUntil(() => oss.server.stat(BUCKET, key) || child.exitCode !== null)
   child.stdin?.end()
-  await next(child, 'close')
+  await nextEvent(child, 'close')
   t.match(stdout, /^retry \{"attempt":1,.*"error":\{"code":"OSS_ERR_NETWORK","name":"OssError"/m)
   t.match(stdout, /^warn \{.*"code":"AccessDenied".*"name":"OssServiceError"/m)
   t.notMatch(stdout, /^error/m)
   t.match(stderr, /^oss-append-stream: oss:\/\/examplebucket\/.*: AccessDenied: /m, 'and said')
-  t.same(readRecords(oss.read(key)).numbers, [0])
+  t.same(parseRecords(oss.read(key)).numbers, [0])
 })
 
 t.test('in a worker: what was given up is told with its cause', async t => {
@@ -341,26 +341,30 @@ t.test('in a worker: what was given up is told with its cause', async t => {
     logger.info({ n: 0 })`
   const env = workerEnv(oss, { key: oss.newKey(), closeTimeout: 300, retry: { minDelay: 1 } })
   oss.server.refuse()
-  const { stdout, stderr } = await run(t, code, env)
+  const { stdout, stderr } = await runModule(t, code, env)
   t.match(JSON.parse(stdout), {
     name: 'UndeliveredError',
     records: 1,
     cause: { name: 'OssError', code: 'OSS_ERR_NETWORK', message: /./ },
   })
-  t.match(readConfessions(stderr), [{ records: 1, error: 'OSS_ERR_NETWORK' }])
+  t.match(parseLossReports(stderr), [{ records: 1, error: 'OSS_ERR_NETWORK' }])
 })
 
 t.test('in a worker: a closeTimeout for which pino does not wait is told', async t => {
   const oss = await startOss(t)
-  for (const [closeTimeout, isTold] of [
+  for (const [closeTimeout, isReported] of [
     [9999, false],
     [10_000, true],
   ] as const) {
     const env = workerEnv(oss, { key: oss.newKey(), closeTimeout })
-    const { stderr } = await run(t, `${WORKER} logger.info({ n: 0 })`, env)
-    t.equal(/^oss-append-stream: closeTimeout is 10000, and pino ends/.test(stderr), isTold, stderr)
+    const { stderr } = await runModule(t, `${WORKER} logger.info({ n: 0 })`, env)
+    t.equal(
+      /^oss-append-stream: closeTimeout is 10000, and pino ends/.test(stderr),
+      isReported,
+      stderr,
+    )
   }
-  const stderr = catchStderr(t)
+  const stderr = captureStderr(t)
   createTransport(optionsFor(oss, { closeTimeout: 20_000 })).destroy()
   t.same(stderr, [], 'in this thread nobody is in a hurry')
 })
@@ -378,9 +382,9 @@ t.test('logged after the end, and the process exits before all is closed: counte
     transport.end()
     logger.info({ n: 1 })
     setInterval(() => { if (transport.bytesBuffered === 0) process.exit() }, 5)`
-  const { stderr } = await run(t, code, workerEnv(oss, { key, seal: true }))
-  t.same(readRecords(oss.read(key)).numbers, [0])
-  t.match(readConfessions(stderr), [{ records: 1, late: 1 }])
+  const { stderr } = await runModule(t, code, workerEnv(oss, { key, seal: true }))
+  t.same(parseRecords(oss.read(key)).numbers, [0])
+  t.match(parseLossReports(stderr), [{ records: 1, late: 1 }])
 })
 
 t.test('keys that a function gives are asked for again when they change', async t => {
@@ -393,11 +397,11 @@ t.test('keys that a function gives are asked for again when they change', async 
   await stream.flush()
   oss.server.credentials = { accessKeyId: 'another-key', accessKeySecret: 'another-secret' }
   logger.info({ n: 1 })
-  await next(stream, 'warn')
+  await nextEvent(stream, 'warn')
   credentials = oss.server.credentials
   stream.end()
-  await next(stream, 'close')
-  t.same(readRecords(Buffer.from(read(oss, options))).numbers, [0, 1])
+  await nextEvent(stream, 'close')
+  t.same(parseRecords(Buffer.from(read(oss, options))).numbers, [0, 1])
   t.equal(stream.failed, undefined)
 })
 
@@ -407,11 +411,11 @@ t.test('in a worker: flush reaches the object, by callback', async t => {
   const code = `${WORKER}
     logger.info({ n: 0 })
     logger.flush(error => { console.log('flushed', error ?? ''); process.stdin.resume() })`
-  const child = start(t, code, workerEnv(oss, { key, flushInterval: 0 }))
+  const child = startModule(t, code, workerEnv(oss, { key, flushInterval: 0 }))
   t.equal(await firstLine(child), 'flushed ')
-  t.same(readRecords(oss.read(key)).numbers, [0])
+  t.same(parseRecords(oss.read(key)).numbers, [0])
   child.stdin?.end()
-  await next(child, 'close')
+  await nextEvent(child, 'close')
 })
 
 t.test('in a worker: flush calls back without an error when records were given up', async t => {
@@ -428,9 +432,9 @@ t.test('in a worker: flush calls back without an error when records were given u
     }
     flush()
     process.stdin.once('data', flush)`
-  const child = start(t, code, env)
-  const ended = end(child)
-  await next(child.stdout as NodeJS.EventEmitter, 'data')
+  const child = startModule(t, code, env)
+  const ended = waitForChild(child)
+  await nextEvent(child.stdout as NodeJS.EventEmitter, 'data')
   oss.server.refuse()
   child.stdin?.end('go')
   t.match(await ended, { code: 0, stdout: 'flushed\nwarn 1\nflushed\n' })
@@ -449,12 +453,12 @@ t.test('in a worker with others: flush calls back before, and the end delivers',
     const logger = pino({ base: null, timestamp: false }, transport)
     logger.info({ n: 0 })
     logger.flush(error => { console.log('flushed', error ?? ''); process.stdin.resume() })`
-  const child = start(t, code, workerEnv(oss, { key, flushInterval: 0 }))
+  const child = startModule(t, code, workerEnv(oss, { key, flushInterval: 0 }))
   t.equal(await firstLine(child), 'flushed ')
   t.equal(oss.server.stat(BUCKET, key), undefined)
   child.stdin?.end()
-  await next(child, 'close')
-  t.same(readRecords(oss.read(key)).numbers, [0])
+  await nextEvent(child, 'close')
+  t.same(parseRecords(oss.read(key)).numbers, [0])
 })
 
 for (const module of ['pino', 'pino9', 'pino8']) {
@@ -476,10 +480,10 @@ for (const module of ['pino', 'pino9', 'pino8']) {
         const timer = setInterval(() => logger.info({ n: n++ }), 2)
         process.stdin.on('end', () => clearInterval(timer)).resume()
         process.on('exit', () => console.log(n))`
-      const child = start(t, code, workerEnv(oss, { key, credentials }))
+      const child = startModule(t, code, workerEnv(oss, { key, credentials }))
       const total = firstLine(child)
       const has = (count: number) =>
-        until(() => readRecords(oss.server.read(BUCKET, key)).numbers.length >= count)
+        waitUntil(() => parseRecords(oss.server.read(BUCKET, key)).numbers.length >= count)
       await has(50)
       const renewed = { accessKeyId: 'another-key', accessKeySecret: 'another-secret' }
       await writeFile(keys, JSON.stringify(renewed))
@@ -487,8 +491,8 @@ for (const module of ['pino', 'pino9', 'pino8']) {
       await has(200)
       child.stdin?.end()
       const numbers = Array.from({ length: Number(await total) }, (_, n) => n)
-      await next(child, 'close')
-      t.same(readRecords(oss.read(key)).numbers, numbers)
+      await nextEvent(child, 'close')
+      t.same(parseRecords(oss.read(key)).numbers, numbers)
       t.ok(oss.server.requests.some(({ accessKeyId }) => accessKeyId === 'another-key'))
     },
   )
@@ -496,7 +500,7 @@ for (const module of ['pino', 'pino9', 'pino8']) {
 
 t.test('who ends it again is told, and what comes with that is counted', async t => {
   const oss = await startOss(t)
-  catchStderr(t)
+  captureStderr(t)
   for (const first of ['end', 'destroy'] as const) {
     const options = optionsFor(oss)
     const transport = createTransport(options)
@@ -526,18 +530,18 @@ t.test(
   'a loss names the object that was last in use, also when another stream has followed',
   async t => {
     const oss = await startOss(t)
-    const said = catchStderr(t)
+    const stderr = captureStderr(t)
     const key = `${oss.newKey()}-{index}`
     const transport = createTransport(optionsFor(oss, { key, closeTimeout: 100 }))
     transport.write('{"n":0}\n')
     await transport.flush()
     oss.server.permissions.clear()
-    const warned = next(transport, 'warn')
+    const warned = nextEvent(transport, 'warn')
     transport.write('{"n":1}\n')
     await warned
     await new Promise<void>(resolve => transport.end(resolve))
     const name = key.replace('{index}', '0')
-    t.match(said.join(''), `oss://${BUCKET}/${name}, which ends at position 8;`)
+    t.match(stderr.join(''), `oss://${BUCKET}/${name}, which ends at position 8;`)
   },
 )
 
@@ -567,6 +571,6 @@ t.test('in a worker that takes no events there are none', async t => {
     }`
   oss.server.refuse()
   const OPTIONS = JSON.stringify(optionsFor(oss, { closeTimeout: 200 }))
-  const child = start(t, code, { OPTIONS, PINO: `${DIST}pino.js` })
-  t.match(await end(child), { code: 0, stdout: 'DONE\nEVENT,DONE\n' })
+  const child = startModule(t, code, { OPTIONS, PINO: `${DIST}pino.js` })
+  t.match(await waitForChild(child), { code: 0, stdout: 'DONE\nEVENT,DONE\n' })
 })

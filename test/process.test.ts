@@ -2,8 +2,8 @@
 
 import { once } from 'node:events'
 import t from 'tap'
-import { firstLine, run, start } from './fixtures/child.ts'
-import { BUCKET, startOss, until } from './fixtures/oss.ts'
+import { firstLine, runModule, startModule } from './fixtures/child.ts'
+import { BUCKET, startOss, waitUntil } from './fixtures/oss.ts'
 
 /** A program's beginning: `open(options)` makes a stream to the server of the test. */
 const OPEN = `
@@ -20,7 +20,10 @@ t.test(
   async t => {
     const oss = await startOss(t)
     const KEY = oss.newKey()
-    const ended = await run(t, `${OPEN} open().write('once')`, { ENDPOINT: oss.server.url, KEY })
+    const ended = await runModule(t, `${OPEN} open().write('once')`, {
+      ENDPOINT: oss.server.url,
+      KEY,
+    })
     t.match(ended, { code: 0, stderr: '' })
     t.equal(oss.read(KEY).toString(), 'once')
   },
@@ -34,7 +37,7 @@ t.test('it does so through an outage as well', async t => {
     { kind: 'reset', when: 'before', times: 2 },
     { kind: 'lost', how: 'reset' },
   )
-  const ended = await run(t, `${OPEN} open({ flushInterval: 10 }).write('once')`, {
+  const ended = await runModule(t, `${OPEN} open({ flushInterval: 10 }).write('once')`, {
     ENDPOINT: oss.server.url,
     KEY,
   })
@@ -51,14 +54,18 @@ t.test('an idle stream does not hold the process', async t => {
     stream.write('abc')
     await stream.flush()
     process.on('exit', () => console.log(stream.position))`
-  t.match(await run(t, afterUse, env), { code: 0, stdout: '3\n', stderr: '' })
+  t.match(await runModule(t, afterUse, env), { code: 0, stdout: '3\n', stderr: '' })
 
   const ENDPOINT = oss.server.url
   await oss.server.close()
   const down = `${OPEN}
     const stream = open({ retry: { minDelay: 1e8, maxDelay: 1e8 } })
     stream.once('retry', () => console.log('waits'))`
-  t.match(await run(t, down, { ...env, ENDPOINT }), { code: 0, stdout: 'waits\n', stderr: '' })
+  t.match(await runModule(t, down, { ...env, ENDPOINT }), {
+    code: 0,
+    stdout: 'waits\n',
+    stderr: '',
+  })
 })
 
 t.test('a stream whose undici cannot be loaded fails like any other', async t => {
@@ -74,7 +81,7 @@ t.test('a stream whose undici cannot be loaded fails like any other', async t =>
     stream.on('error', error => console.log('error:', error.message))
     stream.on('close', () => console.log('close'))
     stream.flush().catch(error => console.log('flush:', error.message))`
-  const ended = await run(t, code)
+  const ended = await runModule(t, code)
   t.match(ended, { code: 0, stderr: '' })
   t.match(ended.stdout, /^flush: .*no undici here/m)
   t.match(ended.stdout, /^error: .*no undici here/m)
@@ -97,7 +104,7 @@ t.test('what is owed holds it, in each way of owing', async t => {
       const stream = open({ retry: { minDelay: 40, maxDelay: 40 } })
       ${way}
       process.on('exit', () => console.log(stream.pending))`
-    const ended = await run(t, code, { ENDPOINT: oss.server.url, KEY: oss.newKey() })
+    const ended = await runModule(t, code, { ENDPOINT: oss.server.url, KEY: oss.newKey() })
     t.match(ended, { code: 0, stdout: 'false\n', stderr: '' }, way)
   }
 })
@@ -127,9 +134,9 @@ for (const [label, size, rate] of [
   ['64 MiB into a server that reads 4 MB/s', 64, 4e6],
 ] as const) {
   t.test(`memory: ${label}, server in another process`, async t => {
-    const server = start(t, SERVER, { READ_RATE: String(rate) })
+    const server = startModule(t, SERVER, { READ_RATE: String(rate) })
     const env = { ENDPOINT: await firstLine(server), KEY: 'big', MIB: String(size) }
-    const { code, stdout, stderr } = await run(t, PIPE, env)
+    const { code, stdout, stderr } = await runModule(t, PIPE, env)
     t.match({ code, stderr }, { code: 0, stderr: '' })
     const over = Number(stdout)
     t.comment(`peak RSS over idle: ${Math.round(over / MIB)} MiB`)
@@ -145,8 +152,8 @@ t.test('SIGKILL at any moment leaves a whole prefix', async t => {
     let n = 0
     const write = () => { while (stream.write(String(n++).padStart(9) + '\\n')); stream.once('drain', write) }
     write()`
-  const child = start(t, code, { ENDPOINT: oss.server.url, KEY })
-  await until(() => (oss.server.stat(BUCKET, KEY)?.length ?? 0) > 20_000)
+  const child = startModule(t, code, { ENDPOINT: oss.server.url, KEY })
+  await waitUntil(() => (oss.server.stat(BUCKET, KEY)?.length ?? 0) > 20_000)
   child.kill('SIGKILL')
   await once(child, 'close')
   const bytes = oss.read(KEY)

@@ -141,7 +141,7 @@ t.test('TypeScript compiles', async t => {
 })
 
 /** Reads a script with nothing in reach but an `oss-append` that tells how it was called. */
-const WITNESS = `
+const RECORDING_SHELL = `
   PATH=/nowhere
   exec 3>&1 >/dev/null
   command_not_found_handle() { return 0; }
@@ -154,7 +154,7 @@ t.test('what is for a shell is understood by it, and by the command', async t =>
   let commands = 0
   for (const { line, code } of fences.filter(({ language }) => language === 'sh')) {
     // Files that it would read are not here.
-    const script = `${WITNESS}${code.replace(/ <(?=\s)\s*\S+/g, '')}`
+    const script = `${RECORDING_SHELL}${code.replace(/ <(?=\s)\s*\S+/g, '')}`
     await run('bash', ['-n', '-c', script])
     const { stdout } = await run('bash', ['-c', `${script}\ntrue`], { cwd: ROOT })
     for (const call of stdout.split('\0\n\0').filter(text => text !== '')) {

@@ -10,11 +10,11 @@ import { CLIENT_DEFAULTS } from '../lib/client.ts'
 import { OSS_ERROR_CODES } from '../lib/errors.ts'
 import { GZIP_DEFAULTS } from '../lib/gzip.ts'
 import { OPTIONS, resolveOptions } from '../lib/options.ts'
-import { DEFAULTS } from '../lib/outbox/options.ts'
+import { TRANSPORT_DEFAULTS } from '../lib/outbox/options.ts'
 import { ROLLING_OPTIONS, resolveRollingOptions } from '../lib/rolling/options.ts'
-import { run } from './fixtures/child.ts'
+import { runModule } from './fixtures/child.ts'
 import { skip } from './fixtures/ffmpeg.ts'
-import { BUCKET, noise, startOss } from './fixtures/oss.ts'
+import { BUCKET, seededBytes, startOss } from './fixtures/oss.ts'
 import { example as plainExample, readme } from './fixtures/readme.ts'
 
 /** The rows of the table behind a mark, cell by cell. */
@@ -111,8 +111,8 @@ t.test('so it is with those of a rolling stream', async t => {
 
 t.test('so it is with those of the loggers', async t => {
   const rows = table('logger options').flatMap(([cell]) => names(cell))
-  t.same(rows.sort(), [...Object.keys(DEFAULTS), 'credentials'].sort())
-  compareDefaults(t, 'logger options', DEFAULTS)
+  t.same(rows.sort(), [...Object.keys(TRANSPORT_DEFAULTS), 'credentials'].sort())
+  compareDefaults(t, 'logger options', TRANSPORT_DEFAULTS)
 })
 
 t.test('so it is with those of gzip members', async t => {
@@ -153,11 +153,11 @@ t.test('the examples run', async t => {
   }
 
   t.test('ten lines', async t => {
-    const bytes = noise(100_000)
+    const bytes = seededBytes(100_000)
     const file = join(t.testdir({}), 'app.log')
     await writeFile(file, bytes)
     const code = example('ten lines').replace("'app.log'", `'${file}'`)
-    t.match(await run(t, code, env), {
+    t.match(await runModule(t, code, env), {
       code: 0,
       stdout: /^100000 bytes, the object has 100000, CRC-64 \d+\n$/,
       stderr: '',
@@ -167,7 +167,7 @@ t.test('the examples run', async t => {
 
   t.test("the guide's", async t => {
     const code = example('guide')
-    t.match(await run(t, code, env), {
+    t.match(await runModule(t, code, env), {
       code: 0,
       stdout: /^the object has 13 bytes.*\nthe object has 26 bytes.*\nthe object has 39 bytes/,
       stderr: '',
@@ -177,7 +177,7 @@ t.test('the examples run', async t => {
     t.match(JSON.stringify(object), /text\/plain/)
 
     oss.server.put(BUCKET, 'exampleobject.txt', 'Normal')
-    const refused = await run(t, code, env)
+    const refused = await runModule(t, code, env)
     t.match(refused, {
       code: 0,
       stderr: /^OSS refused: .*\ncode: ObjectNotAppendable\nrequest id: [0-9A-F]{24}\nhost id: /,
@@ -185,7 +185,7 @@ t.test('the examples run', async t => {
 
     const nowhere = { ...env, OSS_ENDPOINT: 'http://127.0.0.1:1' }
     const once = code.replace('bucket:', 'retry: { maxRetries: 1 }, bucket:')
-    t.match(await run(t, once, nowhere), {
+    t.match(await runModule(t, once, nowhere), {
       code: 0,
       stderr: /^OSS was not reached: gave up after 2 attempts: .*ECONNREFUSED/,
     })
@@ -193,33 +193,33 @@ t.test('the examples run', async t => {
 
   t.test('records', async t => {
     const code = example('records')
-    t.match(await run(t, code, env), { code: 0, stdout: '8\n16\n', stderr: '' })
+    t.match(await runModule(t, code, env), { code: 0, stdout: '8\n16\n', stderr: '' })
     t.equal(oss.read('logs/events.ndjson').toString(), '{"n":1}\n{"n":2}\n')
   })
 
   t.test('gzip: a second run adds members', async t => {
-    const bytes = noise(100_000)
+    const bytes = seededBytes(100_000)
     const file = join(t.testdir({}), 'app.log')
     await writeFile(file, bytes)
     const code = example('gzip').replace("'app.log'", `'${file}'`)
     for (const expected of [bytes, Buffer.concat([bytes, bytes])]) {
-      t.match(await run(t, code, env), { code: 0, stdout: '', stderr: '' })
+      t.match(await runModule(t, code, env), { code: 0, stdout: '', stderr: '' })
       t.ok(gunzipSync(oss.read('logs/app.log.gz')).equals(expected))
     }
     t.match(JSON.stringify(oss.server.stat(BUCKET, 'logs/app.log.gz')), /application\/gzip/)
   })
 
   t.test('copy: again and again', async t => {
-    const bytes = noise(100_000)
+    const bytes = seededBytes(100_000)
     const file = join(t.testdir({}), 'disk.img')
     const code = example('copy').replace("'disk.img'", `'${file}'`)
     for (const length of [40_000, 100_000, 100_000]) {
       await writeFile(file, bytes.subarray(0, length))
-      t.match(await run(t, code, env), { code: 0, stdout: '', stderr: '' })
+      t.match(await runModule(t, code, env), { code: 0, stdout: '', stderr: '' })
       t.ok(oss.read('disk.img').equals(bytes.subarray(0, length)))
     }
-    await writeFile(file, noise(200_000, 2))
-    t.match(await run(t, code, env), { code: 1, stderr: /OSS_ERR_RESUME_MISMATCH/ })
+    await writeFile(file, seededBytes(200_000, 2))
+    t.match(await runModule(t, code, env), { code: 1, stderr: /OSS_ERR_RESUME_MISMATCH/ })
     t.ok(oss.read('disk.img').equals(bytes))
   })
 
@@ -228,11 +228,11 @@ t.test('the examples run', async t => {
       example('ffmpeg').replace("'-i', 'rtsp://cam', '-c', 'copy'", `'-v', 'error', ${source}`)
     const picture = "'-f', 'lavfi', '-i', 'testsrc=duration=1', '-c:v', 'mpeg2video'"
     const bucket = (code: string) => code.replace('oss://cams/', `oss://${BUCKET}/`)
-    t.match(await run(t, bucket(record(picture)), env), { code: 0, stderr: '' })
+    t.match(await runModule(t, bucket(record(picture)), env), { code: 0, stderr: '' })
     t.equal(oss.read('gate.ts').readUInt8(188), 0x47, 'packets of MPEG-TS')
 
     oss.server.delete(BUCKET, 'gate.ts')
-    const failed = await run(t, bucket(record("'-i', '/dev/null'")), env)
+    const failed = await runModule(t, bucket(record("'-i', '/dev/null'")), env)
     t.match(failed, { code: 1, stderr: /the recording is cut at 0: ffmpeg ended with \d+/ })
   })
 
@@ -240,7 +240,7 @@ t.test('the examples run', async t => {
     const code = example('rolling')
       .replace('process.stdin', "['one\\n', 'two\\n', 'three\\n']")
       .replace('1024 ** 3', '8')
-    const ended = await run(t, code, env)
+    const ended = await runModule(t, code, env)
     t.match(ended, {
       code: 0,
       stderr: '',
@@ -261,20 +261,20 @@ t.test('the examples run', async t => {
         throw new Error('the source failed')
       }
       await record(source()).catch(error => console.log(error.message))`
-    t.match(await run(t, code, env), { code: 0, stdout: 'the source failed\n', stderr: '' })
+    t.match(await runModule(t, code, env), { code: 0, stdout: 'the source failed\n', stderr: '' })
     t.equal(oss.read('cam/gate.ts').toString(), 'what came before')
 
     // The stream fails: that is told once, and nothing crashes.
     oss.server.put(BUCKET, 'cam/gate.ts', 'Normal')
     const stdout = /suppressed|nothing can be appended/
-    t.match(await run(t, code, env), { code: 0, stdout, stderr: '' })
+    t.match(await runModule(t, code, env), { code: 0, stdout, stderr: '' })
   })
 
   for (const name of ['pino', 'pino in-process', 'winston']) {
     t.test(name, async t => {
       const key = `logs/${name}.log`
       const code = example(name).replace(/key: .*,/, `key: '${key}',`)
-      t.match(await run(t, code, env), { code: 0, stdout: '', stderr: '' })
+      t.match(await runModule(t, code, env), { code: 0, stdout: '', stderr: '' })
       t.match(oss.read(key).toString(), /^\{.*"hello".*\}\n$/)
     })
   }
@@ -285,7 +285,7 @@ t.test('the examples run', async t => {
       const code = `${example(name).replace(/key: .*,/, `key: '${key}',`)}
         process.kill(process.pid, 'SIGTERM')
         setInterval(() => {}, 1000) // a server, say`
-      t.match(await run(t, code, env), { code: 0, stdout: '', stderr: '' })
+      t.match(await runModule(t, code, env), { code: 0, stdout: '', stderr: '' })
       t.match(oss.read(key).toString(), /^\{.*"hello".*\}\n$/)
     })
   }
@@ -295,7 +295,7 @@ t.test('the examples run', async t => {
     const code = `${example('serverless').replace(/key: .*,/, `key: '${key}',`)}
       for (let n = 0; n < 3; n++) await handler()
       process.kill(process.pid, 'SIGKILL')`
-    await run(t, code, env)
+    await runModule(t, code, env)
     t.equal(
       oss
         .read(key)
@@ -333,7 +333,7 @@ t.test('the examples run', async t => {
         createAppendStream(options).end('hello')
       })`
     oss.server.faults.push({ kind: 'status', status: 500 })
-    const ended = await run(t, [sdk, example('OpenTelemetry'), use].join('\n'), env)
+    const ended = await runModule(t, [sdk, example('OpenTelemetry'), use].join('\n'), env)
     t.match(ended, { code: 0, stderr: '' })
     const place = { 'oss.bucket': BUCKET, 'oss.key': 'traced', 'oss.position': 0 }
     const append = { name: 'oss append', parent: 'parent' }
@@ -351,7 +351,7 @@ t.test('the examples run', async t => {
   })
 
   t.test('server', async t => {
-    const ended = await run(t, example('server'), {})
+    const ended = await runModule(t, example('server'), {})
     t.match(ended, { code: 0, stdout: '{ reconciled: true }\nhello\n', stderr: '' })
   })
 })

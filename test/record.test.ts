@@ -1,5 +1,5 @@
 import t from 'tap'
-import { type Align, findFirstEnd, findLastEnd } from '../lib/record.ts'
+import { type Align, findFirstRecordEnd, findLastRecordEnd } from '../lib/record.ts'
 
 // what a record is, the bytes that came in, how far behind an end; the last end from there, the bytes
 // of the first record
@@ -36,8 +36,8 @@ t.test('the last end, and the first', async t => {
     // In Node a chunk is a Buffer; an array of bytes finds the same.
     for (const part of [Buffer.from(text), Uint8Array.from(Buffer.from(text))]) {
       const label = `${JSON.stringify(align)}: ${JSON.stringify(text)} at ${at}`
-      t.equal(findLastEnd(align, part, at), last, `${label}: last`)
-      t.equal(findFirstEnd(align, part, at), first, `${label}: first`)
+      t.equal(findLastRecordEnd(align, part, at), last, `${label}: last`)
+      t.equal(findFirstRecordEnd(align, part, at), first, `${label}: first`)
     }
   }
 })
@@ -49,12 +49,12 @@ t.test('a newline is the same byte in utf8 and latin1, and in no other character
       const length = Buffer.byteLength(text.slice(0, text.indexOf('\n') + 1), encoding)
       if (encoding === 'latin1' && text.includes('Ċ')) {
         t.equal(
-          findLastEnd('\n', bytes, 0),
+          findLastRecordEnd('\n', bytes, 0),
           3,
           'latin1 has no Ċ: Node writes its low byte, a newline',
         )
       } else {
-        t.equal(findLastEnd('\n', bytes, 0), length, `${text} as ${encoding}`)
+        t.equal(findLastRecordEnd('\n', bytes, 0), length, `${text} as ${encoding}`)
       }
     }
   }

@@ -3,21 +3,26 @@ import t from 'tap'
 import {
   header,
   networkError,
-  notOss,
-  type ReplyHeaders,
+  notOssResponse,
+  type ResponseHeaders,
   readCrc64,
   readErrorDocument,
   readLength,
   readWord,
-  refusal,
+  serviceError,
 } from '../lib/client/reply.ts'
-import { concealer } from '../lib/conceal.ts'
+import { createRedactor } from '../lib/conceal.ts'
 import { OssError, OssServiceError } from '../lib/errors.ts'
 
 const show = (text: string) => text
 
 t.test('header: one value, and something in it', async t => {
-  const headers: ReplyHeaders = { a: 'x', empty: '', twice: ['x', 'y'], 'twice-same': ['x', 'x'] }
+  const headers: ResponseHeaders = {
+    a: 'x',
+    empty: '',
+    twice: ['x', 'y'],
+    'twice-same': ['x', 'x'],
+  }
   t.equal(header(headers, 'a'), 'x')
   for (const name of ['b', 'empty', 'twice', 'twice-same', 'toString', '__proto__']) {
     t.equal(header(headers, name), undefined, name)
@@ -218,7 +223,7 @@ t.test('the finer code is in a header as well', async t => {
 t.test('refusals', async t => {
   const headers = { 'x-oss-next-append-position': '7' }
   const document = readErrorDocument({ ...headers, 'x-oss-request-id': 'REQUEST' }, oss)
-  const error = refusal(409, headers, document, false)
+  const error = serviceError(409, headers, document, false)
   t.ok(error instanceof OssServiceError)
   t.match(error, {
     code: 'PositionNotEqualToLength',
@@ -231,7 +236,7 @@ t.test('refusals', async t => {
     isCurable: false,
   })
 
-  const bare = refusal(403, {}, none, true)
+  const bare = serviceError(403, {}, none, true)
   t.match(bare, {
     code: 'BadErrorResponse',
     message: 'HTTP 403',
@@ -244,16 +249,19 @@ t.test('refusals', async t => {
   // The body was lost on the way, and the header says it all.
   const length = { 'x-oss-next-append-position': '7' }
   const known = { code: 'PositionNotEqualToLength', status: 409, nextPosition: 7 }
-  t.match(refusal(409, length, none, false), known)
-  t.match(refusal(400, length, none, false), { code: 'BadErrorResponse' })
-  t.match(refusal(409, {}, none, false), { code: 'BadErrorResponse' })
+  t.match(serviceError(409, length, none, false), known)
+  t.match(serviceError(400, length, none, false), { code: 'BadErrorResponse' })
+  t.match(serviceError(409, {}, none, false), { code: 'BadErrorResponse' })
 
   const elsewhere = { ...none, message: 'No.', endpoint: 'oss-cn-beijing.aliyuncs.com' }
-  t.match(refusal(403, {}, elsewhere, false).message, /^No\. \(.* oss-cn-beijing\.aliyuncs\.com\)$/)
+  t.match(
+    serviceError(403, {}, elsewhere, false).message,
+    /^No\. \(.* oss-cn-beijing\.aliyuncs\.com\)$/,
+  )
 })
 
 t.test('an answer of somebody else', async t => {
-  const error = notOss(502)
+  const error = notOssResponse(502)
   t.equal(error.constructor, OssError)
   t.match(error, { code: 'OSS_ERR_NETWORK', message: /502/ })
 })
@@ -261,7 +269,7 @@ t.test('an answer of somebody else', async t => {
 const SECRET = 'hunter2SECRET'
 
 t.test('secrets are hidden wherever an answer shows them', async t => {
-  const conceal = concealer([SECRET, undefined, 'to&ken"<+/==>'])
+  const conceal = createRedactor([SECRET, undefined, 'to&ken"<+/==>'])
   t.equal(conceal(`a ${SECRET}${SECRET} b`), 'a ****** b')
   const names = ['Code', 'HostId', 'EC', 'ServerTime', 'Endpoint']
   const body = names
@@ -291,9 +299,9 @@ t.test('secrets are hidden wherever an answer shows them', async t => {
 })
 
 t.test('what is too short is no secret, and hides no codes', async t => {
-  const conceal = concealer(['', 'A', 'sk', '1234567'])
+  const conceal = createRedactor(['', 'A', 'sk', '1234567'])
   t.equal(conceal('AccessDenied sk 1234567'), 'AccessDenied sk 1234567')
-  t.equal(concealer(['12345678'])('12345678'), '***')
+  t.equal(createRedactor(['12345678'])('12345678'), '***')
 })
 
 t.test('a failure of the network keeps its words, and nothing of what was sent', async t => {
@@ -303,7 +311,7 @@ t.test('a failure of the network keeps its words, and nothing of what was sent',
     request: { headers: { authorization: SECRET } },
     cause: new Error(SECRET),
   })
-  const error = networkError(cause, concealer([SECRET]))
+  const error = networkError(cause, createRedactor([SECRET]))
   t.equal(error.constructor, OssError)
   t.match(error, { code: 'OSS_ERR_NETWORK', message: /HPE_INVALID_CONSTANT$/ })
   t.match(error.cause, { code: 'HPE_INVALID_CONSTANT', message: 'cannot parse ***' })

@@ -15,13 +15,21 @@ import {
   type OssAppendStream,
   skipExisting,
 } from '../lib/index.ts'
-import { run, start } from './fixtures/child.ts'
-import { full } from './fixtures/full.ts'
-import { BUCKET, next, noise, type Oss, reach, startOss, until } from './fixtures/oss.ts'
+import { runModule, startModule } from './fixtures/child.ts'
+import { runsLongTests } from './fixtures/full.ts'
+import {
+  BUCKET,
+  networkOptions,
+  nextEvent,
+  type Oss,
+  seededBytes,
+  startOss,
+  waitUntil,
+} from './fixtures/oss.ts'
 import { createRandom } from './fixtures/random.ts'
 
 const MIB = 1 << 20
-const SOURCE = noise(1000)
+const SOURCE = seededBytes(1000)
 
 function* chunks(bytes: Buffer, size: number): Generator<Buffer> {
   for (let at = 0; at < bytes.length; at += size) yield bytes.subarray(at, at + size)
@@ -107,7 +115,7 @@ t.test('a stream that has been ready for long', async t => {
   const oss = await startOss(t)
   const key = keyWith(oss, SOURCE.subarray(0, 300))
   const stream = oss.open(key)
-  await next(stream, 'ready')
+  await nextEvent(stream, 'ready')
   await stream.flush()
   t.equal(await copy(SOURCE, stream), undefined)
   t.ok(oss.read(key).equals(SOURCE))
@@ -131,7 +139,7 @@ t.test('an opening that fails, or is cut short, ends it with that error', async 
   oss.server.faults.push({ kind: 'html', on: 'head', times: 1000 })
   const stream = oss.open(oss.newKey())
   const copied = copy(SOURCE, stream)
-  await next(stream, 'retry')
+  await nextEvent(stream, 'retry')
   const reason = new Error('the reason')
   stream.destroy(reason)
   t.equal(await copied, reason)
@@ -170,7 +178,7 @@ t.test('a rolling stream: its first bytes may be in objects before the one in us
   const stream = createRollingAppendStream({
     bucket: BUCKET,
     key: '{index}',
-    ...reach(oss.server),
+    ...networkOptions(oss.server),
   })
   t.throws(() => skipExisting(stream), {
     code: 'OSS_ERR_INVALID_OPTION',
@@ -199,7 +207,7 @@ t.test('while it waits for the tail it holds the process', async t => {
   // The first answers never come from OSS, so that there is nothing but a timer to wait for.
   oss.server.faults.push({ kind: 'html', on: 'head', times: 3 })
   const code = `${PROGRAM} await pipeline(Readable.from(['a', 'bc']), skipExisting(stream), stream)`
-  const ended = await run(t, code, { ENDPOINT: oss.server.url, KEY: key, BATCH: '1000' })
+  const ended = await runModule(t, code, { ENDPOINT: oss.server.url, KEY: key, BATCH: '1000' })
   t.match(ended, { code: 0, stderr: '' })
   t.equal(oss.read(key).toString(), 'abc')
 })
@@ -213,7 +221,7 @@ function killedCopy(size: number, batch: number, seed: number): void {
     const folder = await mkdtemp(join(tmpdir(), 'resume-'))
     t.teardown(() => rm(folder, { recursive: true }))
     const FILE = join(folder, 'source')
-    const source = noise(size, seed)
+    const source = seededBytes(size, seed)
     await writeFile(FILE, source)
 
     const code = `${PROGRAM} await pipeline(createReadStream(FILE), skipExisting(stream), stream)`
@@ -225,8 +233,8 @@ function killedCopy(size: number, batch: number, seed: number): void {
       const more =
         random.pick([0, 1, 1]) * random.integer(1, Math.floor((size * 0.9 - length()) / left))
       const [before, heads] = [length(), oss.server.requests.length]
-      const child = start(t, code, env)
-      await until(() => (more ? length() >= before + more : oss.server.requests.length > heads))
+      const child = startModule(t, code, env)
+      await waitUntil(() => (more ? length() >= before + more : oss.server.requests.length > heads))
       child.kill('SIGKILL')
       t.same(await once(child, 'close'), [null, 'SIGKILL'])
       grownTo.push(length())
@@ -234,7 +242,7 @@ function killedCopy(size: number, batch: number, seed: number): void {
     t.comment(`killed at ${grownTo.map(bytes => `${Math.round(bytes / 1024)} KiB`).join(', ')}`)
     t.ok(new Set(grownTo).size > 3 && length() < size, 'it was under way each time')
 
-    t.match(await run(t, code, env), { code: 0, stderr: '' })
+    t.match(await runModule(t, code, env), { code: 0, stderr: '' })
     t.equal(sha256(oss.read(KEY)), sha256(source), 'byte-identical')
     t.equal(oss.server.stat(BUCKET, KEY)?.crc64, crc64(source))
   })
@@ -246,4 +254,4 @@ function sha256(bytes: Buffer): string {
 
 const seed = Number(process.env.SEED ?? 1)
 killedCopy(24 * MIB, 128 * 1024, seed)
-if (full('a copy of 256 MiB that is killed ten times')) killedCopy(256 * MIB, MIB, seed)
+if (runsLongTests('a copy of 256 MiB that is killed ten times')) killedCopy(256 * MIB, MIB, seed)

@@ -18,14 +18,22 @@ import {
   type RollingAppendStreamOptions,
 } from '../lib/index.ts'
 import { ROLLING_OPTIONS, resolveRollingOptions } from '../lib/rolling/options.ts'
-import { failure } from './fixtures/appender.ts'
-import { firstLine, run, start } from './fixtures/child.ts'
-import { BUCKET, next, noise, type Oss, reach, startOss, until } from './fixtures/oss.ts'
+import { rejectionOf } from './fixtures/appender.ts'
+import { firstLine, runModule, startModule } from './fixtures/child.ts'
+import {
+  BUCKET,
+  networkOptions,
+  nextEvent,
+  type Oss,
+  seededBytes,
+  startOss,
+  waitUntil,
+} from './fixtures/oss.ts'
 
 type More = Partial<RollingAppendStreamOptions>
 
 function optionsFor({ server }: Oss, key: RollingAppendStreamOptions['key'], more: More = {}) {
-  const network = more.client ? {} : reach(server)
+  const network = more.client ? {} : networkOptions(server)
   return { bucket: BUCKET, key, ...network, retry: { minDelay: 1, maxDelay: 5 }, ...more }
 }
 
@@ -58,7 +66,7 @@ t.test(
   'hundreds of objects: byte-identical together, none too long, all but the last told',
   async t => {
     const oss = await startOss(t)
-    const bytes = noise(60_000)
+    const bytes = seededBytes(60_000)
     const stream = open(oss, 'a/{index}.bin', { maxBytes: 300, highWaterMark: 128 })
     t.ok(stream instanceof OssAppendStream)
     const rolls = rollsOf(stream)
@@ -176,7 +184,7 @@ t.test('a restart goes on with the object in use, or behind it', async t => {
   const oss = await startOss(t)
   const write = async (text: string, more: More = {}) => {
     const stream = open(oss, 'r/{index}', { maxBytes: 10, ...more })
-    const ready = next<ReadyInfo>(stream, 'ready')
+    const ready = nextEvent<ReadyInfo>(stream, 'ready')
     stream.end(text)
     await once(stream, 'close')
     return { key: stream.key, ...(await ready) }
@@ -219,7 +227,7 @@ t.test('through faults, on every kind of request', async t => {
       { kind: 'reset', when: 'before', skip: i * 2, on: 'head' },
     )
   }
-  const bytes = noise(12_000)
+  const bytes = seededBytes(12_000)
   const stream = open(oss, 'f/{index}', { maxBytes: 100, highWaterMark: 60 })
   const rolls = rollsOf(stream)
   await pipeline(Readable.from([bytes]), stream)
@@ -230,7 +238,7 @@ t.test('through faults, on every kind of request', async t => {
 t.test('an identity that may append and not read', async t => {
   const oss = await startOss(t)
   oss.server.permissions.delete('oss:GetObject')
-  const bytes = noise(3_000)
+  const bytes = seededBytes(3_000)
   for (const part of [bytes.subarray(0, 1000), bytes.subarray(1000, 1700), bytes.subarray(1700)]) {
     const stream = open(oss, 'p/{index}', { maxBytes: 100, highWaterMark: 64 })
     stream.end(part)
@@ -251,14 +259,14 @@ t.test('an identity that may not do anything: the error of the object it concern
   oss.server.permissions.clear()
   const stream = open(oss, 'p/{index}')
   stream.write('x')
-  const error = await failure(once(stream, 'close'))
+  const error = await rejectionOf(once(stream, 'close'))
   t.match(error, { code: 'AccessDenied', bucket: BUCKET, key: 'p/0', status: 403 })
 })
 
 t.test('an object that fills up, and none can follow', async t => {
   const oss = await startOss(t)
   const stream = open(oss, 'only', { maxBytes: 10, highWaterMark: 4 })
-  const error = await failure(pipeline(Readable.from([Buffer.from('1234567890abc')]), stream))
+  const error = await rejectionOf(pipeline(Readable.from([Buffer.from('1234567890abc')]), stream))
   t.match(error, {
     code: 'OSS_ERR_OBJECT_FULL',
     key: 'only',
@@ -271,14 +279,14 @@ t.test('an object that fills up, and none can follow', async t => {
 
 t.test('destroyed while an object is looked for ahead: closed, with nothing left', async t => {
   const oss = await startOss(t)
-  const client = new OssClient(reach(oss.server))
+  const client = new OssClient(networkOptions(oss.server))
   const isOurs = (name: string) => name === 'Timeout'
   for (const how of ['destroy', 'end', 'error'] as const) {
     oss.server.faults.push({ kind: 'lost', how: 'hang', on: 'head', key: `${how}-1` })
     const stream = open(oss, `${how}-{index}`, { maxBytes: 10, client })
     stream.write('12345678')
     await stream.flush()
-    await until(() => oss.server.requests.some(({ target }) => target.includes(`${how}-1`)))
+    await waitUntil(() => oss.server.requests.some(({ target }) => target.includes(`${how}-1`)))
     const closed = once(stream, 'close').catch(error => error)
     if (how === 'end') stream.end()
     else stream.destroy(how === 'error' ? new Error('the user') : undefined)
@@ -286,8 +294,8 @@ t.test('destroyed while an object is looked for ahead: closed, with nothing left
     t.equal(String(oss.read(`${how}-0`)), '12345678', how)
   }
   await client.close()
-  await until(() => oss.server.openConnections === 0)
-  await until(() => !process.getActiveResourcesInfo().some(isOurs))
+  await waitUntil(() => oss.server.openConnections === 0)
+  await waitUntil(() => !process.getActiveResourcesInfo().some(isOurs))
   t.pass('no connection, no timer')
 })
 
@@ -311,7 +319,7 @@ t.test("'close' comes after the search ahead, however long that takes to end", a
   const stream = open({} as Oss, 'a-{index}', { client, maxBytes: 10 })
   stream.write('12345678')
   await stream.flush()
-  await until(() => isAsked)
+  await waitUntil(() => isAsked)
   stream.destroy()
   await once(stream, 'close')
   t.ok(isSettled)
@@ -320,13 +328,13 @@ t.test("'close' comes after the search ahead, however long that takes to end", a
 t.test('an aborted signal, before and after', async t => {
   const oss = await startOss(t)
   const before = open(oss, '{index}', { signal: AbortSignal.abort() })
-  t.match(await failure(once(before, 'close')), { code: 'ABORT_ERR' })
+  t.match(await rejectionOf(once(before, 'close')), { code: 'ABORT_ERR' })
   const controller = new AbortController()
   const stream = open(oss, '{index}', { signal: controller.signal })
   stream.write('x')
   await stream.flush()
   controller.abort()
-  t.match(await failure(once(stream, 'close')), { code: 'ABORT_ERR' })
+  t.match(await rejectionOf(once(stream, 'close')), { code: 'ABORT_ERR' })
 })
 
 t.test(
@@ -346,7 +354,7 @@ t.test(
       close: async () => {},
     }
     const plain = createAppendStream({ bucket: BUCKET, key: 'a-0', client })
-    const error = await failure(pipeline(Readable.from(['more']), plain))
+    const error = await rejectionOf(pipeline(Readable.from(['more']), plain))
     t.match(error, { code: 'OSS_ERR_OBJECT_FULL', key: 'a-0', tail: { position } })
     t.strictSame(appended, [])
 
@@ -369,7 +377,7 @@ t.test('a program that writes and never ends delivers, and exits by itself', asy
       credentials, maxBytes: 4, flushInterval: 10, retry: { minDelay: 40, maxDelay: 40 },
     })
     stream.write('123456789')`
-  const ended = await run(t, program, { ENDPOINT: oss.server.url })
+  const ended = await runModule(t, program, { ENDPOINT: oss.server.url })
   t.match(ended, { code: 0, stderr: '' })
   t.strictSame(objectsOf(oss, 'w/{index}').map(String), ['1234', '5678', '9'])
 })
@@ -394,14 +402,14 @@ t.test(
     const pids: (number | undefined)[] = []
     for (let run = 0; run < 4; run++) {
       // By env, whose pid is that of the program.
-      const child = start(t, program, { ENDPOINT: oss.server.url })
+      const child = startModule(t, program, { ENDPOINT: oss.server.url })
       await firstLine(child)
       const enough = oss.server.requests.length + 30 + run * 17
-      await until(() => oss.server.requests.length >= enough)
+      await waitUntil(() => oss.server.requests.length >= enough)
       const exit = once(child, 'exit')
       child.kill('SIGKILL')
       await exit
-      await until(() => oss.server.openConnections === 0)
+      await waitUntil(() => oss.server.openConnections === 0)
       pids.push(child.pid)
     }
     const objects = objectsOf(oss, 'k/{index}')

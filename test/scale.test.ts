@@ -9,8 +9,8 @@ import type { Socket } from 'node:net'
 import t, { type Test } from 'tap'
 import { createAppendStream, type OssAppendStream, OssClient } from '../lib/index.ts'
 import type { OssServer } from '../lib/server/index.ts'
-import { full } from './fixtures/full.ts'
-import { BUCKET, reach, startOss, until } from './fixtures/oss.ts'
+import { runsLongTests } from './fixtures/full.ts'
+import { BUCKET, networkOptions, startOss, waitUntil } from './fixtures/oss.ts'
 
 const STREAMS = 1_000
 /** Exchanges that a client has in flight at once, as its documentation says. */
@@ -35,7 +35,7 @@ function createCrowd(t: Test, server: OssServer): Crowd {
     calls -= 1
     return server.credentials
   }
-  const client = new OssClient({ ...reach(server), credentials })
+  const client = new OssClient({ ...networkOptions(server), credentials })
   const warnings: Error[] = []
   const onWarning = (warning: Error) => warnings.push(warning)
   process.on('warning', onWarning)
@@ -76,7 +76,7 @@ function contentOf(n: number, rounds: number): string {
 
 t.test(`${STREAMS} streams on one client`, async t => {
   const { server } = await startOss(t)
-  const rounds = full('20 appends of each stream, some of them through faults') ? 20 : 1
+  const rounds = runsLongTests('20 appends of each stream, some of them through faults') ? 20 : 1
   if (rounds > 1) {
     for (let n = 0; n < STREAMS; n += 5) {
       const scope = { key: keyOf(n), times: 2 }
@@ -102,8 +102,8 @@ t.test(`${STREAMS} streams on one client`, async t => {
   t.equal(server.faults.length, 0, `all ${faults} faults came`)
   if (faults === 0) t.ok(server.connections <= PLACES, 'and they serve all, one after another')
   await crowd.client.close()
-  await until(() => server.openConnections === 0)
-  await until(() => !process.getActiveResourcesInfo().some(isOurs))
+  await waitUntil(() => server.openConnections === 0)
+  await waitUntil(() => !process.getActiveResourcesInfo().some(isOurs))
   t.pass('nothing is alive')
 })
 
@@ -120,7 +120,7 @@ t.test('a stream that stalls holds up no other', async t => {
     return crowd.open(keyOf(n))
   })
   for (const stream of stalled) stream.end('x')
-  await until(() => server.faults.length === 0)
+  await waitUntil(() => server.faults.length === 0)
   const others = Array.from({ length: 100 }, (_, i) => PLACES + i)
   await Promise.all(others.map(n => report(crowd.open(keyOf(n)), n, 2)))
   for (const n of others) t.equal(server.read(BUCKET, keyOf(n))?.toString(), contentOf(n, 2))
@@ -153,7 +153,7 @@ function watchSockets(t: Test): { open: number; most: number } {
 t.test('when all places stall, their deadlines free them', async t => {
   const { server } = await startOss(t)
   const sockets = watchSockets(t)
-  const client = new OssClient({ ...reach(server), requestTimeout: 500 })
+  const client = new OssClient({ ...networkOptions(server), requestTimeout: 500 })
   const retry = { minDelay: 1, maxDelay: 20 }
   const open = (n: number) => createAppendStream({ bucket: BUCKET, key: keyOf(n), client, retry })
   const numbers = Array.from({ length: PLACES + 20 }, (_, n) => n)
@@ -169,13 +169,13 @@ t.test('when all places stall, their deadlines free them', async t => {
 
 t.test('who waits for a place', async t => {
   const { server } = await startOss(t)
-  const client = new OssClient(reach(server))
+  const client = new OssClient(networkOptions(server))
   const open = (key: string) =>
     createAppendStream({ bucket: BUCKET, key, client, position: 0, retry: { maxRetries: 0 } })
   server.faults.push({ kind: 'lost', how: 'hang', times: PLACES })
   const inside = Array.from({ length: PLACES }, (_, n) => open(keyOf(n)))
   for (const stream of inside) stream.end('x').on('error', () => {})
-  await until(() => server.faults.length === 0)
+  await waitUntil(() => server.faults.length === 0)
   const timers = () => process.getActiveResourcesInfo().filter(name => name === 'Timeout').length
   const before = timers()
 
@@ -190,7 +190,7 @@ t.test('who waits for a place', async t => {
     server.faults.push({ kind: 'lost', how: 'hang' })
     inside.push(open('another').on('error', () => {}))
     inside.at(-1)?.end('x')
-    await until(() => server.faults.length === 0)
+    await waitUntil(() => server.faults.length === 0)
   })
 
   t.test('may leave', async t => {

@@ -3,7 +3,7 @@
 import t, { type Test } from 'tap'
 import { Batcher } from '../lib/batcher.ts'
 import type { Align } from '../lib/record.ts'
-import { Schedule } from '../lib/stream/schedule.ts'
+import { FlushTimer } from '../lib/stream/schedule.ts'
 
 const INTERVAL = 100
 
@@ -23,9 +23,9 @@ function create(t: Test, align: Align, flushInterval = INTERVAL) {
   })
   t.intercept(globalThis, 'clearTimeout', { value: () => (timer = undefined) })
   const batcher = new Batcher({ highWaterMark: 10, contentMd5: false, align, maxRecordBytes: 20 })
-  const schedule = new Schedule(batcher, flushInterval, () => {})
+  const flushTimer = new FlushTimer(batcher, flushInterval, () => {})
   return {
-    schedule,
+    flushTimer,
     get timers() {
       return timers
     },
@@ -35,14 +35,14 @@ function create(t: Test, align: Align, flushInterval = INTERVAL) {
     },
     write: (text: string) => {
       const length = batcher.write(Buffer.from(text))
-      schedule.arrived()
+      flushTimer.onBytes()
       return length
     },
     /** What leaves now, if something is due. */
     send: () => {
-      if (!schedule.isDue) return ''
+      if (!flushTimer.isDue) return ''
       const batch = Buffer.from(batcher.take()?.bytes ?? []).toString()
-      schedule.departed()
+      flushTimer.onBatch()
       batcher.release()
       return batch
     },
@@ -57,50 +57,50 @@ function create(t: Test, align: Align, flushInterval = INTERVAL) {
 }
 
 t.test('time runs from the first byte', async t => {
-  const time = create(t, 1)
-  time.write('a')
-  t.equal(time.left, 100)
-  time.pass(30)
-  time.write('b')
-  t.equal(time.left, 70)
-  t.equal(time.send(), '')
-  time.pass(70)
-  t.equal(time.send(), 'ab')
-  t.equal(time.left, undefined, 'nothing waits')
-  time.pass(1000)
-  time.write('c')
-  t.equal(time.left, 100)
+  const timeline = create(t, 1)
+  timeline.write('a')
+  t.equal(timeline.left, 100)
+  timeline.pass(30)
+  timeline.write('b')
+  t.equal(timeline.left, 70)
+  t.equal(timeline.send(), '')
+  timeline.pass(70)
+  t.equal(timeline.send(), 'ab')
+  t.equal(timeline.left, undefined, 'nothing waits')
+  timeline.pass(1000)
+  timeline.write('c')
+  t.equal(timeline.left, 100)
 })
 
 t.test('a batch that left early leaves the next its time', async t => {
-  const time = create(t, 1)
-  time.write('abcdefgh')
-  time.pass(60)
-  time.write('ijkl')
-  t.equal(time.send(), 'abcdefghij', 'full')
-  time.pass(40)
-  t.equal(time.send(), '', "that was the full one's time")
-  t.equal(time.left, 60)
-  time.pass(60)
-  t.equal(time.send(), 'kl')
+  const timeline = create(t, 1)
+  timeline.write('abcdefgh')
+  timeline.pass(60)
+  timeline.write('ijkl')
+  t.equal(timeline.send(), 'abcdefghij', 'full')
+  timeline.pass(40)
+  t.equal(timeline.send(), '', "that was the full one's time")
+  t.equal(timeline.left, 60)
+  timeline.pass(60)
+  t.equal(timeline.send(), 'kl')
 })
 
 t.test('what is due needs no timer', async t => {
-  const time = create(t, 1)
-  time.write('a')
-  time.pass(100)
-  for (const text of 'bcd') time.write(text)
-  t.equal(time.left, undefined, 'while the line is busy')
-  t.equal(time.timers, 1)
-  t.equal(time.send(), 'abcd')
+  const timeline = create(t, 1)
+  timeline.write('a')
+  timeline.pass(100)
+  for (const text of 'bcd') timeline.write(text)
+  t.equal(timeline.left, undefined, 'while the line is busy')
+  t.equal(timeline.timers, 1)
+  t.equal(timeline.send(), 'abcd')
 })
 
 t.test('interval 0: never by time', async t => {
-  const time = create(t, 1, 0)
-  time.write('abc')
-  t.equal(time.left, undefined)
-  t.equal(time.schedule.hasten(), 3)
-  t.equal(time.send(), 'abc')
+  const timeline = create(t, 1, 0)
+  timeline.write('abc')
+  t.equal(timeline.left, undefined)
+  t.equal(timeline.flushTimer.flushNow(), 3)
+  t.equal(timeline.send(), 'abc')
 })
 
 t.test('a part of a record has no timer; with its end, time counts from its beginning', async t => {
@@ -113,31 +113,31 @@ t.test('a part of a record has no timer; with its end, time counts from its begi
   ]
   for (const [after, left] of rows) {
     t.test(`${after} later`, async t => {
-      const time = create(t, '\n')
-      time.write('par')
-      t.equal(time.left, undefined)
-      time.pass(after)
-      t.equal(time.send(), '')
-      time.write('t\nre')
-      t.equal(time.left, left)
-      time.pass(left)
-      t.equal(time.send(), 'part\n')
-      t.equal(time.left, undefined, 'nor has what is left of it')
+      const timeline = create(t, '\n')
+      timeline.write('par')
+      t.equal(timeline.left, undefined)
+      timeline.pass(after)
+      t.equal(timeline.send(), '')
+      timeline.write('t\nre')
+      t.equal(timeline.left, left)
+      timeline.pass(left)
+      t.equal(timeline.send(), 'part\n')
+      t.equal(timeline.left, undefined, 'nor has what is left of it')
     })
   }
 })
 
 t.test('what is left of a batch counts from when that left', async t => {
-  const time = create(t, '\n')
-  time.write('one\ntw')
-  time.pass(100)
-  t.equal(time.send(), 'one\n')
-  time.pass(30)
-  time.write('o\n')
-  t.equal(time.left, 70)
-  time.pass(70)
-  t.equal(time.send(), 'two\n')
-  t.equal(time.timers, 2, 'one for each')
+  const timeline = create(t, '\n')
+  timeline.write('one\ntw')
+  timeline.pass(100)
+  t.equal(timeline.send(), 'one\n')
+  timeline.pass(30)
+  timeline.write('o\n')
+  t.equal(timeline.left, 70)
+  timeline.pass(70)
+  t.equal(timeline.send(), 'two\n')
+  t.equal(timeline.timers, 2, 'one for each')
 })
 
 t.test('what left early takes its timer along', async t => {
@@ -146,38 +146,38 @@ t.test('what left early takes its timer along', async t => {
     ['one\ntw', 'one\n'],
   ] as const) {
     t.test(JSON.stringify(text), async t => {
-      const time = create(t, '\n')
-      time.write(text)
-      t.equal(time.left, 100)
-      time.schedule.hasten()
-      t.equal(time.send(), sent)
-      t.equal(time.left, undefined)
+      const timeline = create(t, '\n')
+      timeline.write(text)
+      t.equal(timeline.left, 100)
+      timeline.flushTimer.flushNow()
+      t.equal(timeline.send(), sent)
+      t.equal(timeline.left, undefined)
     })
   }
 })
 
 t.test('to hasten is to send what is whole', async t => {
-  const time = create(t, 3)
-  time.write('ab')
-  t.equal(time.schedule.hasten(), 0)
-  t.equal(time.send(), '')
-  time.write('cd')
-  t.equal(time.send(), '', 'that was before')
-  t.equal(time.schedule.hasten(), 3)
-  time.write('ef')
-  t.equal(time.send(), 'abcdef', 'and what has come to it')
-  time.write('g')
-  t.equal(time.schedule.hasten(), 6)
-  t.equal(time.send(), '')
+  const timeline = create(t, 3)
+  timeline.write('ab')
+  t.equal(timeline.flushTimer.flushNow(), 0)
+  t.equal(timeline.send(), '')
+  timeline.write('cd')
+  t.equal(timeline.send(), '', 'that was before')
+  t.equal(timeline.flushTimer.flushNow(), 3)
+  timeline.write('ef')
+  t.equal(timeline.send(), 'abcdef', 'and what has come to it')
+  timeline.write('g')
+  t.equal(timeline.flushTimer.flushNow(), 6)
+  t.equal(timeline.send(), '')
 })
 
 t.test('what is stuck is due, so that somebody is told', async t => {
-  const time = create(t, '\n')
-  t.equal(time.write('a\n'), 2)
-  t.equal(time.write('b'.repeat(20)), 20)
-  t.equal(time.send(), 'a\n')
-  t.notOk(time.schedule.isDue, 'it may end yet')
-  t.equal(time.write('b'), 0)
-  t.ok(time.schedule.isDue)
-  t.equal(time.send(), '')
+  const timeline = create(t, '\n')
+  t.equal(timeline.write('a\n'), 2)
+  t.equal(timeline.write('b'.repeat(20)), 20)
+  t.equal(timeline.send(), 'a\n')
+  t.notOk(timeline.flushTimer.isDue, 'it may end yet')
+  t.equal(timeline.write('b'), 0)
+  t.ok(timeline.flushTimer.isDue)
+  t.equal(timeline.send(), '')
 })

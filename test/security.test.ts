@@ -22,10 +22,10 @@ import {
   type RetryInfo,
 } from '../lib/index.ts'
 import { createOssServer, type Fault, type OssServer } from '../lib/server/index.ts'
-import { plainEnv, run, spawnPlain } from './fixtures/child.ts'
-import { BUCKET, noise, startOss } from './fixtures/oss.ts'
+import { cleanEnv, runModule, spawnClean } from './fixtures/child.ts'
+import { BUCKET, seededBytes, startOss } from './fixtures/oss.ts'
 import { append, head, send } from './fixtures/raw-client.ts'
-import { compose, exchange, render } from './fixtures/raw-socket.ts'
+import { composeRequest, exchangeBytes, renderRequest } from './fixtures/raw-socket.ts'
 
 const KEYS = {
   accessKeyId: 'LTAI-hunter2-id',
@@ -319,7 +319,7 @@ t.test('a stream that works shows nothing either', async t => {
   const oss = await startOss(t, { credentials: KEYS })
   const { error, appends, text } = await tell(
     oss.options(oss.newKey(), { highWaterMark: 1000 }),
-    noise(5000),
+    seededBytes(5000),
   )
   t.equal(error, undefined)
   t.equal(appends.length, 5)
@@ -392,7 +392,7 @@ t.test('programs of their own: what they print when they fail', async t => {
   await Promise.all(
     environments.map(async ([label, env, code]) => {
       const command = [process.execPath, cli, `oss://${BUCKET}/a`, '-']
-      const child = spawnPlain(command, plainEnv({ ...identity, ...env }))
+      const child = spawnClean(command, cleanEnv({ ...identity, ...env }))
       child.stdin?.on('error', () => {})
       child.stdin?.end('hello')
       const [stdout, stderr, [exitCode]] = await Promise.all([
@@ -413,7 +413,7 @@ t.test('programs of their own: what they print when they fail', async t => {
     console.log(stream)
     stream.end('hello')
   `
-  const { stdout, stderr } = await run(t, code, identity)
+  const { stdout, stderr } = await runModule(t, code, identity)
   t.match(stderr, /OssServiceError: \*\*\* \*\*\*/)
   t.match(stdout, /OssAppendStream/)
   t.same(leaks(stdout + stderr), [])
@@ -829,11 +829,11 @@ t.test('keys stay in their bucket, and in their folder', async t => {
   t.notOk(existsSync(join(around, '..', 'otherbucket')))
 })
 
-type Parts = ReturnType<typeof compose>
+type Parts = ReturnType<typeof composeRequest>
 
 function appendOf({ credentials }: OssServer, body = 'hello', key = 'a.log'): Parts {
   const query = { append: '', position: '0' }
-  return compose({ method: 'POST', bucket: BUCKET, key, query, body, credentials })
+  return composeRequest({ method: 'POST', bucket: BUCKET, key, query, body, credentials })
 }
 
 function header(parts: Parts, name: string, ...lines: string[]): Parts {
@@ -844,20 +844,24 @@ function header(parts: Parts, name: string, ...lines: string[]): Parts {
 const CHUNK = '5\r\nhello\r\n0\r\n\r\n'
 
 function chunked(s: OssServer, body: string, coding = 'transfer-encoding: chunked'): string {
-  return render(header(appendOf(s, body), 'content-length', ...coding.split('|')))
+  return renderRequest(header(appendOf(s, body), 'content-length', ...coding.split('|')))
 }
 
 /** Each is one request or none: never is another one read out of it, nor lost behind it. */
 const SMUGGLERS: [string, (s: OssServer) => string, 'refused' | 'one'][] = [
-  ['line feeds alone', s => render(appendOf(s)).replaceAll('\r\n', '\n'), 'refused'],
-  ['one line feed', s => render(appendOf(s)).replace('\r\n', '\n'), 'refused'],
+  ['line feeds alone', s => renderRequest(appendOf(s)).replaceAll('\r\n', '\n'), 'refused'],
+  ['one line feed', s => renderRequest(appendOf(s)).replace('\r\n', '\n'), 'refused'],
   [
     'a head that ends in line feeds',
-    s => render(appendOf(s)).replace('\r\n\r\n', '\n\n'),
+    s => renderRequest(appendOf(s)).replace('\r\n\r\n', '\n\n'),
     'refused',
   ],
-  ['a head that ends in one', s => render(appendOf(s)).replace('\r\n\r\n', '\r\n\n'), 'refused'],
-  ['carriage returns alone', s => render(appendOf(s)).replaceAll('\r\n', '\r'), 'refused'],
+  [
+    'a head that ends in one',
+    s => renderRequest(appendOf(s)).replace('\r\n\r\n', '\r\n\n'),
+    'refused',
+  ],
+  ['carriage returns alone', s => renderRequest(appendOf(s)).replaceAll('\r\n', '\r'), 'refused'],
   ['a chunk with an extension', s => chunked(s, `5;a=b${CHUNK.slice(1)}`), 'one'],
   ['an extension with a line feed', s => chunked(s, '5;a\nhello\r\n0\r\n\r\n'), 'refused'],
   ['a quoted extension with a line end', s => chunked(s, '5;a="\r\nhello\r\n0\r\n\r\n'), 'refused'],
@@ -898,39 +902,39 @@ const SMUGGLERS: [string, (s: OssServer) => string, 'refused' | 'one'][] = [
   ],
   [
     'a coding with an underscore',
-    s => render(header(appendOf(s), 'x', 'transfer_encoding: chunked')),
+    s => renderRequest(header(appendOf(s), 'x', 'transfer_encoding: chunked')),
     'one',
   ],
   [
     'a length with an underscore',
-    s => render(header(appendOf(s), 'x', 'content_length: 50')),
+    s => renderRequest(header(appendOf(s), 'x', 'content_length: 50')),
     'one',
   ],
   ['a length with a zero', s => chunked(s, 'hello', 'content-length: 05'), 'one'],
   ['a length with a fraction', s => chunked(s, 'hello', 'content-length: 5.0'), 'refused'],
   [
     'a length that others may drop',
-    s => render(header(appendOf(s), 'x', 'connection: content-length')),
+    s => renderRequest(header(appendOf(s), 'x', 'connection: content-length')),
     'one',
   ],
   [
     'a header before the first',
-    s => render({ ...appendOf(s), headers: [' x: y', ...appendOf(s).headers] }),
+    s => renderRequest({ ...appendOf(s), headers: [' x: y', ...appendOf(s).headers] }),
     'refused',
   ],
   [
     'another method in a header',
-    s => render(header(appendOf(s), 'x', 'x-http-method-override: DELETE')),
+    s => renderRequest(header(appendOf(s), 'x', 'x-http-method-override: DELETE')),
     'one',
   ],
   [
     'another target in a header',
-    s => render(header(appendOf(s), 'x', 'x-original-url: /otherbucket/b')),
+    s => renderRequest(header(appendOf(s), 'x', 'x-original-url: /otherbucket/b')),
     'one',
   ],
   [
     'another host in a header',
-    s => render(header(appendOf(s), 'x', 'x-forwarded-host: other.example.com')),
+    s => renderRequest(header(appendOf(s), 'x', 'x-forwarded-host: other.example.com')),
     'one',
   ],
 ]
@@ -941,7 +945,11 @@ t.test('one request is one request', async t => {
   for (const [label, bytes, fate] of SMUGGLERS) {
     s.delete(BUCKET, 'a.log')
     s.delete(BUCKET, 'next.log')
-    const reply = await exchange(s.port, bytes(s) + render(appendOf(s, 'next', 'next.log')), true)
+    const reply = await exchangeBytes(
+      s.port,
+      bytes(s) + renderRequest(appendOf(s, 'next', 'next.log')),
+      true,
+    )
     t.equal(reply.status, fate === 'one' ? 200 : 400, label)
     const stored = [...s.objects].map(({ state }) => state.key).sort()
     t.same(stored, fate === 'one' ? ['a.log', 'next.log'] : [], label)
@@ -956,8 +964,8 @@ t.test('one request is one request', async t => {
 t.test('what follows the last request of a connection gets no answer', async t => {
   const s = await createOssServer()
   t.teardown(() => s.close())
-  const last = render(header(appendOf(s), 'x', 'connection: close'))
-  const reply = await exchange(s.port, last + render(appendOf(s, 'next', 'next.log')))
+  const last = renderRequest(header(appendOf(s), 'x', 'connection: close'))
+  const reply = await exchangeBytes(s.port, last + renderRequest(appendOf(s, 'next', 'next.log')))
   t.match(reply, { status: 200, count: 1, closed: true })
   t.same(
     [...s.objects].map(({ state }) => state.key),

@@ -5,9 +5,9 @@ import { once } from 'node:events'
 import { Agent, createServer } from 'node:http'
 import { connect } from 'node:net'
 import t from 'tap'
-import { updateAll } from '../lib/server/crc64.ts'
+import { crc64OfChunks } from '../lib/server/crc64.ts'
 import { createOssServer, type Fault, type OssServer } from '../lib/server/index.ts'
-import { append, head, type Incoming, send } from './fixtures/raw-client.ts'
+import { append, head, type RawResponse, send } from './fixtures/raw-client.ts'
 
 const BUCKET = 'examplebucket'
 const KEY = 'a.log'
@@ -23,7 +23,7 @@ async function serverWith(
   return s
 }
 
-function text(s: OssServer): string | undefined {
+function storedText(s: OssServer): string | undefined {
   return s.read(BUCKET, KEY)?.toString()
 }
 
@@ -206,19 +206,19 @@ t.test('with another answer', async t => {
 
 t.test('a wrong CRC is wrong, and nothing else is', async t => {
   const s = await serverWith(t, { kind: 'mangled', part: 'crc64', how: 'wrong' })
-  const answer = await append(s, 3, 'def')
+  const response = await append(s, 3, 'def')
   const right = s.stat(BUCKET, KEY)?.crc64
-  t.not(answer.headers['x-oss-hash-crc64ecma'], right)
-  t.match(answer.headers['x-oss-hash-crc64ecma'], /^\d+$/)
+  t.not(response.headers['x-oss-hash-crc64ecma'], right)
+  t.match(response.headers['x-oss-hash-crc64ecma'], /^\d+$/)
 })
 
 t.test('an answer that never comes', async t => {
   const s = await serverWith(t, { kind: 'lost', how: 'hang' })
-  const giveUp = new AbortController()
-  const hanging = append(s, 3, 'def', { signal: giveUp.signal })
+  const abortController = new AbortController()
+  const hanging = append(s, 3, 'def', { signal: abortController.signal })
   const rejected = t.rejects(hanging, { name: 'AbortError' })
-  while (text(s) !== 'abcdef') await new Promise(setImmediate)
-  giveUp.abort()
+  while (storedText(s) !== 'abcdef') await new Promise(setImmediate)
+  abortController.abort()
   await rejected
   t.equal((await append(s, 3, 'def')).status, 409)
 })
@@ -226,10 +226,10 @@ t.test('an answer that never comes', async t => {
 t.test('late: before the next request', async t => {
   const s = await serverWith(t, { kind: 'late', how: 500, lands: 'beforeNext' })
   t.equal((await append(s, 3, 'def')).status, 500)
-  t.equal(text(s), 'abc')
+  t.equal(storedText(s), 'abc')
   const seen = await head(s)
   t.equal(seen.headers['x-oss-next-append-position'], '6')
-  t.equal(text(s), 'abcdef')
+  t.equal(storedText(s), 'abcdef')
   t.equal(s.requests[0]?.outcome, 200, 'recorded with the request it belongs to')
 })
 
@@ -237,49 +237,49 @@ t.test('late: after the next look', async t => {
   const s = await serverWith(t, { kind: 'late', how: 'reset', lands: 'afterLook' })
   await t.rejects(append(s, 3, 'def'))
   t.equal((await head(s)).headers['x-oss-next-append-position'], '3')
-  t.equal(text(s), 'abcdef')
+  t.equal(storedText(s), 'abcdef')
 })
 
 t.test('late: after an empty append', async t => {
   const s = await serverWith(t, { kind: 'late', how: 'reset', lands: 'afterLook' })
   await t.rejects(append(s, 3, 'def'))
   t.equal((await append(s, 3, '')).headers['x-oss-next-append-position'], '3')
-  t.equal(text(s), 'abcdef')
+  t.equal(storedText(s), 'abcdef')
 })
 
 t.test('late: after a while, and by then at a wrong position', async t => {
   const s = await serverWith(t, { kind: 'late', how: 503, lands: 1 })
   t.equal((await append(s, 3, 'def')).status, 503)
-  while (s.late.length > 0) await new Promise(setImmediate)
-  t.equal(text(s), 'abcdef')
+  while (s.delayedAppends.length > 0) await new Promise(setImmediate)
+  t.equal(storedText(s), 'abcdef')
   s.faults.push({ kind: 'late', how: 503, lands: 'beforeNext' })
   t.equal((await append(s, 6, 'ghi')).status, 503)
   s.append(BUCKET, KEY, 'xyz')
   await head(s)
-  t.equal(text(s), 'abcdefxyz', 'it is refused like any other')
+  t.equal(storedText(s), 'abcdefxyz', 'it is refused like any other')
 })
 
 t.test('garbage', async t => {
   const s = await serverWith(t, { kind: 'garbage' })
   await t.rejects(append(s, 3, 'def'), { code: /^HPE_/ })
-  t.equal(text(s), 'abc')
+  t.equal(storedText(s), 'abc')
 })
 
 t.test('deleted: only position 0 is right then', async t => {
   const s = await serverWith(t, { kind: 'deleted' })
-  const answer = await append(s, 3, 'def')
-  t.equal(answer.status, 409)
-  t.equal(answer.headers['x-oss-next-append-position'], '0')
-  t.equal(text(s), undefined)
+  const response = await append(s, 3, 'def')
+  t.equal(response.status, 409)
+  t.equal(response.headers['x-oss-next-append-position'], '0')
+  t.equal(storedText(s), undefined)
 })
 
 t.test('the CRC is that of what the object is by then', async t => {
-  const crcOf = (s: OssServer) => updateAll([s.read(BUCKET, KEY)!], '0')
+  const crcOf = (s: OssServer) => crc64OfChunks([s.read(BUCKET, KEY)!], '0')
   const s = await serverWith(t, { kind: 'replaced', by: 'Appendable' }, { kind: 'deleted' })
   const replaced = await append(s, 3, 'def')
   t.equal(replaced.headers['x-oss-hash-crc64ecma'], crcOf(s))
   const created = await append(s, 0, 'new')
-  t.equal(text(s), 'new')
+  t.equal(storedText(s), 'new')
   t.equal(created.headers['x-oss-hash-crc64ecma'], crcOf(s))
   s.faults.push({ kind: 'rival', when: 'before' })
   await append(s, 3, 'refused')
@@ -289,9 +289,13 @@ t.test('the CRC is that of what the object is by then', async t => {
 t.test('damaged on the way, and found out by its MD5', async t => {
   const s = await serverWith(t, { kind: 'corrupted', at: 0 })
   const md5 = createHash('md5').update('def').digest('base64')
-  const answer = await append(s, 3, 'def', { headers: { 'content-md5': md5 } })
-  t.match(answer, { status: 400, code: 'InvalidDigest', headers: { 'x-oss-ec': '0017-00000503' } })
-  t.equal(text(s), 'abc')
+  const response = await append(s, 3, 'def', { headers: { 'content-md5': md5 } })
+  t.match(response, {
+    status: 400,
+    code: 'InvalidDigest',
+    headers: { 'x-oss-ec': '0017-00000503' },
+  })
+  t.equal(storedText(s), 'abc')
 })
 
 t.test('HEAD: forbidden, behind, failing', async t => {
@@ -311,21 +315,21 @@ t.test('HEAD: forbidden, behind, failing', async t => {
 t.test('the clock jumps, and stays where it is', async t => {
   const hour = 3_600_000
   const s = await serverWith(t, { kind: 'skewed', offset: hour })
-  const answer = await append(s, 3, 'def')
-  t.match(answer, { status: 403, code: 'RequestTimeTooSkewed' })
-  const told = Date.parse(/<ServerTime>(.*)<\/ServerTime>/.exec(answer.xml)?.[1] ?? '')
-  t.ok(Math.abs(told - Date.now() - hour) < 60_000)
-  t.match(answer.xml, /<MaxAllowedSkewMilliseconds>900000</)
+  const response = await append(s, 3, 'def')
+  t.match(response, { status: 403, code: 'RequestTimeTooSkewed' })
+  const serverTime = Date.parse(/<ServerTime>(.*)<\/ServerTime>/.exec(response.xml)?.[1] ?? '')
+  t.ok(Math.abs(serverTime - Date.now() - hour) < 60_000)
+  t.match(response.xml, /<MaxAllowedSkewMilliseconds>900000</)
   t.equal((await append(s, 3, 'def')).code, 'RequestTimeTooSkewed', 'still')
   t.equal((await append(s, 3, 'def', { time: Date.now() + hour })).status, 200)
 })
 
 t.test('the clock jumps, and only Date tells', async t => {
   const s = await serverWith(t, { kind: 'skewed', offset: -3_600_000, hidesServerTime: true })
-  const answer = await append(s, 3, 'def')
-  t.match(answer, { status: 403, code: 'RequestTimeTooSkewed' })
-  t.notMatch(answer.xml, /ServerTime/)
-  t.ok(Math.abs(Date.parse(answer.headers.date ?? '') - Date.now() + 3_600_000) < 60_000)
+  const response = await append(s, 3, 'def')
+  t.match(response, { status: 403, code: 'RequestTimeTooSkewed' })
+  t.notMatch(response.xml, /ServerTime/)
+  t.ok(Math.abs(Date.parse(response.headers.date ?? '') - Date.now() + 3_600_000) < 60_000)
 })
 
 t.test('a small jump is no reason to refuse', async t => {
@@ -398,8 +402,8 @@ t.test('connection refused, and open again', async t => {
   await s.listen()
   s.faults.push({ kind: 'refused', duration: 1 })
   await t.rejects(append(s, 6, 'ghi'), { code: 'ECONNRESET' })
-  const untilOpen = (): Promise<Incoming> => append(s, 6, 'ghi').catch(untilOpen)
-  t.equal((await untilOpen()).status, 200, 'open by itself')
+  const appendUntilOpen = (): Promise<RawResponse> => append(s, 6, 'ghi').catch(appendUntilOpen)
+  t.equal((await appendUntilOpen()).status, 200, 'open by itself')
 })
 
 t.test('a port that stays taken: tried again and again, and nothing is left of it', async t => {
@@ -437,26 +441,26 @@ t.test('which request a fault strikes', async t => {
   const s = await createOssServer()
   t.teardown(() => s.close())
   const fault = { kind: 'status', status: 599 } as const
-  const isStruck = async (answer: Promise<Incoming>) => (await answer).status === 599
+  const isFaulted = async (response: Promise<RawResponse>) => (await response).status === 599
   s.faults.push({ ...fault, on: 'probe' })
-  t.equal(await isStruck(append(s, 0, '')), false, 'an append that creates is no probe')
-  t.equal(await isStruck(append(s, 0, 'abc')), false)
-  t.equal(await isStruck(append(s, 3, '')), true, 'an empty append is one')
+  t.equal(await isFaulted(append(s, 0, '')), false, 'an append that creates is no probe')
+  t.equal(await isFaulted(append(s, 0, 'abc')), false)
+  t.equal(await isFaulted(append(s, 3, '')), true, 'an empty append is one')
   s.faults.push({ ...fault, on: 'append' })
-  t.equal(await isStruck(append(s, 3, '')), false)
-  t.equal(await isStruck(append(s, 3, 'd')), true)
+  t.equal(await isFaulted(append(s, 3, '')), false)
+  t.equal(await isFaulted(append(s, 3, 'd')), true)
   s.faults.push({ ...fault, key: 'other' }, { ...fault, bucket: 'other' })
-  t.equal(await isStruck(append(s, 3, 'd')), false)
-  t.equal(await isStruck(append(s, 0, 'd', { key: 'other' })), true)
-  t.equal(await isStruck(append(s, 0, 'd', { bucket: 'other' })), true)
+  t.equal(await isFaulted(append(s, 3, 'd')), false)
+  t.equal(await isFaulted(append(s, 0, 'd', { key: 'other' })), true)
+  t.equal(await isFaulted(append(s, 0, 'd', { bucket: 'other' })), true)
   s.faults.push({ ...fault, on: 'any', skip: 1, times: 2 })
-  t.equal(await isStruck(head(s)), false)
-  t.equal(await isStruck(send(s, {})), true)
-  t.equal(await isStruck(send(s, { method: 'DELETE' })), true)
-  t.equal(await isStruck(send(s, { method: 'PUT' })), false)
+  t.equal(await isFaulted(head(s)), false)
+  t.equal(await isFaulted(send(s, {})), true)
+  t.equal(await isFaulted(send(s, { method: 'DELETE' })), true)
+  t.equal(await isFaulted(send(s, { method: 'PUT' })), false)
   s.faults.push({ ...fault, name: 'mine' })
   t.equal(
-    await isStruck(append(s, 0, 'x', { credentials: { ...s.credentials, accessKeyId: '' } })),
+    await isFaulted(append(s, 0, 'x', { credentials: { ...s.credentials, accessKeyId: '' } })),
     false,
   )
   t.equal(s.faults.length, 1, 'a request that is not rightly signed is not struck')
@@ -488,7 +492,7 @@ t.test('faults together: the first has the last word', async t => {
     ],
   })
   await t.rejects(append(s, 3, 'def'), { code: 'ECONNRESET' })
-  t.equal(text(s), 'abcdef')
+  t.equal(storedText(s), 'abcdef')
   t.same(s.faults.fired, { closed: 1, mangled: 1, lost: 1 })
 })
 
@@ -514,7 +518,7 @@ t.test('closing drops what hangs and what is late', async t => {
   s.faults.push({ kind: 'late', how: 503, lands: 60_000 }, { kind: 'lost', how: 'hang' })
   t.equal((await append(s, 0, 'abc')).status, 503)
   const hanging = t.rejects(append(s, 0, 'abc'), { code: 'ECONNRESET' })
-  while (text(s) === undefined) await new Promise(setImmediate)
+  while (storedText(s) === undefined) await new Promise(setImmediate)
   s.latency = 60_000
   const slow = t.rejects(head(s), { code: 'ECONNRESET' })
   const idle = connect(s.port, s.host)
@@ -522,6 +526,6 @@ t.test('closing drops what hangs and what is late', async t => {
   while (s.requests.length < 3 || s.openConnections < 3) await new Promise(setImmediate)
   await s.close()
   await Promise.all([hanging, slow, once(idle, 'close')])
-  t.equal(s.late.length, 0)
-  t.equal(text(s), 'abc')
+  t.equal(s.delayedAppends.length, 0)
+  t.equal(storedText(s), 'abc')
 })

@@ -14,10 +14,10 @@ import {
 } from 'node:fs'
 import { join } from 'node:path'
 import t from 'tap'
-import { updateAll } from '../lib/server/crc64.ts'
-import { FolderShelf } from '../lib/server/folder.ts'
+import { crc64OfChunks } from '../lib/server/crc64.ts'
+import { FolderStore } from '../lib/server/folder.ts'
 import { createOssServer } from '../lib/server/index.ts'
-import { Objects, PLAIN } from '../lib/server/objects.ts'
+import { DEFAULT_ATTRIBUTES, Objects } from '../lib/server/objects.ts'
 import { append, head, send } from './fixtures/raw-client.ts'
 
 const KEYS = [
@@ -55,8 +55,8 @@ t.test('every key reaches its own object, and comes back after a restart', async
   const s = await createOssServer({ dir })
   for (const [i, key] of KEYS.entries()) {
     const headers = { 'content-type': 'text/x', 'x-oss-meta-number': String(i) }
-    const answer = await append(s, 0, `first of ${key}`, { key, headers })
-    t.equal(answer.status, 200, JSON.stringify(key.slice(0, 40)))
+    const response = await append(s, 0, `first of ${key}`, { key, headers })
+    t.equal(response.status, 200, JSON.stringify(key.slice(0, 40)))
   }
   t.same(readdirSync(join(dir, '..')), ['objects'], 'nothing beside the folder')
   t.equal(readdirSync(dir).length, KEYS.length)
@@ -73,11 +73,11 @@ t.test('every key reaches its own object, and comes back after a restart', async
       'content-type': 'text/x',
       'x-oss-meta-number': String(i),
     })
-    const answer = await append(again, length, ', more', { key })
-    t.equal(answer.headers['x-oss-next-append-position'], String(length + 6))
+    const response = await append(again, length, ', more', { key })
+    t.equal(response.headers['x-oss-next-append-position'], String(length + 6))
     const got = await send(again, { key })
     t.equal(got.body.toString(), `first of ${key}, more`)
-    t.equal(answer.headers['x-oss-hash-crc64ecma'], updateAll([got.body], '0'))
+    t.equal(response.headers['x-oss-hash-crc64ecma'], crc64OfChunks([got.body], '0'))
   }
 })
 
@@ -110,17 +110,17 @@ t.test('replaced, sealed and deleted objects are so after a restart', async t =>
 
 t.test('killed between bytes and state: back to the last committed tail', async t => {
   const dir = t.testdir()
-  const objects = new Objects(new FolderShelf(dir))
-  const change = { type: 'Appendable', attributes: PLAIN, now: 0 } as const
-  const object = objects.create('examplebucket', 'a', { ...change, chunks: [Buffer.from('abc')] })
+  const objects = new Objects(new FolderStore(dir))
+  const init = { type: 'Appendable', attributes: DEFAULT_ATTRIBUTES, now: 0 } as const
+  const object = objects.create('examplebucket', 'a', { ...init, chunks: [Buffer.from('abc')] })
   object.content.append(3, [Buffer.from('torn')])
   const [folder] = readdirSync(dir).map(name => join(dir, name))
   writeFileSync(join(folder!, 'states.jsonl.next'), '{"half')
   appendFileSync(join(folder!, 'states.jsonl'), '\n{"file":"bytes-0123456789abcdef","sta')
   writeFileSync(join(folder!, 'bytes-0123456789abcdef'), 'of a replacement that never was')
-  const never = join(dir, `examplebucket~never~${'0'.repeat(32)}`)
-  mkdirSync(never)
-  writeFileSync(join(never, 'bytes-0123456789abcdef'), 'of an object that never was')
+  const uncommitted = join(dir, `examplebucket~never~${'0'.repeat(32)}`)
+  mkdirSync(uncommitted)
+  writeFileSync(join(uncommitted, 'bytes-0123456789abcdef'), 'of an object that never was')
   mkdirSync(join(dir, 'not ours'))
   writeFileSync(join(dir, 'notes.txt'), 'of the user')
 
@@ -141,11 +141,11 @@ t.test('killed between bytes and state: back to the last committed tail', async 
 
 t.test('who reads while another process writes takes nothing away', async t => {
   const dir = t.testdir()
-  const objects = new Objects(new FolderShelf(dir))
-  const change = { type: 'Appendable', attributes: PLAIN, now: 0 } as const
-  const object = objects.create('examplebucket', 'a', { ...change, chunks: [Buffer.from('abc')] })
-  const shelf = new FolderShelf(dir)
-  const content = shelf.create('examplebucket', 'b')
+  const objects = new Objects(new FolderStore(dir))
+  const init = { type: 'Appendable', attributes: DEFAULT_ATTRIBUTES, now: 0 } as const
+  const object = objects.create('examplebucket', 'a', { ...init, chunks: [Buffer.from('abc')] })
+  const store = new FolderStore(dir)
+  const content = store.create('examplebucket', 'b')
   for (const part of [object.content, content]) part.append(3, [Buffer.from('on its way')])
   const reader = await createOssServer({ dir })
   t.teardown(() => reader.close())
@@ -179,13 +179,13 @@ t.test('a write that fails changes nothing', async t => {
 
 t.test('many appends leave few states behind', async t => {
   const dir = t.testdir()
-  const objects = new Objects(new FolderShelf(dir))
-  const change = { type: 'Appendable', attributes: PLAIN, now: 0, chunks: [] } as const
-  const object = objects.create('examplebucket', 'a', change)
+  const objects = new Objects(new FolderStore(dir))
+  const init = { type: 'Appendable', attributes: DEFAULT_ATTRIBUTES, now: 0, chunks: [] } as const
+  const object = objects.create('examplebucket', 'a', init)
   for (let i = 0; i < 1000; i++) objects.append(object, [Buffer.from('x')], i)
   const states = readFileSync(join(dir, readdirSync(dir)[0]!, 'states.jsonl'), 'utf8')
   t.ok(states.split('\n').length <= 256)
-  const [loaded] = [...new Objects(new FolderShelf(dir))]
+  const [loaded] = [...new Objects(new FolderStore(dir))]
   t.same(loaded?.state, object.state)
 })
 
@@ -210,7 +210,7 @@ t.test('damage is not served', async t => {
 
 t.test('a process killed in mid-append keeps all that it acknowledged', async t => {
   const dir = t.testdir()
-  const start = async (): Promise<[ChildProcess, string]> => {
+  const startProcess = async (): Promise<[ChildProcess, string]> => {
     const child = fork(new URL('fixtures/folder-server.ts', import.meta.url), [dir])
     const [url] = (await once(child, 'message')) as [string]
     return [child, url]
@@ -222,7 +222,7 @@ t.test('a process killed in mid-append keeps all that it acknowledged', async t 
   const body = Buffer.alloc(300_000, 'abcdefg')
   let acknowledged = 0
   for (let round = 0; round < 2; round++) {
-    const [child, url] = await start()
+    const [child, url] = await startProcess()
     const seen = await head({ url, credentials })
     const tail = Number(seen.headers['x-oss-next-append-position'] ?? 0)
     t.ok(tail === acknowledged || tail === acknowledged + body.length, 'no more and no less')
@@ -231,15 +231,15 @@ t.test('a process killed in mid-append keeps all that it acknowledged', async t 
       await append({ url, credentials }, acknowledged, body)
       acknowledged += body.length
     }
-    const dying = append({ url, credentials }, acknowledged, body).catch(() => undefined)
+    const interrupted = append({ url, credentials }, acknowledged, body).catch(() => undefined)
     child.kill('SIGKILL')
-    await Promise.all([once(child, 'exit'), dying])
+    await Promise.all([once(child, 'exit'), interrupted])
   }
   const s = await createOssServer({ dir })
   t.teardown(() => s.close())
   const stored = s.read('examplebucket', 'a.log')!
   t.ok(stored.length >= acknowledged)
   t.equal(stored.length % body.length, 0, 'all of an append or nothing')
-  t.equal(updateAll([stored], '0'), s.stat('examplebucket', 'a.log')?.crc64)
+  t.equal(crc64OfChunks([stored], '0'), s.stat('examplebucket', 'a.log')?.crc64)
   t.ok(existsSync(dir))
 })

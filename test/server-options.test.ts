@@ -32,12 +32,12 @@ const OPTIONS: readonly [options: unknown, told: string][] = [
   [{ tls: { key: 'x' } }, 'tls.cert: must be a string'],
 ]
 
-for (const [options, told] of OPTIONS) {
+for (const [options, messageStart] of OPTIONS) {
   t.test(`options ${JSON.stringify(options)}`, async t => {
     const outcome = await createOssServer(options as object).catch((error: Error) => error)
     t.match(outcome, { code: 'OSS_ERR_INVALID_OPTION' })
     const { message = '' } = outcome as Error
-    t.ok(message.startsWith(`option ${told}`), message)
+    t.ok(message.startsWith(`option ${messageStart}`), message)
     t.notMatch(message, /hush/)
   })
 }
@@ -74,7 +74,7 @@ const FAULTS: readonly [fault: unknown, told: string][] = [
 t.test('faults', async t => {
   const server = await createOssServer()
   t.teardown(() => server.close())
-  for (const [fault, told] of FAULTS) {
+  for (const [fault, messageStart] of FAULTS) {
     const name = JSON.stringify(fault)
     try {
       server.faults.push({ kind: 'sealed' }, fault as { kind: 'stale' })
@@ -82,7 +82,7 @@ t.test('faults', async t => {
     } catch (error) {
       const { code, message } = error as Error & { code: string }
       t.equal(code, 'OSS_ERR_INVALID_OPTION', name)
-      t.ok(message.startsWith(`option ${told}`), message)
+      t.ok(message.startsWith(`option ${messageStart}`), message)
     }
     t.equal(server.faults.length, 0, 'none is added')
   }

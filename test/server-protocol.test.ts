@@ -5,14 +5,20 @@
 
 import { createHash } from 'node:crypto'
 import t from 'tap'
-import { updateAll } from '../lib/server/crc64.ts'
+import { crc64OfChunks } from '../lib/server/crc64.ts'
 import { createOssServer, type OssServer, type OssServerOptions } from '../lib/server/index.ts'
-import { append, head, type Incoming, type Loose, send } from './fixtures/raw-client.ts'
+import {
+  append,
+  head,
+  type RawRequestOptions,
+  type RawResponse,
+  send,
+} from './fixtures/raw-client.ts'
 
 const BUCKET = 'examplebucket'
 const KEY = 'a.log'
 
-async function start(
+async function startServer(
   t: { teardown(fn: () => unknown): void },
   options: OssServerOptions = {},
 ): Promise<OssServer> {
@@ -21,7 +27,7 @@ async function start(
   return s
 }
 
-function text(s: OssServer): string | undefined {
+function storedText(s: OssServer): string | undefined {
   return s.read(BUCKET, KEY)?.toString()
 }
 
@@ -29,14 +35,14 @@ function md5(bytes: string): string {
   return createHash('md5').update(bytes).digest('base64')
 }
 
-const seal = (s: OssServer, position: number | string, more: Loose = {}) =>
+const sealAt = (s: OssServer, position: number | string, more: RawRequestOptions = {}) =>
   send(s, { method: 'POST', query: { seal: '', position: String(position) }, ...more })
 
 t.test('1.1 where an append goes: the Host header decides the style', async t => {
-  const s = await start(t, { cnames: { 'logs.example.com': BUCKET } })
+  const s = await startServer(t, { cnames: { 'logs.example.com': BUCKET } })
   const virtual = { key: 'a/b.log', target: '/a/b.log?append&position=0' }
   const path = { key: 'a/b.log' }
-  const rows: [host: string, more: Loose, status: number, code?: string][] = [
+  const rows: [host: string, more: RawRequestOptions, status: number, code?: string][] = [
     ['examplebucket.oss-cn-hangzhou.aliyuncs.com', virtual, 200],
     ['EXAMPLEBUCKET.oss-cn-hangzhou.aliyuncs.com:80', virtual, 200],
     ['examplebucket.oss-cn-hangzhou-internal.aliyuncs.com', virtual, 200],
@@ -57,8 +63,8 @@ t.test('1.1 where an append goes: the Host header decides the style', async t =>
     ['a.b.oss-cn-hangzhou.aliyuncs.com', virtual, 400, 'InvalidBucketName'],
   ]
   for (const [host, more, status, code] of rows) {
-    const answer = await append(s, 0, 'abc', { ...more, headers: { host } })
-    t.match(answer, { status, code }, host)
+    const response = await append(s, 0, 'abc', { ...more, headers: { host } })
+    t.match(response, { status, code }, host)
     t.equal(s.read(BUCKET, 'a/b.log')?.toString(), status === 200 ? 'abc' : undefined, host)
     s.delete(BUCKET, 'a/b.log')
   }
@@ -69,7 +75,7 @@ t.test('1.1 where an append goes: the Host header decides the style', async t =>
 })
 
 t.test('1.1 the request line', async t => {
-  const s = await start(t)
+  const s = await startServer(t)
   const rows: [label: string, query: Record<string, string>, code: string, ec?: string][] = [
     ['position missing', { append: '' }, 'MissingArgument', '0016-00000501'],
     ['position empty', { append: '', position: '' }, 'InvalidArgument', '0016-00000502'],
@@ -94,19 +100,19 @@ t.test('1.1 the request line', async t => {
     ],
   ]
   for (const [label, query, code, ec] of rows) {
-    const answer = await send(s, { method: 'POST', query, body: 'abc' })
-    t.match(answer, { status: 400, code, headers: { 'x-oss-ec': ec } }, label)
+    const response = await send(s, { method: 'POST', query, body: 'abc' })
+    t.match(response, { status: 400, code, headers: { 'x-oss-ec': ec } }, label)
   }
   const far = await append(s, 0, 'abc', { query: { position: '9007199254740993' } })
   t.match(far, { status: 409, headers: { 'x-oss-next-append-position': '0' } }, 'past 2^53')
-  t.equal(text(s), undefined)
+  t.equal(storedText(s), undefined)
   t.equal((await append(s, 0, 'abc', { chunked: true })).status, 200, 'chunked in lieu of a length')
   t.equal((await append(s, 3, 'def', { query: { append: '' } })).status, 200)
-  t.equal(text(s), 'abcdef')
+  t.equal(storedText(s), 'abcdef')
 })
 
 t.test('1.1 headers that are no feature of append (stricter: refused)', async t => {
-  const s = await start(t)
+  const s = await startServer(t)
   for (const name of [
     'if-match',
     'if-none-match',
@@ -119,15 +125,15 @@ t.test('1.1 headers that are no feature of append (stricter: refused)', async t 
     'x-oss-range-behavior',
     'x-oss-unheard-of',
   ]) {
-    const answer = await append(s, 0, 'abc', { headers: { [name]: 'x' } })
-    t.match(answer, { status: 400, code: 'NotImplemented' }, name)
-    t.match(answer.xml, new RegExp(`<Header>${name}</Header>`))
+    const response = await append(s, 0, 'abc', { headers: { [name]: 'x' } })
+    t.match(response, { status: 400, code: 'NotImplemented' }, name)
+    t.match(response.xml, new RegExp(`<Header>${name}</Header>`))
   }
-  t.equal(text(s), undefined)
+  t.equal(storedText(s), undefined)
 })
 
 t.test('1.2 creation headers are stored by the first append', async t => {
-  const s = await start(t)
+  const s = await startServer(t)
   const stored = {
     'content-type': 'text/plain; charset=utf-8',
     'cache-control': 'no-cache',
@@ -179,7 +185,7 @@ t.test('1.2 creation headers are stored by the first append', async t => {
 })
 
 t.test('1.2 defaults', async t => {
-  const s = await start(t)
+  const s = await startServer(t)
   await append(s, 0, 'abc')
   const { headers } = await head(s)
   t.equal(headers['content-type'], 'application/octet-stream')
@@ -189,7 +195,7 @@ t.test('1.2 defaults', async t => {
   t.equal(headers['x-oss-sealed-time'], undefined)
 })
 
-const long = (count: number, char = 'a') => char.repeat(count)
+const repeat = (count: number, char = 'a') => char.repeat(count)
 
 const headerRows: [label: string, headers: Record<string, string>, code: string | undefined][] = [
   ['ACL default', { 'x-oss-object-acl': 'default' }, undefined],
@@ -216,11 +222,11 @@ const headerRows: [label: string, headers: Record<string, string>, code: string 
     { 'x-oss-server-side-encryption': 'AES256', 'x-oss-server-side-data-encryption': 'SM4' },
     'InvalidDataEncryptionAlgorithmError',
   ],
-  ['metadata of 8 KB', { 'x-oss-meta-a': long(8191) }, undefined],
-  ['metadata of 8 KB and a byte', { 'x-oss-meta-a': long(8192) }, 'InvalidArgument'],
+  ['metadata of 8 KB', { 'x-oss-meta-a': repeat(8191) }, undefined],
+  ['metadata of 8 KB and a byte', { 'x-oss-meta-a': repeat(8192) }, 'InvalidArgument'],
   [
     'metadata of 8 KB and a byte in two',
-    { 'x-oss-meta-a': long(4096), 'x-oss-meta-b': long(4095) },
+    { 'x-oss-meta-a': repeat(4096), 'x-oss-meta-b': repeat(4095) },
     'InvalidArgument',
   ],
   ['metadata with a dot in its name', { 'x-oss-meta-a.b': 'x' }, 'InvalidArgument'],
@@ -228,10 +234,10 @@ const headerRows: [label: string, headers: Record<string, string>, code: string 
   ['metadata without a name', { 'x-oss-meta-': 'x' }, 'InvalidArgument'],
   ['ten tags', { 'x-oss-tagging': tagsOf(10) }, undefined],
   ['eleven tags', { 'x-oss-tagging': tagsOf(11) }, 'InvalidTag'],
-  ['a tag key of 128 bytes', { 'x-oss-tagging': `${long(128)}=v` }, undefined],
-  ['a tag key of 129 bytes', { 'x-oss-tagging': `${long(129)}=v` }, 'InvalidTag'],
-  ['a tag value of 256 bytes', { 'x-oss-tagging': `k=${long(256)}` }, undefined],
-  ['a tag value of 257 bytes', { 'x-oss-tagging': `k=${long(257)}` }, 'InvalidTag'],
+  ['a tag key of 128 bytes', { 'x-oss-tagging': `${repeat(128)}=v` }, undefined],
+  ['a tag key of 129 bytes', { 'x-oss-tagging': `${repeat(129)}=v` }, 'InvalidTag'],
+  ['a tag value of 256 bytes', { 'x-oss-tagging': `k=${repeat(256)}` }, undefined],
+  ['a tag value of 257 bytes', { 'x-oss-tagging': `k=${repeat(257)}` }, 'InvalidTag'],
   ['a tag twice', { 'x-oss-tagging': 'k=1&k=2' }, 'InvalidTag'],
   ['a tag without a key', { 'x-oss-tagging': '=v' }, 'InvalidTag'],
   ['no tags', { 'x-oss-tagging': '' }, 'InvalidTag'],
@@ -261,11 +267,11 @@ function tagsOf(count: number): string {
 }
 
 t.test('1.2 what the headers of a creating append may say', async t => {
-  const s = await start(t)
+  const s = await startServer(t)
   for (const [label, headers, code] of headerRows) {
-    const answer = await append(s, 0, 'abc', { headers })
-    t.match(answer, { status: code === undefined ? 200 : 400, code }, label)
-    t.equal(text(s), code === undefined ? 'abc' : undefined, `${label}: stored`)
+    const response = await append(s, 0, 'abc', { headers })
+    t.match(response, { status: code === undefined ? 200 : 400, code }, label)
+    t.equal(storedText(s), code === undefined ? 'abc' : undefined, `${label}: stored`)
     s.delete(BUCKET, KEY)
   }
   const cold = { 'x-oss-storage-class': 'ColdArchive' }
@@ -278,16 +284,16 @@ t.test('1.2 what the headers of a creating append may say', async t => {
 })
 
 t.test('1.2 forbid-overwrite over an existing appendable (stricter: refused)', async t => {
-  const s = await start(t)
+  const s = await startServer(t)
   await append(s, 0, 'abc')
   const headers = { 'x-oss-forbid-overwrite': 'true' }
   t.match(await append(s, 3, 'def', { headers }), { status: 409, code: 'FileAlreadyExists' })
   t.match(await send(s, { method: 'PUT', headers }), { status: 409, code: 'FileAlreadyExists' })
-  t.equal(text(s), 'abc')
+  t.equal(storedText(s), 'abc')
 })
 
 t.test('1.3 the answer to a successful append', async t => {
-  const s = await start(t)
+  const s = await startServer(t)
   const first = await append(s, 0, 'abc')
   t.match(first.headers, {
     'x-oss-next-append-position': '3',
@@ -303,7 +309,7 @@ t.test('1.3 the answer to a successful append', async t => {
   const second = await append(s, 3, 'd')
   t.equal(
     second.headers['x-oss-hash-crc64ecma'],
-    updateAll([Buffer.from('abcd')], '0'),
+    crc64OfChunks([Buffer.from('abcd')], '0'),
     'of the whole',
   )
   t.not(second.headers.etag, first.headers.etag, 'another ETag with each append')
@@ -311,7 +317,7 @@ t.test('1.3 the answer to a successful append', async t => {
 })
 
 t.test('1.3 the CRC, against published values', async t => {
-  const s = await start(t)
+  const s = await startServer(t)
   const rows: [bytes: Buffer | string, crc64: string][] = [
     ['', '0'],
     ['a', '3675645893302102789'],
@@ -337,7 +343,7 @@ t.test('1.3 the CRC, against published values', async t => {
 })
 
 t.test('1.4 object absent', async t => {
-  const s = await start(t)
+  const s = await startServer(t)
   const early = await append(s, 5, 'abc')
   t.match(early, { status: 409, code: 'PositionNotEqualToLength' })
   t.equal(early.headers['x-oss-next-append-position'], '0')
@@ -348,7 +354,7 @@ t.test('1.4 object absent', async t => {
 })
 
 t.test('1.4 an empty body', async t => {
-  const s = await start(t)
+  const s = await startServer(t)
   const created = await append(s, 0, '', { headers: { 'content-type': 'text/plain' } })
   t.match(created, { status: 200, headers: { 'x-oss-next-append-position': '0' } })
   t.equal(created.headers['x-oss-hash-crc64ecma'], '0')
@@ -369,7 +375,7 @@ t.test('1.4 an empty body', async t => {
 })
 
 t.test('1.4 an object of another kind, and one replaced or deleted', async t => {
-  const s = await start(t)
+  const s = await startServer(t)
   await send(s, { method: 'PUT', body: 'normal' })
   t.match(await append(s, 6, 'x'), { status: 409, code: 'ObjectNotAppendable' })
   t.match(await append(s, 0, ''), { status: 409, code: 'ObjectNotAppendable' })
@@ -384,30 +390,30 @@ t.test('1.4 an object of another kind, and one replaced or deleted', async t => 
 })
 
 t.test('1.4 appends at the same position: exactly one wins', async t => {
-  const s = await start(t)
+  const s = await startServer(t)
   for (let round = 0; round < 5; round++) {
     const bodies = Array.from({ length: 8 }, (_, i) => `${i}`.repeat(100_000))
     const position = round * 100_000
-    const answers = await Promise.all(bodies.map(body => append(s, position, body)))
-    t.equal(answers.filter(answer => answer.status === 200).length, 1)
-    for (const answer of answers) {
-      t.equal(answer.headers['x-oss-next-append-position'], String(position + 100_000))
+    const responses = await Promise.all(bodies.map(body => append(s, position, body)))
+    t.equal(responses.filter(response => response.status === 200).length, 1)
+    for (const response of responses) {
+      t.equal(response.headers['x-oss-next-append-position'], String(position + 100_000))
     }
-    const winner = answers.findIndex(answer => answer.status === 200)
-    t.equal(text(s)?.slice(position), bodies[winner])
+    const winner = responses.findIndex(response => response.status === 200)
+    t.equal(storedText(s)?.slice(position), bodies[winner])
   }
-  t.equal(s.stat(BUCKET, KEY)?.crc64, updateAll([s.read(BUCKET, KEY)!], '0'))
+  t.equal(s.stat(BUCKET, KEY)?.crc64, crc64OfChunks([s.read(BUCKET, KEY)!], '0'))
 })
 
 t.test('1.4 bytes of every size arrive as they were', async t => {
-  const s = await start(t)
+  const s = await startServer(t)
   let whole = Buffer.alloc(0)
   for (const size of [1, 4095, 4096, 1, 1048576, 0, 1048575, 3, 5_000_000]) {
     const body = Buffer.alloc(size, `size ${size} `)
-    const answer = await append(s, whole.length, body)
+    const response = await append(s, whole.length, body)
     whole = Buffer.concat([whole, body])
-    t.equal(answer.headers['x-oss-next-append-position'], String(whole.length))
-    t.equal(answer.headers['x-oss-hash-crc64ecma'], updateAll([whole], '0'), `${size} bytes`)
+    t.equal(response.headers['x-oss-next-append-position'], String(whole.length))
+    t.equal(response.headers['x-oss-hash-crc64ecma'], crc64OfChunks([whole], '0'), `${size} bytes`)
   }
   t.ok(s.read(BUCKET, KEY)?.equals(whole))
   t.ok((await send(s, {})).body.equals(whole), 'over HTTP too')
@@ -416,10 +422,10 @@ t.test('1.4 bytes of every size arrive as they were', async t => {
 })
 
 t.test('1.4 permissions', async t => {
-  const s = await start(t)
+  const s = await startServer(t)
   s.append(BUCKET, KEY, 'abc')
   const tagged = { headers: { 'x-oss-tagging': 'a=b' } }
-  const rows: [action: string, request: () => Promise<Incoming>][] = [
+  const rows: [action: string, request: () => Promise<RawResponse>][] = [
     ['oss:PutObject', () => append(s, 3, 'x')],
     ['oss:PutObject', () => send(s, { method: 'PUT', key: 'b', body: 'x' })],
     ['oss:PutObjectTagging', () => append(s, 0, 'x', { ...tagged, key: 'c' })],
@@ -429,7 +435,7 @@ t.test('1.4 permissions', async t => {
     ['oss:GetObject', () => send(s, {})],
     ['oss:GetObject', () => head(s, { query: { objectMeta: '' } })],
     ['oss:DeleteObject', () => send(s, { method: 'DELETE' })],
-    ['oss:SealAppendObject', () => seal(s, 3)],
+    ['oss:SealAppendObject', () => sealAt(s, 3)],
   ]
   const every = [...s.permissions]
   for (const [action, request] of rows) {
@@ -444,7 +450,7 @@ t.test('1.4 permissions', async t => {
     [...s.objects].map(each => each.state.key),
     [KEY],
   )
-  t.equal(text(s), 'abc')
+  t.equal(storedText(s), 'abc')
   s.permissions.clear()
   s.permissions.add('oss:PutObject')
   const wrong = await append(s, 1, '')
@@ -454,11 +460,11 @@ t.test('1.4 permissions', async t => {
 })
 
 t.test('1.4 buckets', async t => {
-  const s = await start(t, { buckets: ['known-bucket'] })
+  const s = await startServer(t, { buckets: ['known-bucket'] })
   t.equal((await append(s, 0, 'x', { bucket: 'known-bucket' })).status, 200)
-  const answer = await append(s, 0, 'x')
-  t.match(answer, { status: 404, code: 'NoSuchBucket', headers: { 'x-oss-ec': '0015-00000101' } })
-  t.match(answer.xml, /<BucketName>examplebucket<\/BucketName>/)
+  const response = await append(s, 0, 'x')
+  t.match(response, { status: 404, code: 'NoSuchBucket', headers: { 'x-oss-ec': '0015-00000101' } })
+  t.match(response.xml, /<BucketName>examplebucket<\/BucketName>/)
   t.match(await head(s), {
     status: 404,
     code: 'NoSuchBucket',
@@ -467,42 +473,42 @@ t.test('1.4 buckets', async t => {
 })
 
 t.test('1.5 seal', async t => {
-  const s = await start(t)
-  t.match(await seal(s, 0), { status: 404, code: 'NoSuchKey' }, 'nothing there')
+  const s = await startServer(t)
+  t.match(await sealAt(s, 0), { status: 404, code: 'NoSuchKey' }, 'nothing there')
   await append(s, 0, 'abc')
-  t.match(await seal(s, 2), {
+  t.match(await sealAt(s, 2), {
     status: 409,
     code: 'PositionNotEqualToLength',
     headers: { 'x-oss-next-append-position': '3' },
   })
-  t.match(await seal(s, 'x'), { status: 400, code: 'InvalidArgument' })
+  t.match(await sealAt(s, 'x'), { status: 400, code: 'InvalidArgument' })
   t.match(await send(s, { method: 'POST', query: { seal: '' } }), { code: 'MissingArgument' })
-  t.match(await seal(s, 3, { body: 'x' }), { status: 400 }, 'with a body (stricter: refused)')
-  t.match(await seal(s, 3, { headers: { 'content-md5': md5('x') } }), { code: 'InvalidDigest' })
+  t.match(await sealAt(s, 3, { body: 'x' }), { status: 400 }, 'with a body (stricter: refused)')
+  t.match(await sealAt(s, 3, { headers: { 'content-md5': md5('x') } }), { code: 'InvalidDigest' })
   t.equal(s.stat(BUCKET, KEY)?.sealedTime, undefined)
   s.clockOffset = -10_000
   const headers = { 'content-type': 'application/xml', 'content-md5': '1B2M2Y8AsgTpgAmY7PhCfg==' }
-  const sealed = await seal(s, 3, { headers })
+  const sealed = await sealAt(s, 3, { headers })
   t.equal(sealed.status, 200)
   const time = sealed.headers['x-oss-sealed-time']
   t.match(time, /GMT$/)
   s.clockOffset = 0
-  t.equal((await seal(s, 3)).headers['x-oss-sealed-time'], time, 'again: the time of the first')
+  t.equal((await sealAt(s, 3)).headers['x-oss-sealed-time'], time, 'again: the time of the first')
   t.equal((await head(s)).headers['x-oss-sealed-time'], time)
   t.equal((await send(s, {})).headers['x-oss-sealed-time'], time)
   t.match(await append(s, 3, 'x'), { status: 409, code: 'AppendSealedObjectNotAllowed' })
   t.match(await append(s, 3, ''), { status: 409, code: 'AppendSealedObjectNotAllowed' })
   t.match(await append(s, 0, 'x'), { status: 409, code: 'AppendSealedObjectNotAllowed' })
-  t.equal(text(s), 'abc')
+  t.equal(storedText(s), 'abc')
   await send(s, { method: 'PUT', key: 'normal', body: 'abc' })
-  const normal = await seal(s, 3, { key: 'normal' })
+  const normal = await sealAt(s, 3, { key: 'normal' })
   t.match(normal, { status: 409, code: 'AppendSealedObjectNotAllowed' }, 'not appendable')
 })
 
 t.test('1.5 seal where it is not enabled', async t => {
-  const s = await start(t, { seal: false })
+  const s = await startServer(t, { seal: false })
   await append(s, 0, 'abc')
-  t.match(await seal(s, 3), {
+  t.match(await sealAt(s, 3), {
     status: 400,
     code: 'OperationNotSupported',
     headers: { 'x-oss-ec': '0016-00000513' },
@@ -512,14 +518,14 @@ t.test('1.5 seal where it is not enabled', async t => {
 })
 
 t.test('2.1 the form of an error', async t => {
-  const s = await start(t)
+  const s = await startServer(t)
   await append(s, 0, 'abc')
-  const answer = await append(s, 1, 'x')
-  const id = answer.headers['x-oss-request-id']
-  t.equal(answer.headers['content-type'], 'application/xml')
-  t.equal(answer.headers['x-oss-ec'], '0026-00000016')
+  const response = await append(s, 1, 'x')
+  const id = response.headers['x-oss-request-id']
+  t.equal(response.headers['content-type'], 'application/xml')
+  t.equal(response.headers['x-oss-ec'], '0026-00000016')
   t.equal(
-    answer.xml,
+    response.xml,
     `<?xml version="1.0" encoding="UTF-8"?>
 <Error>
   <Code>PositionNotEqualToLength</Code>
@@ -543,7 +549,7 @@ t.test('2.1 the form of an error', async t => {
 })
 
 // Codes that the server does not arrive at by its own rules, but says when told to.
-const codes: [status: number, code: string, ec?: string][] = [
+const scriptedCodes: [status: number, code: string, ec?: string][] = [
   [409, 'FileImmutable'],
   [409, 'KeyDisabled'],
   [400, 'RequestTimeout'],
@@ -570,19 +576,19 @@ const codes: [status: number, code: string, ec?: string][] = [
 ]
 
 t.test('2.2 codes on demand', async t => {
-  const s = await start(t)
-  for (const [status, code, ec] of codes) {
+  const s = await startServer(t)
+  for (const [status, code, ec] of scriptedCodes) {
     const fault = { kind: 'status', status, code, ...(ec === undefined ? {} : { ec }) } as const
     s.faults.push(fault, { ...fault, on: 'head' })
-    const answer = await append(s, 0, 'abc')
-    t.match(answer, { status, code, headers: { 'x-oss-ec': ec } }, `${status} ${code}`)
+    const response = await append(s, 0, 'abc')
+    t.match(response, { status, code, headers: { 'x-oss-ec': ec } }, `${status} ${code}`)
     t.match(await head(s), { status, code, headers: { 'x-oss-ec': ec } }, 'of HEAD')
   }
-  t.equal(text(s), undefined, 'none of them has stored anything')
+  t.equal(storedText(s), undefined, 'none of them has stored anything')
 })
 
 t.test('4 HeadObject', async t => {
-  const s = await start(t)
+  const s = await startServer(t)
   await append(s, 0, 'abc')
   t.match((await head(s)).headers, {
     'x-oss-object-type': 'Appendable',
@@ -616,7 +622,7 @@ t.test('4 HeadObject', async t => {
 })
 
 t.test('4 conditions of HEAD and GET', async t => {
-  const s = await start(t)
+  const s = await startServer(t)
   await append(s, 0, 'abc')
   const etag = s.stat(BUCKET, KEY)!.etag
   const past = new Date(Date.now() - 3_600_000).toUTCString()
@@ -635,17 +641,17 @@ t.test('4 conditions of HEAD and GET', async t => {
   ]
   for (const [headers, status] of rows) {
     for (const method of ['HEAD', 'GET']) {
-      const answer = await send(s, { method, headers })
-      t.equal(answer.status, status, `${method} ${JSON.stringify(headers)}`)
-      t.equal(answer.code, status === 412 ? 'PreconditionFailed' : undefined)
-      if (status === 304) t.equal(answer.body.length, 0)
+      const response = await send(s, { method, headers })
+      t.equal(response.status, status, `${method} ${JSON.stringify(headers)}`)
+      t.equal(response.code, status === 412 ? 'PreconditionFailed' : undefined)
+      if (status === 304) t.equal(response.body.length, 0)
     }
   }
 })
 
 // Of an object of 1,000 bytes: the status, and the part, by default and with the standard behaviour.
-type Part = [status: number, start?: number, end?: number]
-const ranges: [range: string, byDefault: Part, standard: Part][] = [
+type ExpectedRange = [status: number, start?: number, end?: number]
+const ranges: [range: string, byDefault: ExpectedRange, standard: ExpectedRange][] = [
   ['bytes=0-499', [206, 0, 499], [206, 0, 499]],
   ['bytes=500-999', [206, 500, 999], [206, 500, 999]],
   ['bytes=999-999', [206, 999, 999], [206, 999, 999]],
@@ -668,33 +674,33 @@ const ranges: [range: string, byDefault: Part, standard: Part][] = [
 ]
 
 t.test('4 ranges', async t => {
-  const s = await start(t)
+  const s = await startServer(t)
   const whole = Buffer.from(Array.from({ length: 1000 }, (_, i) => i % 251))
   await append(s, 0, whole)
   for (const [range, byDefault, standard] of ranges) {
-    const behaviours: [Record<string, string>, Part][] = [
+    const behaviours: [Record<string, string>, ExpectedRange][] = [
       [{ range }, byDefault],
       [{ range, 'x-oss-range-behavior': 'standard' }, standard],
     ]
     for (const [headers, [status, first = 0, last = 999]] of behaviours) {
-      const answer = await send(s, { headers })
+      const response = await send(s, { headers })
       const label = JSON.stringify(headers)
-      t.equal(answer.status, status, label)
+      t.equal(response.status, status, label)
       if (status === 416) {
-        t.equal(answer.code, 'InvalidRange')
-        t.equal(answer.headers['content-range'], 'bytes */1000')
+        t.equal(response.code, 'InvalidRange')
+        t.equal(response.headers['content-range'], 'bytes */1000')
         continue
       }
       const expected = status === 206 ? `bytes ${first}-${last}/1000` : undefined
-      t.equal(answer.headers['content-range'], expected, `${label}: Content-Range`)
-      t.ok(answer.body.equals(whole.subarray(first, last + 1)), `${label}: bytes`)
-      t.equal(answer.headers['x-oss-hash-crc64ecma'], updateAll([whole], '0'), 'of the whole')
+      t.equal(response.headers['content-range'], expected, `${label}: Content-Range`)
+      t.ok(response.body.equals(whole.subarray(first, last + 1)), `${label}: bytes`)
+      t.equal(response.headers['x-oss-hash-crc64ecma'], crc64OfChunks([whole], '0'), 'of the whole')
     }
   }
 })
 
 t.test('4 ranges of nothing', async t => {
-  const s = await start(t)
+  const s = await startServer(t)
   await append(s, 0, '')
   const standard = { 'x-oss-range-behavior': 'standard' }
   for (const range of ['bytes=0-0', 'bytes=0-', 'bytes=-1']) {
@@ -704,7 +710,7 @@ t.test('4 ranges of nothing', async t => {
 })
 
 t.test('4 reading what is archived, absent or not there yet', async t => {
-  const s = await start(t)
+  const s = await startServer(t)
   await append(s, 0, 'abc', { headers: { 'x-oss-storage-class': 'Archive' } })
   t.match(await send(s, {}), { status: 403, code: 'InvalidObjectState' })
   t.equal((await head(s)).status, 200)
@@ -713,7 +719,7 @@ t.test('4 reading what is archived, absent or not there yet', async t => {
 })
 
 t.test('12 what a mistaken digest is called', async t => {
-  const s = await start(t)
+  const s = await startServer(t)
   const mismatch = await append(s, 0, 'abc', { headers: { 'content-md5': md5('x') } })
   t.match(mismatch, {
     status: 400,
@@ -726,11 +732,11 @@ t.test('12 what a mistaken digest is called', async t => {
     code: 'InvalidDigest',
     headers: { 'x-oss-ec': '0017-00000502' },
   })
-  t.equal(text(s), undefined, 'and nothing is appended')
+  t.equal(storedText(s), undefined, 'and nothing is appended')
 })
 
 t.test('12 a delete in the middle is seen by the next append', async t => {
-  const s = await start(t)
+  const s = await startServer(t)
   await append(s, 0, 'abcdef')
   s.delete(BUCKET, KEY)
   t.match(await append(s, 6, 'x'), { status: 409, headers: { 'x-oss-next-append-position': '0' } })
@@ -740,10 +746,10 @@ t.test('12 a delete in the middle is seen by the next append', async t => {
 })
 
 t.test('12 the same bytes at the same position, again', async t => {
-  const s = await start(t)
+  const s = await startServer(t)
   const first = await append(s, 0, 'abc')
   const again = await append(s, 0, 'abc')
   t.match(again, { status: 409, headers: { 'x-oss-next-append-position': '3' } })
-  t.equal(text(s), 'abc', 'are never stored twice')
+  t.equal(storedText(s), 'abc', 'are never stored twice')
   t.equal((await head(s)).headers['x-oss-hash-crc64ecma'], first.headers['x-oss-hash-crc64ecma'])
 })

@@ -4,23 +4,23 @@
 
 import t from 'tap'
 import { createOssServer, type OssServer } from '../lib/server/index.ts'
-import type { Call } from '../lib/server/request.ts'
+import type { OssRequest } from '../lib/server/request.ts'
 import { authenticate } from '../lib/server/signature.ts'
 import {
   append,
+  basicIsoDate,
   encodeQuery,
   head,
-  isoDate,
-  type Loose,
-  type Outgoing,
   presign,
+  type RawRequest,
+  type RawRequestOptions,
   send,
   sign,
 } from './fixtures/raw-client.ts'
 
-const AK = { accessKeyId: 'ak', accessKeySecret: 'sk' }
-const DERIVED = { accessKeyId: 'LTAIexampleAk', accessKeySecret: 'exampleSecretKey0123456789' }
-const SET_A: Outgoing = {
+const PUBLISHED_KEY = { accessKeyId: 'ak', accessKeySecret: 'sk' }
+const DERIVED_KEY = { accessKeyId: 'LTAIexampleAk', accessKeySecret: 'exampleSecretKey0123456789' }
+const PUT_VECTOR: RawRequest = {
   method: 'PUT',
   bucket: 'bucket',
   key: '1234+-/123/1.txt',
@@ -33,28 +33,28 @@ const SET_A: Outgoing = {
     '|param2': '',
     param2: '',
   },
-  credentials: AK,
+  credentials: PUBLISHED_KEY,
 }
-const C_SDK: Outgoing = {
-  ...SET_A,
+const ODD_KEY_VECTOR: RawRequest = {
+  ...PUT_VECTOR,
   bucket: 'oss-bucket-test',
   key: 'test-sign-V4/-!@#$%^&*()/abcdefjhijklmnoqprstuvwxyz/123456789',
 }
 const EXAMPLE = {
   bucket: 'examplebucket',
   method: 'POST',
-  credentials: DERIVED,
+  credentials: DERIVED_KEY,
   time: 1704164645e3,
 }
 
-function withHeaders(out: Outgoing, headers: Record<string, string>): Outgoing {
-  return { ...out, headers: { ...out.headers, ...headers } }
+function withHeaders(request: RawRequest, headers: Record<string, string>): RawRequest {
+  return { ...request, headers: { ...request.headers, ...headers } }
 }
 
-const text = withHeaders(SET_A, { 'content-type': 'text/plain' })
-const octets = { 'content-type': 'application/octet-stream' }
+const text = withHeaders(PUT_VECTOR, { 'content-type': 'text/plain' })
+const octetStream = { 'content-type': 'application/octet-stream' }
 
-const vectors: [label: string, out: Outgoing, signature: string][] = [
+const vectors: [label: string, out: RawRequest, signature: string][] = [
   [
     'published 1',
     { ...text, time: 1702743657e3 },
@@ -62,7 +62,7 @@ const vectors: [label: string, out: Outgoing, signature: string][] = [
   ],
   [
     'published 2: security token',
-    { ...text, credentials: { ...AK, securityToken: 'token' }, time: 1702784856e3 },
+    { ...text, credentials: { ...PUBLISHED_KEY, securityToken: 'token' }, time: 1702784856e3 },
     'b94a3f999cf85bcdc00d332fbd3734ba03e48382c36fa4d5af5df817395bd9ea',
   ],
   [
@@ -78,21 +78,21 @@ const vectors: [label: string, out: Outgoing, signature: string][] = [
       key: 'object',
       headers: { 'content-type': 'text/plain' },
       query: { append: '', position: '0' },
-      credentials: AK,
+      credentials: PUBLISHED_KEY,
       time: 1702743657e3,
     },
     'f7a645f23a0434ea90d5e2bb2bca90d0fda9ef4bc54a9c5008b2134e7c9023f2',
   ],
   [
     'published 6: an odd key',
-    { ...withHeaders(C_SDK, octets), time: Date.UTC(2022, 9, 16, 4, 7, 19) },
+    { ...withHeaders(ODD_KEY_VECTOR, octetStream), time: Date.UTC(2022, 9, 16, 4, 7, 19) },
     '16e58322c5aafb55edd82813b02d6521caab8194882c786bf0e77b7987a63979',
   ],
   [
     'published 7: no query',
     {
-      ...C_SDK,
-      headers: { 'x-oss-head1': 'value', ...octets },
+      ...ODD_KEY_VECTOR,
+      headers: { 'x-oss-head1': 'value', ...octetStream },
       query: {},
       time: Date.UTC(2022, 9, 16, 9, 14, 31),
     },
@@ -120,8 +120,8 @@ const vectors: [label: string, out: Outgoing, signature: string][] = [
       ...EXAMPLE,
       key: '日志/应用 日志.log',
       query: { append: '', position: '5368709119' },
-      headers: octets,
-      credentials: { ...DERIVED, securityToken: 'STSTOKEN+/==' },
+      headers: octetStream,
+      credentials: { ...DERIVED_KEY, securityToken: 'STSTOKEN+/==' },
     },
     'a4471aaa721763c14876de3a78eb99afed61f12903f7262b1c6f3e938fd9d525',
   ],
@@ -132,7 +132,7 @@ const vectors: [label: string, out: Outgoing, signature: string][] = [
       key: 'a/b.log',
       query: { append: '', position: '5' },
       headers: {
-        ...octets,
+        ...octetStream,
         host: 'examplebucket.oss-cn-hangzhou.aliyuncs.com',
         'content-length': '5',
       },
@@ -157,12 +157,16 @@ const vectors: [label: string, out: Outgoing, signature: string][] = [
   ],
 ]
 
-function callOf(out: Outgoing, headers: Record<string, string>, query = out.query ?? {}): Call {
+function ossRequestOf(
+  request: RawRequest,
+  headers: Record<string, string>,
+  query = request.query ?? {},
+): OssRequest {
   return {
-    method: out.method,
+    method: request.method,
     operation: 'append',
-    bucket: out.bucket,
-    key: out.key,
+    bucket: request.bucket,
+    key: request.key,
     query: new Map(Object.entries(query)),
     headers: new Map(Object.entries(headers)),
     contentLength: 0,
@@ -170,28 +174,36 @@ function callOf(out: Outgoing, headers: Record<string, string>, query = out.quer
 }
 
 t.test('published and derived vectors, header form', async t => {
-  for (const [label, out, signature] of vectors) {
-    const headers = sign(out)
+  for (const [label, request, signature] of vectors) {
+    const headers = sign(request)
     t.equal(headers.authorization?.slice(-64), signature, `${label}: the raw client`)
-    const expected = { identities: [out.credentials], region: 'cn-hangzhou', now: out.time! }
-    t.equal(authenticate(callOf(out, headers), expected), out.credentials, `${label}: the server`)
-    const spoilt = callOf({ ...out, key: `${out.key}x` }, headers)
-    t.throws(() => authenticate(spoilt, expected), { code: 'SignatureDoesNotMatch' })
+    const expected = {
+      identities: [request.credentials],
+      region: 'cn-hangzhou',
+      now: request.time!,
+    }
+    t.equal(
+      authenticate(ossRequestOf(request, headers), expected),
+      request.credentials,
+      `${label}: the server`,
+    )
+    const altered = ossRequestOf({ ...request, key: `${request.key}x` }, headers)
+    t.throws(() => authenticate(altered, expected), { code: 'SignatureDoesNotMatch' })
   }
 })
 
-const presigned: [label: string, out: Outgoing, expires: number, signature: string][] = [
+const presigned: [label: string, out: RawRequest, expires: number, signature: string][] = [
   [
     'published',
-    { ...withHeaders(SET_A, octets), time: 1702781677e3 },
+    { ...withHeaders(PUT_VECTOR, octetStream), time: 1702781677e3 },
     599,
     'a39966c61718be0d5b14e668088b3fa07601033f6518ac7b523100014269c0fe',
   ],
   [
     'published, token',
     {
-      ...withHeaders(SET_A, octets),
-      credentials: { ...AK, securityToken: 'token' },
+      ...withHeaders(PUT_VECTOR, octetStream),
+      credentials: { ...PUBLISHED_KEY, securityToken: 'token' },
       time: 1702785388e3,
     },
     599,
@@ -199,7 +211,7 @@ const presigned: [label: string, out: Outgoing, expires: number, signature: stri
   ],
   [
     'published, additional headers',
-    { ...withHeaders(SET_A, octets), additional: ['abc', 'zabc'], time: 1702783809e3 },
+    { ...withHeaders(PUT_VECTOR, octetStream), additional: ['abc', 'zabc'], time: 1702783809e3 },
     599,
     '6bd984bfe531afb6db1f7550983a741b103a8c58e5e14f83ea474c2322dfa2b7',
   ],
@@ -216,7 +228,7 @@ const presigned: [label: string, out: Outgoing, expires: number, signature: stri
       key: 'a/b.log',
       query: { append: '', position: '0' },
       headers: { 'content-type': 'text/plain' },
-      credentials: { ...DERIVED, securityToken: 'tok' },
+      credentials: { ...DERIVED_KEY, securityToken: 'tok' },
     },
     600,
     '7826a40f21d122cb2b30ed57272099640dbd1e4488b00dd123f7a9b38dfc38ad',
@@ -224,35 +236,45 @@ const presigned: [label: string, out: Outgoing, expires: number, signature: stri
 ]
 
 t.test('published and derived vectors, presigned form', async t => {
-  for (const [label, out, expires, signature] of presigned) {
-    const query = presign(out, expires)
+  for (const [label, request, expires, signature] of presigned) {
+    const query = presign(request, expires)
     t.equal(query['x-oss-signature'], signature, `${label}: the raw client`)
-    const call = callOf(out, { ...out.headers }, query)
-    const expected = { identities: [out.credentials], region: 'cn-hangzhou' }
-    const end = out.time! + expires * 1000
-    t.equal(authenticate(call, { ...expected, now: end }), out.credentials, `${label}: the server`)
+    const ossRequest = ossRequestOf(request, { ...request.headers }, query)
+    const expected = { identities: [request.credentials], region: 'cn-hangzhou' }
+    const end = request.time! + expires * 1000
+    t.equal(
+      authenticate(ossRequest, { ...expected, now: end }),
+      request.credentials,
+      `${label}: the server`,
+    )
     const late = { ...expected, now: end + 1 }
-    t.throws(() => authenticate(call, late), { code: 'AccessDenied' }, `${label}: expired`)
+    t.throws(() => authenticate(ossRequest, late), { code: 'AccessDenied' }, `${label}: expired`)
   }
 })
 
-async function start(t: { teardown(fn: () => unknown): void }): Promise<OssServer> {
+async function startServer(t: { teardown(fn: () => unknown): void }): Promise<OssServer> {
   const s = await createOssServer()
   t.teardown(() => s.close())
   return s
 }
 
 // What is wrong with a signature, given one that is right.
-type Spoil = (headers: Record<string, string>) => Record<string, string>
+type Alteration = (headers: Record<string, string>) => Record<string, string>
 
-function inHeader(name: string, from: string | RegExp, to: string): Spoil {
+function inHeader(name: string, from: string | RegExp, to: string): Alteration {
   return headers => ({ ...headers, [name]: headers[name]!.replace(from, to) })
 }
 
-const today = isoDate(Date.now()).slice(0, 8)
+const today = basicIsoDate(Date.now()).slice(0, 8)
 const inAuth = (from: string | RegExp, to: string) => inHeader('authorization', from, to)
 
-const spoilt: [label: string, spoil: Spoil, status: number, code: string, ec?: string][] = [
+const alteredSignatures: [
+  label: string,
+  spoil: Alteration,
+  status: number,
+  code: string,
+  ec?: string,
+][] = [
   ['another signature', inAuth(/.{4}$/, '0000'), 403, 'SignatureDoesNotMatch', '0002-00000040'],
   ['a short signature', inAuth(/.$/, ''), 400, 'InvalidArgument', '0002-00000061'],
   ['a signature in upper case', inAuth(/.{64}$/, 'A'.repeat(64)), 400, 'InvalidArgument'],
@@ -339,22 +361,22 @@ const spoilt: [label: string, spoil: Spoil, status: number, code: string, ec?: s
 ]
 
 t.test('a signature that is not right', async t => {
-  const s = await start(t)
+  const s = await startServer(t)
   const query = { append: '', position: '0' }
-  for (const [label, spoil, status, code, ec] of spoilt) {
-    const out = { method: 'POST', bucket: 'examplebucket', key: 'a.log', query }
-    const headers = sign({ ...out, credentials: s.credentials })
-    const answer = await append(s, 0, 'abc', { rawHeaders: spoil(headers) })
-    t.match(answer, { status, code }, label)
-    if (ec !== undefined) t.equal(answer.headers['x-oss-ec'], ec, `${label}: EC`)
+  for (const [label, alter, status, code, ec] of alteredSignatures) {
+    const request = { method: 'POST', bucket: 'examplebucket', key: 'a.log', query }
+    const headers = sign({ ...request, credentials: s.credentials })
+    const response = await append(s, 0, 'abc', { rawHeaders: alter(headers) })
+    t.match(response, { status, code }, label)
+    if (ec !== undefined) t.equal(response.headers['x-oss-ec'], ec, `${label}: EC`)
   }
   t.same([...s.objects], [], 'nothing was stored')
   t.equal((await append(s, 0, 'abc')).status, 200, 'and unspoilt it is good')
 })
 
 t.test('signed for something else', async t => {
-  const s = await start(t)
-  const table: [label: string, more: Loose][] = [
+  const s = await startServer(t)
+  const table: [label: string, more: RawRequestOptions][] = [
     ['another key', { target: '/examplebucket/b.log?append&position=0' }],
     ['another bucket', { target: '/otherbucket/a.log?append&position=0' }],
     ['another position', { target: '/examplebucket/a.log?append&position=1' }],
@@ -373,7 +395,7 @@ t.test('signed for something else', async t => {
 })
 
 t.test('spelt otherwise, but signed for what it means', async t => {
-  const s = await start(t)
+  const s = await startServer(t)
   for (const target of [
     '/examplebucket/%61.log?append&position=0',
     '/examplebucket/a.log?append=&position=0',
@@ -386,22 +408,25 @@ t.test('spelt otherwise, but signed for what it means', async t => {
 })
 
 t.test('what the server says of a signature that does not match', async t => {
-  const s = await start(t)
+  const s = await startServer(t)
   const credentials = { ...s.credentials, accessKeySecret: 'wrong' }
   const key = 'a&<b>.log'
-  const answer = await append(s, 0, 'x', { credentials, key })
-  t.match(answer.xml, /<OSSAccessKeyId>test-access-key<\/OSSAccessKeyId>/)
-  t.match(answer.xml, /<SignatureProvided>[0-9a-f]{64}<\/SignatureProvided>/)
+  const response = await append(s, 0, 'x', { credentials, key })
+  t.match(response.xml, /<OSSAccessKeyId>test-access-key<\/OSSAccessKeyId>/)
+  t.match(response.xml, /<SignatureProvided>[0-9a-f]{64}<\/SignatureProvided>/)
   t.match(
-    answer.xml,
+    response.xml,
     /<StringToSign>OSS4-HMAC-SHA256\n\d{8}T\d{6}Z\n\d{8}\/cn-hangzhou\/oss\/aliyun_v4_request\n[0-9a-f]{64}<\/StringToSign>/,
   )
   t.match(
-    answer.xml,
+    response.xml,
     /<CanonicalRequest>POST\n\/examplebucket\/a%26%3Cb%3E.log\nappend&amp;position=0\n/,
   )
-  t.match(answer.xml, /<EC>0002-00000040<\/EC>/)
-  t.match(answer.xml, new RegExp(`<RequestId>${answer.headers['x-oss-request-id']}</RequestId>`))
+  t.match(response.xml, /<EC>0002-00000040<\/EC>/)
+  t.match(
+    response.xml,
+    new RegExp(`<RequestId>${response.headers['x-oss-request-id']}</RequestId>`),
+  )
   const seen = await head(s, { credentials })
   t.equal(seen.status, 403)
   t.equal(seen.body.length, 0)
@@ -409,15 +434,15 @@ t.test('what the server says of a signature that does not match', async t => {
 })
 
 t.test('fifteen minutes and no more', async t => {
-  const s = await start(t)
+  const s = await startServer(t)
   for (const sign of [-1, 1]) {
     const time = Date.now() + sign * 890_000
     t.equal((await head(s, { time })).status, 404)
-    const answer = await append(s, 0, 'x', { time: Date.now() + sign * 902_000 })
-    t.match(answer, { status: 403, code: 'RequestTimeTooSkewed' })
-    t.match(answer.xml, /<RequestTime>\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z<\/RequestTime>/)
-    t.match(answer.xml, /<ServerTime>\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z<\/ServerTime>/)
-    t.match(answer.xml, /<MaxAllowedSkewMilliseconds>900000<\/MaxAllowedSkewMilliseconds>/)
+    const response = await append(s, 0, 'x', { time: Date.now() + sign * 902_000 })
+    t.match(response, { status: 403, code: 'RequestTimeTooSkewed' })
+    t.match(response.xml, /<RequestTime>\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z<\/RequestTime>/)
+    t.match(response.xml, /<ServerTime>\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z<\/ServerTime>/)
+    t.match(response.xml, /<MaxAllowedSkewMilliseconds>900000<\/MaxAllowedSkewMilliseconds>/)
   }
   s.clockOffset = 7_200_000
   t.equal((await head(s)).code, 'RequestTimeTooSkewed')
@@ -431,20 +456,23 @@ t.test('security tokens', async t => {
   const two = { accessKeyId: 'sts-2', accessKeySecret: 'two', securityToken: 'token-2' }
   const s = await createOssServer({ credentials: [one, two] })
   t.teardown(() => s.close())
-  const codeOf = async (credentials: Outgoing['credentials']) =>
+  const errorCodeFor = async (credentials: RawRequest['credentials']) =>
     (await append(s, 0, 'x', { credentials })).code
-  t.equal(await codeOf({ ...one, securityToken: undefined }), 'InvalidAccessKeyId')
-  t.equal(await codeOf({ ...one, securityToken: 'x' }), 'InvalidSecurityToken')
-  t.equal(await codeOf({ ...one, securityToken: 'token-2' }), 'AccessKeyIdAndSecurityTokenNotMatch')
-  t.equal(await codeOf({ ...one, accessKeySecret: 'two' }), 'SignatureDoesNotMatch')
+  t.equal(await errorCodeFor({ ...one, securityToken: undefined }), 'InvalidAccessKeyId')
+  t.equal(await errorCodeFor({ ...one, securityToken: 'x' }), 'InvalidSecurityToken')
+  t.equal(
+    await errorCodeFor({ ...one, securityToken: 'token-2' }),
+    'AccessKeyIdAndSecurityTokenNotMatch',
+  )
+  t.equal(await errorCodeFor({ ...one, accessKeySecret: 'two' }), 'SignatureDoesNotMatch')
   s.identities[0]!.isExpired = true
-  t.equal(await codeOf(one), 'SecurityTokenExpired')
-  t.equal(await codeOf(two), undefined)
+  t.equal(await errorCodeFor(one), 'SecurityTokenExpired')
+  t.equal(await errorCodeFor(two), undefined)
 })
 
 t.test('presigned', async t => {
-  const s = await start(t)
-  const out: Outgoing = {
+  const s = await startServer(t)
+  const request: RawRequest = {
     method: 'POST',
     bucket: 'examplebucket',
     key: 'a.log',
@@ -461,14 +489,14 @@ t.test('presigned', async t => {
     ['cut', { 'x-oss-signature': 'abc' }, 400, 'InvalidArgument'],
   ]
   for (const [label, change, status, code] of table) {
-    const query = { ...presign(out, 600), ...change }
+    const query = { ...presign(request, 600), ...change }
     const target = `/examplebucket/a.log?${encodeQuery(query)}`
-    const answer = await append(s, 0, 'abc', { target, rawHeaders: {} })
-    t.match(answer, { status, code }, label)
+    const response = await append(s, 0, 'abc', { target, rawHeaders: {} })
+    t.match(response, { status, code }, label)
   }
-  const target = `/examplebucket/a.log?${encodeQuery(presign(out, 600))}`
+  const target = `/examplebucket/a.log?${encodeQuery(presign(request, 600))}`
   t.equal((await append(s, 0, 'x', { target })).code, 'AccessDenied', 'signed twice')
-  const early = presign({ ...out, time: Date.now() + 1_000_000 }, 600)
+  const early = presign({ ...request, time: Date.now() + 1_000_000 }, 600)
   const ahead = `/examplebucket/a.log?${encodeQuery(early)}`
   t.equal((await append(s, 0, 'x', { target: ahead, rawHeaders: {} })).code, 'RequestTimeTooSkewed')
   const v1 = '/examplebucket/a.log?append&position=0&OSSAccessKeyId=ak&Expires=1&Signature=x'
@@ -482,8 +510,8 @@ t.test('no secret is kept in the log', async t => {
   const s = await createOssServer({ credentials })
   t.teardown(() => s.close())
   await append(s, 0, 'abc')
-  const out = { method: 'GET', bucket: 'examplebucket', key: 'a.log', credentials }
-  const target = `/examplebucket/a.log?${encodeQuery(presign(out, 60))}`
+  const request = { method: 'GET', bucket: 'examplebucket', key: 'a.log', credentials }
+  const target = `/examplebucket/a.log?${encodeQuery(presign(request, 60))}`
   t.equal((await send(s, { target, rawHeaders: {} })).status, 200)
   t.equal(s.requests.length, 2)
   t.notMatch(JSON.stringify(s.requests), /SECRET|TOKEN|Signature=|[0-9a-f]{64}/)

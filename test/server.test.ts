@@ -4,9 +4,9 @@ import { once } from 'node:events'
 import type { IncomingMessage } from 'node:http'
 import { get } from 'node:https'
 import t from 'tap'
-import { updateAll } from '../lib/server/crc64.ts'
+import { crc64OfChunks } from '../lib/server/crc64.ts'
 import { createOssServer, type RequestRecord } from '../lib/server/index.ts'
-import { record } from '../lib/server/log.ts'
+import { addRecord } from '../lib/server/log.ts'
 import { append, head, send, sign } from './fixtures/raw-client.ts'
 import * as tls from './fixtures/tls.ts'
 
@@ -75,8 +75,8 @@ t.test('over TLS', async t => {
   const headers = sign({ method: 'GET', bucket: 'examplebucket', key: 'a.log', credentials })
   s.append('examplebucket', 'a.log', 'abc')
   const request = () => get(`${s.url}/examplebucket/a.log`, { ca: tls.cert, headers, agent: false })
-  const [answer] = (await once(request(), 'response')) as [IncomingMessage]
-  t.equal((await answer.toArray()).join(''), 'abc')
+  const [response] = (await once(request(), 'response')) as [IncomingMessage]
+  t.equal((await response.toArray()).join(''), 'abc')
   s.faults.push({ kind: 'reset', when: 'after', on: 'get' })
   await t.rejects(once(request(), 'response'), { code: 'ECONNRESET' })
 })
@@ -126,7 +126,7 @@ t.test('the log', async t => {
 t.test('the log forgets', async t => {
   const log: RequestRecord[] = []
   const req = { method: 'GET', url: '/', rawHeaders: [], socket: {} } as unknown as IncomingMessage
-  for (let i = 0; i < 10_002; i++) record(log, req, String(i))
+  for (let i = 0; i < 10_002; i++) addRecord(log, req, String(i))
   t.equal(log.length, 10_000)
   t.equal(log[0]?.requestId, '2')
 })
@@ -166,8 +166,8 @@ t.test('a body larger than any buffer', async t => {
   const s = await createOssServer()
   t.teardown(() => s.close())
   const body = Buffer.alloc(64 * 1024 * 1024, 'sixty-four mebibytes ')
-  const answer = await append(s, 0, body)
-  t.equal(answer.headers['x-oss-hash-crc64ecma'], updateAll([body], '0'))
+  const response = await append(s, 0, body)
+  t.equal(response.headers['x-oss-hash-crc64ecma'], crc64OfChunks([body], '0'))
   t.ok(s.read('examplebucket', 'a.log')?.equals(body))
 })
 

@@ -19,14 +19,14 @@ import {
   type RetryInfo,
 } from '../lib/index.ts'
 import type { OssServer, OssServerOptions } from '../lib/server/index.ts'
-import { full } from './fixtures/full.ts'
-import { BUCKET, noise, reach, startOss, until } from './fixtures/oss.ts'
+import { runsLongTests } from './fixtures/full.ts'
+import { BUCKET, networkOptions, seededBytes, startOss, waitUntil } from './fixtures/oss.ts'
 import { type Link, type Relay, startRelay } from './fixtures/relay.ts'
 import { cert, key } from './fixtures/tls.ts'
 
 const KEY = 'logs/app.log'
 
-interface Scene {
+interface NetworkHarness {
   readonly server: OssServer
   readonly relay: Relay
   readonly appends: AppendInfo[]
@@ -39,11 +39,14 @@ interface Scene {
 }
 
 /** A server, a line to it, and streams at the other end. */
-async function createScene(t: Test, serverOptions: OssServerOptions = {}): Promise<Scene> {
+async function createNetworkHarness(
+  t: Test,
+  serverOptions: OssServerOptions = {},
+): Promise<NetworkHarness> {
   const { server } = await startOss(t, serverOptions)
   const relay = await startRelay(t, server.port)
   const endpoint = server.url.replace(String(server.port), String(relay.port))
-  const { appends, retries, watch, codes } = createWitness()
+  const { appends, retries, watch, codes } = createStreamRecorder()
   return {
     server,
     relay,
@@ -51,13 +54,18 @@ async function createScene(t: Test, serverOptions: OssServerOptions = {}): Promi
     retries,
     codes,
     open: options =>
-      watch({ ...reach(server), endpoint, retry: { minDelay: 1, maxDelay: 20 }, ...options }),
+      watch({
+        ...networkOptions(server),
+        endpoint,
+        retry: { minDelay: 1, maxDelay: 20 },
+        ...options,
+      }),
     text: () => server.read(BUCKET, KEY)?.toString('latin1'),
   }
 }
 
 /** Streams, and what they tell. */
-function createWitness() {
+function createStreamRecorder() {
   const appends: AppendInfo[] = []
   const retries: RetryInfo[] = []
   const watch = (options: AppendStreamOptions) => {
@@ -85,12 +93,12 @@ async function finish(stream: OssAppendStream): Promise<void> {
 
 t.test('keep-alive: the server closes an idle connection just as we write on it', async t => {
   for (const how of ['end', 'reset'] as const) {
-    const { relay, open, text, appends, retries } = await createScene(t)
+    const { relay, open, text, appends, retries } = await createNetworkHarness(t)
     const stream = open()
     await append(stream, 'one ')
     const idle = relay.links.length
     // What arrives now finds the connection closed: nothing of it reaches the server.
-    relay.up = (bytes, link) => {
+    relay.toServer = (bytes, link) => {
       if (link.number > idle) return bytes
       link[how]()
       return undefined
@@ -109,12 +117,12 @@ t.test('keep-alive: the server closes an idle connection just as we write on it'
 })
 
 t.test('keep-alive: a connection that was closed while idle costs nothing', async t => {
-  const { relay, open, text, appends } = await createScene(t)
+  const { relay, open, text, appends } = await createNetworkHarness(t)
   const stream = open()
   for (const word of ['one ', 'two ', 'three']) {
     await append(stream, word)
     for (const link of relay.links) link.end()
-    await relay.gone()
+    await relay.whenClosed()
     // The event of our own end follows in this process.
     await new Promise(setImmediate)
   }
@@ -127,39 +135,39 @@ t.test('half-open: the peer is gone, and nobody tells', async t => {
   const part = { requestTimeout: 400 }
 
   t.test('the request never arrives', async t => {
-    const { relay, server, open, text, codes } = await createScene(t)
+    const { relay, server, open, text, codes } = await createNetworkHarness(t)
     const stream = open(part)
     await append(stream, 'one ')
     const dumb = relay.links.length
-    relay.up = (bytes, link) => (link.number > dumb ? bytes : undefined)
+    relay.toServer = (bytes, link) => (link.number > dumb ? bytes : undefined)
     await append(stream, 'two')
     t.ok(codes().includes('OSS_ERR_TIMEOUT'))
     t.equal(text(), 'one two')
     await finish(stream)
-    await relay.gone()
+    await relay.whenClosed()
     t.pass('we have closed the connection that was dumb')
-    await until(() => server.openConnections === 0)
+    await waitUntil(() => server.openConnections === 0)
   })
 
   t.test('the request arrives, and the answer never', async t => {
-    const { relay, open, text, appends } = await createScene(t)
+    const { relay, open, text, appends } = await createNetworkHarness(t)
     const stream = open(part)
     await append(stream, 'one ')
     const dumb = relay.links.length
-    relay.down = (bytes, link) => (link.number > dumb ? bytes : undefined)
+    relay.toClient = (bytes, link) => (link.number > dumb ? bytes : undefined)
     await append(stream, 'two')
     t.equal(text(), 'one two')
     t.match(appends.at(-1), { reconciled: true })
     await finish(stream)
-    await relay.gone()
+    await relay.whenClosed()
   })
 
   t.test('in the middle of a batch, and of the same again', async t => {
-    const { relay, open, server, appends } = await createScene(t)
-    const bytes = noise(64 << 10)
+    const { relay, open, server, appends } = await createNetworkHarness(t)
+    const bytes = seededBytes(64 << 10)
     const dumb = new Set<Link>()
-    relay.up = (chunk, link) => {
-      if (dumb.size < 2 && link.bytesUp > 30_000) dumb.add(link)
+    relay.toServer = (chunk, link) => {
+      if (dumb.size < 2 && link.bytesFromClient > 30_000) dumb.add(link)
       return dumb.has(link) ? undefined : chunk
     }
     const stream = open({ ...part, position: 0 })
@@ -168,28 +176,28 @@ t.test('half-open: the peer is gone, and nobody tells', async t => {
     t.ok(server.read(BUCKET, KEY)?.equals(bytes))
     t.equal(dumb.size, 2)
     t.ok((appends[0]?.attempts ?? 0) >= 3)
-    await relay.gone()
+    await relay.whenClosed()
   })
 })
 
 t.test('a client that is closed cuts a request that was not the first in its place', async t => {
   const { server } = await startOss(t)
-  const client = new OssClient({ ...reach(server), requestTimeout: 30_000 })
+  const client = new OssClient({ ...networkOptions(server), requestTimeout: 30_000 })
   server.faults.push({ kind: 'lost', how: 'hang', on: 'any', times: Number.POSITIVE_INFINITY })
-  const { retries, watch, codes } = createWitness()
+  const { retries, watch, codes } = createStreamRecorder()
   const streams = Array.from({ length: 65 }, (_, i) => watch({ client, key: String(i) }))
   const last = streams.pop()
-  await until(() => server.requests.length === 64)
+  await waitUntil(() => server.requests.length === 64)
   // All at once: undici then forgets the origin, and not the request that waits for a connection.
   for (const stream of streams) stream.destroy()
   await Promise.all(streams.map(stream => once(stream, 'close')))
-  await until(() => server.requests.length === 65)
+  await waitUntil(() => server.requests.length === 65)
   const failed = once(last ?? t, 'close')
   await client.close()
   await t.rejects(failed, { code: 'OSS_ERR_ABORTED' })
   t.notOk(codes().includes('OSS_ERR_TIMEOUT'), `it was cut: ${codes()}`)
   t.ok(retries.length < 2)
-  await until(() => server.openConnections === 0)
+  await waitUntil(() => server.openConnections === 0)
 })
 
 t.test('TLS with a private authority, through a dispatcher', async t => {
@@ -197,7 +205,9 @@ t.test('TLS with a private authority, through a dispatcher', async t => {
   t.teardown(() => dispatcher.close())
 
   t.test('it is trusted', async t => {
-    const { server, relay, open, text, retries } = await createScene(t, { tls: { key, cert } })
+    const { server, relay, open, text, retries } = await createNetworkHarness(t, {
+      tls: { key, cert },
+    })
     for (const host of ['127.0.0.1', 'localhost']) {
       const stream = open({ dispatcher, endpoint: `https://${host}:${relay.port}` })
       await append(stream, `${host} `)
@@ -212,7 +222,7 @@ t.test('TLS with a private authority, through a dispatcher', async t => {
   })
 
   t.test('without it, or for another name: final, and nothing is in doubt', async t => {
-    const { open, relay, retries } = await createScene(t, { tls: { key, cert } })
+    const { open, relay, retries } = await createNetworkHarness(t, { tls: { key, cert } })
     const other = new Agent({ connect: { ca: cert, servername: 'oss.example.com' } })
     t.teardown(() => other.close())
     const table: [string, AppendStreamOptions, RegExp][] = [
@@ -236,10 +246,10 @@ t.test('TLS with a private authority, through a dispatcher', async t => {
 
   t.test('it breaks off in mid-body', async t => {
     for (const how of ['end', 'reset'] as const) {
-      const { server, open, relay, appends } = await createScene(t, { tls: { key, cert } })
-      const bytes = noise(1 << 20, 7)
-      relay.up = (chunk, link) => {
-        if (link.number > 2 || link.bytesUp < 300_000) return chunk
+      const { server, open, relay, appends } = await createNetworkHarness(t, { tls: { key, cert } })
+      const bytes = seededBytes(1 << 20, 7)
+      relay.toServer = (chunk, link) => {
+        if (link.number > 2 || link.bytesFromClient < 300_000) return chunk
         link[how]()
         return undefined
       }
@@ -253,8 +263,10 @@ t.test('TLS with a private authority, through a dispatcher', async t => {
 
   t.test('it breaks off in the answer', async t => {
     for (const how of ['end', 'reset'] as const) {
-      const { server, open, relay, text, appends } = await createScene(t, { tls: { key, cert } })
-      relay.down = (chunk, link) => {
+      const { server, open, relay, text, appends } = await createNetworkHarness(t, {
+        tls: { key, cert },
+      })
+      relay.toClient = (chunk, link) => {
         if (link.number > 1 || !server.stat(BUCKET, KEY)) return chunk
         link[how]()
         return undefined
@@ -323,7 +335,7 @@ t.test('ProxyAgent', async t => {
 
   for (const scheme of ['http', 'https'] as const) {
     t.test(`a tunnel to ${scheme}`, async t => {
-      const { server, relay, open, appends } = await createScene(
+      const { server, relay, open, appends } = await createNetworkHarness(
         t,
         scheme === 'https' ? { tls: { key, cert } } : {},
       )
@@ -334,8 +346,8 @@ t.test('ProxyAgent', async t => {
       await append(stream, 'one ')
       t.same(new Set(proxy.asked), new Set([`CONNECT 127.0.0.1:${relay.port}`]))
       // The tunnel breaks, and the proxy has no other for a while.
-      relay.up = (_, link) => {
-        relay.up = undefined
+      relay.toServer = (_, link) => {
+        relay.toServer = undefined
         proxy.refusals = 2
         link.reset()
         return undefined
@@ -348,7 +360,7 @@ t.test('ProxyAgent', async t => {
   }
 
   t.test('plain requests, without a tunnel', async t => {
-    const { server, relay, open } = await createScene(t)
+    const { server, relay, open } = await createNetworkHarness(t)
     const proxy = await startProxy(t)
     const dispatcher = new ProxyAgent({ uri: proxy.url, proxyTunnel: false })
     t.teardown(() => dispatcher.destroy())
@@ -361,7 +373,7 @@ t.test('ProxyAgent', async t => {
   })
 
   t.test('a proxy that is down', async t => {
-    const { open } = await createScene(t)
+    const { open } = await createNetworkHarness(t)
     const proxy = await startProxy(t)
     proxy.refusals = 3
     const dispatcher = new ProxyAgent({ uri: proxy.url })
@@ -375,7 +387,7 @@ t.test('ProxyAgent', async t => {
 })
 
 t.test('IPv6 loopback', async t => {
-  const { appends, watch, retries } = createWitness()
+  const { appends, watch, retries } = createStreamRecorder()
   let oss: Awaited<ReturnType<typeof startOss>>
   try {
     oss = await startOss(t, { host: '::1' })
@@ -384,7 +396,7 @@ t.test('IPv6 loopback', async t => {
     return t.comment('left out: this machine has no IPv6')
   }
   t.match(oss.server.url, /^http:\/\/\[::1\]:\d+$/)
-  const stream = watch(reach(oss.server))
+  const stream = watch(networkOptions(oss.server))
   await append(stream, 'six')
   await finish(stream)
   t.equal(oss.server.read(BUCKET, KEY)?.toString(), 'six')
@@ -416,7 +428,7 @@ t.test('names', async t => {
   t.test(
     'a name that does not exist: final at the third attempt, and nothing in doubt',
     async t => {
-      const { open, relay, retries } = await createScene(t)
+      const { open, relay, retries } = await createNetworkHarness(t)
       const dispatcher = createResolver(t, Array(9).fill('ENOTFOUND'))
       const stream = open({ dispatcher, endpoint: endpointOf(relay) })
       stream.end('x')
@@ -433,7 +445,7 @@ t.test('names', async t => {
   )
 
   t.test('a resolver that is not there yet is waited for', async t => {
-    const { open, relay, text, codes } = await createScene(t)
+    const { open, relay, text, codes } = await createNetworkHarness(t)
     const dispatcher = createResolver(t, Array(6).fill('EAI_AGAIN'))
     const stream = open({ dispatcher, endpoint: endpointOf(relay) })
     stream.end('x')
@@ -443,14 +455,14 @@ t.test('names', async t => {
   })
 
   t.test('a name that stops resolving is waited for too', async t => {
-    const { open, relay, text, codes } = await createScene(t)
+    const { open, relay, text, codes } = await createNetworkHarness(t)
     const failures: string[] = []
     const dispatcher = createResolver(t, failures)
     const stream = open({ dispatcher, endpoint: endpointOf(relay) })
     await append(stream, 'one ')
     failures.push(...Array(6).fill('ENOTFOUND'))
     for (const link of relay.links) link.end()
-    await relay.gone()
+    await relay.whenClosed()
     await append(stream, 'two')
     t.equal(text(), 'one two')
     t.equal(codes().filter(code => code === 'ENOTFOUND').length, 6)
@@ -461,16 +473,16 @@ t.test('names', async t => {
 t.test('a port that closes in the middle of a stream, and opens again', async t => {
   for (const host of ['127.0.0.1', 'localhost']) {
     const { server } = await startOss(t)
-    const { watch, codes, retries } = createWitness()
+    const { watch, codes, retries } = createStreamRecorder()
     const endpoint = `http://${host}:${server.port}`
     const retry = { minDelay: 1, maxDelay: 5 }
-    const stream = watch({ ...reach(server), endpoint, retry, highWaterMark: 1_000 })
-    const bytes = noise(50_000)
+    const stream = watch({ ...networkOptions(server), endpoint, retry, highWaterMark: 1_000 })
+    const bytes = seededBytes(50_000)
     stream.write(bytes.subarray(0, 10_000))
     await once(stream, 'append')
     server.refuse()
     stream.end(bytes.subarray(10_000))
-    await until(() => retries.length >= 5)
+    await waitUntil(() => retries.length >= 5)
     t.ok(codes().includes('ECONNREFUSED'), host)
     await server.listen()
     await once(stream, 'close')
@@ -479,9 +491,9 @@ t.test('a port that closes in the middle of a stream, and opens again', async t 
 })
 
 t.test('an answer before the body is sent', async t => {
-  const { server, open, appends, codes } = await createScene(t)
+  const { server, open, appends, codes } = await createNetworkHarness(t)
   const { url: endpoint } = server
-  const bytes = noise(4 << 20)
+  const bytes = seededBytes(4 << 20)
   server.faults.push(
     { kind: 'early', code: 'TotalQpsLimitExceeded' },
     { kind: 'early', status: 500 },
@@ -508,8 +520,8 @@ t.test('words before the answer', async t => {
   const said = (word: string) => Buffer.from(`HTTP/1.1 ${word}\r\n\r\n`)
 
   t.test('103 is passed over', async t => {
-    const { relay, open, text, appends } = await createScene(t)
-    relay.down = chunk => Buffer.concat([said('103 Early Hints'), chunk])
+    const { relay, open, text, appends } = await createNetworkHarness(t)
+    relay.toClient = chunk => Buffer.concat([said('103 Early Hints'), chunk])
     const stream = open()
     await append(stream, 'one ')
     await append(stream, 'two')
@@ -519,11 +531,11 @@ t.test('words before the answer', async t => {
   })
 
   t.test('100, which nobody asked for, is a lost answer', async t => {
-    const { relay, open, text, appends } = await createScene(t)
+    const { relay, open, text, appends } = await createNetworkHarness(t)
     const stream = open()
     await append(stream, 'one ')
-    relay.down = chunk => {
-      relay.down = undefined
+    relay.toClient = chunk => {
+      relay.toClient = undefined
       return Buffer.concat([said('100 Continue'), chunk])
     }
     await append(stream, 'two')
@@ -547,7 +559,7 @@ t.test('answers out of all proportion', async t => {
     `HTTP/1.1 ${status} Word\r\nx-oss-request-id: 5C3D9175B6FC201293AD4890\r\n`
 
   t.test('10 MB of an error that passes', async t => {
-    const { server, open, text, appends } = await createScene(t)
+    const { server, open, text, appends } = await createNetworkHarness(t)
     server.faults.push(
       { kind: 'status', status: 503, body: xml('SlowDown') },
       { kind: 'garbage', bytes: chunked(headOf(503), xml('SlowDown')) },
@@ -562,16 +574,16 @@ t.test('answers out of all proportion', async t => {
   })
 
   t.test('10 MB of an error that is final, chunked', async t => {
-    const { server, open } = await createScene(t)
+    const { server, open } = await createNetworkHarness(t)
     server.faults.push({ kind: 'garbage', bytes: chunked(headOf(403), xml('AccessDenied')) })
     const stream = open()
     stream.end('abc')
     await t.rejects(once(stream, 'close'), { code: 'AccessDenied', status: 403, attempts: 1 })
-    await until(() => server.openConnections === 0)
+    await waitUntil(() => server.openConnections === 0)
   })
 
   t.test('64 KB of headers: a lost answer', async t => {
-    const { relay, open, text, appends, codes } = await createScene(t)
+    const { relay, open, text, appends, codes } = await createNetworkHarness(t)
     const filler = Buffer.from(`\r\nx-filler: ${'x'.repeat(65_536)}`)
     const swell = (chunk: Buffer) => {
       const at = chunk.indexOf('\r\n')
@@ -579,15 +591,15 @@ t.test('answers out of all proportion', async t => {
     }
     const stream = open()
     await append(stream, 'one ')
-    relay.down = chunk => {
-      relay.down = undefined
+    relay.toClient = chunk => {
+      relay.toClient = undefined
       return swell(chunk)
     }
     await append(stream, 'two')
     t.equal(text(), 'one two')
     t.match(appends.at(-1), { reconciled: true })
     t.same(codes(), ['UND_ERR_HEADERS_OVERFLOW'])
-    relay.down = swell
+    relay.toClient = swell
     stream.destroy()
     await once(stream, 'close')
 
@@ -602,7 +614,7 @@ t.test('answers out of all proportion', async t => {
 
 t.test('an answer too many', async t => {
   t.test('while nothing is asked: its connection is given up', async t => {
-    const { relay, open, text, appends } = await createScene(t)
+    const { relay, open, text, appends } = await createNetworkHarness(t)
     const stream = open()
     await append(stream, 'one ')
     const { client } = relay.links.at(-1)!
@@ -615,15 +627,15 @@ t.test('an answer too many', async t => {
   })
 
   t.test('the last one again, in place of the next: it is not believed', async t => {
-    const { relay, open, server } = await createScene(t)
+    const { relay, open, server } = await createNetworkHarness(t)
     const stream = open()
     let last: Buffer = Buffer.alloc(0)
-    relay.down = chunk => {
+    relay.toClient = chunk => {
       last = chunk
       return chunk
     }
     await append(stream, 'one ')
-    relay.up = (_, link) => {
+    relay.toServer = (_, link) => {
       link.client.write(last)
       return undefined
     }
@@ -639,8 +651,8 @@ t.test('an answer too many', async t => {
 
 t.test('a slow line', async t => {
   t.test('the time of a batch grows with its bytes', async t => {
-    const { server, open, appends } = await createScene(t)
-    const bytes = noise(512 << 10)
+    const { server, open, appends } = await createNetworkHarness(t)
+    const bytes = seededBytes(512 << 10)
     server.faults.push({ kind: 'slowRead', rate: 400_000 })
     // 8 s for these bytes, of which they take 1.3.
     const stream = open({ position: 0, requestTimeout: 1 })
@@ -651,9 +663,9 @@ t.test('a slow line', async t => {
   })
 
   t.test('4 MiB at 100 KB/s, with the timeouts as they are', async t => {
-    if (!full('a batch of 4 MiB over a line of 100 KB/s, which takes 42 s')) return
-    const { server, open, appends } = await createScene(t)
-    const bytes = noise(4 << 20)
+    if (!runsLongTests('a batch of 4 MiB over a line of 100 KB/s, which takes 42 s')) return
+    const { server, open, appends } = await createNetworkHarness(t)
+    const bytes = seededBytes(4 << 20)
     server.faults.push({ kind: 'slowRead', rate: 100_000 })
     const stream = open()
     stream.end(bytes)

@@ -3,8 +3,8 @@
 import { once } from 'node:events'
 import { setTimeout as wait } from 'node:timers/promises'
 import t, { type Test } from 'tap'
-import { end, run, start } from './fixtures/child.ts'
-import { until } from './fixtures/oss.ts'
+import { runModule, startModule, waitForChild } from './fixtures/child.ts'
+import { waitUntil } from './fixtures/oss.ts'
 
 /** `fill()` fills the pipe, until whoever reads it has no more room either; it does not block. */
 const PROGRAM = `
@@ -21,46 +21,49 @@ const PROGRAM = `
 `
 
 /** A program whose standard error is not read until `read()`, which gives all of it. */
-function unread(t: Test, code: string) {
-  const child = start(t, PROGRAM + code)
+function startUnread(t: Test, code: string) {
+  const child = startModule(t, PROGRAM + code)
   const closed = once(child, 'close')
-  const said = { stdout: '', stderr: '' }
-  child.stderr?.setEncoding('utf8').on('data', text => (said.stderr += text))
+  const output = { stdout: '', stderr: '' }
+  child.stderr?.setEncoding('utf8').on('data', text => (output.stderr += text))
   child.stderr?.pause()
-  child.stdout?.setEncoding('utf8').on('data', text => (said.stdout += text))
+  child.stdout?.setEncoding('utf8').on('data', text => (output.stdout += text))
   return {
-    said,
-    says: () => until(() => said.stdout.includes('\n') || child.exitCode !== null),
+    said: output,
+    says: () => waitUntil(() => output.stdout.includes('\n') || child.exitCode !== null),
     async read() {
       child.stderr?.resume()
       await closed
-      return said.stderr
+      return output.stderr
     },
   }
 }
 
 t.test('a line', async t => {
-  const { stderr } = await run(t, `${PROGRAM} say('日志')`)
+  const { stderr } = await runModule(t, `${PROGRAM} say('日志')`)
   t.equal(stderr, 'oss-append-stream: 日志\n')
 })
 
 t.test('full, and read after a while: it waits', async (t: Test) => {
-  const { says, read } = unread(t, `await fill(); console.log('full'); say('said'); process.exit()`)
-  await says()
+  const { says: waitForLine, read } = startUnread(
+    t,
+    `await fill(); console.log('full'); say('said'); process.exit()`,
+  )
+  await waitForLine()
   await wait(300)
   t.match(await read(), /eoss-append-stream: said\n$/)
 })
 
 t.test('longer than what the pipe takes at once: whole all the same', async t => {
-  const { stderr } = await run(t, `${PROGRAM} say('x'.repeat(2e6)); process.exit()`)
+  const { stderr } = await runModule(t, `${PROGRAM} say('x'.repeat(2e6)); process.exit()`)
   t.ok(stderr === `oss-append-stream: ${'x'.repeat(2e6)}\n`, `${stderr.length} bytes`)
 })
 
 t.test('never read: it gives up after a second, and at once from then on', async (t: Test) => {
   const code = `await fill(); console.log([1, 2, 3].map(measure).join()); process.exit()`
-  const { said, says, read } = unread(t, code)
-  await says()
-  const [first = 0, ...others] = said.stdout.split(',').map(Number)
+  const { said: output, says: waitForLine, read } = startUnread(t, code)
+  await waitForLine()
+  const [first = 0, ...others] = output.stdout.split(',').map(Number)
   t.ok(first >= 900 && first < 5000, `${first} ms`)
   t.ok(
     others.every(time => time < 100),
@@ -70,6 +73,8 @@ t.test('never read: it gives up after a second, and at once from then on', async
 })
 
 t.test('closed: it gives up at once', async t => {
-  const { stdout } = await end(start(t, `${PROGRAM} closeSync(2); console.log(measure())`))
+  const { stdout } = await waitForChild(
+    startModule(t, `${PROGRAM} closeSync(2); console.log(measure())`),
+  )
   t.ok(Number(stdout) < 100, stdout)
 })

@@ -5,8 +5,8 @@ import { Readable } from 'node:stream'
 import { pipeline } from 'node:stream/promises'
 import t from 'tap'
 import { type Align, type AppendInfo, crc64, type OssAppendStream } from '../lib/index.ts'
-import { run, start } from './fixtures/child.ts'
-import { BUCKET, next, type Oss, startOss, until } from './fixtures/oss.ts'
+import { runModule, startModule } from './fixtures/child.ts'
+import { BUCKET, nextEvent, type Oss, startOss, waitUntil } from './fixtures/oss.ts'
 import { createRandom, type Random } from './fixtures/random.ts'
 
 /** Collects the appends of a stream; the function says what each carried. */
@@ -89,15 +89,15 @@ t.test('flushInterval: the time of whole records, and of nothing else', async t 
   const stream = oss.open(key, { align: '\n', flushInterval: 20 })
   await once(stream, 'ready')
   stream.write('par')
-  await until(() => oss.server.requests.length === 1)
+  await waitUntil(() => oss.server.requests.length === 1)
   t.equal(timers(), before, 'for a part of a record there is no timer')
   stream.write('t\nre')
   t.equal(timers(), before + 1)
-  t.match(await next<AppendInfo>(stream, 'append'), { position: 0, length: 5 })
-  await until(() => stream.bytesBuffered === 2)
+  t.match(await nextEvent<AppendInfo>(stream, 'append'), { position: 0, length: 5 })
+  await waitUntil(() => stream.bytesBuffered === 2)
   t.equal(timers(), before, 'nor for what is left of a batch')
   stream.write('st\n')
-  t.match(await next<AppendInfo>(stream, 'append'), { position: 5, length: 5 })
+  t.match(await nextEvent<AppendInfo>(stream, 'append'), { position: 5, length: 5 })
   stream.end()
   await once(stream, 'close')
   t.equal(oss.read(key).toString(), 'part\nrest\n')
@@ -127,7 +127,7 @@ t.test('a record that is too long: those before it are in, then the stream fails
     t.match(error.message, /\b8\b.*maxRecordBytes/)
     t.equal(error.unresolved, undefined, 'nothing of it was sent')
     await t.rejects(flushed, error)
-    await until(() => stream.closed)
+    await waitUntil(() => stream.closed)
     t.equal(oss.server.read(BUCKET, key)?.toString() ?? '', content)
     t.equal(failed.length, chunks.length, 'every write was told')
     t.match(failed.at(-1), /maxRecordBytes/)
@@ -292,8 +292,8 @@ t.test('SIGKILL at any moment leaves whole records', async t => {
     const KEY = oss.newKey()
     const options = { align: '\n', highWaterMark: 1000, ...row }
     const OPTIONS = JSON.stringify(options)
-    const child = start(t, code, { ENDPOINT: oss.server.url, KEY, OPTIONS })
-    await until(() => (oss.server.stat(BUCKET, KEY)?.length ?? 0) > 5_000)
+    const child = startModule(t, code, { ENDPOINT: oss.server.url, KEY, OPTIONS })
+    await waitUntil(() => (oss.server.stat(BUCKET, KEY)?.length ?? 0) > 5_000)
     child.kill('SIGKILL')
     await once(child, 'close')
     const text = oss.read(KEY).toString()
@@ -314,6 +314,6 @@ t.test('who holds the process: whole records do, a part of one does not', async 
   const KEY = oss.newKey()
   const env = { ENDPOINT: oss.server.url, KEY, OPTIONS: JSON.stringify({ align: '\n' }) }
   const code = `${OPEN} stream.write('whole\\npart')`
-  t.match(await run(t, code, env), { code: 0, stderr: '' })
+  t.match(await runModule(t, code, env), { code: 0, stderr: '' })
   t.equal(oss.read(KEY).toString(), 'whole\n')
 })

@@ -14,7 +14,7 @@ import {
   type RetryInfo,
   type Tail,
 } from '../lib/index.ts'
-import { BUCKET, next, reach, startOss, until } from './fixtures/oss.ts'
+import { BUCKET, networkOptions, nextEvent, startOss, waitUntil } from './fixtures/oss.ts'
 
 const tailOf = (text: string): Tail => ({ position: text.length, crc64: crc64(text) })
 
@@ -186,7 +186,7 @@ t.test('destroy', async t => {
     const key = oss.newKey()
     const stream = oss.open(key)
     const piped = pipeline(Readable.from(['abc']), stream)
-    await until(() => oss.server.stat(BUCKET, key))
+    await waitUntil(() => oss.server.stat(BUCKET, key))
     stream.destroy()
     await t.rejects(piped, {
       code: 'OSS_ERR_ABORTED',
@@ -208,7 +208,7 @@ t.test('destroy', async t => {
     stream.write('ef', error => errors.push(error))
     stream.write('gh', error => errors.push(error))
     const flushed = stream.flush()
-    await until(() => oss.server.faults.length === 0)
+    await waitUntil(() => oss.server.faults.length === 0)
     stream.destroy(failure)
     await t.rejects(once(stream, 'close'), failure)
     await t.rejects(flushed, failure)
@@ -221,7 +221,7 @@ t.test('destroy', async t => {
     stream.write('abc')
     const retried: unknown[] = []
     stream.on('retry', info => retried.push(info))
-    await until(() => oss.server.faults.length === 0)
+    await waitUntil(() => oss.server.faults.length === 0)
     stream.destroy()
     await once(stream, 'close')
     t.equal(stream.pending, true)
@@ -232,7 +232,7 @@ t.test('destroy', async t => {
     oss.server.faults.push({ kind: 'html' })
     const stream = oss.open(oss.newKey(), { retry: { minDelay: 1e6, maxDelay: 1e6 } })
     stream.end('abc')
-    const { attempt, error, position } = await next<RetryInfo>(stream, 'retry')
+    const { attempt, error, position } = await nextEvent<RetryInfo>(stream, 'retry')
     t.match(
       { attempt, code: (error as OssError).code, position },
       { attempt: 1, code: 'OSS_ERR_NETWORK', position: 0 },
@@ -248,7 +248,7 @@ t.test('signal', async t => {
   oss.server.faults.push({ kind: 'slowAnswer', delay: 1e9 })
   const stream = oss.open(oss.newKey(), { signal: controller.signal })
   stream.end('abc')
-  await until(() => oss.server.faults.length === 0)
+  await waitUntil(() => oss.server.faults.length === 0)
   controller.abort(new Error('enough'))
   await t.rejects(once(stream, 'close'), { name: 'AbortError', cause: { message: 'enough' } })
 
@@ -285,7 +285,7 @@ t.test('a failure carries where and how far', async t => {
   const key = oss.newKey()
   const stream = oss.open(key, { highWaterMark: 3 })
   stream.write('abc')
-  await next<AppendInfo>(stream, 'append')
+  await nextEvent<AppendInfo>(stream, 'append')
   oss.server.faults.push(
     { kind: 'html', times: 2 },
     { kind: 'status', status: 403, code: 'AccessDenied' },
@@ -331,8 +331,8 @@ t.test('after close nothing is left', async t => {
     await stream.flush()
     stream[end]()
     await once(stream, 'close')
-    await until(() => oss.server.openConnections === 0)
-    await until(() => !process.getActiveResourcesInfo().some(isOurs))
+    await waitUntil(() => oss.server.openConnections === 0)
+    await waitUntil(() => !process.getActiveResourcesInfo().some(isOurs))
     t.pass(end)
   }
 })
@@ -343,13 +343,13 @@ function isOurs(name: string): boolean {
 
 t.test('streams share a client, which its maker closes', async t => {
   const oss = await startOss(t)
-  const client = new OssClient(reach(oss.server))
+  const client = new OssClient(networkOptions(oss.server))
   const keys = Array.from({ length: 20 }, () => oss.newKey())
   await Promise.all(keys.map(key => pipeline(Readable.from([key]), oss.open(key, { client }))))
   for (const key of keys) t.equal(oss.read(key).toString(), key)
   t.ok(oss.server.openConnections > 0, 'still open for others')
   await client.close()
-  await until(() => oss.server.openConnections === 0)
+  await waitUntil(() => oss.server.openConnections === 0)
 })
 
 t.test('a source that ends while a destroyed stream closes is told all the same', async t => {
@@ -370,7 +370,7 @@ t.test('a source that ends while a destroyed stream closes is told all the same'
 
 t.test('a flush settles, whatever moment of it the stream is destroyed in', async t => {
   const oss = await startOss(t)
-  const client = new OssClient(reach(oss.server))
+  const client = new OssClient(networkOptions(oss.server))
   t.teardown(() => client.close())
   for (let ticks = 0; ticks < 8; ticks++) {
     const stream = oss.open(oss.newKey(), { client, flushInterval: 0 })

@@ -5,7 +5,7 @@ import { Readable } from 'node:stream'
 import { pipeline } from 'node:stream/promises'
 import t from 'tap'
 import { type AppendInfo, crc64, createAppendStream, type ReadyInfo } from '../lib/index.ts'
-import { BUCKET, next, noise, startOss } from './fixtures/oss.ts'
+import { BUCKET, nextEvent, seededBytes, startOss } from './fixtures/oss.ts'
 
 const MARK = 1024
 
@@ -30,7 +30,7 @@ t.test('sizes around every boundary', async t => {
     for (const piece of [1, 7, MARK - 1, MARK, MARK + 1, 5 * MARK]) {
       if (piece === 1 && size > 3 * MARK) continue
       const key = oss.newKey()
-      const bytes = noise(size, size + piece)
+      const bytes = seededBytes(size, size + piece)
       const stream = oss.open(key, { highWaterMark: MARK })
       await pipeline(Readable.from(pieces(bytes, piece)), stream)
       const label = `${size} bytes in pieces of ${piece}`
@@ -45,7 +45,7 @@ t.test('sizes around every boundary', async t => {
 
 t.test('marks from one byte to more than there is', async t => {
   const oss = await startOss(t)
-  const bytes = noise(100)
+  const bytes = seededBytes(100)
   for (const highWaterMark of [1, 2, 99, 100, 101, 1 << 20]) {
     const key = oss.newKey()
     await pipeline(Readable.from(pieces(bytes, 13)), oss.open(key, { highWaterMark }))
@@ -56,7 +56,7 @@ t.test('marks from one byte to more than there is', async t => {
 t.test('one chunk of 64 MiB', async t => {
   const oss = await startOss(t)
   const key = oss.newKey()
-  const bytes = Buffer.alloc(64 << 20, noise(65_537))
+  const bytes = Buffer.alloc(64 << 20, seededBytes(65_537))
   const stream = oss.open(key, { contentMd5: false })
   stream.end(bytes)
   await once(stream, 'close')
@@ -112,12 +112,12 @@ t.test('corked bursts, larger than all buffers', async t => {
   for (let burst = 0; burst < 5; burst++) {
     stream.cork()
     for (let i = 0; i < 50; i++) {
-      const part = noise(1 + ((i * 7) % 90), burst * 50 + i)
+      const part = seededBytes(1 + ((i * 7) % 90), burst * 50 + i)
       parts.push(part)
       stream.write(part, () => calledBack++)
     }
     process.nextTick(() => stream.uncork())
-    await next(stream, 'drain')
+    await nextEvent(stream, 'drain')
   }
   stream.end()
   await once(stream, 'close')
@@ -132,7 +132,7 @@ t.test('a callback means accepted: the caller may reuse its buffer', async t => 
   const buffer = Buffer.alloc(48)
   const expected: Buffer[] = []
   for (let i = 0; i < 40; i++) {
-    noise(48, i).copy(buffer)
+    seededBytes(48, i).copy(buffer)
     expected.push(Buffer.from(buffer))
     await new Promise(resolve => stream.write(buffer, resolve))
   }
@@ -167,9 +167,13 @@ t.test('flushInterval sends a trickle; 0 keeps it', async t => {
   const key = oss.newKey()
   const stream = oss.open(key, { flushInterval: 20 })
   stream.write('one')
-  t.match(await next<AppendInfo>(stream, 'append'), { position: 0, length: 3, nextPosition: 3 })
+  t.match(await nextEvent<AppendInfo>(stream, 'append'), {
+    position: 0,
+    length: 3,
+    nextPosition: 3,
+  })
   stream.write('two')
-  t.match(await next<AppendInfo>(stream, 'append'), { position: 3, length: 3 })
+  t.match(await nextEvent<AppendInfo>(stream, 'append'), { position: 3, length: 3 })
   stream.end()
   await once(stream, 'close')
   t.equal(oss.read(key).toString(), 'onetwo')
@@ -194,7 +198,11 @@ t.test('events and members tell the story', async t => {
   )
   const appends: AppendInfo[] = []
   stream.on('append', info => appends.push(info))
-  t.strictSame(await next<ReadyInfo>(stream, 'ready'), { position: 0, crc64: '0', exists: false })
+  t.strictSame(await nextEvent<ReadyInfo>(stream, 'ready'), {
+    position: 0,
+    crc64: '0',
+    exists: false,
+  })
   t.equal(stream.pending, false)
   stream.end('abcdef')
   await once(stream, 'close')
@@ -213,7 +221,7 @@ t.test('events and members tell the story', async t => {
   t.ok(appends.every(({ duration }) => duration > 0))
 
   const again = oss.open(key)
-  t.strictSame(await next<ReadyInfo>(again, 'ready'), {
+  t.strictSame(await nextEvent<ReadyInfo>(again, 'ready'), {
     position: 6,
     crc64: crc64('abcdef'),
     exists: true,

@@ -13,7 +13,7 @@ import {
 import type { TransportOptions } from '../lib/outbox.ts'
 import { createTransport } from '../lib/pino.ts'
 import { OssTransport } from '../lib/winston.ts'
-import { BUCKET, reach, startOss } from './fixtures/oss.ts'
+import { BUCKET, networkOptions, startOss } from './fixtures/oss.ts'
 
 /** Records every event of a channel, as it looks at that moment, until the test ends. */
 function record(t: Test, name: string): { event: string; trace: AttemptTrace }[] {
@@ -200,7 +200,7 @@ t.test('users are called in the context in which they asked', async t => {
   }
   const stream = storage.run('open', () =>
     createAppendStream({
-      ...reach(oss.server),
+      ...networkOptions(oss.server),
       credentials,
       bucket: BUCKET,
       key: oss.newKey(),
@@ -292,7 +292,7 @@ for (const [name, open] of Object.entries(LOGGERS)) {
       note('credentials')()
       return { accessKeyId, accessKeySecret }
     }
-    const place = { ...reach(oss.server), bucket: BUCKET, key: oss.newKey() }
+    const place = { ...networkOptions(oss.server), bucket: BUCKET, key: oss.newKey() }
     const transport = storage.run('open', () =>
       open({ ...place, credentials, retry: { minDelay: 1 } }),
     )

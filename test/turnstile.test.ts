@@ -1,10 +1,10 @@
 import { getEventListeners } from 'node:events'
 import t from 'tap'
-import { Turnstile } from '../lib/client/turnstile.ts'
+import { Limiter } from '../lib/client/turnstile.ts'
 
 /** Tasks that a test begins and ends by name, and the story of them. */
 function createStage(places: number) {
-  const turnstile = new Turnstile(places)
+  const turnstile = new Limiter(places)
   const story: string[] = []
   const ends = new Map<string, { resolve(): void; reject(error: Error): void }>()
   const signals: AbortSignal[] = []
@@ -57,7 +57,7 @@ t.test('a place is free again after a failure, and nobody can push in', async t 
   await end('c')
   t.equal(await late, 'c')
 
-  const thrown = new Turnstile(1)
+  const thrown = new Limiter(1)
   const { signal } = new AbortController()
   const fail = () => {
     throw new Error('at once')

@@ -8,7 +8,7 @@ import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import t from 'tap'
 import ts from 'typescript'
-import { exec, MODULES, pack } from './fixtures/packed.ts'
+import { execClean, MODULES, pack } from './fixtures/packed.ts'
 
 const USE = fileURLToPath(new URL('fixtures/consumer/use.ts', import.meta.url))
 
@@ -64,8 +64,12 @@ t.test('users of every TypeScript', async t => {
       }
       await writeFile(join(app, 'tsconfig.json'), JSON.stringify({ compilerOptions, files }))
       const tsc = [process.execPath, join(MODULES, module, 'bin/tsc')]
-      t.match((await exec([...tsc, '--version'])).stdout, `Version ${version}.`)
-      t.match(await exec([...tsc, '-p', '.'], { cwd: app }), { stdout: '', stderr: '', code: 0 })
+      t.match((await execClean([...tsc, '--version'])).stdout, `Version ${version}.`)
+      t.match(await execClean([...tsc, '-p', '.'], { cwd: app }), {
+        stdout: '',
+        stderr: '',
+        code: 0,
+      })
     })
   }
 })

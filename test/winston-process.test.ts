@@ -1,10 +1,19 @@
 /** Processes that log through winston 3, and how they end. */
 
 import t, { type Test } from 'tap'
-import { HALF, HALVES, half, type Kind, play, ROWS, type Row, TOTAL } from './fixtures/endings.ts'
-import { full } from './fixtures/full.ts'
+import {
+  afterHalf,
+  EXIT_SCENARIOS,
+  type ExitScenario,
+  HALF,
+  HALVES,
+  type LoggerSetup,
+  runExitScenario,
+  TOTAL,
+} from './fixtures/endings.ts'
+import { runsLongTests } from './fixtures/full.ts'
 
-const winston: Kind = {
+const winston: LoggerSetup = {
   name: 'winston',
   prologue: `
     import winston from 'winston'
@@ -20,7 +29,7 @@ const winston: Kind = {
 }
 
 /** A stream of ours in winston's own transport. */
-const wrapped: Kind = {
+const wrapped: LoggerSetup = {
   ...winston,
   name: 'winston.transports.Stream',
   prologue: `
@@ -33,40 +42,40 @@ const wrapped: Kind = {
 }
 
 /** How many of 300 records are in the object, by many appends to a slow server, when the logger has finished. */
-async function countAtFinish(t: Test, kind: Kind): Promise<number> {
+async function countAtFinish(t: Test, setup: LoggerSetup): Promise<number> {
   let atFinish = -1
-  await play(t, kind, {
+  await runExitScenario(t, setup, {
     title: "the logger's 'finish'",
     total: 300,
     options: { highWaterMark: 1024 },
     code: `many(0, 300); logger.end(); await once(logger, 'finish'); console.log('finished'); await go()`,
-    before: oss => {
+    prepare: oss => {
       oss.server.latency = 50
     },
-    async act({ says, count, go }) {
-      await says(1)
-      atFinish = count()
-      go()
+    async during({ waitForLines, countRecords, resume }) {
+      await waitForLines(1)
+      atFinish = countRecords()
+      resume()
     },
-    fate: 'all',
+    expected: 'all',
   })
   return atFinish
 }
 
-const OWN: readonly Row[] = [
+const OWN: readonly ExitScenario[] = [
   {
     // The first half waits for the permission, the second shows that winston has not detached us.
     title: 'what fails is a warning of the logger, and the transport stays',
     total: TOTAL,
     code: `logger.once('warn', ({ code }) => console.log(code)); ${HALVES}`,
-    before: oss => oss.server.permissions.clear(),
-    async act(stage) {
-      await stage.says(1)
+    prepare: oss => oss.server.permissions.clear(),
+    async during(control) {
+      await control.waitForLines(1)
       for (const action of ['oss:GetObject', 'oss:PutObject'])
-        stage.oss.server.permissions.add(action)
-      await half(stage)
+        control.oss.server.permissions.add(action)
+      await afterHalf(control)
     },
-    fate: 'all',
+    expected: 'all',
   },
   {
     title: "a failed end: 'finish' all the same, and failed says so",
@@ -77,22 +86,22 @@ const OWN: readonly Row[] = [
         logger.once('finish', () => process.exit(loss === transport.failed ? 3 : 4))
       })
       logger.end()`,
-    async act({ oss, has, go }) {
-      await has(HALF)
+    async during({ oss, waitForRecords, resume }) {
+      await waitForRecords(HALF)
       oss.server.refuse()
-      go()
+      resume()
     },
-    fate: 'told',
+    expected: 'told',
     exit: { code: 3, signal: null },
   },
 ]
 
-const isFull = full('the rows that take long')
+const isFull = runsLongTests('the rows that take long')
 t.jobs = 3
 
-for (const row of [...ROWS, ...OWN]) {
-  if (row.isLong && !isFull) continue
-  t.test(row.title, t => play(t, winston, row))
+for (const scenario of [...EXIT_SCENARIOS, ...OWN]) {
+  if (scenario.isLong && !isFull) continue
+  t.test(scenario.title, t => runExitScenario(t, winston, scenario))
 }
 
 t.test("all is there at the logger's 'finish'", async t => {

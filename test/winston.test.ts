@@ -5,20 +5,20 @@ import { EOL } from 'node:os'
 import t from 'tap'
 import winston from 'winston'
 import { OssTransport, type OssTransportOptions } from '../lib/winston.ts'
-import { run } from './fixtures/child.ts'
-import { BUCKET, next, type Oss, reach, startOss } from './fixtures/oss.ts'
-import { readConfessions } from './fixtures/records.ts'
-import { catchStderr } from './fixtures/stderr.ts'
+import { runModule } from './fixtures/child.ts'
+import { BUCKET, networkOptions, nextEvent, type Oss, startOss } from './fixtures/oss.ts'
+import { parseLossReports } from './fixtures/records.ts'
+import { captureStderr } from './fixtures/stderr.ts'
 
 const { combine, printf } = winston.format
 const uppercase = winston.format(info => ({
   ...info,
   message: String(info.message).toUpperCase(),
 }))
-const plain = printf(({ level, message }) => `${level}: ${message}`)
+const plainFormat = printf(({ level, message }) => `${level}: ${message}`)
 
 /** A logger with one transport to a new object, in a plain format unless told otherwise. */
-function make(
+function setUpLogger(
   oss: Oss,
   options: Partial<OssTransportOptions> = {},
   more: winston.LoggerOptions = {},
@@ -27,12 +27,12 @@ function make(
   const transport = new OssTransport({
     bucket: BUCKET,
     key,
-    ...reach(oss.server),
+    ...networkOptions(oss.server),
     retry: { minDelay: 1, maxDelay: 5 },
     flushInterval: 5,
     ...options,
   })
-  const logger = winston.createLogger({ format: plain, transports: [transport], ...more })
+  const logger = winston.createLogger({ format: plainFormat, transports: [transport], ...more })
   return {
     key,
     transport,
@@ -47,17 +47,21 @@ function make(
 
 t.test("formats: the logger's, and the transport's own after it", async t => {
   const oss = await startOss(t)
-  const shared = make(oss)
+  const shared = setUpLogger(oss)
   shared.logger.info('hello')
   await shared.end()
   t.equal(shared.read(), 'info: hello\n')
 
-  const json = make(oss, {}, { format: winston.format.json(), defaultMeta: { service: 'a' } })
+  const json = setUpLogger(
+    oss,
+    {},
+    { format: winston.format.json(), defaultMeta: { service: 'a' } },
+  )
   json.logger.info('日志', { n: 1 })
   await json.end()
   t.same(JSON.parse(json.read()), { level: 'info', message: '日志', n: 1, service: 'a' })
 
-  const own = make(oss, { format: combine(uppercase(), plain) })
+  const own = setUpLogger(oss, { format: combine(uppercase(), plainFormat) })
   own.logger.info('hello')
   await own.end()
   t.equal(own.read(), 'info: HELLO\n')
@@ -66,7 +70,7 @@ t.test("formats: the logger's, and the transport's own after it", async t => {
 t.test('a format that withholds a record', async t => {
   const oss = await startOss(t)
   const only = winston.format(info => (info.message === 'secret' ? false : info))
-  const { logger, read, end } = make(oss, { format: combine(only(), plain) })
+  const { logger, read, end } = setUpLogger(oss, { format: combine(only(), plainFormat) })
   logger.info('a')
   logger.info('secret')
   logger.info('b')
@@ -76,7 +80,7 @@ t.test('a format that withholds a record', async t => {
 
 t.test("levels, the transport's own, and silent", async t => {
   const oss = await startOss(t)
-  const own = make(oss, { level: 'warn' }, { level: 'debug' })
+  const own = setUpLogger(oss, { level: 'warn' }, { level: 'debug' })
   own.logger.debug('no')
   own.logger.info('no')
   own.logger.warn('yes')
@@ -84,7 +88,7 @@ t.test("levels, the transport's own, and silent", async t => {
   await own.end()
   t.equal(own.read(), 'warn: yes\nerror: yes\n')
 
-  const inherited = make(oss, {}, { level: 'info' })
+  const inherited = setUpLogger(oss, {}, { level: 'info' })
   inherited.logger.debug('no')
   inherited.logger.info('yes')
   inherited.logger.level = 'debug'
@@ -92,7 +96,7 @@ t.test("levels, the transport's own, and silent", async t => {
   await inherited.end()
   t.equal(inherited.read(), 'info: yes\ndebug: now\n')
 
-  const silent = make(oss, { silent: true })
+  const silent = setUpLogger(oss, { silent: true })
   silent.logger.info('no')
   silent.transport.silent = false
   silent.logger.info('yes')
@@ -102,21 +106,26 @@ t.test("levels, the transport's own, and silent", async t => {
 
 t.test('eol', async t => {
   const oss = await startOss(t)
-  const { logger, read, end } = make(oss, { eol: '\r\n' })
+  const { logger, read, end } = setUpLogger(oss, { eol: '\r\n' })
   logger.info('a')
   logger.info('b')
   await end()
   t.equal(read(), 'info: a\r\ninfo: b\r\n')
   const eol = 5 as unknown as string
-  t.throws(() => make(oss, { eol }), { code: 'OSS_ERR_INVALID_OPTION', message: /^option eol: / })
-  t.throws(() => make(oss, { bucket: 'B' }), { message: /^option bucket: / })
-  t.throws(() => make(oss, { colour: 1 } as object), { message: /^option colour: is unknown/ })
+  t.throws(() => setUpLogger(oss, { eol }), {
+    code: 'OSS_ERR_INVALID_OPTION',
+    message: /^option eol: /,
+  })
+  t.throws(() => setUpLogger(oss, { bucket: 'B' }), { message: /^option bucket: / })
+  t.throws(() => setUpLogger(oss, { colour: 1 } as object), {
+    message: /^option colour: is unknown/,
+  })
 })
 
 t.test("'logged', as with winston's own", async t => {
   const oss = await startOss(t)
-  const { logger, transport, end } = make(oss)
-  const logged = next(transport, 'logged')
+  const { logger, transport, end } = setUpLogger(oss)
+  const logged = nextEvent(transport, 'logged')
   logger.info('hello', { n: 1 })
   t.match(await logged, { level: 'info', message: 'hello', n: 1 })
   await end()
@@ -133,7 +142,10 @@ t.test('corked: many at once, each by the same rules', async t => {
     if (info.message === 'throws') throw new Error('format')
     return info
   })
-  const { transport, read, logger } = make(oss, { format: combine(throws(), plain), level: 'info' })
+  const { transport, read, logger } = setUpLogger(oss, {
+    format: combine(throws(), plainFormat),
+    level: 'info',
+  })
   logger.exitOnError = false
   transport.cork()
   transport.write(info('info', 'a'))
@@ -147,24 +159,24 @@ t.test('corked: many at once, each by the same rules', async t => {
 })
 
 // who hears of warnings, and whether it is removed from its logger -> is it said on standard error?
-const listening: [string, (made: ReturnType<typeof make>) => void, boolean][] = [
+const warningListeners: [string, (setup: ReturnType<typeof setUpLogger>) => void, boolean][] = [
   ['nobody', () => {}, true],
   ['a listener', ({ transport }) => transport.on('warn', () => {}), false],
   ['one that listens once', ({ transport }) => transport.once('warn', () => {}), false],
   ["the logger's", ({ logger }) => logger.on('warn', () => {}), false],
   ["the logger's, once", ({ logger }) => logger.once('warn', () => {}), false],
 ]
-for (const [title, listen, isSaid] of listening) {
+for (const [title, listen, isReported] of warningListeners) {
   for (const isRemoved of [false, true]) {
     t.test(`a warning is heard by ${title}${isRemoved ? ', after the removal' : ''}`, async t => {
       const oss = await startOss(t)
-      const stderr = catchStderr(t)
+      const stderr = captureStderr(t)
       oss.server.permissions.clear()
-      const made = make(oss, { closeTimeout: 100 })
-      const { logger, transport } = made
+      const setup = setUpLogger(oss, { closeTimeout: 100 })
+      const { logger, transport } = setup
       logger.info('a')
       if (isRemoved) logger.remove(transport)
-      listen(made)
+      listen(setup)
       const warned = new Promise(resolve => {
         const { emit } = transport
         transport.emit = (event: string, ...args: unknown[]) => {
@@ -173,19 +185,19 @@ for (const [title, listen, isSaid] of listening) {
         }
       })
       await warned
-      t.equal(/: AccessDenied: /.test(stderr.join('')), isSaid, stderr.join(''))
+      t.equal(/: AccessDenied: /.test(stderr.join('')), isReported, stderr.join(''))
       transport.destroy()
     })
   }
 }
 
 // the transport's format -> the line that stands for dropped records
-const untold = /^\{"level":"warn","oss_append_stream":"dropped","records":(\d+)\}$/m
-const gaps: [string, Partial<OssTransportOptions>, winston.LoggerOptions, RegExp][] = [
+const jsonPattern = /^\{"level":"warn","oss_append_stream":"dropped","records":(\d+)\}$/m
+const dropFormats: [string, Partial<OssTransportOptions>, winston.LoggerOptions, RegExp][] = [
   ["the logger's", {}, {}, /^warn: oss-append-stream: dropped (\d+) records$/m],
   [
     'its own',
-    { format: combine(uppercase(), plain) },
+    { format: combine(uppercase(), plainFormat) },
     {},
     /^warn: OSS-APPEND-STREAM: DROPPED (\d+) RECORDS$/m,
   ],
@@ -204,18 +216,22 @@ const gaps: [string, Partial<OssTransportOptions>, winston.LoggerOptions, RegExp
       })(),
     },
     {},
-    untold,
+    jsonPattern,
   ],
-  ['one that makes no text', {}, { format: winston.format.timestamp() }, untold],
+  ['one that makes no text', {}, { format: winston.format.timestamp() }, jsonPattern],
 ]
-for (const [title, options, more, pattern] of gaps) {
+for (const [title, options, more, pattern] of dropFormats) {
   for (const isRemoved of [false, true]) {
     const when = isRemoved ? ', and it is removed meanwhile' : ''
     t.test(`dropped records leave a line, in a format: ${title}${when}`, async t => {
       const oss = await startOss(t)
-      const { logger, transport, read, end } = make(oss, { maxBuffered: 500, ...options }, more)
+      const { logger, transport, read, end } = setUpLogger(
+        oss,
+        { maxBuffered: 500, ...options },
+        more,
+      )
       oss.server.refuse()
-      const dropped = next<{ records: number }>(transport, 'drop')
+      const dropped = nextEvent<{ records: number }>(transport, 'drop')
       const finished = once(transport, 'finish')
       for (let n = 0; n < 200; n++) logger.info('hello')
       await new Promise(setImmediate)
@@ -224,8 +240,8 @@ for (const [title, options, more, pattern] of gaps) {
       const { records } = await dropped
       if (!isRemoved) await end()
       await finished
-      const [, told] = pattern.exec(read()) ?? []
-      t.equal(Number(told), records)
+      const [, reported] = pattern.exec(read()) ?? []
+      t.equal(Number(reported), records)
       t.equal(read().split('\n').length, 200 - records + 2)
     })
   }
@@ -233,23 +249,23 @@ for (const [title, options, more, pattern] of gaps) {
 
 t.test('dropped records leave a line where no logger has a format for us', async t => {
   const oss = await startOss(t)
-  const { transport, read } = make(oss, { maxBuffered: 100 }, { transports: [] })
+  const { transport, read } = setUpLogger(oss, { maxBuffered: 100 }, { transports: [] })
   const record = { level: 'error', message: 'x', [Symbol.for('message')]: 'x'.repeat(101) }
   // As an exception handler it is given records, and is piped from nobody.
   transport.log(record)
   transport.end()
   await once(transport, 'finish')
-  t.match(read(), untold)
+  t.match(read(), jsonPattern)
 })
 
 t.test('removed from the logger it delivers what it owes', async t => {
   const oss = await startOss(t)
-  const { logger, transport, read } = make(oss, { flushInterval: 0 })
+  const { logger, transport, read } = setUpLogger(oss, { flushInterval: 0 })
   logger.info('a')
   logger.remove(transport)
   await once(transport, 'finish')
   t.equal(read(), 'info: a\n')
-  const other = make(oss, { flushInterval: 0 })
+  const other = setUpLogger(oss, { flushInterval: 0 })
   other.logger.info('b')
   other.logger.close()
   await once(other.transport, 'finish')
@@ -257,7 +273,7 @@ t.test('removed from the logger it delivers what it owes', async t => {
 })
 
 // how a transport ends while its logger goes on -> no error, and two records counted
-const endings: [string, (made: ReturnType<typeof make>) => void | winston.Logger][] = [
+const endings: [string, (setup: ReturnType<typeof setUpLogger>) => void | winston.Logger][] = [
   ['the transport is ended', ({ transport }) => void transport.end()],
   ['it is destroyed', ({ transport }) => void transport.destroy()],
   [
@@ -269,12 +285,12 @@ const endings: [string, (made: ReturnType<typeof make>) => void | winston.Logger
   ],
   [
     'the logger is configured with the same',
-    ({ logger, transport }) => logger.configure({ format: plain, transports: [transport] }),
+    ({ logger, transport }) => logger.configure({ format: plainFormat, transports: [transport] }),
   ],
   [
     'another logger shares it',
     ({ logger, transport }) => {
-      const other = winston.createLogger({ format: plain, transports: [transport] })
+      const other = winston.createLogger({ format: plainFormat, transports: [transport] })
       logger.close()
       return other
     },
@@ -283,17 +299,17 @@ const endings: [string, (made: ReturnType<typeof make>) => void | winston.Logger
 for (const [title, end] of endings) {
   t.test(`logged after the end is counted, and no error: ${title}`, async t => {
     const oss = await startOss(t)
-    const stderr = catchStderr(t)
+    const stderr = captureStderr(t)
     oss.server.latency = 30
-    const made = make(oss)
-    const { transport, read } = made
-    made.logger.on('error', error => t.fail(String(error)))
+    const setup = setUpLogger(oss)
+    const { transport, read } = setup
+    setup.logger.on('error', error => t.fail(String(error)))
     transport.on('error', error => t.fail(String(error)))
-    made.logger.info('a')
+    setup.logger.info('a')
     await transport.flush()
-    made.logger.info('b')
+    setup.logger.info('b')
     const finished = once(transport, title === 'it is destroyed' ? 'close' : 'finish')
-    const logger = end(made) ?? made.logger
+    const logger = end(setup) ?? setup.logger
     await new Promise(setImmediate)
     logger.info('c')
     logger.info('d')
@@ -303,14 +319,17 @@ for (const [title, end] of endings) {
     const isCut = title === 'it is destroyed'
     t.equal(read(), isCut ? 'info: a\n' : 'info: a\ninfo: b\n')
     t.match(transport.failed, { records: isCut ? 4 : 3, lateRecords: 3 })
-    t.match(readConfessions(stderr.join('')), [{ late: 3 }])
+    t.match(parseLossReports(stderr.join('')), [{ late: 3 }])
   })
 }
 
 t.test('logged after the end: by the same rules of level and format', async t => {
   const oss = await startOss(t)
-  catchStderr(t)
-  const { transport, logger } = make(oss, { level: 'warn', format: combine(uppercase(), plain) })
+  captureStderr(t)
+  const { transport, logger } = setUpLogger(oss, {
+    level: 'warn',
+    format: combine(uppercase(), plainFormat),
+  })
   logger.warn('in time')
   const finished = once(transport, 'finish')
   transport.end()
@@ -329,11 +348,11 @@ const PROGRAM = `
   const make = more => new OssTransport({ ...options, ...more })
   const create = (transport, more) => winston.createLogger({ transports: [transport], ...more })
 `
-async function program(t: Parameters<typeof run>[0], code: string, more = {}) {
+async function runLogProgram(t: Parameters<typeof runModule>[0], code: string, more = {}) {
   const oss = await startOss(t)
   const key = oss.newKey()
   const { url, region, credentials } = oss.server
-  const ended = await run(t, PROGRAM + code, {
+  const ended = await runModule(t, PROGRAM + code, {
     OPTIONS: JSON.stringify({ bucket: BUCKET, key, ...more }),
     OSS_ENDPOINT: url,
     OSS_REGION: region,
@@ -349,13 +368,13 @@ async function program(t: Parameters<typeof run>[0], code: string, more = {}) {
 }
 
 // The batch would wait for ever: what is there was sent because of the exception.
-const waits = { flushInterval: 0 }
+const noTimedFlush = { flushInterval: 0 }
 
 t.test('handleExceptions: the exception is there before winston exits', async t => {
   const code = `const logger = create(make({ handleExceptions: true }))
     logger.info('before')
     setTimeout(() => { throw new Error('thrown') }, 10)`
-  const { code: exit, infos, stderr } = await program(t, code, waits)
+  const { code: exit, infos, stderr } = await runLogProgram(t, code, noTimedFlush)
   t.equal(exit, 1)
   t.match(infos, [{ message: 'before' }, { level: 'error', exception: true, message: /thrown/ }])
   t.notMatch(stderr, /oss-append-stream/)
@@ -365,10 +384,10 @@ t.test('without it, an exception is not written, and what was logged is told', a
   const code = `const logger = create(make())
     logger.info('before')
     throw new Error('thrown')`
-  const { code: exit, infos, stderr } = await program(t, code, waits)
+  const { code: exit, infos, stderr } = await runLogProgram(t, code, noTimedFlush)
   t.equal(exit, 1)
   t.same(infos, [])
-  t.match(readConfessions(stderr), [{ records: 1 }])
+  t.match(parseLossReports(stderr), [{ records: 1 }])
 })
 
 t.test('exceptionHandlers, and exitOnError: false', async t => {
@@ -376,7 +395,7 @@ t.test('exceptionHandlers, and exitOnError: false', async t => {
       exceptionHandlers: [make()], exitOnError: false,
     })
     setTimeout(() => { throw new Error('thrown') }, 10)`
-  const { code: exit, infos } = await program(t, code, waits)
+  const { code: exit, infos } = await runLogProgram(t, code, noTimedFlush)
   t.equal(exit, 0)
   t.match(infos, [{ level: 'error', exception: true, message: /thrown/ }])
 })
@@ -384,7 +403,7 @@ t.test('exceptionHandlers, and exitOnError: false', async t => {
 t.test('handleRejections', async t => {
   const code = `const logger = create(make({ handleRejections: true }))
     setTimeout(() => { Promise.reject(new Error('rejected')) }, 10)`
-  const { code: exit, infos } = await program(t, code, waits)
+  const { code: exit, infos } = await runLogProgram(t, code, noTimedFlush)
   t.equal(exit, 1)
   t.match(infos, [{ level: 'error', rejection: true, message: /rejected/ }])
 })
@@ -400,7 +419,7 @@ t.test('keys of the environment, changed by the program', async t => {
     logger.info('b', { n: 1 })
     await transport.flush()
     logger.end()`
-  const { code: exit, infos, oss } = await program(t, code)
+  const { code: exit, infos, oss } = await runLogProgram(t, code)
   t.equal(exit, 0)
   t.same(
     infos.map(({ n }) => n),

@@ -8,7 +8,7 @@ import { ok } from 'node:assert/strict'
 import { Backoff, type RetryPolicy } from '../backoff.ts'
 import type { Clock, Timer } from '../clock.ts'
 import { exhausted, OssError, OssServiceError } from '../errors.ts'
-import { type Outcome, outcomeOf } from './outcome.ts'
+import { classifyError, type RetryClass } from './outcome.ts'
 
 /** What `'retry'` carries: an attempt failed, and another follows after `delay`. */
 export interface RetryInfo {
@@ -22,23 +22,23 @@ export interface RetryInfo {
   readonly position: number | undefined
 }
 
-export interface LineOptions {
+export interface RetryLoopOptions {
   readonly clock: Clock
   readonly retry: RetryPolicy
   readonly onRetry: (info: RetryInfo) => void
 }
 
-export class Line {
-  readonly #options: LineOptions
+export class RetryLoop {
+  readonly #options: RetryLoopOptions
   /** OSS has answered at least once, so its host name is right. */
   #hasReply = false
-  #isHeld = false
+  #keepsProcessAlive = false
   #aborted: Error | undefined
   #controller: AbortController | undefined
   #wait: { readonly timer: Timer; readonly end: () => void } | undefined
   #attempts = 0
 
-  constructor(options: LineOptions) {
+  constructor(options: RetryLoopOptions) {
     this.#options = options
   }
 
@@ -57,8 +57,8 @@ export class Line {
   }
 
   /** Something is owed from now on, so that waiting has to hold the process. */
-  hold(): void {
-    this.#isHeld = true
+  keepProcessAlive(): void {
+    this.#keepsProcessAlive = true
     this.#wait?.timer.ref()
   }
 
@@ -71,7 +71,7 @@ export class Line {
   }
 
   /** Runs `attempt` until it succeeds. Throws the error to fail with. */
-  async persist<T>(position: number | undefined, attempt: () => Promise<T>): Promise<T> {
+  async run<T>(position: number | undefined, attempt: () => Promise<T>): Promise<T> {
     const { clock, retry, onRetry } = this.#options
     const backoff = new Backoff(retry, clock)
     for (this.#attempts = 0; ; ) {
@@ -83,7 +83,7 @@ export class Line {
         // A client of one's own may reject with nothing, which would pass for success further up.
         const error = (cause || new Error('the client threw what is no error')) as Error
         if (this.#aborted) throw this.#aborted
-        const outcome = outcomeOf(error)
+        const outcome = classifyError(error)
         const delay = backoff.next(outcome, this.#hasReply)
         if (delay === undefined) throw finalError(error, outcome, this.#attempts)
         onRetry({ attempt: this.#attempts, error, delay, position })
@@ -115,7 +115,7 @@ export class Line {
     if (this.#aborted) return
     await new Promise<void>(resolve => {
       const timer = clock.setTimeout(resolve, delay)
-      if (!this.#isHeld) timer.unref()
+      if (!this.#keepsProcessAlive) timer.unref()
       const end = () => {
         clock.clearTimeout(timer)
         resolve()
@@ -130,7 +130,7 @@ export class Line {
  * The error to fail with. What OSS or the provider said for good stands as it is; what another attempt
  * might have mended becomes the reason why we gave up.
  */
-function finalError(error: Error, outcome: Outcome, attempts: number): Error {
+function finalError(error: Error, outcome: RetryClass, attempts: number): Error {
   if (!(error instanceof OssError)) return error
   if (error.code === 'OSS_ERR_CREDENTIALS') {
     // One call of the provider may fail many streams, and each adds what is its own to the error.

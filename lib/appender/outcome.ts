@@ -6,7 +6,7 @@
 
 import { isKeyRefusal, OssError, OssServiceError } from '../errors.ts'
 
-export type Outcome =
+export type RetryClass =
   /** No attempt will go better. */
   | 'final'
   /** Wait, then send the same again. */
@@ -28,7 +28,7 @@ export type Outcome =
  */
 const THROTTLING = /Limit(Exceeded|ted)$|^SlowDown$/
 
-const BY_CODE: Readonly<Record<string, Outcome>> = {
+const BY_CODE: Readonly<Record<string, RetryClass>> = {
   // Judged before it gets here: what is left is "our batch is not in the object yet".
   PositionNotEqualToLength: 'wait',
   // 400s by which OSS says that the network was slow or broke; the body was not taken.
@@ -43,32 +43,32 @@ const BY_CODE: Readonly<Record<string, Outcome>> = {
 const CERTIFICATE =
   /^(CERT_|CRL_|ERROR_IN_C|ERR_TLS_CERT_|UNABLE_TO_|DEPTH_ZERO_|SELF_SIGNED_|(HOSTNAME_MISMATCH|INVALID_CA|INVALID_PURPOSE|PATH_LENGTH_EXCEEDED)$)/
 
-export function outcomeOf(error: unknown): Outcome {
-  if (error instanceof OssServiceError) return outcomeOfRefusal(error)
+export function classifyError(error: unknown): RetryClass {
+  if (error instanceof OssServiceError) return classifyRefusal(error)
   if (!(error instanceof OssError)) return 'final'
   switch (error.code) {
     case 'OSS_ERR_TIMEOUT':
       return 'wait'
     case 'OSS_ERR_NETWORK':
-      return outcomeOfNetwork(systemCode(error.cause))
+      return classifyNetworkError(systemCode(error.cause))
     case 'OSS_ERR_CREDENTIALS':
-      return error.isCurable ? 'wait' : 'final'
+      return error.isRefreshable ? 'wait' : 'final'
     default:
       return 'final'
   }
 }
 
-function outcomeOfRefusal(error: OssServiceError): Outcome {
+function classifyRefusal(error: OssServiceError): RetryClass {
   const { code, status } = error
   const known = Object.hasOwn(BY_CODE, code) ? BY_CODE[code] : undefined
   if (known) return known
-  if (error.isCurable) return isKeyRefusal(code) ? 'credentials' : 'clock'
+  if (error.isRefreshable) return isKeyRefusal(code) ? 'credentials' : 'clock'
   if (status === 503 && THROTTLING.test(code)) return 'throttled'
   if (status === 408 || status === 429) return 'wait'
   return status >= 500 && status !== 501 ? 'wait' : 'final'
 }
 
-function outcomeOfNetwork(code: string): Outcome {
+function classifyNetworkError(code: string): RetryClass {
   if (code === 'ENOTFOUND') return 'unknownHost'
   return CERTIFICATE.test(code) ? 'final' : 'wait'
 }
@@ -79,7 +79,7 @@ function outcomeOfNetwork(code: string): Outcome {
  */
 export function isAmbiguous(error: unknown): boolean {
   if (error instanceof OssServiceError) {
-    const outcome = outcomeOf(error)
+    const outcome = classifyError(error)
     return (
       (outcome === 'wait' || outcome === 'throttled') && error.code !== 'PositionNotEqualToLength'
     )
@@ -87,7 +87,7 @@ export function isAmbiguous(error: unknown): boolean {
   if (!(error instanceof OssError)) return true
   switch (error.code) {
     case 'OSS_ERR_NETWORK':
-      return !NEVER_SENT.has(systemCode(error.cause)) && outcomeOf(error) !== 'final'
+      return !NEVER_SENT.has(systemCode(error.cause)) && classifyError(error) !== 'final'
     case 'OSS_ERR_TIMEOUT':
     case 'OSS_ERR_INTEGRITY':
       return true

@@ -8,10 +8,10 @@ import type { Target } from '../address.ts'
 import { conflict, integrity, notAppendable, OssError, OssServiceError } from '../errors.ts'
 import type { Client, Head } from '../seam.ts'
 import { EMPTY_TAIL, type Seen, type Tail } from '../tail.ts'
-import type { Line } from './line.ts'
-import { trace } from './trace.ts'
+import type { RetryLoop } from './line.ts'
+import { traceAttempt } from './trace.ts'
 
-export interface ScoutOptions {
+export interface TailFinderOptions {
   readonly target: Target
   readonly client: Client
   /** Sent with every append, these too. */
@@ -19,7 +19,7 @@ export interface ScoutOptions {
 }
 
 /** What is found of an object. */
-export interface Discovery {
+export interface FoundTail {
   readonly tail: Tail
   /** It is known to be there. */
   readonly exists: boolean
@@ -28,7 +28,7 @@ export interface Discovery {
 }
 
 /** What one reply told, and which. */
-interface Sight extends Seen {
+interface TailResponse extends Seen {
   readonly requestId?: string | undefined
 }
 
@@ -36,45 +36,45 @@ const NO_BYTES = new Uint8Array(0)
 /** A rival that appends faster than we ask is not found out by asking more. */
 const PROBE_ROUNDS = 3
 
-export class Scout {
-  readonly #options: ScoutOptions
-  readonly #line: Line
+export class TailFinder {
+  readonly #options: TailFinderOptions
+  readonly #retryLoop: RetryLoop
 
-  constructor(options: ScoutOptions, line: Line) {
+  constructor(options: TailFinderOptions, line: RetryLoop) {
     this.#options = options
-    this.#line = line
+    this.#retryLoop = line
   }
 
   /** The tail to append at. */
-  find(): Promise<Discovery> {
+  find(): Promise<FoundTail> {
     return this.#trace(() => this.#find())
   }
 
   /** The tail of an object that must be `position` bytes long. Nothing is changed. */
-  confirm(position: number): Promise<Discovery> {
+  confirm(position: number): Promise<FoundTail> {
     return this.#trace(() => this.#confirm(position))
   }
 
-  #trace(attempt: () => Promise<Discovery>): Promise<Discovery> {
+  #trace(attempt: () => Promise<FoundTail>): Promise<FoundTail> {
     const { bucket, key } = this.#options.target
-    return trace('open', () => ({ bucket, key, attempt: this.#line.attempts }), attempt)
+    return traceAttempt('open', () => ({ bucket, key, attempt: this.#retryLoop.attempts }), attempt)
   }
 
-  async #find(): Promise<Discovery> {
+  async #find(): Promise<FoundTail> {
     const head = await this.#head()
     if (head === 'forbidden') {
       const seen = await this.#probe(1, EMPTY_TAIL.position)
-      return discovery(seen, seen.position > 0)
+      return foundTail(seen, seen.position > 0)
     }
     if (head === null) return { tail: EMPTY_TAIL, exists: false }
     const seen = appendableTail(head)
     if (head.sealedTime !== undefined) throw notAppendable(head, 'AppendSealedObjectNotAllowed')
-    return discovery(await this.#complete(seen), true)
+    return foundTail(await this.#complete(seen), true)
   }
 
-  async #confirm(position: number): Promise<Discovery> {
+  async #confirm(position: number): Promise<FoundTail> {
     try {
-      return discovery(await this.#appendNothing(position), true)
+      return foundTail(await this.#appendNothing(position), true)
     } catch (error) {
       if (!tellsLength(error)) throw error
       const expected = { position }
@@ -86,7 +86,7 @@ export class Scout {
    * The tail as the server shows it after it refused an append from `before` to `after`; `null`: there
    * is no object.
    */
-  async see(before: Tail, after: Tail, refusal: OssServiceError): Promise<Seen | null> {
+  async resolveDispute(before: Tail, after: Tail, refusal: OssServiceError): Promise<Seen | null> {
     const length = refusal.nextPosition
     // A third length proves by itself that others wrote: nothing more to ask.
     if (length !== undefined && length !== before.position && length !== after.position) {
@@ -97,15 +97,15 @@ export class Scout {
       const from = length ?? after.position
       // Refused at 0 and told nothing else: there is nothing to ask that would not create the object.
       if (from === 0) throw refusal
-      return pair(await this.#probe(from))
+      return observedTail(await this.#probe(from))
     }
-    return head && pair(await this.#complete(appendableTail(head)))
+    return head && observedTail(await this.#complete(appendableTail(head)))
   }
 
   async #head(): Promise<Head | null | 'forbidden'> {
     const { client, target } = this.#options
     try {
-      return await this.#line.exchange(signal => client.head(target, { signal }))
+      return await this.#retryLoop.exchange(signal => client.head(target, { signal }))
     } catch (error) {
       if (isReadForbidden(error)) return 'forbidden'
       throw error
@@ -113,7 +113,7 @@ export class Scout {
   }
 
   /** Old objects have no CRC in their HEAD; an append of nothing tells it. */
-  async #complete(seen: Sight): Promise<Sight> {
+  async #complete(seen: TailResponse): Promise<TailResponse> {
     return seen.crc64 === undefined ? this.#probe(seen.position) : seen
   }
 
@@ -123,7 +123,7 @@ export class Scout {
    * metadata. `untold`: the length to go on with where OSS refuses and tells none; without it the
    * attempt failed.
    */
-  async #probe(from: number, untold?: number): Promise<Sight> {
+  async #probe(from: number, untold?: number): Promise<TailResponse> {
     let position = from
     for (let round = 1; position > 0; round++) {
       try {
@@ -137,10 +137,12 @@ export class Scout {
     return EMPTY_TAIL
   }
 
-  async #appendNothing(position: number): Promise<Sight> {
+  async #appendNothing(position: number): Promise<TailResponse> {
     const { client, target, headers } = this.#options
     const request = { position, body: NO_BYTES, headers }
-    const reply = await this.#line.exchange(signal => client.append(target, { ...request, signal }))
+    const reply = await this.#retryLoop.exchange(signal =>
+      client.append(target, { ...request, signal }),
+    )
     if (reply.position !== position) throw integrity({ position }, reply)
     return reply
   }
@@ -163,7 +165,7 @@ function isReadForbidden(error: unknown): boolean {
   return error.code === 'AccessDenied' || error.code === 'BadErrorResponse'
 }
 
-function appendableTail(head: Head): Sight {
+function appendableTail(head: Head): TailResponse {
   if (head.type !== 'Appendable') throw notAppendable(head, 'ObjectNotAppendable')
   // A sealed object goes on nowhere.
   if (head.position === head.length || head.sealedTime !== undefined) {
@@ -174,11 +176,11 @@ function appendableTail(head: Head): Sight {
 }
 
 /** Without the request: what is compared, and shown in errors. */
-function pair({ position, crc64 }: Sight): Seen {
+function observedTail({ position, crc64 }: TailResponse): Seen {
   return { position, crc64 }
 }
 
-function discovery({ position, crc64, requestId }: Sight, exists: boolean): Discovery {
+function foundTail({ position, crc64, requestId }: TailResponse, exists: boolean): FoundTail {
   if (crc64 !== undefined) return { tail: { position, crc64 }, exists, requestId }
   const message = `OSS tells no CRC-64 of the object's ${position} bytes: nothing could be proven of it`
   throw new OssError('OSS_ERR_INTEGRITY', message, { requestId })

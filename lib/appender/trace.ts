@@ -34,7 +34,7 @@ export interface AttemptTrace {
 }
 
 /** What an attempt found out, as far as a trace tells. */
-interface Learned {
+interface TracedResult {
   readonly requestId?: string | undefined
   readonly tail?: Tail | undefined
   readonly isReconciled?: boolean | undefined
@@ -46,16 +46,16 @@ const channels = {
 }
 
 /** Runs an attempt, traced. `describe` is not called where nobody looks. */
-export function trace<T extends Learned>(
+export function traceAttempt<T extends TracedResult>(
   name: 'open' | 'append',
   describe: () => AttemptTrace,
   attempt: () => Promise<T>,
 ): Promise<T> {
   const channel: TracingChannel<unknown, AttemptTrace> = channels[name]
-  return channel.hasSubscribers ? tell(channel, describe(), attempt) : attempt()
+  return channel.hasSubscribers ? runTraced(channel, describe(), attempt) : attempt()
 }
 
-async function tell<T extends Learned>(
+async function runTraced<T extends TracedResult>(
   channel: TracingChannel<unknown, AttemptTrace>,
   context: AttemptTrace,
   attempt: () => Promise<T>,

@@ -4,118 +4,124 @@
  */
 
 import { parseArgs } from 'node:util'
-import { hint } from '../check.ts'
-import type { Command, Place, Rolling, Voice } from './commands.ts'
+import { suggestion } from '../check.ts'
+import type { Backend, Command, OutputMode, RollOptions } from './commands.ts'
 import {
   COMMANDS,
   type CommandName,
   FLAGS,
   type Flag,
-  flagNamed,
+  type FlagGroup,
+  flagForLibraryName,
   flagOf,
-  type Topic,
 } from './flags.ts'
 import { UsageError } from './usage.ts'
 
 /** Milliseconds. ffmpeg needs a moment for its trailer, and systemd kills after 90 seconds. */
-const GRACE = 10_000
-const INTERVAL = 1_000
+const DEFAULT_GRACE = 10_000
+const DEFAULT_INTERVAL = 1_000
 
 const ALL_FLAGS = Object.keys(FLAGS).map(name => `--${name}`)
 
 /** The texts of flags that were given, by name. */
-type Values = Readonly<Record<string, unknown>>
+type FlagValues = Readonly<Record<string, unknown>>
 /** What they say, by option. */
-type Options = Readonly<Record<string, unknown>>
+type OptionValues = Readonly<Record<string, unknown>>
 
 /** What was given to one command. */
-interface Given {
-  readonly words: readonly string[]
-  readonly place: Options
-  readonly stream: Options
-  readonly roll: Options
-  readonly command: Options
+interface ParsedArguments {
+  readonly operands: readonly string[]
+  readonly backend: OptionValues
+  readonly stream: OptionValues
+  readonly roll: OptionValues
+  readonly command: OptionValues
 }
 
 /** @throws {UsageError | OssError} naming what is wrong; `exitCodeOf` either is 2. */
 export function parseArguments(args: readonly string[]): Command {
-  refuseFlags(args)
+  checkFlags(args)
   const { values, positionals } = parseStrictly(args)
   if (values.help) return { name: 'help' }
   if (values.version) return { name: 'version' }
-  if (positionals[0] === 'help') return readHelp(positionals.slice(1))
-  const { name, words } = readName(positionals)
-  refuseForeign(name, values)
-  return BUILDERS[name]({
-    words,
-    place: collect(values, 'place'),
-    stream: collect(values, 'stream'),
-    roll: collect(values, 'roll'),
-    command: collect(values, 'command'),
+  if (positionals[0] === 'help') return parseHelp(positionals.slice(1))
+  const { name, operands } = parseCommandName(positionals)
+  checkFlagsOfCommand(name, values)
+  return COMMAND_PARSERS[name]({
+    operands,
+    backend: collectOptions(values, 'place'),
+    stream: collectOptions(values, 'stream'),
+    roll: collectOptions(values, 'roll'),
+    command: collectOptions(values, 'command'),
   })
 }
 
-const BUILDERS: Readonly<Record<CommandName, (given: Given) => Command>> = {
-  append({ words, place, stream, roll, command }) {
-    const { isJson = false, isQuiet = false, isZipped = false, grace = GRACE, resume } = command
+const COMMAND_PARSERS: Readonly<Record<CommandName, (given: ParsedArguments) => Command>> = {
+  append({ operands, backend, stream, roll, command }) {
+    const {
+      isJson = false,
+      isQuiet = false,
+      isZipped = false,
+      grace = DEFAULT_GRACE,
+      resume,
+    } = command
     const isResumed = resume !== undefined
-    const [url, file] = readWords(words, { least: 1, most: isResumed ? 1 : 2 })
+    const [url, file] = checkOperandCount(operands, { least: 1, most: isResumed ? 1 : 2 })
     if (resume === '') throw new UsageError('--resume: must name a file')
     return {
       name: 'append',
-      url: readUrl(url),
+      url: checkUrl(url),
       file: isResumed ? (resume as string) : file,
-      place: readPlace(place),
+      backend: parseBackend(backend),
       options: isZipped ? alignMembers(stream) : stream,
-      roll: readRolling(roll, { ...stream, ...(isResumed && { resume }) }),
+      roll: parseRoll(roll, { ...stream, ...(isResumed && { resume }) }),
       isZipped: isZipped as boolean,
       isResumed,
-      voice: { isJson, isQuiet } as Voice,
+      outputMode: { isJson, isQuiet } as OutputMode,
       grace: grace as number,
     }
   },
-  demo({ words, command }) {
-    const [file] = readWords(words, { least: 0, most: 1 })
+  demo({ operands, command }) {
+    const [file] = checkOperandCount(operands, { least: 0, most: 1 })
     const bytes = command.bytes as number | undefined
     if (bytes !== undefined && file !== undefined) {
       throw new UsageError('--bytes: has no meaning with FILE')
     }
     return { name: 'demo', file, bytes }
   },
-  stat({ words, place, command }) {
-    const [url] = readWords(words, { least: 1, most: 1 })
+  stat({ operands, backend, command }) {
+    const [url] = checkOperandCount(operands, { least: 1, most: 1 })
     return {
       name: 'stat',
-      url: readUrl(url),
-      place: readPlace(place),
+      url: checkUrl(url),
+      backend: parseBackend(backend),
       isJson: command.isJson === true,
     }
   },
-  cat({ words, place, command }) {
-    const [url] = readWords(words, { least: 1, most: 1 })
-    const { isFollowed = false, interval = INTERVAL } = command
+  cat({ operands, backend, command }) {
+    const [url] = checkOperandCount(operands, { least: 1, most: 1 })
+    const { isFollowed = false, interval = DEFAULT_INTERVAL } = command
     if (command.interval !== undefined && !isFollowed) {
       throw new UsageError('--interval: has no meaning without --follow')
     }
-    if (isFollowed && place.local !== undefined) {
-      const mend = 'run oss-append serve --dir DIR, and follow that'
-      throw new UsageError(`--follow: --local does not see what others append: ${mend}`)
+    if (isFollowed && backend.local !== undefined) {
+      const remedy = 'run oss-append serve --dir DIR, and follow that'
+      throw new UsageError(`--follow: --local does not see what others append: ${remedy}`)
     }
     return {
       name: 'cat',
-      url: readUrl(url),
-      place: readPlace(place),
+      url: checkUrl(url),
+      backend: parseBackend(backend),
       isFollowed: isFollowed as boolean,
       interval: interval as number,
     }
   },
-  verify({ words, place, command }) {
-    const [file = '', url] = readWords(words, { least: 2, most: 2 })
+  verify({ operands, backend, command }) {
+    const [file = '', url] = checkOperandCount(operands, { least: 2, most: 2 })
     const isJson = command.isJson === true
-    return { name: 'verify', file, url: readUrl(url), place: readPlace(place), isJson }
+    return { name: 'verify', file, url: checkUrl(url), backend: parseBackend(backend), isJson }
   },
-  serve({ words, command }) {
-    readWords(words, { least: 0, most: 0 })
+  serve({ operands, command }) {
+    checkOperandCount(operands, { least: 0, most: 0 })
     const { dir, port, host } = command as { dir?: string; port?: number; host?: string }
     if (dir === '') throw new UsageError('--dir: must name a folder')
     if (port !== undefined && port > 65_535) throw new UsageError('--port: must be 0 to 65535')
@@ -123,72 +129,79 @@ const BUILDERS: Readonly<Record<CommandName, (given: Given) => Command>> = {
   },
 }
 
-function readHelp(words: readonly string[]): Command {
-  const [topic] = readWords(words, { least: 0, most: 1 })
+function parseHelp(operands: readonly string[]): Command {
+  const [topic] = checkOperandCount(operands, { least: 0, most: 1 })
   if (topic === undefined) return { name: 'help' }
   if (topic !== 'options') throw new UsageError('help: knows of options, and no other topic')
   return { name: 'help', topic }
 }
 
 /** The command's name, or none and an object to append to. */
-function readName(positionals: readonly string[]): { name: CommandName; words: string[] } {
+function parseCommandName(positionals: readonly string[]): {
+  name: CommandName
+  operands: string[]
+} {
   const [first, ...rest] = positionals
-  if (first === undefined) throw new UsageError(`say where to: oss://BUCKET/KEY, or ${NAMES}`)
-  if (first.startsWith('oss://')) return { name: 'append', words: [first, ...rest] }
+  if (first === undefined)
+    throw new UsageError(`say where to: oss://BUCKET/KEY, or ${COMMAND_NAMES}`)
+  if (first.startsWith('oss://')) return { name: 'append', operands: [first, ...rest] }
   const name = COMMANDS.find(each => each === first && each !== 'append')
   if (name === undefined) {
-    const meant = hint(first, COMMANDS)
-    throw new UsageError(`the first argument must be oss://BUCKET/KEY, or one of ${NAMES}${meant}`)
+    const near = suggestion(first, COMMANDS)
+    throw new UsageError(
+      `the first argument must be oss://BUCKET/KEY, or one of ${COMMAND_NAMES}${near}`,
+    )
   }
-  return { name, words: rest }
+  return { name, operands: rest }
 }
 
-const NAMES = COMMANDS.filter(name => name !== 'append').join(', ')
+const COMMAND_NAMES = COMMANDS.filter(name => name !== 'append').join(', ')
 
-function readWords(
-  words: readonly string[],
+function checkOperandCount(
+  operands: readonly string[],
   { least, most }: { readonly least: number; readonly most: number },
 ): readonly string[] {
-  if (words.length < least) throw new UsageError('an argument is missing')
-  if (words.length > most) throw new UsageError('one argument or more is too many')
-  return words
+  if (operands.length < least) throw new UsageError('an argument is missing')
+  if (operands.length > most) throw new UsageError('one argument or more is too many')
+  return operands
 }
 
-function readUrl(word = ''): string {
-  if (!word.startsWith('oss://')) throw new UsageError('the object must be oss://BUCKET/KEY')
-  return word
+function checkUrl(url = ''): string {
+  if (!url.startsWith('oss://')) throw new UsageError('the object must be oss://BUCKET/KEY')
+  return url
 }
 
-function readPlace({ local, credentials, ...network }: Options): Place {
+function parseBackend({ local, credentials, ...clientOptions }: OptionValues): Backend {
   if (credentials === '') throw new UsageError('--credentials: must name a module')
   const named = credentials === undefined ? {} : { credentials: credentials as string }
-  if (local === undefined) return { ...named, network }
+  if (local === undefined) return { ...named, clientOptions }
   if (local === '') throw new UsageError('--local: must name a folder')
-  const [other] = Object.keys({ ...network, ...named })
+  const [other] = Object.keys({ ...clientOptions, ...named })
   if (other) throw new UsageError(`${flagOf(other)}: --local has a server of its own`)
-  return { local: local as string, network: {} }
+  return { local: local as string, clientOptions: {} }
 }
 
 /** A member is a chunk, so whatever is acknowledged is a whole file. */
-function alignMembers(stream: Options): Options {
+function alignMembers(stream: OptionValues): OptionValues {
   if (stream.align !== undefined)
     throw new UsageError('--align: --gzip has an alignment of its own')
   return { ...stream, align: 'chunk' }
 }
 
-function readRolling(roll: Options, others: Options): Rolling | undefined {
+function parseRoll(roll: OptionValues, others: OptionValues): RollOptions | undefined {
   const [first] = Object.keys(roll)
   if (first === undefined) return undefined
   if (roll.key === undefined && roll.maxBytes === undefined) {
     throw new UsageError(`${flagOf(first)}: needs --roll-key or --roll-bytes`)
   }
-  const wrong = ['position', 'crc64', 'resume'].find(option => others[option] !== undefined)
-  if (wrong) throw new UsageError(`${flagOf(wrong)}: is for one object, and not for many`)
-  return roll as Rolling
+  const conflicting = ['position', 'crc64', 'resume'].find(option => others[option] !== undefined)
+  if (conflicting)
+    throw new UsageError(`${flagOf(conflicting)}: is for one object, and not for many`)
+  return roll as RollOptions
 }
 
 /** Before anything else, because only this hints at what was meant, and sees what is repeated. */
-function refuseFlags(args: readonly string[]): void {
+function checkFlags(args: readonly string[]): void {
   const { tokens } = parseArgs({
     args: [...args],
     options: FLAGS as Record<string, Flag>,
@@ -201,17 +214,17 @@ function refuseFlags(args: readonly string[]): void {
     if (token.kind !== 'option') continue
     const { name, rawName } = token
     if (!Object.hasOwn(FLAGS, name))
-      throw new UsageError(`${rawName}: is unknown${meant(name, rawName)}`)
+      throw new UsageError(`${rawName}: is unknown${suggestFlag(name, rawName)}`)
     if (seen.has(name) && !FLAGS[name]?.multiple) throw new UsageError(`${rawName}: is said twice`)
     seen.add(name)
   }
 }
 
 /** The flag that was meant by one that does not exist, as a question; nothing if nobody knows. */
-function meant(name: string, rawName: string): string {
-  const named = flagNamed(name)
+function suggestFlag(name: string, rawName: string): string {
+  const named = flagForLibraryName(name)
   if (named) return `: did you mean ${named}?`
-  if (rawName.startsWith('--')) return hint(rawName, ALL_FLAGS)
+  if (rawName.startsWith('--')) return suggestion(rawName, ALL_FLAGS)
   const [first, ...others] = ALL_FLAGS.filter(flag => flag.startsWith(`--${name}`))
   return first && others.length === 0 ? `: did you mean ${first}?` : ''
 }
@@ -227,34 +240,39 @@ function parseStrictly(args: readonly string[]) {
   }
 }
 
-function refuseForeign(name: CommandName, values: Values): void {
-  const wrong = Object.keys(values).find(flag => !FLAGS[flag]?.commands.includes(name))
-  if (wrong === undefined) return
-  const right = FLAGS[wrong]?.commands.join(', ').replace(/, ([^,]*)$/, ' and $1')
-  throw new UsageError(`--${wrong}: is for ${right}, and not for ${name}`)
+function checkFlagsOfCommand(name: CommandName, values: FlagValues): void {
+  const foreign = Object.keys(values).find(flag => !FLAGS[flag]?.commands.includes(name))
+  if (foreign === undefined) return
+  const allowed = FLAGS[foreign]?.commands.join(', ').replace(/, ([^,]*)$/, ' and $1')
+  throw new UsageError(`--${foreign}: is for ${allowed}, and not for ${name}`)
 }
 
 /** The options of one topic, read from their texts; `retry.maxElapsed` goes into a record `retry`. */
-function collect(values: Values, topic: Topic): Options {
+function collectOptions(values: FlagValues, group: FlagGroup): OptionValues {
   const options: Record<string, unknown> = {}
   for (const [name, given] of Object.entries(values)) {
     const flag = FLAGS[name]
-    if (flag?.topic !== topic) continue
-    const value = read(`--${name}`, flag, given)
-    const [group = '', member] = flag.option.split('.')
-    if (Object.hasOwn(options, group) && !member) throw new UsageError(`--${name}: is said twice`)
-    options[group] = member ? { ...(options[group] as object), [member]: value } : value
+    if (flag?.group !== group) continue
+    const value = parseFlag(`--${name}`, flag, given)
+    const [option = '', subOption] = flag.option.split('.')
+    if (Object.hasOwn(options, option) && !subOption)
+      throw new UsageError(`--${name}: is said twice`)
+    options[option] = subOption ? { ...(options[option] as object), [subOption]: value } : value
   }
   return options
 }
 
-function read(name: string, { read = (_, text) => text, ...flag }: Flag, given: unknown): unknown {
+function parseFlag(
+  name: string,
+  { parse = (_, text) => text, ...flag }: Flag,
+  given: unknown,
+): unknown {
   if (Array.isArray(given)) {
-    const pairs = given.map(text => read(name, text) as [string, unknown])
+    const pairs = given.map(text => parse(name, text) as [string, unknown])
     const record = Object.fromEntries(pairs)
     if (Object.keys(record).length === pairs.length) return record
     throw new UsageError(`${name}: gives one name two values`)
   }
   // A flag without a value that has a reader means the opposite of its option.
-  return flag.type === 'boolean' ? read(name, '') !== false : read(name, given as string)
+  return flag.type === 'boolean' ? parse(name, '') !== false : parse(name, given as string)
 }

@@ -8,38 +8,38 @@ import { parseUrl } from '../address.ts'
 import { update } from '../crc64/index.ts'
 import { OssError } from '../errors.ts'
 import type { CatCommand } from './commands.ts'
-import { noSuchObject } from './failure.ts'
-import { PatientReader } from './patience.ts'
-import { at } from './place.ts'
+import { noSuchObjectError } from './failure.ts'
+import { RetryingReader } from './patience.ts'
+import { withBackend } from './place.ts'
 
 /** Milliseconds to try again, where nobody follows. */
-const PATIENCE = 60_000
+const READ_MAX_ELAPSED = 60_000
 
 /** Resolves at the end of the object; with `--follow`, when it is sealed. */
 export async function cat(command: CatCommand, signal: AbortSignal): Promise<number> {
-  const { url, place, isFollowed, interval } = command
+  const { url, backend, isFollowed, interval } = command
   const target = parseUrl(url)
-  const printer = new Printer(signal)
-  return at(place, 'read', async ({ options }) => {
-    const maxElapsed = isFollowed ? Number.POSITIVE_INFINITY : PATIENCE
-    const reader = new PatientReader(options, { signal, maxElapsed })
+  const writer = new StdoutWriter(signal)
+  return withBackend(backend, 'read', async ({ clientOptions }) => {
+    const maxElapsed = isFollowed ? Number.POSITIVE_INFINITY : READ_MAX_ELAPSED
+    const reader = new RetryingReader(clientOptions, { signal, maxElapsed })
     let position = 0
     let crc = 0n
     try {
       for (;;) {
-        const facts = await reader.head(target)
-        if (facts === null && (!isFollowed || position > 0)) throw noSuchObject()
-        const length = facts?.length ?? 0
-        if (length < position) throw replaced(`has ${length} bytes, and had ${position}`)
+        const head = await reader.head(target)
+        if (head === null && (!isFollowed || position > 0)) throw noSuchObjectError()
+        const length = head?.length ?? 0
+        if (length < position) throw replacedError(`has ${length} bytes, and had ${position}`)
         for await (const chunk of reader.read(target, position, length)) {
           crc = update(crc, chunk)
           position += chunk.length
-          if (!(await printer.print(chunk))) return 0
+          if (!(await writer.write(chunk))) return 0
         }
-        if (facts?.crc64 !== undefined && facts.crc64 !== crc.toString()) {
-          throw replaced(`has the CRC-64 ${facts.crc64}, and what was printed has ${crc}`)
+        if (head?.crc64 !== undefined && head.crc64 !== crc.toString()) {
+          throw replacedError(`has the CRC-64 ${head.crc64}, and what was printed has ${crc}`)
         }
-        const isGrowing = facts === null || (facts.type === 'Appendable' && !facts.sealedTime)
+        const isGrowing = head === null || (head.type === 'Appendable' && !head.sealedTime)
         if (!isFollowed || !isGrowing) return 0
         await setTimeout(interval, undefined, { signal })
       }
@@ -49,33 +49,36 @@ export async function cat(command: CatCommand, signal: AbortSignal): Promise<num
   })
 }
 
-function replaced(how: string): OssError {
-  return new OssError('OSS_ERR_OBJECT_REPLACED', `the object ${how}: it was replaced meanwhile`)
+function replacedError(difference: string): OssError {
+  return new OssError(
+    'OSS_ERR_OBJECT_REPLACED',
+    `the object ${difference}: it was replaced meanwhile`,
+  )
 }
 
 /** Standard output, at the speed of whoever reads it. */
-class Printer {
+class StdoutWriter {
   readonly #signal: AbortSignal
-  #failure: NodeJS.ErrnoException | undefined
-  #wake: (() => void) | undefined
+  #error: NodeJS.ErrnoException | undefined
+  #resume: (() => void) | undefined
 
   constructor(signal: AbortSignal) {
     this.#signal = signal
     process.stdout.on('error', (error: NodeJS.ErrnoException) => {
-      this.#failure = error
-      this.#wake?.()
+      this.#error = error
+      this.#resume?.()
     })
-    process.stdout.on('drain', () => this.#wake?.())
-    signal.addEventListener('abort', () => this.#wake?.())
+    process.stdout.on('drain', () => this.#resume?.())
+    signal.addEventListener('abort', () => this.#resume?.())
   }
 
   /** False: the reader has gone away, and has what it wanted. Rejects when the signal is aborted. */
-  async print(chunk: Buffer): Promise<boolean> {
+  async write(chunk: Buffer): Promise<boolean> {
     const isFree = process.stdout.write(chunk)
-    const isOver = this.#failure || this.#signal.aborted
-    if (!isFree && !isOver) await new Promise<void>(resolve => (this.#wake = resolve))
+    const isOver = this.#error || this.#signal.aborted
+    if (!isFree && !isOver) await new Promise<void>(resolve => (this.#resume = resolve))
     this.#signal.throwIfAborted()
-    if (this.#failure && this.#failure.code !== 'EPIPE') throw this.#failure
-    return this.#failure === undefined
+    if (this.#error && this.#error.code !== 'EPIPE') throw this.#error
+    return this.#error === undefined
   }
 }

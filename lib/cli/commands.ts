@@ -3,17 +3,17 @@
 import type { AppendStreamOptions, ClientOptions, RollingAppendStreamOptions } from '../index.ts'
 
 /** Where an object is, and who asks for it. */
-export interface Place {
+export interface Backend {
   /** A folder that stands for OSS. Without it, OSS. */
   readonly local?: string
   /** The name of a module that gives the keys. */
   readonly credentials?: string
   /** The options that reach OSS. */
-  readonly network: ClientOptions
+  readonly clientOptions: ClientOptions
 }
 
 /** How much is told, and to whom. */
-export interface Voice {
+export interface OutputMode {
   /** Events as JSON, in place of the report. */
   readonly isJson: boolean
   /** Errors alone. */
@@ -21,7 +21,10 @@ export interface Voice {
 }
 
 /** What makes a stream a rolling one. */
-export type Rolling = Pick<RollingAppendStreamOptions, 'maxBytes' | 'timeZone' | 'sealOnRoll'> & {
+export type RollOptions = Pick<
+  RollingAppendStreamOptions,
+  'maxBytes' | 'timeZone' | 'sealOnRoll'
+> & {
   readonly key?: string
 }
 
@@ -31,15 +34,15 @@ export interface AppendCommand {
   readonly url: string
   /** A path, `-` for standard input, or undefined: standard input if it is a file or a pipe. */
   readonly file: string | undefined
-  readonly place: Place
+  readonly backend: Backend
   readonly options: AppendStreamOptions
   /** One object after another; their key is the one in the url and this one behind it. */
-  readonly roll: Rolling | undefined
+  readonly roll: RollOptions | undefined
   /** As gzip members. */
   readonly isZipped: boolean
   /** The object has the first part of FILE already. */
   readonly isResumed: boolean
-  readonly voice: Voice
+  readonly outputMode: OutputMode
   /** Milliseconds to read on after the first signal. */
   readonly grace: number
 }
@@ -57,7 +60,7 @@ export interface DemoCommand {
 export interface StatCommand {
   readonly name: 'stat'
   readonly url: string
-  readonly place: Place
+  readonly backend: Backend
   readonly isJson: boolean
 }
 
@@ -65,7 +68,7 @@ export interface StatCommand {
 export interface CatCommand {
   readonly name: 'cat'
   readonly url: string
-  readonly place: Place
+  readonly backend: Backend
   /** Go on with what is appended. */
   readonly isFollowed: boolean
   /** Milliseconds between two looks. */
@@ -77,7 +80,7 @@ export interface VerifyCommand {
   readonly name: 'verify'
   readonly file: string
   readonly url: string
-  readonly place: Place
+  readonly backend: Backend
   readonly isJson: boolean
 }
 

@@ -7,28 +7,28 @@ import type { Duplex } from 'node:stream'
 import { pipeline } from 'node:stream/promises'
 import { OssClient } from '../client.ts'
 import type { OssAppendStream, ReadyInfo, Tail, Target } from '../index.ts'
-import type { AppendReply, AppendRequest, Head } from '../seam.ts'
+import type { AppendRequest, AppendResult, Head } from '../seam.ts'
 import { InterruptedError, SourceError } from './failure.ts'
 import type { Reporter } from './reporter.ts'
 import type { Signals } from './signals.ts'
-import { Meter, type Source, Tap } from './source.ts'
+import { HashingPassThrough, type Source, StoppableSource } from './source.ts'
 
 /** Length and CRC-64 of an object in OSS's own words. */
-export interface ReportedTail {
+export interface ObservedTail {
   readonly position?: number | undefined
   readonly crc64?: string | undefined
 }
 
 /** Bytes counted on their way, and their SHA-256 in hexadecimal. */
-export interface Sum {
+export interface StreamDigest {
   readonly bytes: number
   readonly sha256: string
 }
 
 /** What was sent, and its sum. */
-export interface Delivery extends Sum {
+export interface Delivery extends StreamDigest {
   /** What was read, where that is something else: compressed, or only the rest of it was sent. */
-  readonly input?: Sum | undefined
+  readonly input?: StreamDigest | undefined
   /** The input had not ended when reading did. */
   readonly isCut: boolean
   /** Bytes acknowledged. */
@@ -46,10 +46,10 @@ export interface Delivery extends Sum {
 }
 
 /** A client that keeps what OSS last said of each tail: the other half of the proof. */
-export class WitnessClient extends OssClient {
-  readonly #reported = new Map<string, ReportedTail>()
+export class RecordingClient extends OssClient {
+  readonly #reported = new Map<string, ObservedTail>()
 
-  reported(key: string): ReportedTail | undefined {
+  reported(key: string): ObservedTail | undefined {
     return this.#reported.get(key)
   }
 
@@ -63,7 +63,7 @@ export class WitnessClient extends OssClient {
     return head
   }
 
-  override async append(target: Target, request: AppendRequest): Promise<AppendReply> {
+  override async append(target: Target, request: AppendRequest): Promise<AppendResult> {
     const reply = await super.append(target, request)
     this.#reported.set(target.key, reply)
     return reply
@@ -74,11 +74,11 @@ export interface DeliveryOptions {
   readonly source: Source
   readonly stream: OssAppendStream
   /** What the input goes through on its way. */
-  readonly through?: readonly Duplex[]
+  readonly transforms?: readonly Duplex[]
   /** Bytes that `done` will have come to at the end; undefined: nobody knows. */
   readonly length?: number | undefined
   /** Bytes of the input that are in the object. Default: unknown where it goes `through` something. */
-  readonly done?: (() => number) | undefined
+  readonly bytesDone?: (() => number) | undefined
   readonly reporter: Reporter
   readonly signals: Pick<Signals, 'first' | 'received' | 'exitCode'>
   /** Aborts it: the first signal or the second. */
@@ -89,44 +89,48 @@ export interface DeliveryOptions {
 
 /** Resolves when the last byte is acknowledged. Rejects with the stream's error, or the source's. */
 export async function deliver(options: DeliveryOptions): Promise<Delivery> {
-  const { source, stream, through = [], reporter, signals, signal, grace } = options
-  const isAsRead = through.length === 0
-  const read = new Meter()
-  const sent = isAsRead ? read : new Meter()
+  const { source, stream, transforms = [], reporter, signals, signal, grace } = options
+  const isUnchanged = transforms.length === 0
+  const inputHasher = new HashingPassThrough()
+  const sentHasher = isUnchanged ? inputHasher : new HashingPassThrough()
   const start = performance.now()
   let before: ReadyInfo | undefined
   stream.once('ready', (info: ReadyInfo) => (before = info))
   const acknowledged = () => stream.bytesWritten
-  const { length, done = isAsRead ? acknowledged : undefined } = options
-  reporter.watch({ stream, length, done: done ?? acknowledged })
-  const tap = new Tap(source.stream, read)
-  const forget = grace === undefined ? () => {} : closeAfter(tap, grace, options)
+  const { length, bytesDone = isUnchanged ? acknowledged : undefined } = options
+  reporter.watch({ stream, length, bytesDone: bytesDone ?? acknowledged })
+  const stoppable = new StoppableSource(source.stream, inputHasher)
+  const cancelGrace = grace === undefined ? () => {} : stopAfterGrace(stoppable, grace, options)
   try {
-    await pipeline(isAsRead ? [read, stream] : [read, ...through, sent, stream], { signal })
+    await pipeline(
+      isUnchanged ? [inputHasher, stream] : [inputHasher, ...transforms, sentHasher, stream],
+      { signal },
+    )
   } catch (error) {
     if (!signal.aborted || grace === undefined) throw error
     const { position } = stream
-    const unacknowledged = done && Math.max(0, read.bytes - done())
-    const rest =
+    const unacknowledged = bytesDone && Math.max(0, inputHasher.bytes - bytesDone())
+    const remainder =
       unacknowledged === undefined
-        ? `${read.bytes} bytes of the input were read, ${acknowledged()} made of them are in the object`
+        ? `${inputHasher.bytes} bytes of the input were read, ${acknowledged()} made of them are in the object`
         : `${unacknowledged} bytes of the input may not be in the object`
-    const end = position === undefined ? '' : `, which ends at ${position}`
-    const message = `interrupted by ${signals.received}: ${rest}${end}`
+    const objectEnd = position === undefined ? '' : `, which ends at ${position}`
+    const message = `interrupted by ${signals.received}: ${remainder}${objectEnd}`
     throw new InterruptedError(signals.exitCode, message, { position, unacknowledged })
   } finally {
-    forget()
-    tap.shut()
+    cancelGrace()
+    stoppable.stop()
     reporter.stop()
   }
-  if (tap.failure) throw new SourceError(tap.failure, stream.position!)
+  if (stoppable.error) throw new SourceError(stoppable.error, stream.position!)
   const { position, crc64, key } = stream
-  const sum = sent.sum()
-  if (tap.isCut) reporter.note(`the input had not ended: it was cut after ${read.bytes} bytes`)
+  const digest = sentHasher.digest()
+  if (stoppable.isCut)
+    reporter.note(`the input had not ended: it was cut after ${inputHasher.bytes} bytes`)
   return {
-    ...sum,
-    isCut: tap.isCut,
-    input: isAsRead ? undefined : read.sum(),
+    ...digest,
+    isCut: stoppable.isCut,
+    input: isUnchanged ? undefined : inputHasher.digest(),
     acknowledged: acknowledged(),
     before: before!,
     after: { position: position!, crc64: crc64! },
@@ -138,22 +142,22 @@ export async function deliver(options: DeliveryOptions): Promise<Delivery> {
 }
 
 /** Closes the tap `grace` after the first signal. Returns how to forget about it. */
-function closeAfter(
-  tap: Tap,
+function stopAfterGrace(
+  stoppable: StoppableSource,
   grace: number,
   { signals, reporter }: Pick<DeliveryOptions, 'signals' | 'reporter'>,
 ): () => void {
   let timer: NodeJS.Timeout | undefined
-  const begin = () => {
-    const reading =
+  const onFirstSignal = () => {
+    const plan =
       grace > 0 ? `reads on for ${grace / 1000} s at most` : 'reads no more than is there'
-    reporter.note(`${signals.received}: ${reading}, and sends all; again: aborts`)
-    timer = setTimeout(() => tap.close(), grace)
+    reporter.note(`${signals.received}: ${plan}, and sends all; again: aborts`)
+    timer = setTimeout(() => stoppable.stopWhenIdle(), grace)
   }
-  if (signals.first.aborted) begin()
-  else signals.first.addEventListener('abort', begin)
+  if (signals.first.aborted) onFirstSignal()
+  else signals.first.addEventListener('abort', onFirstSignal)
   return () => {
     clearTimeout(timer)
-    signals.first.removeEventListener('abort', begin)
+    signals.first.removeEventListener('abort', onFirstSignal)
   }
 }

@@ -4,7 +4,7 @@
  */
 
 import { OssError, OssServiceError } from '../errors.ts'
-import { flagOf, placeOf } from './flags.ts'
+import { flagOf, optionLabel } from './flags.ts'
 import type { Signals } from './signals.ts'
 import { UsageError } from './usage.ts'
 
@@ -28,7 +28,7 @@ export class SourceError extends Error {
 }
 
 /** How far an interrupted command had come. */
-export interface Standstill {
+export interface InterruptionState {
   /** Where the object ends. */
   readonly position?: number | undefined
   /** Bytes of the input that may not be in the object. */
@@ -42,28 +42,28 @@ export class InterruptedError extends Error {
   readonly position: number | undefined
   readonly unacknowledged: number | undefined
 
-  constructor(exitCode: number, message: string, standstill: Standstill = {}) {
+  constructor(exitCode: number, message: string, state: InterruptionState = {}) {
     super(message)
     this.exitCode = exitCode
-    this.position = standstill.position
-    this.unacknowledged = standstill.unacknowledged
+    this.position = state.position
+    this.unacknowledged = state.unacknowledged
   }
 }
 
 /** These say all there is to say: no code helps a person, and no stack. */
-const PLAIN = [UsageError, MismatchError, InterruptedError]
+const MESSAGE_ONLY = [UsageError, MismatchError, InterruptedError]
 
 /** What was aborted because a signal came was interrupted by it; anything else is what it is. */
-export function interpret(
+export function mapAbortError(
   error: unknown,
   { received, exitCode }: Pick<Signals, 'received' | 'exitCode'>,
 ): unknown {
-  const isAbortion = (error as { name?: unknown } | null)?.name === 'AbortError'
-  if (!isAbortion || received === undefined) return error
+  const isAbortError = (error as { name?: unknown } | null)?.name === 'AbortError'
+  if (!isAbortError || received === undefined) return error
   return new InterruptedError(exitCode, `interrupted by ${received}`)
 }
 
-export function noSuchObject(): Error {
+export function noSuchObjectError(): Error {
   return Object.assign(new Error('there is no such object'), { code: 'NoSuchKey' })
 }
 
@@ -88,7 +88,7 @@ export function exitCodeOf(error: unknown): number {
 /** One line that says it, and below it what a search or Alibaba's support asks for. */
 export function describeError(error: unknown): string {
   if (!(error instanceof Error)) return `oss-append: ${String(error)}\n`
-  const lines = [`oss-append: ${messageOf(error)}`, ...details(error)]
+  const lines = [`oss-append: ${messageInFlagTerms(error)}`, ...detailLines(error)]
   if (exitCodeOf(error) === 2) lines.push('Try: oss-append --help')
   return `${lines.join('\n')}\n`
 }
@@ -102,7 +102,7 @@ export function errorFields(error: unknown): Record<string, unknown> {
   const cause = error instanceof OssError && error.cause ? errorFields(error.cause) : undefined
   return {
     code,
-    message: messageOf(error),
+    message: messageInFlagTerms(error),
     requestId,
     hostId,
     status,
@@ -116,50 +116,51 @@ export function errorFields(error: unknown): Record<string, unknown> {
 }
 
 /** The library speaks of its options by name; whoever reads this has typed flags, or set variables. */
-function messageOf(error: Error): string {
+function messageInFlagTerms(error: Error): string {
   const { message } = error
   if (!(error instanceof OssError) || error instanceof OssServiceError) return message
   if (message.startsWith('option url: ')) return message.slice('option '.length)
   const [, option] = /^option (.+?): /.exec(message) ?? []
-  const place = option && placeOf(option)
-  const told = place ? message.replace(/^option .+?(?=: )/, place) : message
-  return told
+  const label = option && optionLabel(option)
+  const text = label ? message.replace(/^option .+?(?=: )/, label) : message
+  return text
     .replace(/\bthe option ([a-z]\w*)/g, (words, name: string) => flagOf(name) ?? words)
     .replace(/\b[a-z]+[A-Z]\w*\b/g, word => flagOf(word) ?? word)
 }
 
 /** What is left to its cause by a message that does not quote it: the words of a provider, or of a proxy. */
-export function reasonOf({ message, cause }: Error): string | undefined {
+export function causeMessageOf({ message, cause }: Error): string | undefined {
   const reason = cause instanceof Error ? cause.message : ''
   return message.includes(reason) ? undefined : reason
 }
 
-function details(error: Error): string[] {
+function detailLines(error: Error): string[] {
   const { code, cause } = error as { code?: unknown; cause?: unknown }
-  if (PLAIN.some(type => error instanceof type)) return []
+  if (MESSAGE_ONLY.some(type => error instanceof type)) return []
   // Without a code it is nobody's answer but a fault of ours, and its place matters.
   if (typeof code !== 'string') return (error.stack ?? '').split('\n').slice(1)
-  const lines = [row('code', code)]
+  const lines = [formatRow('code', code)]
   if (error instanceof OssError) {
-    if (error.requestId !== undefined) lines.push(row('request id', error.requestId))
-    if (error instanceof OssServiceError) lines.push(row('host id', error.hostId ?? 'none'))
-    if (error.tail) lines.push(row('acknowledged', `the object up to byte ${error.tail.position}`))
+    if (error.requestId !== undefined) lines.push(formatRow('request id', error.requestId))
+    if (error instanceof OssServiceError) lines.push(formatRow('host id', error.hostId ?? 'none'))
+    if (error.tail)
+      lines.push(formatRow('acknowledged', `the object up to byte ${error.tail.position}`))
     if (error.unresolved) {
       const { position, length } = error.unresolved
-      lines.push(row('unknown', `the fate of ${length} bytes from ${position} on`))
+      lines.push(formatRow('unknown', `the fate of ${length} bytes from ${position} on`))
     }
-    if (cause instanceof Error) lines.push(...because(cause, reasonOf(error)))
+    if (cause instanceof Error) lines.push(...causeLines(cause, causeMessageOf(error)))
   }
   return lines
 }
 
 /** Where a cause was thrown is nobody's business: it is told with what it was the cause of. */
-function because(cause: Error & { code?: unknown }, reason: string | undefined): string[] {
-  const lines = reason === undefined ? [] : [row('reason', reason)]
-  if (typeof cause.code === 'string') lines.push(...details(cause))
+function causeLines(cause: Error & { code?: unknown }, reason: string | undefined): string[] {
+  const lines = reason === undefined ? [] : [formatRow('reason', reason)]
+  if (typeof cause.code === 'string') lines.push(...detailLines(cause))
   return lines.map(line => (line.startsWith('  caused by') ? line : `  caused by${line}`))
 }
 
-function row(label: string, value: string): string {
+function formatRow(label: string, value: string): string {
   return `  ${label.padEnd(12)}  ${value}`
 }

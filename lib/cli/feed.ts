@@ -7,10 +7,10 @@
 import { Readable } from 'node:stream'
 
 const CHUNK_BYTES = 64 * 1024
-const HEADER = 'time,sensor,quantity,value,unit\n'
-const START = Date.UTC(2026, 0, 1)
+const CSV_HEADER = 'time,sensor,quantity,value,unit\n'
+const START_TIME = Date.UTC(2026, 0, 1)
 /** Milliseconds between two rounds of readings. */
-const INTERVAL = 100
+const READING_INTERVAL = 100
 
 /** Name, quantity, unit, mean, and how far a value strays from it. */
 const SENSORS = [
@@ -25,30 +25,30 @@ const SENSORS = [
 ] as const
 
 /** A stream of `length` bytes of readings; the last line is cut where they end. */
-export function createFeed(length: number): Readable {
-  return Readable.from(generate(length), { objectMode: false, highWaterMark: CHUNK_BYTES })
+export function createSampleData(length: number): Readable {
+  return Readable.from(generateChunks(length), { objectMode: false, highWaterMark: CHUNK_BYTES })
 }
 
-function* generate(length: number): Generator<Buffer> {
+function* generateChunks(length: number): Generator<Buffer> {
   const random = createRandom(1)
-  let text = HEADER
-  let time = START
-  for (let rest = length; rest > 0; ) {
-    for (; text.length < CHUNK_BYTES; time += INTERVAL) text += readings(time, random)
-    const chunk = Buffer.from(text).subarray(0, rest)
+  let text = CSV_HEADER
+  let time = START_TIME
+  for (let remaining = length; remaining > 0; ) {
+    for (; text.length < CHUNK_BYTES; time += READING_INTERVAL) text += formatReadings(time, random)
+    const chunk = Buffer.from(text).subarray(0, remaining)
     yield chunk
-    rest -= chunk.length
+    remaining -= chunk.length
     text = ''
   }
 }
 
 /** One line of every sensor. */
-function readings(time: number, random: () => number): string {
-  const at = new Date(time).toISOString()
+function formatReadings(time: number, random: () => number): string {
+  const timestamp = new Date(time).toISOString()
   let lines = ''
   for (const [name, quantity, unit, mean, spread] of SENSORS) {
     const value = mean + spread * (random() + random() - 1)
-    lines += `${at},${name},${quantity},${value.toFixed(2)},${unit}\n`
+    lines += `${timestamp},${name},${quantity},${value.toFixed(2)},${unit}\n`
   }
   return lines
 }

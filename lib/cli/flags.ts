@@ -5,14 +5,14 @@
  */
 
 import {
-  type Reader,
-  readAlign,
-  readCount,
-  readDuration,
-  readLimit,
-  readPair,
-  readPatience,
-  readSize,
+  type Parser,
+  parseAlign,
+  parseCount,
+  parseCountOrInfinity,
+  parseDuration,
+  parseDurationOrInfinity,
+  parsePair,
+  parseSize,
 } from './units.ts'
 
 export type CommandName = 'append' | 'demo' | 'stat' | 'cat' | 'verify' | 'serve'
@@ -21,114 +21,124 @@ export type CommandName = 'append' | 'demo' | 'stat' | 'cat' | 'verify' | 'serve
 export const COMMANDS: readonly CommandName[] = ['append', 'demo', 'stat', 'cat', 'verify', 'serve']
 
 /** What a flag is about: where the object is, the append stream, its objects, or the command itself. */
-export type Topic = 'place' | 'stream' | 'roll' | 'command'
+export type FlagGroup = 'place' | 'stream' | 'roll' | 'command'
 
 export interface Flag {
   readonly type: 'string' | 'boolean'
   readonly multiple?: boolean
   readonly short?: string
-  readonly topic: Topic
+  readonly group: FlagGroup
   readonly commands: readonly CommandName[]
   /** The option that it sets, dotted as in the library's messages. */
   readonly option: string
   /** The environment's way to say the same. */
-  readonly variable?: string
+  readonly envName?: string
   /** Absent: the text as it is, or true. */
-  readonly read?: Reader<unknown>
+  readonly parse?: Parser<unknown>
 }
 
-const APPEND = ['append'] as const
-const OBJECT = ['append', 'stat', 'cat', 'verify'] as const
+const APPEND_ONLY = ['append'] as const
+const OBJECT_COMMANDS = ['append', 'stat', 'cat', 'verify'] as const
 
-function place(option: string, read?: Reader<unknown>): Flag {
-  return { type: 'string', topic: 'place', commands: OBJECT, option, ...(read && { read }) }
+function backendFlag(option: string, parse?: Parser<unknown>): Flag {
+  return {
+    type: 'string',
+    group: 'place',
+    commands: OBJECT_COMMANDS,
+    option,
+    ...(parse && { parse }),
+  }
 }
 
-function stream(option: string, read?: Reader<unknown>): Flag {
-  return { type: 'string', topic: 'stream', commands: APPEND, option, ...(read && { read }) }
+function streamFlag(option: string, parse?: Parser<unknown>): Flag {
+  return { type: 'string', group: 'stream', commands: APPEND_ONLY, option, ...(parse && { parse }) }
 }
 
-function roll(option: string, read?: Reader<unknown>): Flag {
-  return { ...stream(option, read), topic: 'roll' }
+function rollFlag(option: string, parse?: Parser<unknown>): Flag {
+  return { ...streamFlag(option, parse), group: 'roll' }
 }
 
-function own(option: string, commands: readonly CommandName[], read?: Reader<unknown>): Flag {
-  return { type: 'string', topic: 'command', commands, option, ...(read && { read }) }
+function commandFlag(
+  option: string,
+  commands: readonly CommandName[],
+  parse?: Parser<unknown>,
+): Flag {
+  return { type: 'string', group: 'command', commands, option, ...(parse && { parse }) }
 }
 
 /** The same without a value. */
-function bare(flag: Flag): Flag {
+function withoutValue(flag: Flag): Flag {
   return { ...flag, type: 'boolean' }
 }
 
 /** The same as often as wanted: together they make a record. */
-function pairs(option: string): Flag {
-  return { ...stream(option, readPair), multiple: true }
+function pairsFlag(option: string): Flag {
+  return { ...streamFlag(option, parsePair), multiple: true }
 }
 
 export const FLAGS: Readonly<Record<string, Flag>> = {
   // Where the object is, and who asks.
-  region: { ...place('region'), variable: 'OSS_REGION' },
-  endpoint: { ...place('endpoint'), variable: 'OSS_ENDPOINT' },
-  'path-style': bare(place('pathStyle')),
-  cname: bare(place('cname')),
-  credentials: place('credentials'),
-  local: place('local'),
-  'connect-timeout': place('connectTimeout', readDuration),
-  'request-timeout': place('requestTimeout', readDuration),
+  region: { ...backendFlag('region'), envName: 'OSS_REGION' },
+  endpoint: { ...backendFlag('endpoint'), envName: 'OSS_ENDPOINT' },
+  'path-style': withoutValue(backendFlag('pathStyle')),
+  cname: withoutValue(backendFlag('cname')),
+  credentials: backendFlag('credentials'),
+  local: backendFlag('local'),
+  'connect-timeout': backendFlag('connectTimeout', parseDuration),
+  'request-timeout': backendFlag('requestTimeout', parseDuration),
 
   // How it is appended to.
-  position: stream('position', (option, text) =>
-    text === 'end' ? 'end' : readCount(option, text),
+  position: streamFlag('position', (option, text) =>
+    text === 'end' ? 'end' : parseCount(option, text),
   ),
-  crc64: stream('crc64'),
-  buffer: stream('highWaterMark', readSize),
-  'flush-interval': stream('flushInterval', readDuration),
-  align: stream('align', readAlign),
-  'max-record-bytes': stream('maxRecordBytes', readSize),
-  'max-object-bytes': stream('maxObjectBytes', readSize),
-  seal: bare(stream('seal')),
-  header: pairs('headers'),
-  'content-md5': bare(stream('contentMd5')),
-  'no-content-md5': bare(stream('contentMd5', () => false)),
-  'max-retries': stream('retry.maxRetries', readLimit),
-  'max-elapsed': stream('retry.maxElapsed', readPatience),
-  'min-delay': stream('retry.minDelay', readDuration),
-  'max-delay': stream('retry.maxDelay', readDuration),
+  crc64: streamFlag('crc64'),
+  buffer: streamFlag('highWaterMark', parseSize),
+  'flush-interval': streamFlag('flushInterval', parseDuration),
+  align: streamFlag('align', parseAlign),
+  'max-record-bytes': streamFlag('maxRecordBytes', parseSize),
+  'max-object-bytes': streamFlag('maxObjectBytes', parseSize),
+  seal: withoutValue(streamFlag('seal')),
+  header: pairsFlag('headers'),
+  'content-md5': withoutValue(streamFlag('contentMd5')),
+  'no-content-md5': withoutValue(streamFlag('contentMd5', () => false)),
+  'max-retries': streamFlag('retry.maxRetries', parseCountOrInfinity),
+  'max-elapsed': streamFlag('retry.maxElapsed', parseDurationOrInfinity),
+  'min-delay': streamFlag('retry.minDelay', parseDuration),
+  'max-delay': streamFlag('retry.maxDelay', parseDuration),
 
   // One object after another.
-  'roll-key': roll('key'),
-  'roll-bytes': roll('maxBytes', readSize),
-  'time-zone': roll('timeZone'),
-  'seal-on-roll': bare(roll('sealOnRoll')),
+  'roll-key': rollFlag('key'),
+  'roll-bytes': rollFlag('maxBytes', parseSize),
+  'time-zone': rollFlag('timeZone'),
+  'seal-on-roll': withoutValue(rollFlag('sealOnRoll')),
 
   // What it is created with.
-  'content-type': stream('contentType'),
-  'cache-control': stream('cacheControl'),
-  'content-disposition': stream('contentDisposition'),
-  'content-encoding': stream('contentEncoding'),
-  expires: stream('expires'),
-  acl: stream('acl'),
-  'storage-class': stream('storageClass'),
-  'server-side-encryption': stream('serverSideEncryption'),
-  'server-side-data-encryption': stream('serverSideDataEncryption'),
-  tag: pairs('tagging'),
-  meta: pairs('metadata'),
+  'content-type': streamFlag('contentType'),
+  'cache-control': streamFlag('cacheControl'),
+  'content-disposition': streamFlag('contentDisposition'),
+  'content-encoding': streamFlag('contentEncoding'),
+  expires: streamFlag('expires'),
+  acl: streamFlag('acl'),
+  'storage-class': streamFlag('storageClass'),
+  'server-side-encryption': streamFlag('serverSideEncryption'),
+  'server-side-data-encryption': streamFlag('serverSideDataEncryption'),
+  tag: pairsFlag('tagging'),
+  meta: pairsFlag('metadata'),
 
   // The command's own.
-  gzip: bare(own('isZipped', APPEND)),
-  resume: own('resume', APPEND),
-  grace: own('grace', APPEND, readDuration),
-  json: bare(own('isJson', ['append', 'stat', 'verify'])),
-  quiet: bare(own('isQuiet', APPEND)),
-  follow: { ...bare(own('isFollowed', ['cat'])), short: 'f' },
-  interval: own('interval', ['cat'], readDuration),
-  dir: own('dir', ['serve']),
-  host: own('host', ['serve']),
-  port: own('port', ['serve'], readCount),
-  bytes: own('bytes', ['demo'], readSize),
-  help: { ...bare(own('help', COMMANDS)), short: 'h' },
-  version: { ...bare(own('version', COMMANDS)), short: 'v' },
+  gzip: withoutValue(commandFlag('isZipped', APPEND_ONLY)),
+  resume: commandFlag('resume', APPEND_ONLY),
+  grace: commandFlag('grace', APPEND_ONLY, parseDuration),
+  json: withoutValue(commandFlag('isJson', ['append', 'stat', 'verify'])),
+  quiet: withoutValue(commandFlag('isQuiet', APPEND_ONLY)),
+  follow: { ...withoutValue(commandFlag('isFollowed', ['cat'])), short: 'f' },
+  interval: commandFlag('interval', ['cat'], parseDuration),
+  dir: commandFlag('dir', ['serve']),
+  host: commandFlag('host', ['serve']),
+  port: commandFlag('port', ['serve'], parseCount),
+  bytes: commandFlag('bytes', ['demo'], parseSize),
+  help: { ...withoutValue(commandFlag('help', COMMANDS)), short: 'h' },
+  version: { ...withoutValue(commandFlag('version', COMMANDS)), short: 'v' },
 }
 
 /** The flag that sets an option, as typed: `retry.maxElapsed` is `--max-elapsed`, `metadata.x` is `--meta`. */
@@ -140,22 +150,22 @@ export function flagOf(option: string): string | undefined {
 }
 
 /** Where an option was said: `--endpoint or OSS_ENDPOINT`, `--meta host`. */
-export function placeOf(option: string): string | undefined {
+export function optionLabel(option: string): string | undefined {
   const flag = flagOf(option)
   if (flag === undefined) return undefined
-  const { variable, multiple } = FLAGS[flag.slice(2)]!
-  if (variable) return `${flag} or ${variable}`
+  const { envName, multiple } = FLAGS[flag.slice(2)]!
+  if (envName) return `${flag} or ${envName}`
   // What is longer, or no usual name, may be a key in the wrong place.
   const [, name] = /\.([A-Za-z][A-Za-z0-9-]{0,22})$/.exec(option) ?? []
   return multiple && name ? `${flag} ${name}` : flag
 }
 
 /** The flag of an option that was typed by its name in the library: `--metadata`, `--maxBytes`, `--max-bytes`. */
-export function flagNamed(name: string): string | undefined {
+export function flagForLibraryName(name: string): string | undefined {
   const wanted = name.replaceAll('-', '').toLowerCase()
   const found = Object.entries(FLAGS).find(
-    ([, { topic, option }]) =>
-      topic !== 'command' && option.replace(/^retry\./, '').toLowerCase() === wanted,
+    ([, { group, option }]) =>
+      group !== 'command' && option.replace(/^retry\./, '').toLowerCase() === wanted,
   )
   return found && `--${found[0]}`
 }

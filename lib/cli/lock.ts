@@ -8,19 +8,19 @@
 import { closeSync, openSync, readdirSync, readFileSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
 
-const NAME = /^writer~(\d+)~(.*)$/
+const LOCK_NAME = /^writer~(\d+)~(.*)$/
 
 /** Returns how to let go of it. Throws while another process has it. */
 export function lockFolder(dir: string): () => void {
-  const own = `writer~${process.pid}~${readLife(process.pid) ?? ''}`
-  const unlock = () => rmSync(join(dir, own), { force: true })
-  closeSync(openSync(join(dir, own), 'w'))
+  const ownName = `writer~${process.pid}~${processIdentity(process.pid) ?? ''}`
+  const unlock = () => rmSync(join(dir, ownName), { force: true })
+  closeSync(openSync(join(dir, ownName), 'w'))
   try {
     for (const name of readdirSync(dir)) {
-      const [, pid, life = ''] = NAME.exec(name) ?? []
-      if (pid === undefined || name === own) continue
+      const [, pid, identity = ''] = LOCK_NAME.exec(name) ?? []
+      if (pid === undefined || name === ownName) continue
       const other = join(dir, name)
-      if (isAlive(Number(pid), life)) throw inUse(pid, other)
+      if (isAlive(Number(pid), identity)) throw folderInUse(pid, other)
       rmSync(other, { force: true })
     }
   } catch (error) {
@@ -30,9 +30,9 @@ export function lockFolder(dir: string): () => void {
   return unlock
 }
 
-function isAlive(pid: number, life: string): boolean {
-  const found = readLife(pid)
-  if (found !== undefined && life !== '') return found === life
+function isAlive(pid: number, identity: string): boolean {
+  const current = processIdentity(pid)
+  if (current !== undefined && identity !== '') return current === identity
   try {
     process.kill(pid, 0)
     return true
@@ -47,7 +47,7 @@ function isAlive(pid: number, life: string): boolean {
  * one that has ended and whose parent has not looked, undefined where there is none or nobody tells
  * (Linux, proc(5)).
  */
-function readLife(pid: number): string | undefined {
+function processIdentity(pid: number): string | undefined {
   try {
     const boot = readFileSync('/proc/sys/kernel/random/boot_id', 'utf8').trim()
     const stat = readFileSync(`/proc/${pid}/stat`, 'latin1')
@@ -59,9 +59,9 @@ function readLife(pid: number): string | undefined {
   }
 }
 
-function inUse(pid: string, file: string): Error {
-  const mend = `one writes at a time; if it does not, remove ${file}`
-  return Object.assign(new Error(`the folder is in use by process ${pid}: ${mend}`), {
+function folderInUse(pid: string, file: string): Error {
+  const remedy = `one writes at a time; if it does not, remove ${file}`
+  return Object.assign(new Error(`the folder is in use by process ${pid}: ${remedy}`), {
     code: 'EBUSY',
   })
 }

@@ -4,19 +4,19 @@ import { addAbortSignal } from 'node:stream'
 import { parseUrl } from '../address.ts'
 import { header } from '../client/reply.ts'
 import { update } from '../crc64/index.ts'
-import type { Place, StatCommand, VerifyCommand } from './commands.ts'
-import { MismatchError, noSuchObject } from './failure.ts'
-import { PatientReader } from './patience.ts'
-import { at } from './place.ts'
-import type { Facts } from './reader.ts'
+import type { Backend, StatCommand, VerifyCommand } from './commands.ts'
+import { MismatchError, noSuchObjectError } from './failure.ts'
+import { RetryingReader } from './patience.ts'
+import { withBackend } from './place.ts'
+import type { ObjectHead } from './reader.ts'
 import { formatRows } from './report.ts'
 import { openSource } from './source.ts'
 
 /** Milliseconds: somebody waits for the answer. */
-const PATIENCE = 30_000
+const HEAD_MAX_ELAPSED = 30_000
 
 /** Headers that say something of an object, by their names here, in the order of the report. */
-const PROPERTIES = {
+const HEADER_PROPERTIES = {
   'last-modified': 'lastModified',
   etag: 'etag',
   'content-type': 'contentType',
@@ -31,14 +31,14 @@ const PROPERTIES = {
   'x-oss-version-id': 'versionId',
 } as const
 
-const METADATA = 'x-oss-meta-'
+const METADATA_PREFIX = 'x-oss-meta-'
 
 export async function stat(command: StatCommand, signal: AbortSignal): Promise<number> {
-  const { url, place, isJson } = command
-  const facts = await look(url, place, signal)
-  const { type, length, position, crc64, sealedTime } = facts
-  const properties = describe(facts)
-  const metadata = readMetadata(facts)
+  const { url, backend, isJson } = command
+  const head = await headObject(url, backend, signal)
+  const { type, length, position, crc64, sealedTime } = head
+  const properties = headerProperties(head)
+  const metadata = readMetadata(head)
   if (isJson) {
     const sealed = type === 'Appendable' ? sealedTime !== undefined : undefined
     const known = { url, type, length, position, crc64, sealed, sealedTime }
@@ -51,10 +51,10 @@ export async function stat(command: StatCommand, signal: AbortSignal): Promise<n
   const rows: [string, string | undefined][] = [
     ['object', url],
     ['type', type],
-    ['length', exact(length)],
+    ['length', formatInteger(length)],
     ['CRC-64', crc64],
     ['sealed', sealedTime ?? (type === 'Appendable' ? 'no' : undefined)],
-    ...properties.map(([name, value]): [string, string] => [toWords(name), value]),
+    ...properties.map(([name, value]): [string, string] => [splitCamelCase(name), value]),
     ...Object.entries(metadata).map(([name, value]): [string, string] => [`meta ${name}`, value]),
   ]
   process.stdout.write(formatRows(rows))
@@ -62,9 +62,9 @@ export async function stat(command: StatCommand, signal: AbortSignal): Promise<n
 }
 
 export async function verify(command: VerifyCommand, signal: AbortSignal): Promise<number> {
-  const { file, url, place, isJson } = command
+  const { file, url, backend, isJson } = command
   const source = await openSource(file)
-  const facts = await look(url, place, signal)
+  const head = await headObject(url, backend, signal)
   let crc = 0n
   let length = 0
   for await (const chunk of addAbortSignal(signal, source.stream) as AsyncIterable<Buffer>) {
@@ -73,22 +73,24 @@ export async function verify(command: VerifyCommand, signal: AbortSignal): Promi
   }
   const crc64 = crc.toString()
   const differences: string[] = []
-  if (facts.length !== length) {
-    differences.push(`the object has ${exact(facts.length)} bytes, not ${exact(length)}`)
-  } else if (facts.crc64 !== crc64) {
-    differences.push(`the object's CRC-64 is ${facts.crc64 ?? 'unknown'}, not ${crc64}`)
+  if (head.length !== length) {
+    differences.push(
+      `the object has ${formatInteger(head.length)} bytes, not ${formatInteger(length)}`,
+    )
+  } else if (head.crc64 !== crc64) {
+    differences.push(`the object's CRC-64 is ${head.crc64 ?? 'unknown'}, not ${crc64}`)
   }
   const isVerified = differences.length === 0
   if (isJson) {
-    const object = { length: facts.length, crc64: facts.crc64 }
+    const object = { length: head.length, crc64: head.crc64 }
     const text = JSON.stringify({ file, url, length, crc64, object, verified: isVerified })
     process.stdout.write(`${text}\n`)
   } else {
     const rows: [string, string][] = [
       ['file', source.name],
-      ['', `${exact(length)} bytes, CRC-64 ${crc64}`],
+      ['', `${formatInteger(length)} bytes, CRC-64 ${crc64}`],
       ['object', url],
-      ['', `${exact(facts.length)} bytes, CRC-64 ${facts.crc64 ?? 'unknown'}`],
+      ['', `${formatInteger(head.length)} bytes, CRC-64 ${head.crc64 ?? 'unknown'}`],
     ]
     process.stdout.write(formatRows(rows))
   }
@@ -98,39 +100,39 @@ export async function verify(command: VerifyCommand, signal: AbortSignal): Promi
 }
 
 /** HEAD, which must find something. */
-async function look(url: string, place: Place, signal: AbortSignal): Promise<Facts> {
+async function headObject(url: string, backend: Backend, signal: AbortSignal): Promise<ObjectHead> {
   const target = parseUrl(url)
-  return at(place, 'read', async ({ options }) => {
-    const reader = new PatientReader(options, { signal, maxElapsed: PATIENCE })
+  return withBackend(backend, 'read', async ({ clientOptions }) => {
+    const reader = new RetryingReader(clientOptions, { signal, maxElapsed: HEAD_MAX_ELAPSED })
     try {
-      const facts = await reader.head(target)
-      if (facts === null) throw noSuchObject()
-      return facts
+      const head = await reader.head(target)
+      if (head === null) throw noSuchObjectError()
+      return head
     } finally {
       await reader.close()
     }
   })
 }
 
-function describe({ headers }: Facts): [string, string][] {
-  return Object.entries(PROPERTIES).flatMap(([name, word]): [string, string][] => {
+function headerProperties({ headers }: ObjectHead): [string, string][] {
+  return Object.entries(HEADER_PROPERTIES).flatMap(([name, property]): [string, string][] => {
     const value = header(headers, name)
-    return value === undefined ? [] : [[word, value]]
+    return value === undefined ? [] : [[property, value]]
   })
 }
 
-function readMetadata({ headers }: Facts): Record<string, string> {
-  const names = Object.keys(headers).filter(name => name.startsWith(METADATA))
+function readMetadata({ headers }: ObjectHead): Record<string, string> {
+  const names = Object.keys(headers).filter(name => name.startsWith(METADATA_PREFIX))
   return Object.fromEntries(
-    names.map(name => [name.slice(METADATA.length), header(headers, name) ?? '']),
+    names.map(name => [name.slice(METADATA_PREFIX.length), header(headers, name) ?? '']),
   )
 }
 
 /** `lastModified` as a person reads it. */
-function toWords(name: string): string {
+function splitCamelCase(name: string): string {
   return name.replace(/[A-Z]/g, letter => ` ${letter.toLowerCase()}`)
 }
 
-function exact(number: number): string {
+function formatInteger(number: number): string {
   return number.toLocaleString('en-US')
 }

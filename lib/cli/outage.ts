@@ -1,14 +1,14 @@
 /** An outage is told when it begins and when it ends, however many attempts lie between. */
 
-import { reasonOf } from './failure.ts'
+import { causeMessageOf } from './failure.ts'
 
-export class Outage {
-  readonly #say: (text: string) => void
-  #since: number | undefined
+export class RetryNotice {
+  readonly #print: (text: string) => void
+  #startedAt: number | undefined
   #retries = 0
 
-  constructor(say: (text: string) => void) {
-    this.#say = say
+  constructor(print: (text: string) => void) {
+    this.#print = print
   }
 
   /** Retries since it began; 0 while there is none. */
@@ -17,21 +17,21 @@ export class Outage {
   }
 
   /** An attempt failed, and another one follows. */
-  failed(error: Error): void {
+  onRetry(error: Error): void {
     this.#retries++
-    if (this.#since !== undefined) return
-    this.#since = performance.now()
-    const reason = reasonOf(error)
-    this.#say(`trying again: ${error.message}${reason === undefined ? '' : ` (${reason})`}`)
+    if (this.#startedAt !== undefined) return
+    this.#startedAt = performance.now()
+    const reason = causeMessageOf(error)
+    this.#print(`trying again: ${error.message}${reason === undefined ? '' : ` (${reason})`}`)
   }
 
   /** Something succeeded. */
-  ended(): void {
-    if (this.#since === undefined) return
-    const seconds = ((performance.now() - this.#since) / 1000).toFixed(1)
+  onSuccess(): void {
+    if (this.#startedAt === undefined) return
+    const seconds = ((performance.now() - this.#startedAt) / 1000).toFixed(1)
     const times = this.#retries === 1 ? '1 retry' : `${this.#retries} retries`
-    this.#since = undefined
+    this.#startedAt = undefined
     this.#retries = 0
-    this.#say(`going on after ${seconds} s and ${times}`)
+    this.#print(`going on after ${seconds} s and ${times}`)
   }
 }

@@ -3,17 +3,17 @@
  * every append, and a range taken up where it broke off.
  */
 
-import { Line } from '../appender/line.ts'
-import { outcomeOf } from '../appender/outcome.ts'
+import { RetryLoop } from '../appender/line.ts'
+import { classifyError } from '../appender/outcome.ts'
 import { systemClock } from '../clock.ts'
 import { OssError } from '../errors.ts'
 import type { ClientOptions, Target } from '../index.ts'
 import { DEFAULT_RETRY } from '../options.ts'
-import { Outage } from './outage.ts'
-import { type Facts, ObjectReader } from './reader.ts'
+import { RetryNotice } from './outage.ts'
+import { type ObjectHead, ObjectReader } from './reader.ts'
 import type { Reporter } from './reporter.ts'
 
-export interface PatienceOptions {
+export interface RetryingReaderOptions {
   readonly signal: AbortSignal
   /** Milliseconds from the first failure since the last success, or Infinity. */
   readonly maxElapsed: number
@@ -21,41 +21,42 @@ export interface PatienceOptions {
   readonly reporter?: Pick<Reporter, 'note' | 'emitRetry'>
 }
 
-export class PatientReader {
+export class RetryingReader {
   readonly #reader: ObjectReader
   readonly #signal: AbortSignal
-  readonly #line: Line
-  readonly #outage: Outage
+  readonly #retryLoop: RetryLoop
+  readonly #retryNotice: RetryNotice
 
-  constructor(options: ClientOptions, { signal, maxElapsed, reporter }: PatienceOptions) {
-    this.#outage = new Outage(text => {
+  constructor(options: ClientOptions, { signal, maxElapsed, reporter }: RetryingReaderOptions) {
+    this.#retryNotice = new RetryNotice(text => {
       if (reporter) reporter.note(text)
       else process.stderr.write(`oss-append: ${text}\n`)
     })
     this.#reader = new ObjectReader(options)
     this.#signal = signal
-    this.#line = new Line({
+    this.#retryLoop = new RetryLoop({
       clock: systemClock,
       retry: { ...DEFAULT_RETRY, maxElapsed },
       onRetry: info => {
-        this.#outage.failed(info.error)
+        this.#retryNotice.onRetry(info.error)
         reporter?.emitRetry(info)
       },
     })
-    this.#line.hold()
-    if (signal.aborted) this.#line.abort(signal.reason)
-    else signal.addEventListener('abort', () => this.#line.abort(signal.reason), { once: true })
+    this.#retryLoop.keepProcessAlive()
+    if (signal.aborted) this.#retryLoop.abort(signal.reason)
+    else
+      signal.addEventListener('abort', () => this.#retryLoop.abort(signal.reason), { once: true })
   }
 
   /** Null where there is no such object. */
-  head(target: Target): Promise<Facts | null> {
-    return this.persist(() => this.#reader.head(target, this.#signal))
+  head(target: Target): Promise<ObjectHead | null> {
+    return this.retry(() => this.#reader.head(target, this.#signal))
   }
 
   /** The bytes from `start` to before `end`, all of them. */
   async *read(target: Target, start: number, end: number): AsyncGenerator<Buffer> {
     for (let position = start; position < end; ) {
-      const { chunks, first } = await this.persist(() => this.#begin(target, position, end))
+      const { chunks, first } = await this.retry(() => this.#openRange(target, position, end))
       yield first
       position += first.length
       try {
@@ -65,7 +66,7 @@ export class PatientReader {
         }
       } catch (error) {
         // It has come further, so this is no failed attempt but a new start.
-        if (this.#signal.aborted || outcomeOf(error) === 'final') throw error
+        if (this.#signal.aborted || classifyError(error) === 'final') throw error
       }
     }
   }
@@ -75,14 +76,14 @@ export class PatientReader {
   }
 
   /** Any exchange, tried again by the same rules. */
-  async persist<T>(attempt: (signal: AbortSignal) => Promise<T>): Promise<T> {
-    const result = await this.#line.persist(undefined, () => this.#line.exchange(attempt))
-    this.#outage.ended()
+  async retry<T>(attempt: (signal: AbortSignal) => Promise<T>): Promise<T> {
+    const result = await this.#retryLoop.run(undefined, () => this.#retryLoop.exchange(attempt))
+    this.#retryNotice.onSuccess()
     return result
   }
 
   /** An answer counts from its first byte. */
-  async #begin(target: Target, start: number, end: number) {
+  async #openRange(target: Target, start: number, end: number) {
     const chunks = this.#reader.read(target, { start, end, signal: this.#signal })
     const { value: first } = await chunks.next()
     if (first) return { chunks, first }

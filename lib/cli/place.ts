@@ -8,50 +8,50 @@ import type { Dispatcher } from 'undici'
 import { KEEP_ALIVE } from '../client/agent.ts'
 import { CLIENT_DEFAULTS } from '../client.ts'
 import type { ClientOptions } from '../index.ts'
-import { loadProvider } from '../provider-module.ts'
-import type { Place } from './commands.ts'
+import { loadCredentialsModule } from '../provider-module.ts'
+import type { Backend } from './commands.ts'
 import { lockFolder } from './lock.ts'
 import { UsageError } from './usage.ts'
 
 /** A place that can be talked to. */
-export interface OpenPlace {
+export interface OpenBackend {
   /** How to reach it. */
-  readonly options: ClientOptions
+  readonly clientOptions: ClientOptions
   /** It is this process, so a read costs nothing. */
   readonly isLocal: boolean
   close(): Promise<void>
 }
 
 /** What is to be done there. */
-export type Purpose = 'append' | 'read'
+export type OpenMode = 'append' | 'read'
 
 /** Runs `work` with a place that is open meanwhile. */
-export async function at<T>(
-  place: Place,
-  purpose: Purpose,
-  work: (place: OpenPlace) => Promise<T>,
+export async function withBackend<T>(
+  backend: Backend,
+  mode: OpenMode,
+  work: (backend: OpenBackend) => Promise<T>,
 ): Promise<T> {
-  const { local } = place
-  const open = local === undefined ? await openOss(place) : await openFolder(local, purpose)
+  const { local } = backend
+  const opened = local === undefined ? await openOss(backend) : await openFolder(local, mode)
   try {
-    return await work(open)
+    return await work(opened)
   } finally {
-    await open.close()
+    await opened.close()
   }
 }
 
-async function openFolder(dir: string, purpose: Purpose): Promise<OpenPlace> {
+async function openFolder(dir: string, mode: OpenMode): Promise<OpenBackend> {
   const { createOssServer } = await import('../server/index.ts')
-  if (purpose === 'append') mkdirSync(dir, { recursive: true })
+  if (mode === 'append') mkdirSync(dir, { recursive: true })
   else if (!statSync(dir, { throwIfNoEntry: false })?.isDirectory()) {
     throw new UsageError('--local: there is no such folder')
   }
-  const unlock = purpose === 'append' ? lockFolder(dir) : () => {}
+  const unlock = mode === 'append' ? lockFolder(dir) : () => {}
   try {
     const server = await createOssServer({ dir })
     const { url: endpoint, region, credentials } = server
     return {
-      options: { endpoint, region, credentials },
+      clientOptions: { endpoint, region, credentials },
       isLocal: true,
       close: () => server.close().finally(unlock),
     }
@@ -61,18 +61,19 @@ async function openFolder(dir: string, purpose: Purpose): Promise<OpenPlace> {
   }
 }
 
-async function openOss({ network, credentials: name }: Place): Promise<OpenPlace> {
+async function openOss({ clientOptions, credentials: name }: Backend): Promise<OpenBackend> {
   if (name === undefined) requireKeys()
-  const credentials = name === undefined ? undefined : await loadProvider(name, refuse)
-  const dispatcher = await createProxy(network)
+  const credentials =
+    name === undefined ? undefined : await loadCredentialsModule(name, credentialsError)
+  const dispatcher = await createProxyAgent(clientOptions)
   return {
-    options: { ...network, credentials, dispatcher },
+    clientOptions: { ...clientOptions, credentials, dispatcher },
     isLocal: false,
     close: async () => dispatcher?.destroy(),
   }
 }
 
-function refuse(problem: string): UsageError {
+function credentialsError(problem: string): UsageError {
   return new UsageError(`--credentials: ${problem}`)
 }
 
@@ -80,21 +81,21 @@ function refuse(problem: string): UsageError {
 function requireKeys(): void {
   const names = ['OSS_ACCESS_KEY_ID', 'OSS_ACCESS_KEY_SECRET']
   if (names.every(name => process.env[name]?.trim())) return
-  const others = '--credentials MODULE, or --local DIR'
-  throw new UsageError(`no keys for OSS: set ${names.join(' and ')}, or use ${others}`)
+  const alternatives = '--credentials MODULE, or --local DIR'
+  throw new UsageError(`no keys for OSS: set ${names.join(' and ')}, or use ${alternatives}`)
 }
 
 /** The proxy that the environment names. Without one the client's own Agent is better. */
-async function createProxy({
+async function createProxyAgent({
   connectTimeout = CLIENT_DEFAULTS.connectTimeout,
 }: ClientOptions): Promise<Dispatcher | undefined> {
   const names = ['HTTPS_PROXY', 'https_proxy', 'HTTP_PROXY', 'http_proxy']
-  const given = names.filter(name => process.env[name])
-  if (given.length === 0) return undefined
-  const wrong = given.find(name => !isUrl(process.env[name] ?? ''))
-  if (wrong) {
-    const mend = 'as in http://proxy.example:3128, user and password percent-encoded'
-    throw new UsageError(`${wrong}: must be a URL, ${mend}`)
+  const setNames = names.filter(name => process.env[name])
+  if (setNames.length === 0) return undefined
+  const invalid = setNames.find(name => !isProxyUrl(process.env[name] ?? ''))
+  if (invalid) {
+    const remedy = 'as in http://proxy.example:3128, user and password percent-encoded'
+    throw new UsageError(`${invalid}: must be a URL, ${remedy}`)
   }
   const { EnvHttpProxyAgent } = await import('undici')
   const tls = { timeout: connectTimeout }
@@ -107,7 +108,7 @@ async function createProxy({
   })
 }
 
-function isUrl(text: string): boolean {
+function isProxyUrl(text: string): boolean {
   try {
     const { username, password } = new URL(text)
     // undici does, and throws.

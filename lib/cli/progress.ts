@@ -13,8 +13,8 @@ export interface Output {
 }
 
 /** Milliseconds between two drawings: often enough for an eye. */
-const INTERVAL = 100
-const CLEAR = '\r\x1b[K'
+const REDRAW_INTERVAL = 100
+const CLEAR_LINE = '\r\x1b[K'
 
 export class Progress {
   readonly #output: Output
@@ -25,7 +25,7 @@ export class Progress {
   constructor(describe: (width: number) => string, output: Output = process.stderr) {
     this.#describe = describe
     this.#output = output
-    if (output.isTTY) this.#timer = setInterval(() => this.draw(), INTERVAL)
+    if (output.isTTY) this.#timer = setInterval(() => this.draw(), REDRAW_INTERVAL)
   }
 
   draw(): void {
@@ -33,23 +33,23 @@ export class Progress {
     if (!this.#output.isTTY || this.#output.writableLength) return
     // A line that wraps cannot be redrawn: each drawing would leave its upper part behind.
     const width = (this.#output.columns || 80) - 1
-    this.#output.write(CLEAR + this.#describe(width).slice(0, width))
+    this.#output.write(CLEAR_LINE + this.#describe(width).slice(0, width))
   }
 
   /** Prints a line that stays. */
   note(text: string): void {
-    this.#output.write(`${this.#output.isTTY ? CLEAR : ''}${text}\n`)
+    this.#output.write(`${this.#output.isTTY ? CLEAR_LINE : ''}${text}\n`)
   }
 
   /** Removes the line. */
   stop(): void {
     clearInterval(this.#timer)
-    if (this.#output.isTTY) this.#output.write(CLEAR)
+    if (this.#output.isTTY) this.#output.write(CLEAR_LINE)
   }
 }
 
 /** How far an append is. */
-export interface Standing {
+export interface ProgressState {
   /** Bytes that are acknowledged. */
   readonly acknowledged: number
   /** Bytes to come in all, where that is known. */
@@ -62,29 +62,29 @@ export interface Standing {
   /** Since the last acknowledgement. */
   readonly retries: number
   /** Milliseconds since the last acknowledgement; undefined before the first. */
-  readonly age: number | undefined
+  readonly ackAge: number | undefined
 }
 
-const BAR = 10
+const BAR_WIDTH = 10
 
 /**
  * `[####------] 41%  412.0 MiB  103.0 MiB/s  ETA 6 s  ack 0.3 s ago  103 appends  at 432013312`,
  * without the last parts where the terminal is too narrow.
  */
-export function describeProgress(standing: Standing, width: number): string {
-  const { acknowledged, length, rate, appends, position, retries, age } = standing
+export function describeProgress(state: ProgressState, width: number): string {
+  const { acknowledged, length, rate, appends, position, retries, ackAge } = state
   const parts: string[] = []
   if (length) {
-    const share = Math.min(1, acknowledged / length)
-    const bar = '#'.repeat(Math.floor(share * BAR)).padEnd(BAR, '-')
-    parts.push(`[${bar}] ${Math.floor(share * 100)}%`)
+    const fraction = Math.min(1, acknowledged / length)
+    const bar = '#'.repeat(Math.floor(fraction * BAR_WIDTH)).padEnd(BAR_WIDTH, '-')
+    parts.push(`[${bar}] ${Math.floor(fraction * 100)}%`)
   }
   parts.push(formatBytes(acknowledged), `${formatBytes(rate)}/s`)
   if (length && rate > 0 && acknowledged < length) {
     parts.push(`ETA ${formatTime((length - acknowledged) / rate)}`)
   }
   if (retries > 0) parts.push(retries === 1 ? '1 retry' : `${retries} retries`)
-  if (age !== undefined) parts.push(`ack ${(age / 1000).toFixed(1)} s ago`)
+  if (ackAge !== undefined) parts.push(`ack ${(ackAge / 1000).toFixed(1)} s ago`)
   parts.push(appends === 1 ? '1 append' : `${appends} appends`)
   if (position !== undefined) parts.push(`at ${position}`)
   return parts.reduce((line, part) => {
@@ -94,21 +94,21 @@ export function describeProgress(standing: Standing, width: number): string {
 }
 
 /** Bytes per second over the last few seconds: what an hour ago was fast says nothing of now. */
-export class Speedometer {
+export class RateMeter {
   readonly #samples: { readonly at: number; readonly bytes: number }[] = []
 
   /** Takes `bytes` that are acknowledged at the time `at` (milliseconds), and tells the speed. */
-  read(at: number, bytes: number): number {
+  update(now: number, bytes: number): number {
     const samples = this.#samples
-    samples.push({ at, bytes })
-    while (samples.length > 2 && at - samples[1]!.at >= WINDOW) samples.shift()
+    samples.push({ at: now, bytes })
+    while (samples.length > 2 && now - samples[1]!.at >= RATE_WINDOW) samples.shift()
     const [first] = samples
-    const elapsed = at - first!.at
+    const elapsed = now - first!.at
     return elapsed > 0 ? ((bytes - first!.bytes) * 1000) / elapsed : 0
   }
 }
 
-const WINDOW = 5_000
+const RATE_WINDOW = 5_000
 
 /** `0 B`, `1.5 KiB`, `64.0 MiB`, `5.0 GiB`. */
 export function formatBytes(bytes: number): string {

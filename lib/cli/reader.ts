@@ -9,21 +9,21 @@ import { OwnAgent } from '../client/agent.ts'
 import {
   header,
   networkError,
-  notOss,
-  type ReplyHeaders,
+  notOssResponse,
+  type ResponseHeaders,
   readErrorDocument,
   readHead,
-  refusal,
+  serviceError,
 } from '../client/reply.ts'
-import { Signatory } from '../client/signatory.ts'
+import { RequestSigner } from '../client/signatory.ts'
 import { checkTimeouts, findEndpoint } from '../client.ts'
-import { type Conceal, concealNamed } from '../conceal.ts'
+import { type Redact, redactNamed } from '../conceal.ts'
 import { OssError } from '../errors.ts'
 import type { ClientOptions, Head, Target } from '../index.ts'
 
 /** What an object says of itself. */
-export interface Facts extends Omit<Head, 'requestId'> {
-  readonly headers: ReplyHeaders
+export interface ObjectHead extends Omit<Head, 'requestId'> {
+  readonly headers: ResponseHeaders
 }
 
 /** Bytes of an error document that are looked at. */
@@ -31,22 +31,22 @@ const MAX_ERROR_BODY = 65_536
 
 export class ObjectReader {
   readonly #endpoint: Endpoint
-  readonly #signatory: Signatory
+  readonly #requestSigner: RequestSigner
   readonly #timeouts: ReturnType<typeof checkTimeouts>
-  readonly #given: Dispatcher | undefined
-  readonly #own: OwnAgent
+  readonly #givenDispatcher: Dispatcher | undefined
+  readonly #ownAgent: OwnAgent
 
   /** Takes what `OssClient` takes. */
   constructor(options: ClientOptions) {
     this.#endpoint = findEndpoint(options)
-    this.#signatory = new Signatory(options.credentials, this.#endpoint.region)
+    this.#requestSigner = new RequestSigner(options.credentials, this.#endpoint.region)
     this.#timeouts = checkTimeouts(options)
-    this.#own = new OwnAgent(this.#timeouts.connectTimeout)
-    this.#given = options.dispatcher
+    this.#ownAgent = new OwnAgent(this.#timeouts.connectTimeout)
+    this.#givenDispatcher = options.dispatcher
   }
 
   /** Null where there is no such object. */
-  async head(target: Target, signal: AbortSignal): Promise<Facts | null> {
+  async head(target: Target, signal: AbortSignal): Promise<ObjectHead | null> {
     const response = await this.#request('HEAD', target, { headers: {}, signal })
     if (response === null) return null
     const { headers, body } = response
@@ -64,7 +64,7 @@ export class ObjectReader {
   ): AsyncGenerator<Buffer> {
     const headers = { range: `bytes=${start}-${end - 1}`, 'x-oss-range-behavior': 'standard' }
     const response = await this.#request('GET', target, { headers, signal })
-    if (response === null) throw notOss(404)
+    if (response === null) throw notOssResponse(404)
     const { statusCode, body } = response
     const range = header(response.headers, 'content-range')
     if (statusCode !== 206 || !range?.startsWith(`bytes ${start}-${end - 1}/`)) {
@@ -75,13 +75,13 @@ export class ObjectReader {
       for await (const chunk of body as AsyncIterable<Buffer>) yield chunk
     } catch (error) {
       const { requestTimeout } = this.#timeouts
-      throw signal.aborted ? signal.reason : failure(error, requestTimeout, concealNamed)
+      throw signal.aborted ? signal.reason : exchangeError(error, requestTimeout, redactNamed)
     }
   }
 
   /** Cuts every connection of our own. */
   close(): Promise<void> {
-    return this.#own.close(new OssError('OSS_ERR_ABORTED', 'the reader is closed'))
+    return this.#ownAgent.close(new OssError('OSS_ERR_ABORTED', 'the reader is closed'))
   }
 
   /** Null for a HEAD that finds nothing. Throws what is no success. */
@@ -91,10 +91,10 @@ export class ObjectReader {
     { headers, signal }: { headers: Readonly<Record<string, string>>; signal: AbortSignal },
   ): Promise<Dispatcher.ResponseData | null> {
     checkEndpointHost(this.#endpoint, target.bucket)
-    const dispatcher = this.#given ?? (await this.#own.get())
+    const dispatcher = this.#givenDispatcher ?? (await this.#ownAgent.get())
     const { requestTimeout: timeout } = this.#timeouts
     const unsigned = { method, target, query: {}, headers }
-    const { headers: signed, conceal } = await this.#signatory.sign(unsigned, signal)
+    const { headers: signed, conceal } = await this.#requestSigner.sign(unsigned, signal)
     let response: Dispatcher.ResponseData
     let text = ''
     try {
@@ -106,31 +106,31 @@ export class ObjectReader {
         headersTimeout: timeout,
         bodyTimeout: timeout,
       })
-      if (response.statusCode >= 300) text = await readStart(response.body)
+      if (response.statusCode >= 300) text = await readErrorBody(response.body)
     } catch (error) {
-      throw signal.aborted ? signal.reason : failure(error, timeout, conceal)
+      throw signal.aborted ? signal.reason : exchangeError(error, timeout, conceal)
     }
-    const { statusCode, headers: answer } = response
-    if (header(answer, 'x-oss-request-id') === undefined) throw notOss(statusCode)
+    const { statusCode, headers: responseHeaders } = response
+    if (header(responseHeaders, 'x-oss-request-id') === undefined) throw notOssResponse(statusCode)
     if (statusCode < 300) return response
-    const document = readErrorDocument(answer, text, conceal)
+    const document = readErrorDocument(responseHeaders, text, conceal)
     const { code = 'NoSuchKey' } = document
     if (method === 'HEAD' && statusCode === 404 && code === 'NoSuchKey') return null
-    const isCurable = this.#signatory.cure(statusCode, answer, document)
-    throw refusal(statusCode, answer, document, isCurable)
+    const isCurable = this.#requestSigner.refresh(statusCode, responseHeaders, document)
+    throw serviceError(statusCode, responseHeaders, document, isCurable)
   }
 }
 
 /** Why there was no answer, in the words of the client. */
-function failure(error: unknown, timeout: number, conceal: Conceal): OssError {
+function exchangeError(error: unknown, timeout: number, conceal: Redact): OssError {
   const { code } = error as { code?: unknown }
-  const isLate = code === 'UND_ERR_HEADERS_TIMEOUT' || code === 'UND_ERR_BODY_TIMEOUT'
-  return isLate
+  const isTimeout = code === 'UND_ERR_HEADERS_TIMEOUT' || code === 'UND_ERR_BODY_TIMEOUT'
+  return isTimeout
     ? new OssError('OSS_ERR_TIMEOUT', `no answer within ${timeout} ms`)
     : networkError(error, conceal)
 }
 
-async function readStart(body: Dispatcher.ResponseData['body']): Promise<string> {
+async function readErrorBody(body: Dispatcher.ResponseData['body']): Promise<string> {
   let text = ''
   // Leaving the loop early destroys the body, and its connection with it.
   for await (const chunk of body as AsyncIterable<Buffer>) {

@@ -1,31 +1,34 @@
 /** What a command prints when it is done. Pure text; numbers are exact where they prove something. */
 
-import type { Delivery, ReportedTail } from './delivery.ts'
+import type { Delivery, ObservedTail } from './delivery.ts'
 import { formatBytes } from './progress.ts'
-import type { Copy } from './proof.ts'
+import type { ObjectCopy } from './proof.ts'
 
-export interface Findings {
+export interface AppendReport {
   readonly source: string
   /** Of the last object. */
   readonly url: string
   readonly delivery: Delivery
-  readonly reported: ReportedTail | undefined
+  readonly reported: ObservedTail | undefined
   /** Absent where the object was not read back. */
-  readonly copy?: Copy | undefined
+  readonly copy?: ObjectCopy | undefined
 }
 
-export function describeDelivery(findings: Findings): string {
-  const { source, url, delivery, reported, copy } = findings
+export function formatReport(report: AppendReport): string {
+  const { source, url, delivery, reported, copy } = report
   const { bytes, sha256, input, before, after, rolls, appends, duration } = delivery
-  const exact = new Intl.NumberFormat('en-US')
+  const numberFormat = new Intl.NumberFormat('en-US')
   const rate = formatBytes((bytes * 1000) / Math.max(duration, 1))
-  const had = before.position > 0 ? ` (had ${exact.format(before.position)} bytes)` : ''
+  const had = before.position > 0 ? ` (had ${numberFormat.format(before.position)} bytes)` : ''
   const rows: (readonly [string, string])[] = [
     ['source', source],
     rolls > 0 ? ['objects', `${rolls + 1}, the last one ${url}`] : ['object', url + had],
-    ...(input ? ([['input', `${exact.format(input.bytes)} bytes`]] as const) : []),
-    ['bytes', `${exact.format(bytes)} in ${appends} ${appends === 1 ? 'append' : 'appends'}`],
-    ['length', exact.format(after.position)],
+    ...(input ? ([['input', `${numberFormat.format(input.bytes)} bytes`]] as const) : []),
+    [
+      'bytes',
+      `${numberFormat.format(bytes)} in ${appends} ${appends === 1 ? 'append' : 'appends'}`,
+    ],
+    ['length', numberFormat.format(after.position)],
     ['throughput', `${rate}/s, ${(duration / 1000).toFixed(2)} s`],
     ['CRC-64', `${after.crc64} computed`],
     ['', `${reported?.crc64 ?? 'none'} reported by OSS`],

@@ -5,11 +5,11 @@
  */
 
 import type { OssAppendStream, ReadyInfo, RetryInfo, RollInfo } from '../index.ts'
-import type { Voice } from './commands.ts'
+import type { OutputMode } from './commands.ts'
 import { errorFields, exitCodeOf } from './failure.ts'
-import { Outage } from './outage.ts'
-import { describeProgress, type Output, Progress, Speedometer } from './progress.ts'
-import { describeDelivery, type Findings } from './report.ts'
+import { RetryNotice } from './outage.ts'
+import { describeProgress, type Output, Progress, RateMeter } from './progress.ts'
+import { type AppendReport, formatReport } from './report.ts'
 
 export interface Outputs {
   readonly stdout: Output
@@ -17,23 +17,23 @@ export interface Outputs {
 }
 
 /** What is watched. */
-export interface Watched {
+export interface WatchOptions {
   readonly stream: OssAppendStream
   /** Bytes that the object or the stream will have at the end, and have now, where both are known. */
   readonly length?: number | undefined
-  readonly done: () => number
+  readonly bytesDone: () => number
 }
 
 export class Reporter {
-  readonly #voice: Voice
+  readonly #outputMode: OutputMode
   readonly #outputs: Outputs
-  readonly #outage = new Outage(text => this.note(text))
+  readonly #retryNotice = new RetryNotice(text => this.note(text))
   #progress: Progress | undefined
   #appends = 0
   #rolls = 0
 
-  constructor(voice: Voice, outputs: Outputs = process) {
-    this.#voice = voice
+  constructor(outputMode: OutputMode, outputs: Outputs = process) {
+    this.#outputMode = outputMode
     this.#outputs = outputs
   }
 
@@ -48,40 +48,40 @@ export class Reporter {
   }
 
   /** Follows a stream until `stop()`. */
-  watch({ stream, length, done }: Watched): void {
-    const speedometer = new Speedometer()
-    let last: number | undefined
+  watch({ stream, length, bytesDone }: WatchOptions): void {
+    const rateMeter = new RateMeter()
+    let lastAckAt: number | undefined
     const describe = (width: number) => {
       const now = performance.now()
-      const acknowledged = done()
+      const acknowledged = bytesDone()
       const state = {
         acknowledged,
         length,
-        rate: speedometer.read(now, acknowledged),
+        rate: rateMeter.update(now, acknowledged),
         appends: this.#appends,
         position: stream.position,
-        retries: this.#outage.retries,
-        age: last === undefined ? undefined : now - last,
+        retries: this.#retryNotice.retries,
+        ackAge: lastAckAt === undefined ? undefined : now - lastAckAt,
       }
       return describeProgress(state, width)
     }
     const { stderr } = this.#outputs
     // A dumb terminal prints what should move it.
-    const isMovable = stderr.isTTY && process.env.TERM !== 'dumb'
-    const isDrawn = isMovable && !this.#voice.isQuiet && !this.#voice.isJson
+    const canRedraw = stderr.isTTY && process.env.TERM !== 'dumb'
+    const showsProgress = canRedraw && !this.#outputMode.isQuiet && !this.#outputMode.isJson
     this.#progress = new Progress(
       describe,
-      isDrawn ? stderr : { write: text => stderr.write(text) },
+      showsProgress ? stderr : { write: text => stderr.write(text) },
     )
 
     stream.on('ready', (info: ReadyInfo) => {
-      this.#outage.ended()
+      this.#retryNotice.onSuccess()
       this.emit('ready', { key: stream.key, ...info })
     })
     stream.on('append', info => {
-      last = performance.now()
+      lastAckAt = performance.now()
       this.#appends++
-      this.#outage.ended()
+      this.#retryNotice.onSuccess()
       this.emit('append', { ...info })
     })
     stream.on('roll', (info: RollInfo) => {
@@ -89,7 +89,7 @@ export class Reporter {
       this.emit('roll', { ...info })
     })
     stream.on('retry', (info: RetryInfo) => {
-      this.#outage.failed(info.error)
+      this.#retryNotice.onRetry(info.error)
       this.emitRetry(info)
     })
   }
@@ -100,7 +100,7 @@ export class Reporter {
 
   /** A line for people, which stays. */
   note(text: string): void {
-    if (this.#voice.isQuiet) return
+    if (this.#outputMode.isQuiet) return
     const line = `oss-append: ${text}`
     if (this.#progress) this.#progress.note(line)
     else this.#outputs.stderr.write(`${line}\n`)
@@ -108,7 +108,7 @@ export class Reporter {
 
   /** One object for programs. */
   emit(event: string, fields: Readonly<Record<string, unknown>>): void {
-    if (!this.#voice.isJson) return
+    if (!this.#outputMode.isJson) return
     const time = new Date().toISOString()
     this.#outputs.stdout.write(`${JSON.stringify({ event, time, ...fields })}\n`)
   }
@@ -117,7 +117,7 @@ export class Reporter {
    * Resolves when people's part is out, or at the signal: a terminal that has stopped (Ctrl-S) would show it
    * behind the report, which comes by another way.
    */
-  drained(signal: AbortSignal): Promise<void> {
+  drainStderr(signal: AbortSignal): Promise<void> {
     return new Promise(resolve => {
       if (signal.aborted) resolve()
       signal.addEventListener('abort', () => resolve())
@@ -126,17 +126,17 @@ export class Reporter {
   }
 
   /** Everything is acknowledged. `differences` are what the proof found; nothing means verified. */
-  finish(findings: Findings, differences: readonly string[]): void {
+  finish(report: AppendReport, differences: readonly string[]): void {
     // What failed last may have been the seal, which no event tells of.
-    this.#outage.ended()
-    const { delivery, url } = findings
+    this.#retryNotice.onSuccess()
+    const { delivery, url } = report
     const { bytes, sha256, input, isCut: cut, appends, rolls, duration, after } = delivery
     const isVerified = differences.length === 0
     const fields = { url, bytes, sha256, input, cut, appends, rolls, duration, ...after }
     this.emit('finish', { ...fields, verified: isVerified })
-    const { isJson, isQuiet } = this.#voice
+    const { isJson, isQuiet } = this.#outputMode
     if (isJson || isQuiet) return
-    this.#outputs.stdout.write(describeDelivery(findings))
+    this.#outputs.stdout.write(formatReport(report))
     if (isVerified) this.#outputs.stdout.write('verified\n')
   }
 

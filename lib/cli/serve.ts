@@ -6,7 +6,7 @@ import type { ServeCommand } from './commands.ts'
 import { lockFolder } from './lock.ts'
 
 /** What of a server its clients have to know. */
-interface Printed {
+interface ServerInfo {
   readonly url: string
   readonly region: string
   readonly credentials: { readonly accessKeyId: string; readonly accessKeySecret: string }
@@ -20,7 +20,7 @@ export async function serve(command: ServeCommand, signal: AbortSignal): Promise
   const unlock = dir === undefined ? () => {} : lockFolder(dir)
   try {
     const server = await createOssServer({ dir, port, host })
-    print(server)
+    printEnvironment(server)
     if (!signal.aborted) await once(signal, 'abort')
     await server.close()
   } finally {
@@ -29,7 +29,7 @@ export async function serve(command: ServeCommand, signal: AbortSignal): Promise
   return 0
 }
 
-function print({ url, region, credentials }: Printed): void {
+function printEnvironment({ url, region, credentials }: ServerInfo): void {
   const environment = {
     // "Every address of this machine" is none to connect to.
     OSS_ENDPOINT: url.replace('//0.0.0.0:', '//127.0.0.1:').replace('//[::]:', '//[::1]:'),

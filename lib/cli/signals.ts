@@ -9,8 +9,8 @@ import { constants } from 'node:os'
  * Milliseconds in which signals count as one. A terminal sends Ctrl-C to everybody, and `npm` and `npx`
  * hand theirs on to us once more.
  */
-const ECHO = 300
-const NAMES = ['SIGINT', 'SIGTERM'] as const
+const DUPLICATE_WINDOW = 300
+const SIGNAL_NAMES = ['SIGINT', 'SIGTERM'] as const
 
 export class Signals {
   readonly #first = new AbortController()
@@ -25,7 +25,7 @@ export class Signals {
   constructor(emitter: NodeJS.EventEmitter = process, now = () => performance.now()) {
     this.#emitter = emitter
     this.#now = now
-    for (const name of NAMES) emitter.on(name, this.#receive)
+    for (const name of SIGNAL_NAMES) emitter.on(name, this.#onSignal)
   }
 
   /** Aborted by the first signal. */
@@ -48,15 +48,15 @@ export class Signals {
     return this.#received ? 128 + constants.signals[this.#received] : 0
   }
 
-  readonly #receive = (name: NodeJS.Signals): void => {
+  readonly #onSignal = (name: NodeJS.Signals): void => {
     const now = this.#now()
     if (!this.first.aborted) {
       this.#received = name
       this.#firstAt = now
       this.#first.abort()
-    } else if (now - this.#firstAt >= ECHO) {
+    } else if (now - this.#firstAt >= DUPLICATE_WINDOW) {
       this.#received = name
-      for (const each of NAMES) this.#emitter.removeListener(each, this.#receive)
+      for (const each of SIGNAL_NAMES) this.#emitter.removeListener(each, this.#onSignal)
       this.#second.abort()
     }
   }

@@ -16,7 +16,7 @@ import {
 } from 'node:stream'
 import { isatty, ReadStream } from 'node:tty'
 import { promisify } from 'node:util'
-import { createFeed } from './feed.ts'
+import { createSampleData } from './feed.ts'
 
 export interface Source {
   /** For the report. */
@@ -28,20 +28,20 @@ export interface Source {
 
 /** Opens a file, or standard input for `-`. Rejects when there is no such file. */
 export async function openSource(file: string): Promise<Source> {
-  if (file === '-') return standardInput()
+  if (file === '-') return openStdin()
   // A named pipe that nobody writes to yet would be waited for in a thread, where no signal ends it.
   const fd = await promisify(open)(file, constants.O_RDONLY | constants.O_NONBLOCK)
-  const stat = look(fd)
-  return { name: file, stream: createReader(fd, stat), length: lengthOf(stat) }
+  const stat = statFd(fd)
+  return { name: file, stream: createFdStream(fd, stat), length: fileLength(stat) }
 }
 
 /** The same for reading: a thread is for files alone, whose bytes are there. */
-function createReader(fd: number, stat: BigIntStats): Readable {
+function createFdStream(fd: number, stat: BigIntStats): Readable {
   if (stat.isFIFO()) return new Socket({ fd, readable: true, writable: false })
   return isatty(fd) ? new ReadStream(fd) : createReadStream('', { fd })
 }
 
-function lengthOf(stat: BigIntStats): number | undefined {
+function fileLength(stat: BigIntStats): number | undefined {
   return stat.isFile() ? Number(stat.size) : undefined
 }
 
@@ -49,20 +49,20 @@ function lengthOf(stat: BigIntStats): number | undefined {
  * In BigInts: numbers stay where Node's own `realpathSync` finds them, which then takes what it looks at for
  * a pipe. Node 22 would load a package that is linked, as pnpm does it, without its exports.
  */
-function look(fd: number): BigIntStats {
+function statFd(fd: number): BigIntStats {
   return fstatSync(fd, { bigint: true })
 }
 
-export function openFeed(length: number): Source {
-  return { name: 'made-up sensor feed', stream: createFeed(length), length }
+export function openSampleData(length: number): Source {
+  return { name: 'made-up sensor feed', stream: createSampleData(length), length }
 }
 
 /**
  * Whether standard input was redirected from a file or a pipe. A socket or a bare device says
  * nothing: services and test runners leave them there, and reading one may wait for ever.
  */
-export function hasInput(): boolean {
-  const stat = statInput()
+export function isStdinRedirected(): boolean {
+  const stat = statStdin()
   return stat !== undefined && (stat.isFile() || stat.isFIFO())
 }
 
@@ -70,12 +70,12 @@ export function hasInput(): boolean {
  * Whether anything comes from standard input: false for a pipe that ends at once, or stays silent for
  * so long that whoever started us has only left it there.
  */
-export async function hasBytes(patience: number): Promise<boolean> {
-  const stat = statInput()
-  if (!stat?.isFIFO()) return hasInput()
+export async function waitForStdinBytes(timeout: number): Promise<boolean> {
+  const stat = statStdin()
+  if (!stat?.isFIFO()) return isStdinRedirected()
   const { stdin } = process
   await new Promise<void>(resolve => {
-    const timer = setTimeout(resolve, patience)
+    const timer = setTimeout(resolve, timeout)
     stdin.once('readable', () => {
       clearTimeout(timer)
       resolve()
@@ -86,18 +86,18 @@ export async function hasBytes(patience: number): Promise<boolean> {
   return false
 }
 
-function standardInput(): Source {
-  const stat = statInput()
+function openStdin(): Source {
+  const stat = statStdin()
   // Node reads a folder as if nothing were there.
   if (stat?.isDirectory()) {
     throw Object.assign(new Error('standard input is a folder'), { code: 'EISDIR' })
   }
-  return { name: 'standard input', stream: process.stdin, length: stat && lengthOf(stat) }
+  return { name: 'standard input', stream: process.stdin, length: stat && fileLength(stat) }
 }
 
-function statInput() {
+function statStdin() {
   try {
-    return look(0)
+    return statFd(0)
   } catch {
     // Closed by whoever started us.
     return undefined
@@ -105,29 +105,29 @@ function statInput() {
 }
 
 /** Bytes that a pipe and Node's own buffer hold, at least where nobody has made the pipe larger. */
-const PIPE = 1_048_576
+const PIPE_CAPACITY = 1_048_576
 /** Milliseconds between two looks at whether anything keeps us from reading, and how many that does not. */
-const LOOK = 20
-const LOOKS = 5
+const POLL_INTERVAL = 20
+const MAX_IDLE_POLLS = 5
 
 /** The source's flow into `entry`, which ends with it. */
-export class Tap {
+export class StoppableSource {
   readonly #input: Readable
-  readonly #entry: Writable
+  readonly #destination: Writable
   #bytes = 0
-  #closing: NodeJS.Timeout | undefined
-  #isShut = false
+  #pollTimer: NodeJS.Timeout | undefined
+  #isStopped = false
   #isCut = false
-  #failure: Error | undefined
+  #error: Error | undefined
 
-  constructor(input: Readable, entry: Writable) {
+  constructor(input: Readable, destination: Writable) {
     this.#input = input
-    this.#entry = entry
+    this.#destination = destination
     input.on('data', (chunk: Buffer) => (this.#bytes += chunk.length))
-    input.pipe(entry)
+    input.pipe(destination)
     finished(input, { writable: false }, error => {
-      clearInterval(this.#closing)
-      if (error && !this.#isShut) this.#breakOff(error)
+      clearInterval(this.#pollTimer)
+      if (error && !this.#isStopped) this.#onSourceError(error)
     })
   }
 
@@ -137,8 +137,8 @@ export class Tap {
   }
 
   /** Why the source broke off, if it did after it had given something. */
-  get failure(): Error | undefined {
-    return this.#failure
+  get error(): Error | undefined {
+    return this.#error
   }
 
   /**
@@ -146,41 +146,41 @@ export class Tap {
    * while we could not read on: that is as much as a pipe holds, or what comes in a moment in which nothing
    * keeps us from reading.
    */
-  close(): void {
-    if (this.#isShut || this.#closing || this.#input.readableEnded) return
-    const most = this.#bytes + PIPE
-    let looks = 0
-    this.#closing = setInterval(() => {
-      if (!this.#entry.writableNeedDrain) looks++
-      if (looks <= LOOKS && this.#bytes < most) return
+  stopWhenIdle(): void {
+    if (this.#isStopped || this.#pollTimer || this.#input.readableEnded) return
+    const maxBytes = this.#bytes + PIPE_CAPACITY
+    let idlePolls = 0
+    this.#pollTimer = setInterval(() => {
+      if (!this.#destination.writableNeedDrain) idlePolls++
+      if (idlePolls <= MAX_IDLE_POLLS && this.#bytes < maxBytes) return
       this.#isCut = true
-      this.shut()
-    }, LOOK)
+      this.stop()
+    }, POLL_INTERVAL)
   }
 
   /** Lets nothing more in: what is through is all there is. */
-  shut(): void {
-    clearInterval(this.#closing)
-    if (this.#isShut) return
-    this.#isShut = true
-    this.#input.unpipe(this.#entry)
+  stop(): void {
+    clearInterval(this.#pollTimer)
+    if (this.#isStopped) return
+    this.#isStopped = true
+    this.#input.unpipe(this.#destination)
     this.#input.destroy()
-    if (!this.#entry.destroyed) this.#entry.end()
+    if (!this.#destination.destroyed) this.#destination.end()
   }
 
   /** What came before is worth keeping; of nothing, not even an empty object. */
-  #breakOff(error: Error): void {
+  #onSourceError(error: Error): void {
     if (this.#bytes === 0) {
-      this.#entry.destroy(error)
+      this.#destination.destroy(error)
       return
     }
-    this.#failure = error
-    this.shut()
+    this.#error = error
+    this.stop()
   }
 }
 
 /** Counts and hashes what flows through it. Chunks are handed on, not copied. */
-export class Meter extends Transform {
+export class HashingPassThrough extends Transform {
   bytes = 0
   readonly #hash = createHash('sha256')
 
@@ -190,7 +190,7 @@ export class Meter extends Transform {
   }
 
   /** To be called once, at the end. */
-  sum(): { readonly bytes: number; readonly sha256: string } {
+  digest(): { readonly bytes: number; readonly sha256: string } {
     return { bytes: this.bytes, sha256: this.#hash.digest('hex') }
   }
 

@@ -4,12 +4,12 @@
  * elements is picked out of a bounded text, the first of each.
  */
 
-import { type Conceal, plainError } from '../conceal.ts'
+import { type Redact, redactError } from '../conceal.ts'
 import { parseCrc64 } from '../crc64/index.ts'
 import { OssError, OssServiceError } from '../errors.ts'
 import type { Head } from '../seam.ts'
 
-export type ReplyHeaders = Readonly<Record<string, string | string[] | undefined>>
+export type ResponseHeaders = Readonly<Record<string, string | string[] | undefined>>
 
 /** What OSS's error XML and the headers beside it say, as far as we look. */
 export interface ErrorDocument {
@@ -23,7 +23,7 @@ export interface ErrorDocument {
 }
 
 /** A header that came once, and says something; one that came twice lies at least once, and counts as missing. */
-export function header(headers: ReplyHeaders, name: string): string | undefined {
+export function header(headers: ResponseHeaders, name: string): string | undefined {
   const value = headers[name]
   return typeof value === 'string' && value !== '' ? value : undefined
 }
@@ -46,10 +46,10 @@ export function readCrc64(text: string | undefined): string | undefined {
 }
 
 /** What a HEAD says of an object. Throws where it does not speak of one. */
-export function readHead(headers: ReplyHeaders): Omit<Head, 'requestId'> {
+export function readHead(headers: ResponseHeaders): Omit<Head, 'requestId'> {
   const type = readWord(header(headers, 'x-oss-object-type'))
   const length = readLength(header(headers, 'content-length'))
-  if (type === undefined || length === undefined) throw notOss(200)
+  if (type === undefined || length === undefined) throw notOssResponse(200)
   return {
     type,
     length,
@@ -61,9 +61,9 @@ export function readHead(headers: ReplyHeaders): Omit<Head, 'requestId'> {
 
 /** The error document: in the body, or for HEAD, which has none, base64 in `x-oss-err`. */
 export function readErrorDocument(
-  headers: ReplyHeaders,
+  headers: ResponseHeaders,
   body: string,
-  conceal: Conceal = text => text,
+  conceal: Redact = text => text,
 ): ErrorDocument {
   const encoded = header(headers, 'x-oss-err')
   const text = body === '' && encoded ? Buffer.from(encoded, 'base64').toString() : body
@@ -113,7 +113,7 @@ function unescapeXml(text: string): string {
 }
 
 /** An answer without `x-oss-request-id`: a proxy or a captive portal spoke, whatever the status says. */
-export function notOss(status: number): OssError {
+export function notOssResponse(status: number): OssError {
   return new OssError('OSS_ERR_NETWORK', `HTTP ${status} that is not an answer of OSS`)
 }
 
@@ -121,8 +121,8 @@ export function notOss(status: number): OssError {
  * No answer, or half of one. The cause loses all but its words: undici's parser adds the bytes that it
  * could not read, and a port that echoes sends our own headers.
  */
-export function networkError(error: unknown, conceal: Conceal): OssError {
-  const cause = plainError(error, conceal)
+export function networkError(error: unknown, conceal: Redact): OssError {
+  const cause = redactError(error, conceal)
   const message = `the exchange with OSS failed: ${cause.code ?? cause.message}`
   return new OssError('OSS_ERR_NETWORK', message, { cause })
 }
@@ -131,9 +131,9 @@ export function networkError(error: unknown, conceal: Conceal): OssError {
  * OSS refused. Without a code in the answer it is `BadErrorResponse`, as in Alibaba's own SDKs; but a 409
  * that tells the object's length is known by that header, should its body have been lost on the way.
  */
-export function refusal(
+export function serviceError(
   status: number,
-  headers: ReplyHeaders,
+  headers: ResponseHeaders,
   document: ErrorDocument,
   isCurable: boolean,
 ): OssServiceError {
@@ -148,6 +148,6 @@ export function refusal(
     hostId,
     ec,
     nextPosition,
-    isCurable,
+    isRefreshable: isCurable,
   })
 }

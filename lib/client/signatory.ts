@@ -3,7 +3,7 @@
  * either is learned here, so that the next signature may be accepted.
  */
 
-import { type Conceal, concealer } from '../conceal.ts'
+import { createRedactor, type Redact } from '../conceal.ts'
 import {
   type CredentialSource,
   type CredentialsOption,
@@ -11,7 +11,7 @@ import {
 } from '../credentials.ts'
 import { isKeyRefusal } from '../errors.ts'
 import { type SignableRequest, sign } from '../signer.ts'
-import { type ErrorDocument, header, type ReplyHeaders } from './reply.ts'
+import { type ErrorDocument, header, type ResponseHeaders } from './reply.ts'
 
 /** A server time before this package existed, or absurdly far on, is a poisoned one. */
 const EARLIEST_TIME = Date.UTC(2024, 0)
@@ -20,10 +20,10 @@ const LATEST_TIME = Date.UTC(2100, 0)
 /** Headers to send as they are, and what hides the secrets in them. */
 interface Signed {
   readonly headers: Record<string, string>
-  readonly conceal: Conceal
+  readonly conceal: Redact
 }
 
-export class Signatory {
+export class RequestSigner {
   readonly #credentials: CredentialSource
   readonly #region: string
   /** Server time minus local time, in milliseconds. */
@@ -39,12 +39,12 @@ export class Signatory {
     const credentials = await this.#credentials.get(signal)
     const date = new Date(Date.now() + this.#clockOffset)
     const headers = sign(request, { credentials, region: this.#region, date })
-    const conceal = concealer([...Object.values(credentials), signatureOf(headers)])
+    const conceal = createRedactor([...Object.values(credentials), signatureOf(headers)])
     return { headers, conceal }
   }
 
   /** Whether the same request, signed afresh, may be accepted. Corrects our clock, if that was wrong. */
-  cure(status: number, headers: ReplyHeaders, document: ErrorDocument): boolean {
+  refresh(status: number, headers: ResponseHeaders, document: ErrorDocument): boolean {
     if (isKeyRefusal(document.code)) return this.#credentials.isRenewable
     const offset = readClockOffset(status, headers, document)
     if (offset === undefined) return false
@@ -61,7 +61,7 @@ export class Signatory {
  */
 function readClockOffset(
   status: number,
-  headers: ReplyHeaders,
+  headers: ResponseHeaders,
   { code, message, serverTime }: ErrorDocument,
 ): number | undefined {
   // V4's other word for a wrong clock; only its text tells it from other arguments.

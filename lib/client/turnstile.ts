@@ -3,7 +3,7 @@
  * what they do nor how long they may take: whoever waits uses up none of his own time, and may leave.
  */
 
-export class Turnstile {
+export class Limiter {
   #free: number
   /** Those outside, in the order in which they came. */
   readonly #queue = new Set<() => void>()
@@ -14,15 +14,15 @@ export class Turnstile {
 
   /** Runs `task` when its turn comes. Aborting `signal` before that rejects with its reason. */
   async run<T>(signal: AbortSignal, task: () => Promise<T>): Promise<T> {
-    await this.#enter(signal)
+    await this.#acquire(signal)
     try {
       return await task()
     } finally {
-      this.#leave()
+      this.#release()
     }
   }
 
-  async #enter(signal: AbortSignal): Promise<void> {
+  async #acquire(signal: AbortSignal): Promise<void> {
     signal.throwIfAborted()
     if (this.#free > 0) {
       this.#free -= 1
@@ -44,7 +44,7 @@ export class Turnstile {
   }
 
   /** The place goes to the next in order, and is never free in between: nobody can push in. */
-  #leave(): void {
+  #release(): void {
     const [next] = this.#queue
     if (!next) {
       this.#free += 1

@@ -11,7 +11,7 @@ import type { Dispatcher } from 'undici'
 import { MAX_DELAY } from '../check.ts'
 import { invalidOption, OssError } from '../errors.ts'
 
-interface WireRequest {
+interface HttpRequest {
   readonly origin: string
   /** The request target as it is written: never parsed, since that would rewrite `..` and `\`. */
   readonly path: string
@@ -20,7 +20,7 @@ interface WireRequest {
   readonly body: Uint8Array | null
 }
 
-export interface Answer {
+export interface HttpResponse {
   readonly status: number
   readonly headers: Readonly<Record<string, string | string[] | undefined>>
   /** The body's first bytes. */
@@ -29,7 +29,7 @@ export interface Answer {
   readonly failure?: Error | undefined
 }
 
-interface Limits {
+interface ExchangeLimits {
   /** Milliseconds from now to the end of the answer. */
   readonly timeout: number
   readonly signal: AbortSignal
@@ -39,21 +39,21 @@ interface Limits {
 const MAX_BODY = 65_536
 
 /** Sends a request; resolves with its answer, of whatever status. */
-export function send(
+export function dispatch(
   dispatcher: Dispatcher,
-  request: WireRequest,
-  limits: Limits,
-): Promise<Answer> {
-  const conversation = new Conversation(limits)
+  request: HttpRequest,
+  limits: ExchangeLimits,
+): Promise<HttpResponse> {
+  const conversation = new ExchangeHandler(limits)
   // Ours counts for the whole exchange, and knows how long the body is.
   const timeouts = { headersTimeout: 0, bodyTimeout: 0 }
   try {
     // `reset`: else undici closes the connection of a HEAD, and the append behind it waits for another.
     dispatcher.dispatch({ ...request, ...timeouts, reset: false }, conversation)
   } catch (error) {
-    conversation.cut(isMisuse(error) ? strangeDispatcher() : error)
+    conversation.abort(isMisuse(error) ? incompatibleDispatcher() : error)
   }
-  return conversation.answer
+  return conversation.response
 }
 
 /** What undici's dispatchers throw at once where they do not understand what calls them, and always will. */
@@ -61,55 +61,56 @@ function isMisuse(error: unknown): boolean {
   return (error as { code?: unknown } | undefined)?.code === 'UND_ERR_INVALID_ARG'
 }
 
-function strangeDispatcher(): OssError {
+function incompatibleDispatcher(): OssError {
   const problem = 'it does not understand our requests: it must be of undici 7 or later'
   return invalidOption('dispatcher', problem)
 }
 
 /** What undici calls while it sends one request and reads its answer. */
-class Conversation implements Dispatcher.DispatchHandler {
-  readonly answer: Promise<Answer>
-  #resolve!: (answer: Answer) => void
+class ExchangeHandler implements Dispatcher.DispatchHandler {
+  readonly response: Promise<HttpResponse>
+  #resolve!: (answer: HttpResponse) => void
   #reject!: (reason: unknown) => void
   readonly #signal: AbortSignal
   readonly #timer: NodeJS.Timeout
   #controller: Dispatcher.DispatchController | undefined
-  #isCut = false
+  #isAborted = false
   #status = 0
-  #headers: Answer['headers'] = {}
+  #headers: HttpResponse['headers'] = {}
   readonly #chunks: Buffer[] = []
   #length = 0
 
-  constructor({ timeout, signal }: Limits) {
-    this.answer = new Promise((resolve, reject) => {
+  constructor({ timeout, signal }: ExchangeLimits) {
+    this.response = new Promise((resolve, reject) => {
       this.#resolve = resolve
       this.#reject = reject
     })
     this.#signal = signal
     signal.addEventListener('abort', this.#onAbort)
     this.#timer = setTimeout(
-      () => this.cut(new OssError('OSS_ERR_TIMEOUT', `no answer within ${Math.round(timeout)} ms`)),
+      () =>
+        this.abort(new OssError('OSS_ERR_TIMEOUT', `no answer within ${Math.round(timeout)} ms`)),
       Math.min(timeout, MAX_DELAY),
     )
   }
 
   /** Ends it now, and its connection; undici keeps a request until it has one, so that may come later. */
-  cut(reason: unknown): void {
-    this.#leave()
+  abort(reason: unknown): void {
+    this.#cleanUp()
     this.#reject(reason)
-    this.#isCut = true
+    this.#isAborted = true
     this.#controller?.abort(new Error('cut'))
   }
 
   onRequestStart(controller: Dispatcher.DispatchController): void {
     this.#controller = controller
-    if (this.#isCut) controller.abort(new Error('cut'))
+    if (this.#isAborted) controller.abort(new Error('cut'))
   }
 
   onResponseStart(
     _controller: Dispatcher.DispatchController,
     status: number,
-    headers: Answer['headers'],
+    headers: HttpResponse['headers'],
   ): void {
     // 1xx: the answer is still to come.
     if (status < 200) return
@@ -122,7 +123,7 @@ class Conversation implements Dispatcher.DispatchHandler {
     this.#length += chunk.length
     if (this.#length <= MAX_BODY) return
     this.#end()
-    this.cut(undefined)
+    this.abort(undefined)
   }
 
   onResponseEnd(): void {
@@ -130,21 +131,21 @@ class Conversation implements Dispatcher.DispatchHandler {
   }
 
   onResponseError(_controller: Dispatcher.DispatchController, error: Error): void {
-    this.#leave()
+    this.#cleanUp()
     if (this.#status === 0) this.#reject(error)
     else this.#end(error)
   }
 
-  readonly #onAbort = (): void => this.cut(this.#signal.reason)
+  readonly #onAbort = (): void => this.abort(this.#signal.reason)
 
   #end(failure?: Error): void {
-    this.#leave()
+    this.#cleanUp()
     const text = Buffer.concat(this.#chunks).toString('utf8', 0, MAX_BODY)
     this.#resolve({ status: this.#status, headers: this.#headers, text, failure })
   }
 
   /** Nothing of ours is left; a second end changes nothing. */
-  #leave(): void {
+  #cleanUp(): void {
     clearTimeout(this.#timer)
     this.#signal.removeEventListener('abort', this.#onAbort)
   }

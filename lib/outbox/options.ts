@@ -5,11 +5,11 @@ import { invalidOption } from '../errors.ts'
 import type { RollingAppendStreamOptions } from '../rolling.ts'
 
 /** Options of a stream that are decided here. */
-const OURS = ['align', 'maxRecordBytes', 'signal'] as const
+const FIXED_OPTIONS = ['align', 'maxRecordBytes', 'signal'] as const
 
 /** The options that both transports have. Bytes and milliseconds. */
 export interface TransportOptions
-  extends Omit<RollingAppendStreamOptions, (typeof OURS)[number] | 'retry'> {
+  extends Omit<RollingAppendStreamOptions, (typeof FIXED_OPTIONS)[number] | 'retry'> {
   /**
    * When to try again, as for a stream; but `maxElapsed` is Infinity by default: nobody is there to start
    * a log again.
@@ -28,7 +28,7 @@ export interface TransportOptions
 }
 
 const MIB = 1_048_576
-export const DEFAULTS = { maxBuffered: 64 * MIB, closeTimeout: 8000 } as const
+export const TRANSPORT_DEFAULTS = { maxBuffered: 64 * MIB, closeTimeout: 8000 } as const
 
 /** The options as checked and completed. */
 export interface TransportSettings {
@@ -41,18 +41,18 @@ export interface TransportSettings {
 /** @throws {OssError} `OSS_ERR_INVALID_OPTION`, naming the option. */
 export function resolveTransportOptions(given: TransportOptions): TransportSettings {
   const {
-    maxBuffered = DEFAULTS.maxBuffered,
-    closeTimeout = DEFAULTS.closeTimeout,
+    maxBuffered = TRANSPORT_DEFAULTS.maxBuffered,
+    closeTimeout = TRANSPORT_DEFAULTS.closeTimeout,
     retry = {},
     ...rest
   } = given
   checkInteger('maxBuffered', maxBuffered, 1, 256 * MIB)
   checkInteger('closeTimeout', closeTimeout, 0, MAX_DELAY)
-  for (const name of OURS) if (name in rest) throw invalidOption(name, 'is not for a log')
+  for (const name of FIXED_OPTIONS) if (name in rest) throw invalidOption(name, 'is not for a log')
   checkRecord('retry', retry)
   const { maxElapsed = Number.POSITIVE_INFINITY } = retry
   // Chunks are whole records; and none is too long that the queue has taken.
-  const whole = { align: 'chunk', maxRecordBytes: 1024 * MIB } as const
-  const streamOptions = { ...rest, ...whole, retry: { ...retry, maxElapsed } }
+  const fixed = { align: 'chunk', maxRecordBytes: 1024 * MIB } as const
+  const streamOptions = { ...rest, ...fixed, retry: { ...retry, maxElapsed } }
   return { maxBuffered, closeTimeout, streamOptions }
 }

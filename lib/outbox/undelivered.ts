@@ -1,15 +1,15 @@
 /** The error for records that a transport gave up: how many, of which object, and why. */
 
-import { type ErrorTail, OssError } from '../errors.ts'
-import type { Amount } from './slabs.ts'
+import { type ObservedTail, OssError } from '../errors.ts'
+import type { RecordTotals } from './slabs.ts'
 
 /** What is known of records that were given up. */
-interface Undelivered extends Amount {
+interface LossDetails extends RecordTotals {
   readonly unresolvedRecords: number
   readonly lateRecords: number
   readonly bucket?: string | undefined
   readonly key?: string | undefined
-  readonly tail?: ErrorTail | undefined
+  readonly tail?: ObservedTail | undefined
   readonly cause?: unknown
 }
 
@@ -28,36 +28,36 @@ export class UndeliveredError extends OssError {
   readonly lateRecords: number
 
   /** Made by transports. */
-  constructor(lost: Undelivered) {
-    super('OSS_ERR_ABORTED', sentence(lost), lost)
-    this.records = lost.records
-    this.bytes = lost.bytes
-    this.unresolvedRecords = lost.unresolvedRecords
-    this.lateRecords = lost.lateRecords
-    if (lost.tail !== undefined) this.tail = lost.tail
+  constructor(details: LossDetails) {
+    super('OSS_ERR_ABORTED', formatLoss(details), details)
+    this.records = details.records
+    this.bytes = details.bytes
+    this.unresolvedRecords = details.unresolvedRecords
+    this.lateRecords = details.lateRecords
+    if (details.tail !== undefined) this.tail = details.tail
   }
 }
 Object.defineProperty(UndeliveredError.prototype, 'name', { value: 'UndeliveredError' })
 
 /** As on standard error. */
-function sentence({
+function formatLoss({
   records,
   bytes,
   unresolvedRecords,
   lateRecords,
-  ...lost
-}: Undelivered): string {
+  ...details
+}: LossDetails): string {
   return [
-    `${records} records (${bytes} bytes) were not acknowledged by oss://${lost.bucket}/${lost.key}, ` +
-      `which ends at ${lost.tail ? `position ${lost.tail.position}` : 'an unknown position'}`,
+    `${records} records (${bytes} bytes) were not acknowledged by oss://${details.bucket}/${details.key}, ` +
+      `which ends at ${details.tail ? `position ${details.tail.position}` : 'an unknown position'}`,
     ...(unresolvedRecords > 0 ? [`${unresolvedRecords} of them may be there`] : []),
     ...(lateRecords > 0 ? [`${lateRecords} of them were logged after the end`] : []),
-    ...(lost.cause instanceof Error ? [`the last error was ${codeOf(lost.cause)}`] : []),
+    ...(details.cause instanceof Error ? [`the last error was ${codeOf(details.cause)}`] : []),
   ].join('; ')
 }
 
 /** Both losses as one, with the object and the cause of the later. */
-export function together(earlier: UndeliveredError, later: UndeliveredError): UndeliveredError {
+export function mergeLosses(earlier: UndeliveredError, later: UndeliveredError): UndeliveredError {
   const { bucket, key, tail, cause } = later
   return new UndeliveredError({
     records: earlier.records + later.records,

@@ -10,13 +10,13 @@
  * Where indices are missing in between (deleted by a lifecycle rule) it finds the end of some run.
  */
 
-import type { Line } from '../appender/line.ts'
-import { Scout } from '../appender/scout.ts'
+import type { RetryLoop } from '../appender/line.ts'
+import { TailFinder } from '../appender/scout.ts'
 import { invalidOption, OssError } from '../errors.ts'
 import type { Client } from '../seam.ts'
 import { EMPTY_TAIL, type Tail } from '../tail.ts'
 
-export interface FinderOptions {
+export interface ObjectFinderOptions {
   readonly bucket: string
   readonly client: Client
   /** Sent with every append, those of nothing too. */
@@ -26,7 +26,7 @@ export interface FinderOptions {
 }
 
 /** An object to append to. */
-export interface Found {
+export interface FoundObject {
   readonly key: string
   readonly index: number
   readonly tail: Tail
@@ -34,7 +34,7 @@ export interface Found {
   readonly exists: boolean
 }
 
-interface Look extends Found {
+interface InspectedObject extends FoundObject {
   /** Why OSS appends nothing to it. */
   readonly closedBy?: OssError
 }
@@ -42,27 +42,27 @@ interface Look extends Found {
 /** Past every use: so many objects are there only if the keys do not tell the indices apart. */
 const MAX_INDEX = 2 ** 32
 
-export class Finder {
-  readonly #options: FinderOptions
-  readonly #line: Line
+export class ObjectFinder {
+  readonly #options: ObjectFinderOptions
+  readonly #retryLoop: RetryLoop
 
-  constructor(options: FinderOptions, line: Line) {
+  constructor(options: ObjectFinderOptions, retryLoop: RetryLoop) {
     this.#options = options
-    this.#line = line
+    this.#retryLoop = retryLoop
   }
 
   /** The object to go on with, of those whose indices are `from` or more. */
-  async find(keyOf: (index: number) => string, from: number): Promise<Found> {
-    let low = await this.#look(keyOf, from)
+  async find(keyOf: (index: number) => string, from: number): Promise<FoundObject> {
+    let low = await this.#inspect(keyOf, from)
     if (isAbsent(low)) return low
-    if (keyOf(from) === keyOf(from + 1)) return open(low)
-    let high = await this.#look(keyOf, from + 1)
+    if (keyOf(from) === keyOf(from + 1)) return requireAppendable(low)
+    let high = await this.#inspect(keyOf, from + 1)
     for (let step = 2; !isAbsent(high); step *= 2) {
       low = high
-      high = await this.#look(keyOf, from + step)
+      high = await this.#inspect(keyOf, from + step)
     }
     while (high.index - low.index > 1) {
-      const middle = await this.#look(keyOf, Math.floor((low.index + high.index) / 2))
+      const middle = await this.#inspect(keyOf, Math.floor((low.index + high.index) / 2))
       if (isAbsent(middle)) high = middle
       else low = middle
     }
@@ -70,18 +70,18 @@ export class Finder {
     return low.closedBy || isFull ? high : low
   }
 
-  async #look(keyOf: (index: number) => string, index: number): Promise<Look> {
+  async #inspect(keyOf: (index: number) => string, index: number): Promise<InspectedObject> {
     if (index > MAX_INDEX) throw invalidOption('key', 'must tell all indices apart')
     const { bucket, client, headers } = this.#options
     const key = keyOf(index)
-    const scout = new Scout({ target: { bucket, key }, client, headers }, this.#line)
+    const tailFinder = new TailFinder({ target: { bucket, key }, client, headers }, this.#retryLoop)
     try {
-      const { tail, exists } = await this.#line.persist(undefined, () => scout.find())
+      const { tail, exists } = await this.#retryLoop.run(undefined, () => tailFinder.find())
       return { key, index, tail, exists }
     } catch (error) {
       if (error instanceof OssError) {
-        Object.assign(error, { bucket, key, attempts: this.#line.attempts })
-        if (CLOSED.has(error.code)) {
+        Object.assign(error, { bucket, key, attempts: this.#retryLoop.attempts })
+        if (CLOSED_CODES.has(error.code)) {
           return { key, index, tail: EMPTY_TAIL, exists: true, closedBy: error }
         }
       }
@@ -91,21 +91,21 @@ export class Finder {
 }
 
 /** Codes of OSS for an object that is there and takes no appends. */
-const CLOSED = new Set(['ObjectNotAppendable', 'AppendSealedObjectNotAllowed'])
+const CLOSED_CODES = new Set(['ObjectNotAppendable', 'AppendSealedObjectNotAllowed'])
 
 /** Where reading is forbidden, an empty object looks absent, and is as good as that. */
-function isAbsent({ exists, tail }: Look): boolean {
+function isAbsent({ exists, tail }: InspectedObject): boolean {
   return !exists && tail.position === 0
 }
 
 /** The only object there can be. One that is full is found so by the first batch. */
-function open(look: Look): Found {
-  if (look.closedBy) throw withMend(look.closedBy)
-  return look
+function requireAppendable(object: InspectedObject): FoundObject {
+  if (object.closedBy) throw withHint(object.closedBy)
+  return object
 }
 
 /** Says what would have let another object follow. */
-export function withMend(error: OssError): OssError {
+export function withHint(error: OssError): OssError {
   error.message += ': put {index} into the key, so that another object can follow'
   return error
 }

@@ -3,7 +3,7 @@
  * Pure: date and index in, key out. Whether a key fits OSS's rules is for others to say.
  */
 
-import { hint } from '../check.ts'
+import { suggestion } from '../check.ts'
 import { invalidOption } from '../errors.ts'
 
 /** What the key of an object is made of. */
@@ -21,19 +21,19 @@ export interface KeyParts {
 export type KeyFunction = (parts: KeyParts) => string
 
 /** Intl's names of what stands in braces. */
-const PARTS = { yyyy: 'year', MM: 'month', dd: 'day', HH: 'hour', mm: 'minute' } as const
+const DATE_PARTS = { yyyy: 'year', MM: 'month', dd: 'day', HH: 'hour', mm: 'minute' } as const
 
-const PLACEHOLDERS: readonly string[] = [...Object.keys(PARTS), 'index']
+const PLACEHOLDERS: readonly string[] = [...Object.keys(DATE_PARTS), 'index']
 
 /** @throws {OssError} `OSS_ERR_INVALID_OPTION`, naming `key` or `timeZone`. */
-export function createNaming(pattern: string, timeZone: string): KeyFunction {
-  const format = createFormat(timeZone)
+export function compileKeyPattern(pattern: string, timeZone: string): KeyFunction {
+  const format = createDateFormat(timeZone)
   // Literal and placeholder take turns.
   const pieces = pattern.split(/\{([^{}]*)\}/)
   const names = pieces.filter((_, i) => i % 2 === 1)
   for (const name of names) {
     if (PLACEHOLDERS.includes(name)) continue
-    throw invalidOption('key', `{${name}} is unknown${hint(name, PLACEHOLDERS)}`)
+    throw invalidOption('key', `{${name}} is unknown${suggestion(name, PLACEHOLDERS)}`)
   }
   if (pieces.some((piece, i) => i % 2 === 0 && /[{}]/.test(piece))) {
     throw invalidOption(
@@ -49,13 +49,16 @@ export function createNaming(pattern: string, timeZone: string): KeyFunction {
 }
 
 /** Dates in the Gregorian calendar and in digits of ASCII, whatever the locale of this machine. */
-function createFormat(timeZone: string): (date: Date) => Record<string, string> {
+function createDateFormat(timeZone: string): (date: Date) => Record<string, string> {
   const formatter = createFormatter(timeZone)
   return date => {
-    const found = formatter.formatToParts(date)
-    const value = (part: string) => found.find(({ type }) => type === part)?.value ?? ''
+    const parts = formatter.formatToParts(date)
+    const value = (part: string) => parts.find(({ type }) => type === part)?.value ?? ''
     return Object.fromEntries(
-      Object.entries(PARTS).map(([name, part]) => [name, value(part).padStart(name.length, '0')]),
+      Object.entries(DATE_PARTS).map(([name, part]) => [
+        name,
+        value(part).padStart(name.length, '0'),
+      ]),
     )
   }
 }
@@ -75,6 +78,6 @@ function createFormatter(timeZone: string): Intl.DateTimeFormat {
     })
   } catch {
     const known = Intl.supportedValuesOf('timeZone')
-    throw invalidOption('timeZone', `${timeZone} is unknown${hint(timeZone, known)}`)
+    throw invalidOption('timeZone', `${timeZone} is unknown${suggestion(timeZone, known)}`)
   }
 }

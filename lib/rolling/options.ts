@@ -6,7 +6,7 @@
 import { checkBoolean, checkInteger, checkKnown, checkMethods } from '../check.ts'
 import { invalidOption } from '../errors.ts'
 import { type AppendStreamOptions, OPTIONS, resolveOptions, type Settings } from '../options.ts'
-import { createNaming, type KeyFunction } from './naming.ts'
+import { compileKeyPattern, type KeyFunction } from './naming.ts'
 
 /** The options of `createRollingAppendStream`. Creation options go with each new object. */
 export interface RollingAppendStreamOptions
@@ -35,25 +35,30 @@ export interface RollingSettings extends Settings {
   readonly sealOnRoll: boolean
 }
 
-const OWN = ['key', 'maxBytes', 'timeZone', 'sealOnRoll'] as const
-const PLAIN = OPTIONS.filter(name => name !== 'key' && name !== 'position' && name !== 'crc64')
+const ROLLING_ONLY_OPTIONS = ['key', 'maxBytes', 'timeZone', 'sealOnRoll'] as const
+const INHERITED_OPTIONS = OPTIONS.filter(
+  name => name !== 'key' && name !== 'position' && name !== 'crc64',
+)
 
 /** Every option there is. A test holds README's tables to this list, both ways. */
-export const ROLLING_OPTIONS: readonly (keyof RollingAppendStreamOptions)[] = [...PLAIN, ...OWN]
+export const ROLLING_OPTIONS: readonly (keyof RollingAppendStreamOptions)[] = [
+  ...INHERITED_OPTIONS,
+  ...ROLLING_ONLY_OPTIONS,
+]
 
 /** @throws {OssError} `OSS_ERR_INVALID_OPTION`, naming the option. */
 export function resolveRollingOptions(given: RollingAppendStreamOptions): RollingSettings {
   checkKnown('options', given, ROLLING_OPTIONS)
-  const { key, maxBytes: most, timeZone, sealOnRoll = false, ...rest } = given
+  const { key, maxBytes: givenMaxBytes, timeZone, sealOnRoll = false, ...rest } = given
   const nameKey = resolveKey(key, timeZone)
   // Of a pattern, any key tells whether it can be one.
-  const sample =
+  const sampleKey =
     typeof key === 'string' ? nameKey({ date: new Date(0), index: 0 }) : 'of a function'
-  if (most !== undefined) checkInteger('maxBytes', most, 1)
+  if (givenMaxBytes !== undefined) checkInteger('maxBytes', givenMaxBytes, 1)
   checkBoolean('sealOnRoll', sealOnRoll)
   if (sealOnRoll && given.client !== undefined) checkMethods('client', given.client, ['seal'])
-  const settings = resolveOptions({ ...rest, key: sample })
-  const maxBytes = most ?? settings.maxObjectBytes
+  const settings = resolveOptions({ ...rest, key: sampleKey })
+  const maxBytes = givenMaxBytes ?? settings.maxObjectBytes
   if (maxBytes > settings.maxObjectBytes) {
     throw invalidOption('maxBytes', 'must not be more than maxObjectBytes')
   }
@@ -65,7 +70,7 @@ function resolveKey(key: unknown, timeZone: unknown): KeyFunction {
   if (timeZone !== undefined && typeof timeZone !== 'string') {
     throw invalidOption('timeZone', 'must be the name of a time zone, such as Asia/Shanghai')
   }
-  if (typeof key === 'string') return createNaming(key, timeZone ?? 'UTC')
+  if (typeof key === 'string') return compileKeyPattern(key, timeZone ?? 'UTC')
   if (typeof key !== 'function') throw invalidOption('key', 'must be a pattern or a function')
   if (timeZone !== undefined) {
     throw invalidOption('timeZone', 'is for patterns: a function makes of the date what it likes')

@@ -15,11 +15,11 @@
 
 import { ok } from 'node:assert/strict'
 import { checkTarget } from '../address.ts'
-import { Line } from '../appender/line.ts'
+import { RetryLoop } from '../appender/line.ts'
 import { Appender, type AppenderOptions, type AppendInfo, type Destination } from '../appender.ts'
 import { OssError, objectFull } from '../errors.ts'
 import type { Batch, Tail } from '../tail.ts'
-import { Finder, type Found, withMend } from './finder.ts'
+import { type FoundObject, ObjectFinder, withHint } from './finder.ts'
 import type { KeyFunction } from './naming.ts'
 
 export interface RollerOptions extends Omit<AppenderOptions, 'target' | 'position' | 'crc64'> {
@@ -50,7 +50,7 @@ export interface RollInfo {
 }
 
 /** The object in use. */
-interface InUse {
+interface CurrentObject {
   readonly appender: Appender
   readonly index: number
   readonly startedAt: Date
@@ -58,157 +58,159 @@ interface InUse {
 }
 
 /** Milliseconds. An object that begins so soon is looked for now: about the time between two batches. */
-const SOON = 2_000
+const LOOKAHEAD_TIME = 2_000
 
 export class Roller implements Destination {
   readonly #options: RollerOptions
-  readonly #line: Line
-  #inUse: InUse | undefined
-  #ahead: Ahead | undefined
+  readonly #retryLoop: RetryLoop
+  #current: CurrentObject | undefined
+  #nextSearch: NextObjectSearch | undefined
 
   constructor(options: RollerOptions) {
     this.#options = options
-    this.#line = new Line(options)
+    this.#retryLoop = new RetryLoop(options)
   }
 
   get key(): string | undefined {
-    return this.#inUse?.appender.key
+    return this.#current?.appender.key
   }
 
   get tail(): Tail | undefined {
-    return this.#inUse?.appender.tail
+    return this.#current?.appender.tail
   }
 
   get exists(): boolean {
-    return this.#inUse?.appender.exists ?? false
+    return this.#current?.appender.exists ?? false
   }
 
-  hold(): void {
-    this.#line.hold()
+  keepProcessAlive(): void {
+    this.#retryLoop.keepProcessAlive()
   }
 
   abort(reason: Error): void {
-    this.#ahead?.stop()
-    if (this.#inUse) this.#inUse.appender.abort(reason)
-    else this.#line.abort(reason)
+    this.#nextSearch?.stop()
+    if (this.#current) this.#current.appender.abort(reason)
+    else this.#retryLoop.abort(reason)
   }
 
   throwIfAborted(): void {
-    this.#inUse?.appender.throwIfAborted()
+    this.#current?.appender.throwIfAborted()
   }
 
   /** Finds the object of the present date to go on with. */
   async open(): Promise<Tail> {
     const date = this.#options.now()
-    return this.#use(await this.#find(date, 0), date)
+    return this.#switchTo(await this.#find(date, 0), date)
   }
 
   /** Appends one batch to the object in use, or to the next. */
   async append(batch: Batch): Promise<AppendInfo> {
     const date = this.#options.now()
     const { length } = batch.bytes
-    let next = this.#isMoved(date) ? 0 : this.#indexAfter(date, this.#position, length)
+    let next = this.#hasKeyChanged(date) ? 0 : this.#nextIndex(date, this.#position, length)
     while (next !== undefined) {
       await this.#roll(date, next)
-      next = this.#indexAfter(date, this.#position, length)
+      next = this.#nextIndex(date, this.#position, length)
     }
-    const { inUse } = this.#present()
+    const { current } = this.#requireCurrent()
     const end = this.#position + length
-    const appending = inUse.appender.append(batch)
-    this.#lookAhead(date, end)
+    const appending = current.appender.append(batch)
+    this.#searchAhead(date, end)
     const info = await appending
-    inUse.endedAt = this.#options.now()
+    current.endedAt = this.#options.now()
     return info
   }
 
   async create(): Promise<AppendInfo | undefined> {
-    this.#ahead?.stop()
-    return this.#inUse?.appender.create()
+    this.#nextSearch?.stop()
+    return this.#current?.appender.create()
   }
 
   async complete(): Promise<void> {
-    await this.#inUse?.appender.complete()
+    await this.#current?.appender.complete()
   }
 
   /** When nothing of ours is in flight beside the batch. */
-  async settled(): Promise<void> {
-    await this.#ahead?.found
+  async whenIdle(): Promise<void> {
+    await this.#nextSearch?.found
   }
 
   get #position(): number {
-    return this.#present().tail.position
+    return this.#requireCurrent().tail.position
   }
 
   /** Whether the objects of this date have other keys than the one in use. */
-  #isMoved(date: Date): boolean {
-    const { inUse } = this.#present()
-    return this.#keyOf(date, inUse.index) !== inUse.appender.key
+  #hasKeyChanged(date: Date): boolean {
+    const { current } = this.#requireCurrent()
+    return this.#keyOf(date, current.index) !== current.appender.key
   }
 
   /** The index of the object to follow, where `length` bytes more are too many for this one. */
-  #indexAfter(date: Date, position: number, length: number): number | undefined {
+  #nextIndex(date: Date, position: number, length: number): number | undefined {
     const { maxBytes } = this.#options
     // What is too much for any object has one of its own.
     if (position === 0 || position + length <= maxBytes) return undefined
-    const { inUse } = this.#present()
-    const next = inUse.index + 1
-    if (this.#keyOf(date, next) !== inUse.appender.key) return next
-    throw this.#ours(withMend(objectFull(position + length, maxBytes)))
+    const { current } = this.#requireCurrent()
+    const next = current.index + 1
+    if (this.#keyOf(date, next) !== current.appender.key) return next
+    throw this.#withObject(withHint(objectFull(position + length, maxBytes)))
   }
 
   /** Leaves the object in use, complete as it is, for the next. */
   async #roll(date: Date, index: number): Promise<void> {
     const found = await this.#find(date, index)
-    const { inUse, tail } = this.#present()
-    const { appender, startedAt, endedAt } = inUse
-    const isThere = appender.exists
-    if (isThere && this.#options.sealOnRoll) await appender.seal()
-    await this.#use(found, date)
+    const { current, tail } = this.#requireCurrent()
+    const { appender, startedAt, endedAt } = current
+    const exists = appender.exists
+    if (exists && this.#options.sealOnRoll) await appender.seal()
+    await this.#switchTo(found, date)
     const { position: bytes, crc64 } = tail
-    if (isThere) this.#options.onRoll({ key: appender.key, bytes, crc64, startedAt, endedAt })
+    if (exists) this.#options.onRoll({ key: appender.key, bytes, crc64, startedAt, endedAt })
   }
 
-  async #use({ key, index, tail, exists }: Found, date: Date): Promise<Tail> {
+  async #switchTo({ key, index, tail, exists }: FoundObject, date: Date): Promise<Tail> {
     const target = { bucket: this.#options.bucket, key }
-    const appender = new Appender({ ...this.#options, target, ...tail, exists }, this.#line)
+    const appender = new Appender({ ...this.#options, target, ...tail, exists }, this.#retryLoop)
     await appender.open()
-    this.#inUse = { appender, index, startedAt: date, endedAt: date }
+    this.#current = { appender, index, startedAt: date, endedAt: date }
     return tail
   }
 
-  async #find(date: Date, from: number): Promise<Found> {
+  async #find(date: Date, from: number): Promise<FoundObject> {
     const keyOf = (index: number) => this.#keyOf(date, index)
-    const ahead = this.#ahead
-    const isNeeded = ahead?.key === keyOf(from)
-    if (!isNeeded) ahead?.stop()
-    const found = await ahead?.found
-    this.#ahead = undefined
-    return isNeeded && found ? found : new Finder(this.#options, this.#line).find(keyOf, from)
+    const search = this.#nextSearch
+    const isNeeded = search?.key === keyOf(from)
+    if (!isNeeded) search?.stop()
+    const found = await search?.found
+    this.#nextSearch = undefined
+    return isNeeded && found
+      ? found
+      : new ObjectFinder(this.#options, this.#retryLoop).find(keyOf, from)
   }
 
   /** While a batch that ends at `position` is on its way: looks for the next object, if its time is near. */
-  #lookAhead(date: Date, position: number): void {
+  #searchAhead(date: Date, position: number): void {
     try {
-      const soon = new Date(date.getTime() + SOON)
-      if (this.#isMoved(soon)) {
-        this.#seek(soon, 0)
+      const soon = new Date(date.getTime() + LOOKAHEAD_TIME)
+      if (this.#hasKeyChanged(soon)) {
+        this.#startSearch(soon, 0)
         return
       }
-      const next = this.#indexAfter(date, position, this.#options.highWaterMark)
-      if (next !== undefined) this.#seek(date, next)
+      const next = this.#nextIndex(date, position, this.#options.highWaterMark)
+      if (next !== undefined) this.#startSearch(date, next)
     } catch {
       // Whatever it is, it comes up again when the object is needed.
     }
   }
 
-  #seek(date: Date, from: number): void {
+  #startSearch(date: Date, from: number): void {
     const keyOf = (index: number) => this.#keyOf(date, index)
-    if (this.#ahead?.key === keyOf(from)) return
-    const ahead = new Ahead(this.#options, keyOf, from, this.#ahead)
-    this.#ahead = ahead
+    if (this.#nextSearch?.key === keyOf(from)) return
+    const search = new NextObjectSearch(this.#options, keyOf, from, this.#nextSearch)
+    this.#nextSearch = search
     // One that failed is over: beside the next batch there can be another.
-    void ahead.found.then(found => {
-      if (!found && this.#ahead === ahead) this.#ahead = undefined
+    void search.found.then(found => {
+      if (!found && this.#nextSearch === search) this.#nextSearch = undefined
     })
   }
 
@@ -221,51 +223,57 @@ export class Roller implements Destination {
       checkTarget({ bucket, key })
       return key
     } catch (error) {
-      if (error instanceof OssError) throw this.#ours(error)
+      if (error instanceof OssError) throw this.#withObject(error)
       const details = { cause: error }
-      throw this.#ours(new OssError('OSS_ERR_INVALID_OPTION', 'option key: it threw', details))
+      throw this.#withObject(
+        new OssError('OSS_ERR_INVALID_OPTION', 'option key: it threw', details),
+      )
     }
   }
 
-  #present(): { inUse: InUse; tail: Tail } {
-    const inUse = this.#inUse
-    const tail = inUse?.appender.tail
-    ok(inUse && tail, 'an object is in use')
-    return { inUse, tail }
+  #requireCurrent(): { current: CurrentObject; tail: Tail } {
+    const current = this.#current
+    const tail = current?.appender.tail
+    ok(current && tail, 'an object is in use')
+    return { current, tail }
   }
 
   /** With what is known of the object in use. */
-  #ours(error: OssError): OssError {
+  #withObject(error: OssError): OssError {
     const { key, tail } = this
     return Object.assign(error, { bucket: this.#options.bucket }, key && { key }, tail && { tail })
   }
 }
 
 /** A search for the object that will probably be next, by one attempt. It never rejects. */
-class Ahead {
+class NextObjectSearch {
   /** Of the first object that it asks for. */
   readonly key: string
   /** Undefined: nobody knows. */
-  readonly found: Promise<Found | undefined>
-  readonly #line: Line
+  readonly found: Promise<FoundObject | undefined>
+  readonly #retryLoop: RetryLoop
 
   constructor(
     options: RollerOptions,
     keyOf: (index: number) => string,
     from: number,
-    before: Ahead | undefined,
+    previous: NextObjectSearch | undefined,
   ) {
     const { clock, retry } = options
     this.key = keyOf(from)
-    this.#line = new Line({ clock, retry: { ...retry, maxRetries: 0 }, onRetry: () => {} })
-    const finder = new Finder(options, this.#line)
-    before?.stop()
-    this.found = Promise.resolve(before?.found)
+    this.#retryLoop = new RetryLoop({
+      clock,
+      retry: { ...retry, maxRetries: 0 },
+      onRetry: () => {},
+    })
+    const finder = new ObjectFinder(options, this.#retryLoop)
+    previous?.stop()
+    this.found = Promise.resolve(previous?.found)
       .then(() => finder.find(keyOf, from))
       .catch(() => undefined)
   }
 
   stop(): void {
-    this.#line.abort(new OssError('OSS_ERR_ABORTED', 'this object is not looked for any more'))
+    this.#retryLoop.abort(new OssError('OSS_ERR_ABORTED', 'this object is not looked for any more'))
   }
 }

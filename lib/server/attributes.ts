@@ -5,54 +5,54 @@
  * request may carry and those that none may.
  */
 
-import { invalidArgument, Refusal } from './errors.ts'
+import { invalidArgument, OssRefusal } from './errors.ts'
 import type { Attributes } from './objects.ts'
-import type { Call } from './request.ts'
+import type { OssRequest } from './request.ts'
 
 const ACLS = ['default', 'private', 'public-read', 'public-read-write']
 const STORAGE_CLASSES = ['Standard', 'IA', 'Archive']
 const COLD_CLASSES = ['ColdArchive', 'DeepColdArchive']
-const STORED: Readonly<Record<string, string>> = {
+const STORED_HEADERS: Readonly<Record<string, string>> = {
   'content-type': 'Content-Type',
   'cache-control': 'Cache-Control',
   'content-disposition': 'Content-Disposition',
   'content-encoding': 'Content-Encoding',
   expires: 'Expires',
 }
-const META = 'x-oss-meta-'
+const META_PREFIX = 'x-oss-meta-'
 const MAX_META_BYTES = 8 * 1024
 const MAX_TAGS = 10
 const MAX_TAG_KEY_BYTES = 128
 const MAX_TAG_VALUE_BYTES = 256
-const TAG = /^[\p{L}\p{N} +\-=._:/]*$/u
+const TAG_PATTERN = /^[\p{L}\p{N} +\-=._:/]*$/u
 
 /** Reads what a creating request says of its object. Throws a Refusal for what OSS does not take. */
-export function readAttributes(call: Call): Attributes {
+export function parseAttributes(request: OssRequest): Attributes {
   return {
-    headers: readStoredHeaders(call),
-    acl: readAcl(call) ?? 'default',
-    storageClass: readStorageClass(call),
-    encryption: readEncryption(call),
-    tagging: readTagging(call.headers.get('x-oss-tagging')),
+    headers: parseStoredHeaders(request),
+    acl: parseAcl(request) ?? 'default',
+    storageClass: parseStorageClass(request),
+    encryption: parseEncryption(request),
+    tagging: parseTagging(request.headers.get('x-oss-tagging')),
   }
 }
 
 /** The ACL that is asked for, if any. */
-export function readAcl({ headers }: Call): string | undefined {
-  return oneOf('x-oss-object-acl', headers.get('x-oss-object-acl'), ACLS)
+export function parseAcl({ headers }: OssRequest): string | undefined {
+  return checkOneOf('x-oss-object-acl', headers.get('x-oss-object-acl'), ACLS)
 }
 
-function readStoredHeaders({ headers }: Call): Record<string, string> {
+function parseStoredHeaders({ headers }: OssRequest): Record<string, string> {
   const stored: Record<string, string> = { 'Content-Type': 'application/octet-stream' }
   let metaBytes = 0
   for (const [name, value] of headers) {
-    const canonical = Object.hasOwn(STORED, name) ? STORED[name] : undefined
+    const canonical = Object.hasOwn(STORED_HEADERS, name) ? STORED_HEADERS[name] : undefined
     if (canonical !== undefined && value !== '') stored[canonical] = value
-    if (!name.startsWith(META)) continue
-    if (!/^[a-z0-9-]+$/.test(name.slice(META.length))) {
+    if (!name.startsWith(META_PREFIX)) continue
+    if (!/^[a-z0-9-]+$/.test(name.slice(META_PREFIX.length))) {
       throw invalidArgument(name, value, 'The name of the user meta is invalid.')
     }
-    metaBytes += name.length - META.length + value.length
+    metaBytes += name.length - META_PREFIX.length + value.length
     stored[name] = value
   }
   if (metaBytes > MAX_META_BYTES) {
@@ -62,28 +62,28 @@ function readStoredHeaders({ headers }: Call): Record<string, string> {
   return stored
 }
 
-function readStorageClass({ headers, operation }: Call): string {
+function parseStorageClass({ headers, operation }: OssRequest): string {
   const value = headers.get('x-oss-storage-class')
   if (operation === 'append' && value !== undefined && COLD_CLASSES.includes(value)) {
     const message = 'The storage class is not supported for an appendable object.'
     throw invalidArgument('x-oss-storage-class', value, message, '0016-00000503')
   }
   const allowed = operation === 'append' ? STORAGE_CLASSES : [...STORAGE_CLASSES, ...COLD_CLASSES]
-  return oneOf('x-oss-storage-class', value, allowed) ?? 'Standard'
+  return checkOneOf('x-oss-storage-class', value, allowed) ?? 'Standard'
 }
 
-function readEncryption({ headers }: Call): Record<string, string> {
+function parseEncryption({ headers }: OssRequest): Record<string, string> {
   const name = 'x-oss-server-side-encryption'
   const dataName = 'x-oss-server-side-data-encryption'
   const algorithm = headers.get(name)
   const data = headers.get(dataName)
   if (algorithm !== undefined && !['AES256', 'KMS', 'SM4'].includes(algorithm)) {
     const message = 'The encryption algorithm is not supported.'
-    throw new Refusal(400, 'InvalidEncryptionAlgorithmError', message)
+    throw new OssRefusal(400, 'InvalidEncryptionAlgorithmError', message)
   }
   if (data !== undefined && (data !== 'SM4' || algorithm !== 'KMS')) {
     const message = 'The data encryption algorithm must be SM4, together with KMS.'
-    throw new Refusal(400, 'InvalidDataEncryptionAlgorithmError', message)
+    throw new OssRefusal(400, 'InvalidDataEncryptionAlgorithmError', message)
   }
   const encryption: Record<string, string> = {}
   if (algorithm !== undefined) encryption[name] = algorithm
@@ -91,7 +91,7 @@ function readEncryption({ headers }: Call): Record<string, string> {
   return encryption
 }
 
-function readTagging(header: string | undefined): [string, string][] {
+function parseTagging(header: string | undefined): [string, string][] {
   if (header === undefined) return []
   const tags = header.split('&').map((pair): [string, string] => {
     const equals = pair.indexOf('=')
@@ -106,8 +106,8 @@ function readTagging(header: string | undefined): [string, string][] {
         key !== '' &&
         Buffer.byteLength(key) <= MAX_TAG_KEY_BYTES &&
         Buffer.byteLength(value) <= MAX_TAG_VALUE_BYTES &&
-        TAG.test(key) &&
-        TAG.test(value),
+        TAG_PATTERN.test(key) &&
+        TAG_PATTERN.test(value),
     )
   if (!isValid) throw invalidTag()
   return tags
@@ -121,15 +121,15 @@ function decodeTag(text: string): string {
   }
 }
 
-function invalidTag(): Refusal {
-  return new Refusal(400, 'InvalidTag', 'The tag you provided is invalid.')
+function invalidTag(): OssRefusal {
+  return new OssRefusal(400, 'InvalidTag', 'The tag you provided is invalid.')
 }
 
 /**
  * What a request may say with a header of OSS's own. Anything else is a mistake or a feature that
  * is not here, and either should show.
  */
-const COMMON = [
+const COMMON_HEADERS = [
   'x-oss-content-sha256',
   'x-oss-date',
   'x-oss-security-token',
@@ -137,7 +137,7 @@ const COMMON = [
   'x-oss-traffic-limit',
   'x-oss-user-agent',
 ]
-const WRITING = [
+const WRITE_HEADERS = [
   'x-oss-object-acl',
   'x-oss-storage-class',
   'x-oss-server-side-encryption',
@@ -147,12 +147,12 @@ const WRITING = [
 ]
 
 /** Refuses headers that the operation does not have, and wrong values of those that any may have. */
-export function checkHeaders({ operation, headers, query }: Call): void {
+export function checkHeaders({ operation, headers, query }: OssRequest): void {
   const isWrite = operation === 'append' || operation === 'put'
   for (const name of headers.keys()) {
     if (!name.startsWith('x-oss-')) continue
-    if (COMMON.includes(name)) continue
-    if (isWrite && (WRITING.includes(name) || name.startsWith(META))) continue
+    if (COMMON_HEADERS.includes(name)) continue
+    if (isWrite && (WRITE_HEADERS.includes(name) || name.startsWith(META_PREFIX))) continue
     if (operation === 'get' && name === 'x-oss-range-behavior') continue
     throw notImplemented(name)
   }
@@ -161,8 +161,8 @@ export function checkHeaders({ operation, headers, query }: Call): void {
     const condition = conditions.find(each => headers.has(each))
     if (condition !== undefined) throw notImplemented(condition)
   }
-  oneOf('x-oss-request-payer', headers.get('x-oss-request-payer'), ['requester'])
-  oneOf('x-oss-forbid-overwrite', headers.get('x-oss-forbid-overwrite'), ['true', 'false'])
+  checkOneOf('x-oss-request-payer', headers.get('x-oss-request-payer'), ['requester'])
+  checkOneOf('x-oss-forbid-overwrite', headers.get('x-oss-forbid-overwrite'), ['true', 'false'])
   checkTrafficLimit(headers.get('x-oss-traffic-limit'), query.get('x-oss-traffic-limit'))
 }
 
@@ -180,12 +180,12 @@ function checkTrafficLimit(header: string | undefined, parameter: string | undef
   }
 }
 
-function oneOf(name: string, value: string | undefined, allowed: readonly string[]) {
+function checkOneOf(name: string, value: string | undefined, allowed: readonly string[]) {
   if (value === undefined || allowed.includes(value)) return value
   throw invalidArgument(name, value, `The value of ${name} is invalid.`)
 }
 
-function notImplemented(header: string): Refusal {
+function notImplemented(header: string): OssRefusal {
   const message = 'A header you provided implies functionality that is not implemented.'
-  return new Refusal(400, 'NotImplemented', message, { children: { Header: header } })
+  return new OssRefusal(400, 'NotImplemented', message, { children: { Header: header } })
 }

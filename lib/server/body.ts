@@ -8,24 +8,24 @@
 import { createHash, type Hash } from 'node:crypto'
 import type { IncomingMessage } from 'node:http'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { update } from './crc64.ts'
-import { tooLarge } from './errors.ts'
+import { updateCrc64 } from './crc64.ts'
+import { entityTooLarge } from './errors.ts'
 
 /** A body that has arrived. */
-export interface Body {
+export interface RequestBody {
   readonly chunks: readonly Buffer[]
   readonly length: number
   /** Base64, or undefined when nobody asked. */
   readonly md5: string | undefined
   /** CRC of the bytes with `seed` before them, where it was known when they came. */
   readonly crc64: string
-  readonly seed: string
+  readonly initialCrc64: string
 }
 
 /** How to read a body. */
-export interface Reading {
+export interface ReadBodyOptions {
   /** CRC of what the bytes will probably follow. */
-  readonly seed: string
+  readonly initialCrc64: string
   readonly wantsMd5: boolean
   /** Refuse more than this many bytes. */
   readonly maxBytes: number
@@ -39,28 +39,31 @@ export interface Reading {
 }
 
 /** Reads a body. Rejects when the connection breaks off before its end, or when it is too long. */
-export async function receive(req: IncomingMessage, how: Reading): Promise<Body> {
-  const hash: Hash | undefined = how.wantsMd5 ? createHash('md5') : undefined
+export async function readBody(
+  req: IncomingMessage,
+  options: ReadBodyOptions,
+): Promise<RequestBody> {
+  const hash: Hash | undefined = options.wantsMd5 ? createHash('md5') : undefined
   const chunks: Buffer[] = []
   const start = performance.now()
-  let crc64 = how.seed
+  let crc64 = options.initialCrc64
   let length = 0
   const incoming: AsyncIterable<Buffer> = req.iterator({ destroyOnReturn: false })
   for await (const chunk of incoming) {
-    damage(chunk, how.corruptAt, length)
+    corruptByte(chunk, options.corruptAt, length)
     length += chunk.length
-    if (length > how.maxBytes) throw tooLarge(how.maxBytes, true)
+    if (length > options.maxBytes) throw entityTooLarge(options.maxBytes, true)
     chunks.push(chunk)
-    crc64 = update(chunk, crc64)
+    crc64 = updateCrc64(chunk, crc64)
     hash?.update(chunk)
-    if (how.stopAfter !== undefined && length >= how.stopAfter) break
-    const ahead = (length / how.rate) * 1000 - (performance.now() - start)
-    if (ahead > 1) await sleep(ahead, undefined, { signal: how.signal })
+    if (options.stopAfter !== undefined && length >= options.stopAfter) break
+    const delay = (length / options.rate) * 1000 - (performance.now() - start)
+    if (delay > 1) await sleep(delay, undefined, { signal: options.signal })
   }
-  return { chunks, length, md5: hash?.digest('base64'), crc64, seed: how.seed }
+  return { chunks, length, md5: hash?.digest('base64'), crc64, initialCrc64: options.initialCrc64 }
 }
 
-function damage(chunk: Buffer, index: number | undefined, start: number): void {
+function corruptByte(chunk: Buffer, index: number | undefined, start: number): void {
   if (index === undefined || index < start || index >= start + chunk.length) return
   chunk[index - start]! ^= 0xff
 }

@@ -10,20 +10,20 @@ import { crc64 } from 'crc64-ecma182.js'
 /**
  * The package copies its input into a fixed heap and aborts the process on more than about 12 MB.
  */
-const SLICE = 4 * 1024 * 1024
+const SLICE_SIZE = 4 * 1024 * 1024
 
 /** CRC of the bytes seen so far (`previous`, '0' for none) followed by `chunk`. */
-export function update(chunk: Buffer, previous: string): string {
+export function updateCrc64(chunk: Buffer, previous: string): string {
   let crc = previous
-  for (let start = 0; start < chunk.length; start += SLICE) {
-    crc = crc64(chunk.subarray(start, start + SLICE), crc)
+  for (let start = 0; start < chunk.length; start += SLICE_SIZE) {
+    crc = crc64(chunk.subarray(start, start + SLICE_SIZE), crc)
   }
   return crc
 }
 
 /** The same over a list of chunks. */
-export function updateAll(chunks: Iterable<Buffer>, previous: string): string {
+export function crc64OfChunks(chunks: Iterable<Buffer>, previous: string): string {
   let crc = previous
-  for (const chunk of chunks) crc = update(chunk, crc)
+  for (const chunk of chunks) crc = updateCrc64(chunk, crc)
   return crc
 }

@@ -4,10 +4,10 @@
  * `x-oss-err`. The finer code `EC` is given where OSS documents one, and left out where it does not.
  */
 
-import type { Reply } from './reply.ts'
+import type { ResponseSpec } from './reply.ts'
 
 /** What a refusal carries besides status, code and message. */
-export interface RefusalDetails {
+export interface OssRefusalDetails {
   readonly ec?: string | undefined
   /** Further children of `<Error>`, such as `ArgumentName`. */
   readonly children?: Readonly<Record<string, string>> | undefined
@@ -17,13 +17,13 @@ export interface RefusalDetails {
 }
 
 /** A request that OSS's rules turn down. */
-export class Refusal extends Error {
+export class OssRefusal extends Error {
   override readonly name = 'Refusal'
   readonly status: number
   readonly code: string
-  readonly details: RefusalDetails
+  readonly details: OssRefusalDetails
 
-  constructor(status: number, code: string, message: string, details: RefusalDetails = {}) {
+  constructor(status: number, code: string, message: string, details: OssRefusalDetails = {}) {
     super(message)
     this.status = status
     this.code = code
@@ -33,35 +33,40 @@ export class Refusal extends Error {
 
 /** 400 InvalidArgument, naming the argument as OSS does. */
 export function invalidArgument(name: string, value: string, message: string, ec?: string) {
-  return new Refusal(400, 'InvalidArgument', message, {
+  return new OssRefusal(400, 'InvalidArgument', message, {
     ec,
     children: { ArgumentName: name, ArgumentValue: value },
   })
 }
 
 /** 400 EntityTooLarge; with `close` when the rest of the body is not going to be read. */
-export function tooLarge(maxBytes: number, close = false): Refusal {
+export function entityTooLarge(maxBytes: number, close = false): OssRefusal {
   const message = 'Your proposed upload exceeds the maximum allowed size'
   const children = { MaxSizeAllowed: String(maxBytes) }
-  return new Refusal(400, 'EntityTooLarge', message, { close, children })
+  return new OssRefusal(400, 'EntityTooLarge', message, { close, children })
 }
 
 /** 403 AccessDenied, as a RAM policy says it. */
-export function accessDenied(): Refusal {
+export function accessDenied(): OssRefusal {
   const message = 'You have no right to access this object.'
-  return new Refusal(403, 'AccessDenied', message, { ec: '0003-00000001' })
+  return new OssRefusal(403, 'AccessDenied', message, { ec: '0003-00000001' })
 }
 
 /** A request whose form is wrong: refused, and its connection closed. */
-export function malformed(message: string, code = 'BadRequest'): Refusal {
-  return new Refusal(400, code, message, { close: true })
+export function malformedRequest(message: string, code = 'BadRequest'): OssRefusal {
+  return new OssRefusal(400, code, message, { close: true })
 }
 
 /** The reply to a refused request. */
-export function refuse(refusal: Refusal, method: string, requestId: string, hostId: string): Reply {
+export function errorResponse(
+  refusal: OssRefusal,
+  method: string,
+  requestId: string,
+  hostId: string,
+): ResponseSpec {
   const { status, code, details } = refusal
-  const xml = Buffer.from(toXml(refusal, requestId, hostId))
-  const headers: Reply['headers'] = { ...details.headers }
+  const xml = Buffer.from(toErrorXml(refusal, requestId, hostId))
+  const headers: ResponseSpec['headers'] = { ...details.headers }
   if (details.ec !== undefined) headers['x-oss-ec'] = details.ec
   if (details.close === true) headers.Connection = 'close'
   if (method === 'HEAD') {
@@ -72,7 +77,7 @@ export function refuse(refusal: Refusal, method: string, requestId: string, host
   return { status, code, headers, body: xml }
 }
 
-function toXml(refusal: Refusal, requestId: string, hostId: string): string {
+function toErrorXml(refusal: OssRefusal, requestId: string, hostId: string): string {
   const { ec, children } = refusal.details
   const elements: [string, string][] = [
     ['Code', refusal.code],

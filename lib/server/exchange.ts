@@ -11,20 +11,20 @@ import { Readable } from 'node:stream'
 import { pipeline } from 'node:stream/promises'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { checkHeaders } from './attributes.ts'
-import { type Body, receive } from './body.ts'
-import { accessDenied, Refusal, refuse, tooLarge } from './errors.ts'
-import { clock, type House } from './house.ts'
-import { type RequestRecord, record } from './log.ts'
-import { type Mischief, plot } from './mischief.ts'
-import { get, head, meta, toHttpDate } from './reading.ts'
-import type { Answer, Reply } from './reply.ts'
-import { type Call, isEmptyAppend, readCall } from './request.ts'
+import { type RequestBody, readBody } from './body.ts'
+import { accessDenied, entityTooLarge, errorResponse, OssRefusal } from './errors.ts'
+import { type ServerContext, serverTime } from './house.ts'
+import { addRecord, type RequestRecord } from './log.ts'
+import { type Injection, inject } from './mischief.ts'
+import { getObject, getObjectMeta, headObject, toHttpDate } from './reading.ts'
+import type { ResponseOrFailure, ResponseSpec } from './reply.ts'
+import { isEmptyAppend, type OssRequest, parseRequest } from './request.ts'
 import { authenticate, type Identity } from './signature.ts'
-import { append, noSuchKey, put, remove, seal } from './writing.ts'
+import { appendObject, deleteObject, noSuchKey, putObject, sealObject } from './writing.ts'
 
-interface Line {
+interface PendingRequest {
   readonly req: IncomingMessage
-  readonly served: Promise<void>
+  readonly done: Promise<void>
 }
 
 /**
@@ -32,28 +32,32 @@ interface Line {
  * with the one before it while that one is still undecided; if that one is refused as untrustworthy
  * then what follows it is not a request but part of it, and must never be served.
  */
-const lines = new WeakMap<Socket, Line>()
+const lastRequests = new WeakMap<Socket, PendingRequest>()
 /** Connections on which nothing more is served. */
-const ended = new WeakSet<Socket>()
+const finishedSockets = new WeakSet<Socket>()
 
 /** Serves one request, after those that came before it on its connection. Never rejects. */
-export function serve(house: House, req: IncomingMessage, res: ServerResponse): Promise<void> {
+export function handleRequest(
+  server: ServerContext,
+  req: IncomingMessage,
+  res: ServerResponse,
+): Promise<void> {
   const { socket } = req
-  const served = (lines.get(socket)?.served ?? Promise.resolve()).then(async () => {
-    if (ended.has(socket)) return
-    const exchange = new Exchange(house, req, res)
+  const done = (lastRequests.get(socket)?.done ?? Promise.resolve()).then(async () => {
+    if (finishedSockets.has(socket)) return
+    const handler = new RequestHandler(server, req, res)
     res.once('close', () => {
-      exchange.entry.answered = performance.now()
+      handler.record.answered = performance.now()
     })
     try {
-      await exchange.run()
+      await handler.run()
     } catch {
       // The connection broke off, or the server is closing: nobody is left to answer.
       socket.destroy()
     }
   })
-  lines.set(socket, { req, served })
-  return served
+  lastRequests.set(socket, { req, done })
+  return done
 }
 
 /**
@@ -61,182 +65,200 @@ export function serve(house: House, req: IncomingMessage, res: ServerResponse): 
  * answer may follow: not after one that was the last, or whoever is in between would take it for the
  * answer to somebody else's request.
  */
-export async function settle(socket: Socket): Promise<boolean> {
-  const line = lines.get(socket)
-  if (line?.req.complete === true) await line.served
-  return !ended.has(socket)
+export async function waitForPendingRequest(socket: Socket): Promise<boolean> {
+  const pending = lastRequests.get(socket)
+  if (pending?.req.complete === true) await pending.done
+  return !finishedSockets.has(socket)
 }
 
-class Exchange {
-  readonly entry: RequestRecord
-  readonly #house: House
+class RequestHandler {
+  readonly record: RequestRecord
+  readonly #server: ServerContext
   readonly #req: IncomingMessage
   readonly #res: ServerResponse
 
-  constructor(house: House, req: IncomingMessage, res: ServerResponse) {
-    this.#house = house
+  constructor(server: ServerContext, req: IncomingMessage, res: ServerResponse) {
+    this.#server = server
     this.#req = req
     this.#res = res
-    this.entry = record(house.requests, req, house.newRequestId())
+    this.record = addRecord(server.requests, req, server.newRequestId())
   }
 
   async run(): Promise<void> {
-    let answer: Answer
+    let response: ResponseOrFailure
     try {
-      answer = await this.#decide()
+      response = await this.#process()
     } catch (error) {
-      if (this.#req.errored !== null || this.#house.signal.aborted) throw error
-      answer = await this.#turnAway(error)
+      if (this.#req.errored !== null || this.#server.signal.aborted) throw error
+      response = await this.#respondToError(error)
     }
-    if (this.#house.latency > 0) await this.#sleep(this.#house.latency)
-    await this.#send(answer)
+    if (this.#server.latency > 0) await this.#sleep(this.#server.latency)
+    await this.#send(response)
   }
 
-  async #decide(): Promise<Answer> {
-    const call = readCall(this.#req, this.#house)
-    this.#note(call)
-    const identity = this.#authenticate(call)
-    this.entry.accessKeyId = identity.accessKeyId
-    const { maxObjectBytes } = this.#house
-    if ((call.contentLength ?? 0) > maxObjectBytes) throw tooLarge(maxObjectBytes, true)
-    const mischief = this.#plot(call, identity)
-    const early = mischief.arrive?.()
+  async #process(): Promise<ResponseOrFailure> {
+    const request = parseRequest(this.#req, this.#server)
+    this.#recordRequest(request)
+    const identity = this.#authenticate(request)
+    this.record.accessKeyId = identity.accessKeyId
+    const { maxObjectBytes } = this.#server
+    if ((request.contentLength ?? 0) > maxObjectBytes) throw entityTooLarge(maxObjectBytes, true)
+    const injection = this.#inject(request, identity)
+    const early = injection.onHeaders?.()
     if (early !== undefined) return early
-    const body = await this.#receive(call, mischief)
-    if (mischief.reading?.stopAfter !== undefined) return 'reset'
-    const run = () => this.#evaluate(call, body)
-    const answer = mischief.evaluate === undefined ? run() : mischief.evaluate(run, body)
-    if (mischief.delay !== undefined) await this.#sleep(mischief.delay)
-    return answer
+    const body = await this.#readBody(request, injection)
+    if (injection.bodyOptions?.stopAfter !== undefined) return 'reset'
+    const execute = () => this.#execute(request, body)
+    const response =
+      injection.intercept === undefined ? execute() : injection.intercept(execute, body)
+    if (injection.delay !== undefined) await this.#sleep(injection.delay)
+    return response
   }
 
   /**
    * A body that is not wanted is still read, so that the answer arrives in order on a connection
    * that can be used again; unless the request cannot be trusted to say where its body ends.
    */
-  async #turnAway(error: unknown): Promise<Reply> {
-    const reply = this.#toReply(error)
-    if (reply.headers.Connection === 'close' || this.#req.readableEnded) return reply
-    for await (const chunk of this.#req as AsyncIterable<Buffer>) this.entry.length += chunk.length
-    return reply
+  async #respondToError(error: unknown): Promise<ResponseSpec> {
+    const response = this.#toResponse(error)
+    if (response.headers.Connection === 'close' || this.#req.readableEnded) return response
+    for await (const chunk of this.#req as AsyncIterable<Buffer>) this.record.length += chunk.length
+    return response
   }
 
-  #note(call: Call): void {
-    const { entry } = this
-    entry.operation = call.operation
-    entry.bucket = call.bucket
-    entry.key = call.key
-    const secret = ['x-oss-security-token', 'security-token', 'x-oss-signature', 'Signature']
-    entry.query = Object.fromEntries([...call.query].filter(([name]) => !secret.includes(name)))
-    const position = call.query.get('position')
-    if (position !== undefined) entry.position = position === '' ? Number.NaN : Number(position)
+  #recordRequest(request: OssRequest): void {
+    const { record } = this
+    record.operation = request.operation
+    record.bucket = request.bucket
+    record.key = request.key
+    const secretParameters = [
+      'x-oss-security-token',
+      'security-token',
+      'x-oss-signature',
+      'Signature',
+    ]
+    record.query = Object.fromEntries(
+      [...request.query].filter(([name]) => !secretParameters.includes(name)),
+    )
+    const position = request.query.get('position')
+    if (position !== undefined) record.position = position === '' ? Number.NaN : Number(position)
   }
 
-  #authenticate(call: Call): Identity {
-    const { identities, region } = this.#house
-    return authenticate(call, { identities, region, now: clock(this.#house) })
+  #authenticate(request: OssRequest): Identity {
+    const { identities, region } = this.#server
+    return authenticate(request, { identities, region, now: serverTime(this.#server) })
   }
 
-  #plot(call: Call, identity: Identity): Mischief {
-    const object = this.#house.objects.get(call.bucket, call.key)
+  #inject(request: OssRequest, identity: Identity): Injection {
+    const object = this.#server.objects.get(request.bucket, request.key)
     const isProbe =
-      isEmptyAppend(call) && !(call.query.get('position') === '0' && object === undefined)
-    const faults = this.#house.faults.take(call, isProbe)
-    if (faults.length > 0) this.entry.faults = faults.map(fault => fault.name ?? fault.kind)
-    return plot(faults, {
-      house: this.#house,
-      call,
+      isEmptyAppend(request) && !(request.query.get('position') === '0' && object === undefined)
+    const faults = this.#server.faults.take(request, isProbe)
+    if (faults.length > 0) this.record.faults = faults.map(fault => fault.name ?? fault.kind)
+    return inject(faults, {
+      server: this.#server,
+      request,
       identity,
-      authenticate: () => this.#authenticate(call),
-      toReply: error => this.#toReply(error),
+      authenticate: () => this.#authenticate(request),
+      toResponse: error => this.#toResponse(error),
     })
   }
 
-  async #receive(call: Call, mischief: Mischief): Promise<Body> {
-    const { objects, maxObjectBytes, readRate, signal } = this.#house
-    const tail = call.operation === 'append' ? objects.get(call.bucket, call.key)?.state : undefined
-    const body = await receive(this.#req, {
-      seed: tail?.crc64 ?? '0',
-      wantsMd5: call.operation === 'put' || call.headers.has('content-md5'),
+  async #readBody(request: OssRequest, injection: Injection): Promise<RequestBody> {
+    const { objects, maxObjectBytes, readRate, signal } = this.#server
+    const tail =
+      request.operation === 'append' ? objects.get(request.bucket, request.key)?.state : undefined
+    const body = await readBody(this.#req, {
+      initialCrc64: tail?.crc64 ?? '0',
+      wantsMd5: request.operation === 'put' || request.headers.has('content-md5'),
       maxBytes: maxObjectBytes,
       rate: readRate,
       signal,
-      ...mischief.reading,
+      ...injection.bodyOptions,
     })
-    this.entry.length = body.length
-    this.entry.bodyRead = performance.now()
+    this.record.length = body.length
+    this.record.bodyRead = performance.now()
     return body
   }
 
-  #evaluate(call: Call, body: Body): Reply {
-    const { late } = this.#house
-    late.landBefore(call)
-    const reply = this.#operate(call, body)
-    this.entry.outcome = reply.status
-    late.landAfter(call)
-    return reply
+  #execute(request: OssRequest, body: RequestBody): ResponseSpec {
+    const { delayedAppends } = this.#server
+    delayedAppends.landBeforeRequest(request)
+    const response = this.#executeOrRefuse(request, body)
+    this.record.outcome = response.status
+    delayedAppends.landAfterRequest(request)
+    return response
   }
 
-  #operate(call: Call, body: Body): Reply {
+  #executeOrRefuse(request: OssRequest, body: RequestBody): ResponseSpec {
     try {
-      return operate(this.#house, call, body)
+      return executeOperation(this.#server, request, body)
     } catch (error) {
-      return this.#toReply(error)
+      return this.#toResponse(error)
     }
   }
 
-  #toReply(error: unknown): Reply {
+  #toResponse(error: unknown): ResponseSpec {
     const refusal =
-      error instanceof Refusal
+      error instanceof OssRefusal
         ? error
-        : new Refusal(500, 'InternalError', 'We encountered an internal error. Please try again.')
+        : new OssRefusal(
+            500,
+            'InternalError',
+            'We encountered an internal error. Please try again.',
+          )
     const host = this.#req.headers.host ?? ''
-    return refuse(refusal, this.#req.method ?? '', this.entry.requestId, host)
+    return errorResponse(refusal, this.#req.method ?? '', this.record.requestId, host)
   }
 
-  async #send(answer: Answer): Promise<void> {
+  async #send(response: ResponseOrFailure): Promise<void> {
     const { socket } = this.#req
-    if (answer === 'hang') return
-    if (answer === 'reset' || 'raw' in answer) {
-      ended.add(socket)
-      if (answer === 'reset') reset(socket)
-      else socket.end(answer.raw)
+    if (response === 'hang') return
+    if (response === 'reset' || 'raw' in response) {
+      finishedSockets.add(socket)
+      if (response === 'reset') resetSocket(socket)
+      else socket.end(response.raw)
       return
     }
-    const isLast = answer.closes === true || answer.headers.Connection === 'close'
-    if (isLast || !this.#res.shouldKeepAlive) ended.add(socket)
-    this.entry.status = answer.status
-    if (answer.code !== undefined) this.entry.code = answer.code
+    const isLast = response.closesSilently === true || response.headers.Connection === 'close'
+    if (isLast || !this.#res.shouldKeepAlive) finishedSockets.add(socket)
+    this.record.status = response.status
+    if (response.code !== undefined) this.record.code = response.code
     this.#res.sendDate = false
-    this.#res.writeHead(answer.status, this.#dress(answer))
-    const { body } = answer
-    if (answer.closes === true) this.#res.once('finish', () => socket.destroySoon())
+    this.#res.writeHead(response.status, this.#withCommonHeaders(response))
+    const { body } = response
+    if (response.closesSilently === true) this.#res.once('finish', () => socket.destroySoon())
     if (body === undefined || this.#req.method === 'HEAD') this.#res.end()
     else if (body instanceof Uint8Array) this.#res.end(body)
     else await pipeline(Readable.from(body.chunks()), this.#res)
   }
 
   /** The headers that every answer of OSS has. */
-  #dress({ status, headers, body, isForeign }: Reply): Reply['headers'] {
-    const dressed = { ...headers }
-    if (status !== 204 && status !== 304) dressed['Content-Length'] ??= String(body?.length ?? 0)
-    if (isForeign === true) return dressed
+  #withCommonHeaders({
+    status,
+    headers,
+    body,
+    omitsOssHeaders,
+  }: ResponseSpec): ResponseSpec['headers'] {
+    const allHeaders = { ...headers }
+    if (status !== 204 && status !== 304) allHeaders['Content-Length'] ??= String(body?.length ?? 0)
+    if (omitsOssHeaders === true) return allHeaders
     return {
       Server: 'AliyunOSS',
-      Date: toHttpDate(clock(this.#house)),
-      'x-oss-request-id': this.entry.requestId,
-      'x-oss-server-time': String(Math.ceil(performance.now() - this.entry.received)),
-      ...dressed,
+      Date: toHttpDate(serverTime(this.#server)),
+      'x-oss-request-id': this.record.requestId,
+      'x-oss-server-time': String(Math.ceil(performance.now() - this.record.received)),
+      ...allHeaders,
     }
   }
 
   #sleep(duration: number): Promise<void> {
-    return sleep(duration, undefined, { signal: this.#house.signal })
+    return sleep(duration, undefined, { signal: this.#server.signal })
   }
 }
 
 /** What the caller may is asked for before what there is: a forbidden HEAD tells nothing. */
-const ACTIONS = {
+const RAM_ACTIONS = {
   append: 'oss:PutObject',
   put: 'oss:PutObject',
   delete: 'oss:DeleteObject',
@@ -246,37 +268,43 @@ const ACTIONS = {
   get: 'oss:GetObject',
 } as const
 
-function operate(house: House, call: Call, body: Body): Reply {
-  checkHeaders(call)
-  if (house.buckets?.has(call.bucket) === false) {
-    throw new Refusal(404, 'NoSuchBucket', 'The specified bucket does not exist.', {
+function executeOperation(
+  server: ServerContext,
+  request: OssRequest,
+  body: RequestBody,
+): ResponseSpec {
+  checkHeaders(request)
+  if (server.buckets?.has(request.bucket) === false) {
+    throw new OssRefusal(404, 'NoSuchBucket', 'The specified bucket does not exist.', {
       ec: '0015-00000101',
-      children: { BucketName: call.bucket },
+      children: { BucketName: request.bucket },
     })
   }
-  const actions: string[] = [ACTIONS[call.operation]]
-  if (call.headers.has('x-oss-tagging')) actions.push('oss:PutObjectTagging')
-  if (!actions.every(action => house.permissions.has(action))) throw accessDenied()
-  const { objects, maxObjectBytes, canSeal } = house
-  const premises = { objects, maxObjectBytes, canSeal, now: clock(house) }
-  switch (call.operation) {
+  const actions: string[] = [RAM_ACTIONS[request.operation]]
+  if (request.headers.has('x-oss-tagging')) actions.push('oss:PutObjectTagging')
+  if (!actions.every(action => server.permissions.has(action))) throw accessDenied()
+  const { objects, maxObjectBytes, canSeal } = server
+  const context = { objects, maxObjectBytes, canSeal, now: serverTime(server) }
+  switch (request.operation) {
     case 'append':
-      return append(call, body, premises)
+      return appendObject(request, body, context)
     case 'put':
-      return put(call, body, premises)
+      return putObject(request, body, context)
     case 'delete':
-      return remove(call, premises)
+      return deleteObject(request, context)
     case 'seal':
-      return seal(call, body, premises)
+      return sealObject(request, body, context)
   }
-  const object = objects.get(call.bucket, call.key)
-  if (object === undefined) throw noSuchKey(call.key)
-  if (call.operation === 'get') return get(call, object)
-  return call.operation === 'head' ? head(call, object.state) : meta(call, object.state)
+  const object = objects.get(request.bucket, request.key)
+  if (object === undefined) throw noSuchKey(request.key)
+  if (request.operation === 'get') return getObject(request, object)
+  return request.operation === 'head'
+    ? headObject(request, object.state)
+    : getObjectMeta(request, object.state)
 }
 
 /** A TLS socket has no RST of its own; the plain one below it is not ours to reach for. */
-function reset(socket: IncomingMessage['socket']): void {
+function resetSocket(socket: IncomingMessage['socket']): void {
   if ('encrypted' in socket) socket.destroy()
   else socket.resetAndDestroy()
 }

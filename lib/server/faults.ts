@@ -6,7 +6,7 @@
  */
 
 import { checkFault } from './check-fault.ts'
-import type { Call } from './request.ts'
+import type { OssRequest } from './request.ts'
 
 /**
  * Which requests a fault strikes. `append`: adds bytes or creates the object; `probe`: an empty
@@ -121,7 +121,7 @@ export type FaultKind =
 /** A fault: what, and when. */
 export type Fault = FaultScope & FaultKind
 
-interface Waiting {
+interface QueuedFault {
   readonly fault: Fault
   skip: number
   times: number
@@ -131,11 +131,11 @@ interface Waiting {
 export class FaultQueue {
   /** How often each has struck, by its name or else its kind. */
   readonly fired: Record<string, number> = {}
-  #waiting: Waiting[] = []
+  #queue: QueuedFault[] = []
 
   /** How many still wait. */
   get length(): number {
-    return this.#waiting.length
+    return this.#queue.length
   }
 
   /**
@@ -146,37 +146,37 @@ export class FaultQueue {
   push(...faults: readonly Fault[]): void {
     for (const fault of faults) checkFault(fault)
     for (const fault of faults) {
-      this.#waiting.push({ fault, skip: fault.skip ?? 0, times: fault.times ?? 1 })
+      this.#queue.push({ fault, skip: fault.skip ?? 0, times: fault.times ?? 1 })
     }
   }
 
   /** Forgets the faults that wait; `fired` stays. */
   clear(): void {
-    this.#waiting = []
+    this.#queue = []
   }
 
   /** The fault that strikes this request, if any, and those that come with it. @internal */
-  take(call: Call, isProbe: boolean): readonly Fault[] {
-    for (const waiting of this.#waiting) {
-      const { fault } = waiting
-      if (!fits(fault, call, isProbe)) continue
-      if (waiting.skip-- > 0) continue
-      waiting.times--
-      if (waiting.times <= 0) this.#waiting = this.#waiting.filter(each => each !== waiting)
-      const struck = [fault, ...(fault.with ?? [])]
-      for (const { name, kind } of struck) {
+  take(request: OssRequest, isProbe: boolean): readonly Fault[] {
+    for (const queued of this.#queue) {
+      const { fault } = queued
+      if (!matches(fault, request, isProbe)) continue
+      if (queued.skip-- > 0) continue
+      queued.times--
+      if (queued.times <= 0) this.#queue = this.#queue.filter(each => each !== queued)
+      const taken = [fault, ...(fault.with ?? [])]
+      for (const { name, kind } of taken) {
         this.fired[name ?? kind] = (this.fired[name ?? kind] ?? 0) + 1
       }
-      return struck
+      return taken
     }
     return []
   }
 }
 
-function fits(fault: Fault, call: Call, isProbe: boolean): boolean {
-  if (fault.bucket !== undefined && fault.bucket !== call.bucket) return false
-  if (fault.key !== undefined && fault.key !== call.key) return false
-  const usual = fault.kind === 'stale' || fault.kind === 'forbidden' ? 'head' : 'append'
-  const on = fault.on ?? usual
-  return on === 'any' || on === (isProbe ? 'probe' : call.operation)
+function matches(fault: Fault, request: OssRequest, isProbe: boolean): boolean {
+  if (fault.bucket !== undefined && fault.bucket !== request.bucket) return false
+  if (fault.key !== undefined && fault.key !== request.key) return false
+  const defaultTarget = fault.kind === 'stale' || fault.kind === 'forbidden' ? 'head' : 'append'
+  const target = fault.on ?? defaultTarget
+  return target === 'any' || target === (isProbe ? 'probe' : request.operation)
 }

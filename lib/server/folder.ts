@@ -22,26 +22,26 @@
 import { createHash, randomBytes } from 'node:crypto'
 import * as fs from 'node:fs'
 import { basename, join } from 'node:path'
-import type { Content, ObjectState, Shelf, StoredObject } from './objects.ts'
+import type { ObjectContent, ObjectState, Store, StoredObject } from './objects.ts'
 
 const READ_SIZE = 256 * 1024
-const OURS = /~[0-9a-f]{32}$/
-const STATES = 'states.jsonl'
-const NEXT = 'states.jsonl.next'
+const OBJECT_FOLDER = /~[0-9a-f]{32}$/
+const STATES_FILE = 'states.jsonl'
+const NEXT_STATES_FILE = 'states.jsonl.next'
 /** A states file is written anew after so many commits, so that it stays short. */
-const MAX_LINES = 256
+const MAX_STATES = 256
 
-interface Saved {
+interface SavedObject {
   readonly file: string
   readonly state: ObjectState
 }
 
 /** A shelf on disk. Creates `dir`. */
-export class FolderShelf implements Shelf {
+export class FolderStore implements Store {
   readonly #dir: string
   /** Lines in the states file of each folder; unknown until it is written whole. */
-  readonly #lines = new Map<string, number>()
-  #isTidy = false
+  readonly #stateCounts = new Map<string, number>()
+  #isRecovered = false
 
   constructor(dir: string) {
     this.#dir = dir
@@ -51,74 +51,75 @@ export class FolderShelf implements Shelf {
   /** Every object in the folder. Throws when one of them is damaged. */
   *load(): Iterable<StoredObject> {
     for (const folder of this.#folders()) {
-      const saved = readSaved(folder)
+      const saved = readSavedObject(folder)
       if (saved === undefined) continue
       const { state } = saved
-      const path = pathOf(folder, saved)
-      const isOther = folderName(state.bucket, state.key) !== basename(folder)
-      if (isOther || fs.statSync(path).size < state.length) {
+      const path = contentPath(folder, saved)
+      const isMisplaced = folderName(state.bucket, state.key) !== basename(folder)
+      if (isMisplaced || fs.statSync(path).size < state.length) {
         throw new Error(`Damaged object in ${folder}`)
       }
-      yield { state, content: new FileContent(path, this.#tidy) }
+      yield { state, content: new FileContent(path, this.#recover) }
     }
   }
 
-  create(bucket: string, key: string): Content {
-    this.#tidy()
+  create(bucket: string, key: string): ObjectContent {
+    this.#recover()
     const folder = join(this.#dir, folderName(bucket, key))
     fs.mkdirSync(folder, { recursive: true })
-    return new FileContent(join(folder, `bytes-${randomBytes(8).toString('hex')}`), this.#tidy)
+    return new FileContent(join(folder, `bytes-${randomBytes(8).toString('hex')}`), this.#recover)
   }
 
   commit({ state, content }: StoredObject, replaced: StoredObject | undefined): void {
-    this.#tidy()
+    this.#recover()
     const { path } = content as FileContent
     const folder = join(this.#dir, folderName(state.bucket, state.key))
-    const saved: Saved = { file: basename(path), state }
-    const lines = (this.#lines.get(folder) ?? MAX_LINES) + 1
+    const saved: SavedObject = { file: basename(path), state }
+    const count = (this.#stateCounts.get(folder) ?? MAX_STATES) + 1
     // It begins a line of its own, since the one before may have failed half-way.
-    if (lines <= MAX_LINES) fs.appendFileSync(join(folder, STATES), `\n${JSON.stringify(saved)}`)
-    else rewrite(folder, saved)
-    this.#lines.set(folder, lines <= MAX_LINES ? lines : 1)
+    if (count <= MAX_STATES)
+      fs.appendFileSync(join(folder, STATES_FILE), `\n${JSON.stringify(saved)}`)
+    else rewriteStatesFile(folder, saved)
+    this.#stateCounts.set(folder, count <= MAX_STATES ? count : 1)
     if (replaced !== undefined) fs.rmSync((replaced.content as FileContent).path, { force: true })
   }
 
   discard({ state }: StoredObject): void {
     const folder = join(this.#dir, folderName(state.bucket, state.key))
-    fs.rmSync(join(folder, STATES))
-    this.#lines.delete(folder)
-    sweep(folder, undefined)
+    fs.rmSync(join(folder, STATES_FILE))
+    this.#stateCounts.delete(folder)
+    removeUnreferenced(folder, undefined)
   }
 
   #folders(): string[] {
-    const names = fs.readdirSync(this.#dir).filter(name => OURS.test(name))
+    const names = fs.readdirSync(this.#dir).filter(name => OBJECT_FOLDER.test(name))
     return names.map(name => join(this.#dir, name))
   }
 
   /** Before the first write: cuts off what a killed process has left. */
-  readonly #tidy = (): void => {
-    if (this.#isTidy) return
-    this.#isTidy = true
+  readonly #recover = (): void => {
+    if (this.#isRecovered) return
+    this.#isRecovered = true
     for (const folder of this.#folders()) {
-      const saved = readSaved(folder)
-      sweep(folder, saved?.file)
-      if (saved) fs.truncateSync(pathOf(folder, saved), saved.state.length)
+      const saved = readSavedObject(folder)
+      removeUnreferenced(folder, saved?.file)
+      if (saved) fs.truncateSync(contentPath(folder, saved), saved.state.length)
     }
   }
 }
 
-class FileContent implements Content {
+class FileContent implements ObjectContent {
   readonly path: string
-  readonly #prepare: () => void
+  readonly #beforeWrite: () => void
 
   /** `prepare` is called before each write. */
-  constructor(path: string, prepare: () => void) {
+  constructor(path: string, beforeWrite: () => void) {
     this.path = path
-    this.#prepare = prepare
+    this.#beforeWrite = beforeWrite
   }
 
   append(length: number, chunks: readonly Buffer[]): void {
-    this.#prepare()
+    this.#beforeWrite()
     const fd = fs.openSync(this.path, fs.constants.O_WRONLY | fs.constants.O_CREAT)
     try {
       let end = length
@@ -156,17 +157,17 @@ function folderName(bucket: string, key: string): string {
   return `${bucket}~${readable}~${hash}`
 }
 
-function pathOf(folder: string, { file }: Saved): string {
+function contentPath(folder: string, { file }: SavedObject): string {
   return join(folder, basename(file))
 }
 
-function readSaved(folder: string): Saved | undefined {
-  const path = join(folder, STATES)
+function readSavedObject(folder: string): SavedObject | undefined {
+  const path = join(folder, STATES_FILE)
   if (!fs.existsSync(path)) return undefined
   const lines = fs.readFileSync(path, 'utf8').split('\n').reverse()
   for (const line of lines) {
     try {
-      return JSON.parse(line) as Saved
+      return JSON.parse(line) as SavedObject
     } catch {
       // Half a line, of a commit that never was.
     }
@@ -174,15 +175,15 @@ function readSaved(folder: string): Saved | undefined {
   throw new Error(`Damaged object in ${folder}`)
 }
 
-function rewrite(folder: string, saved: Saved): void {
-  fs.writeFileSync(join(folder, NEXT), JSON.stringify(saved))
-  fs.renameSync(join(folder, NEXT), join(folder, STATES))
+function rewriteStatesFile(folder: string, saved: SavedObject): void {
+  fs.writeFileSync(join(folder, NEXT_STATES_FILE), JSON.stringify(saved))
+  fs.renameSync(join(folder, NEXT_STATES_FILE), join(folder, STATES_FILE))
 }
 
 /** Removes what no state names, and the folder when nothing is left. Only files that we made. */
-function sweep(folder: string, file: string | undefined): void {
+function removeUnreferenced(folder: string, file: string | undefined): void {
   for (const name of fs.readdirSync(folder)) {
-    const isOurs = /^bytes-[0-9a-f]{16}$/.test(name) || name === NEXT
+    const isOurs = /^bytes-[0-9a-f]{16}$/.test(name) || name === NEXT_STATES_FILE
     if (isOurs && name !== file) fs.rmSync(join(folder, name), { recursive: true })
   }
   if (fs.readdirSync(folder).length === 0) fs.rmdirSync(folder)

@@ -4,17 +4,17 @@
  */
 
 import type { FaultQueue } from './faults.ts'
-import type { LateAppends } from './late.ts'
+import type { DelayedAppends } from './late.ts'
 import type { RequestRecord } from './log.ts'
 import type { Objects } from './objects.ts'
 import type { Addressing } from './request.ts'
 import type { Identity } from './signature.ts'
 
 /** The server, as far as a request is concerned. */
-export interface House extends Addressing {
+export interface ServerContext extends Addressing {
   readonly objects: Objects
   readonly faults: FaultQueue
-  readonly late: LateAppends
+  readonly delayedAppends: DelayedAppends
   readonly requests: RequestRecord[]
   readonly identities: readonly Identity[]
   /** RAM actions that are allowed, such as `oss:GetObject`. */
@@ -37,6 +37,6 @@ export interface House extends Addressing {
 }
 
 /** The server's clock, ms since 1970. */
-export function clock(house: House): number {
-  return Date.now() + house.clockOffset
+export function serverTime(server: ServerContext): number {
+  return Date.now() + server.clockOffset
 }

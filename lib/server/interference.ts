@@ -4,35 +4,40 @@
  */
 
 import { createHash } from 'node:crypto'
-import type { Body } from './body.ts'
-import { clock, type House } from './house.ts'
-import { PLAIN } from './objects.ts'
-import type { Call } from './request.ts'
+import type { RequestBody } from './body.ts'
+import { type ServerContext, serverTime } from './house.ts'
+import { DEFAULT_ATTRIBUTES } from './objects.ts'
+import type { OssRequest } from './request.ts'
 
 /**
  * Appends `bytes` bytes that are not ours, or as many as ours. Creates the object if there is none;
  * does nothing to one that cannot be appended to.
  */
-export function appendRival(house: House, call: Call, body: Body, bytes?: number): void {
+export function appendRivalBytes(
+  server: ServerContext,
+  request: OssRequest,
+  body: RequestBody,
+  bytes?: number,
+): void {
   const chunk = Buffer.alloc(bytes ?? Math.max(1, body.length), 'rival ')
   let index = 0
   for (const ours of body.chunks) {
     for (let i = 0; i < ours.length && index < chunk.length; i++) chunk[index++] = ours[i]! ^ 0xff
   }
-  house.objects.extend(call.bucket, call.key, [chunk], clock(house))
+  server.objects.appendOrCreate(request.bucket, request.key, [chunk], serverTime(server))
 }
 
 /** Puts another object in the place of this one, of `length` bytes, default as long as it was. */
-export function putFiller(
-  house: House,
-  { bucket, key }: Call,
+export function replaceObject(
+  server: ServerContext,
+  { bucket, key }: OssRequest,
   type: 'Normal' | 'Appendable',
   length?: number,
 ): void {
-  const { objects } = house
+  const { objects } = server
   const chunk = Buffer.alloc(length ?? objects.get(bucket, key)?.state.length ?? 0, 'other ')
-  const change = { type, chunks: [chunk], attributes: PLAIN, now: clock(house) }
-  objects.create(bucket, key, type === 'Normal' ? { ...change, etag: md5Etag(chunk) } : change)
+  const init = { type, chunks: [chunk], attributes: DEFAULT_ATTRIBUTES, now: serverTime(server) }
+  objects.create(bucket, key, type === 'Normal' ? { ...init, etag: md5Etag(chunk) } : init)
 }
 
 /** The ETag of a Normal object. */

@@ -3,9 +3,9 @@
  * at the client can still be executing at the server. Holds each until its moment has come.
  */
 
-import { type Call, isEmptyAppend } from './request.ts'
+import { isEmptyAppend, type OssRequest } from './request.ts'
 
-interface LateAppend {
+interface DelayedAppend {
   readonly bucket: string
   readonly key: string
   readonly lands: 'beforeNext' | 'afterLook'
@@ -13,14 +13,14 @@ interface LateAppend {
 }
 
 /** Requests that are still to be served. */
-export class LateAppends {
-  #waiting: LateAppend[] = []
+export class DelayedAppends {
+  #pending: DelayedAppend[] = []
   readonly #timers = new Set<NodeJS.Timeout>()
 
   /** Serves a request later: `land` is called once, at its moment. */
-  add(call: Call, lands: 'beforeNext' | 'afterLook' | number, land: () => void): void {
+  add(request: OssRequest, lands: 'beforeNext' | 'afterLook' | number, land: () => void): void {
     if (typeof lands === 'string') {
-      this.#waiting.push({ bucket: call.bucket, key: call.key, lands, land })
+      this.#pending.push({ bucket: request.bucket, key: request.key, lands, land })
       return
     }
     const timer = setTimeout(() => {
@@ -32,32 +32,32 @@ export class LateAppends {
 
   /** How many wait, timers included. */
   get length(): number {
-    return this.#waiting.length + this.#timers.size
+    return this.#pending.length + this.#timers.size
   }
 
   /** To be called before a request is judged. */
-  landBefore(call: Call): void {
-    this.#land(call, 'beforeNext')
+  landBeforeRequest(request: OssRequest): void {
+    this.#land(request, 'beforeNext')
   }
 
   /** To be called after a request was judged. */
-  landAfter(call: Call): void {
-    if (call.operation === 'head' || isEmptyAppend(call)) this.#land(call, 'afterLook')
+  landAfterRequest(request: OssRequest): void {
+    if (request.operation === 'head' || isEmptyAppend(request)) this.#land(request, 'afterLook')
   }
 
   /** Forgets them all. */
   clear(): void {
-    this.#waiting = []
+    this.#pending = []
     for (const timer of this.#timers) clearTimeout(timer)
     this.#timers.clear()
   }
 
   /** Taken off the list before they land, since landing judges a request and comes back here. */
-  #land({ bucket, key }: Call, lands: 'beforeNext' | 'afterLook'): void {
-    const isDue = (each: LateAppend) =>
+  #land({ bucket, key }: OssRequest, lands: 'beforeNext' | 'afterLook'): void {
+    const isDue = (each: DelayedAppend) =>
       each.bucket === bucket && each.key === key && each.lands === lands
-    const due = this.#waiting.filter(isDue)
-    this.#waiting = this.#waiting.filter(each => !isDue(each))
+    const due = this.#pending.filter(isDue)
+    this.#pending = this.#pending.filter(each => !isDue(each))
     for (const { land } of due) land()
   }
 }

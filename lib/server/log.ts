@@ -49,19 +49,19 @@ export interface RequestRecord {
   answered?: number
 }
 
-const CAPACITY = 10_000
-const SECRET = ['authorization', 'x-oss-security-token']
+const MAX_RECORDS = 10_000
+const SECRET_HEADERS = ['authorization', 'x-oss-security-token']
 /** V4's names and V1's. */
 const SECRET_PARAMETER = /((?:x-oss-)?(?:security-token|signature)=)[^&]*/gi
 
 /** Adds a record for a request to `log`, which keeps the last 10,000. */
-export function record(log: RequestRecord[], req: IncomingMessage, requestId: string) {
+export function addRecord(log: RequestRecord[], req: IncomingMessage, requestId: string) {
   const headers: Record<string, string> = {}
   for (let i = 0; i < req.rawHeaders.length; i += 2) {
     const name = req.rawHeaders[i]!.toLowerCase()
-    if (!SECRET.includes(name)) headers[name] = req.rawHeaders[i + 1]!
+    if (!SECRET_HEADERS.includes(name)) headers[name] = req.rawHeaders[i + 1]!
   }
-  const entry: RequestRecord = {
+  const record: RequestRecord = {
     requestId,
     method: req.method ?? '',
     target: (req.url ?? '').replace(SECRET_PARAMETER, '$1...'),
@@ -70,7 +70,7 @@ export function record(log: RequestRecord[], req: IncomingMessage, requestId: st
     received: performance.now(),
     length: 0,
   }
-  log.push(entry)
-  if (log.length > CAPACITY) log.shift()
-  return entry
+  log.push(record)
+  if (log.length > MAX_RECORDS) log.shift()
+  return record
 }

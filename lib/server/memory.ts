@@ -4,18 +4,18 @@
  * no append copies what is already there. It never shrinks, and it is not shared.
  */
 
-import type { Content, Shelf, StoredObject } from './objects.ts'
+import type { ObjectContent, Store, StoredObject } from './objects.ts'
 
-const BLOCK = 1024 * 1024
-const FIRST_BLOCK = 4 * 1024
+const BLOCK_SIZE = 1024 * 1024
+const FIRST_BLOCK_SIZE = 4 * 1024
 
 /** A shelf that forgets. */
-export class MemoryShelf implements Shelf {
+export class MemoryStore implements Store {
   load(): Iterable<StoredObject> {
     return []
   }
 
-  create(): Content {
+  create(): ObjectContent {
     return new MemoryContent()
   }
 
@@ -24,7 +24,7 @@ export class MemoryShelf implements Shelf {
   discard(): void {}
 }
 
-class MemoryContent implements Content {
+class MemoryContent implements ObjectContent {
   /** All full but the last, which grows by doubling: small objects are many and stay small. */
   readonly #blocks: Buffer[] = []
 
@@ -32,8 +32,8 @@ class MemoryContent implements Content {
     let end = length
     for (const chunk of chunks) {
       for (let copied = 0; copied < chunk.length; ) {
-        const room = this.#room(end, chunk.length - copied)
-        const count = chunk.copy(room, 0, copied)
+        const space = this.#freeSpace(end, chunk.length - copied)
+        const count = chunk.copy(space, 0, copied)
         copied += count
         end += count
       }
@@ -42,20 +42,20 @@ class MemoryContent implements Content {
 
   *read(start: number, end: number): Iterable<Buffer> {
     while (start < end) {
-      const from = start % BLOCK
-      const to = Math.min(BLOCK, from + end - start)
-      yield this.#blocks[Math.floor(start / BLOCK)]!.subarray(from, to)
+      const from = start % BLOCK_SIZE
+      const to = Math.min(BLOCK_SIZE, from + end - start)
+      yield this.#blocks[Math.floor(start / BLOCK_SIZE)]!.subarray(from, to)
       start += to - from
     }
   }
 
   /** The free part, from `end` on, of the block that `end` lies in. */
-  #room(end: number, wanted: number): Buffer {
-    const index = Math.floor(end / BLOCK)
-    const used = end % BLOCK
+  #freeSpace(end: number, wanted: number): Buffer {
+    const index = Math.floor(end / BLOCK_SIZE)
+    const used = end % BLOCK_SIZE
     const block = this.#blocks[index]
     if (block !== undefined && block.length > used) return block.subarray(used)
-    const size = Math.min(BLOCK, Math.max(FIRST_BLOCK, used * 2, used + wanted))
+    const size = Math.min(BLOCK_SIZE, Math.max(FIRST_BLOCK_SIZE, used * 2, used + wanted))
     const grown = Buffer.allocUnsafeSlow(size)
     block?.copy(grown, 0, 0, used)
     this.#blocks[index] = grown

@@ -4,251 +4,278 @@
  * rules and may be called now, later, or never; what is returned in its place is what is sent.
  */
 
-import type { Body, Reading } from './body.ts'
-import { updateAll } from './crc64.ts'
-import { accessDenied, Refusal } from './errors.ts'
+import type { ReadBodyOptions, RequestBody } from './body.ts'
+import { crc64OfChunks } from './crc64.ts'
+import { accessDenied, OssRefusal } from './errors.ts'
 import type { Fault, Unanswered } from './faults.ts'
-import { clock, type House } from './house.ts'
-import { appendRival, putFiller } from './interference.ts'
-import { head } from './reading.ts'
-import type { Answer, Reply } from './reply.ts'
-import type { Call } from './request.ts'
+import { type ServerContext, serverTime } from './house.ts'
+import { appendRivalBytes, replaceObject } from './interference.ts'
+import { headObject } from './reading.ts'
+import type { ResponseOrFailure, ResponseSpec } from './reply.ts'
+import type { OssRequest } from './request.ts'
 import type { Identity } from './signature.ts'
 import { noSuchKey } from './writing.ts'
 
 /** How one request is dealt with. */
-export interface Mischief {
+export interface Injection {
   /** The headers are in. An answer here means that the body is not read. */
-  readonly arrive?: () => Answer
-  readonly reading?: Partial<Reading>
-  readonly evaluate?: (run: () => Answer, body: Body) => Answer
+  readonly onHeaders?: () => ResponseOrFailure
+  readonly bodyOptions?: Partial<ReadBodyOptions>
+  readonly intercept?: (next: () => ResponseOrFailure, body: RequestBody) => ResponseOrFailure
   /** ms between judgement and answer. */
   readonly delay?: number
 }
 
 /** What a fault can lay hands on. */
-export interface Stage {
-  readonly house: House
-  readonly call: Call
+export interface FaultContext {
+  readonly server: ServerContext
+  readonly request: OssRequest
   readonly identity: Identity
   /** Checks the signature again. Throws a Refusal. */
   authenticate(): void
-  toReply(error: unknown): Reply
+  toResponse(error: unknown): ResponseSpec
 }
 
 /** Makes one mischief of all faults that strike a request; the first is outermost. */
-export function plot(faults: readonly Fault[], stage: Stage): Mischief {
-  return faults.map(fault => devise(fault, stage)).reduce(combine, {})
+export function inject(faults: readonly Fault[], context: FaultContext): Injection {
+  return faults.map(fault => injectionOf(fault, context)).reduce(combineInjections, {})
 }
 
-function combine(outer: Mischief, inner: Mischief): Mischief {
-  const both = { ...inner, ...outer, reading: { ...inner.reading, ...outer.reading } }
-  if (outer.evaluate === undefined || inner.evaluate === undefined) return both
-  const { evaluate: wrap } = outer
-  const { evaluate } = inner
-  return { ...both, evaluate: (run, body) => wrap(() => evaluate(run, body), body) }
+function combineInjections(outer: Injection, inner: Injection): Injection {
+  const combined = {
+    ...inner,
+    ...outer,
+    bodyOptions: { ...inner.bodyOptions, ...outer.bodyOptions },
+  }
+  if (outer.intercept === undefined || inner.intercept === undefined) return combined
+  const { intercept: interceptOuter } = outer
+  const { intercept: interceptInner } = inner
+  return {
+    ...combined,
+    intercept: (next, body) => interceptOuter(() => interceptInner(next, body), body),
+  }
 }
 
-function devise(fault: Fault, stage: Stage): Mischief {
-  const { house, call } = stage
-  const { objects } = house
-  const object = () => objects.get(call.bucket, call.key)
+function injectionOf(fault: Fault, context: FaultContext): Injection {
+  const { server, request } = context
+  const { objects } = server
+  const object = () => objects.get(request.bucket, request.key)
   switch (fault.kind) {
     case 'refused':
       return {
-        arrive() {
-          house.refuse(fault.duration)
+        onHeaders() {
+          server.refuse(fault.duration)
           return 'reset'
         },
       }
     case 'reset':
-      return reset(fault.when, call)
+      return resetInjection(fault.when, request)
     case 'lost':
       return {
-        evaluate(run) {
-          run()
-          return unanswered(fault.how, stage)
+        intercept(next) {
+          next()
+          return unansweredResponse(fault.how, context)
         },
       }
     case 'late':
       return {
-        evaluate(run) {
-          house.late.add(call, fault.lands, run)
-          return unanswered(fault.how, stage)
+        intercept(next) {
+          server.delayedAppends.add(request, fault.lands, next)
+          return unansweredResponse(fault.how, context)
         },
       }
     case 'status':
     case 'html':
     case 'garbage':
       return {
-        evaluate(run) {
-          if (fault.commits === true) run()
-          return substitute(fault, stage)
+        intercept(next) {
+          if (fault.commits === true) next()
+          return substituteResponse(fault, context)
         },
       }
     case 'mangled':
       return {
-        evaluate: (run, body) =>
-          mangle(fault, fault.commits === false ? pretend(stage, body) : run()),
+        intercept: (next, body) =>
+          mangleResponse(fault, fault.commits === false ? pretendedAppend(context, body) : next()),
       }
     case 'rival':
       return {
-        evaluate(run, body) {
-          if (fault.when === 'before') appendRival(house, call, body, fault.bytes)
-          const reply = run()
-          if (fault.when === 'before') return reply
-          appendRival(house, call, body, fault.bytes)
+        intercept(next, body) {
+          if (fault.when === 'before') appendRivalBytes(server, request, body, fault.bytes)
+          const response = next()
+          if (fault.when === 'before') return response
+          appendRivalBytes(server, request, body, fault.bytes)
           return 'reset'
         },
       }
     case 'deleted':
-      return before(() => objects.remove(call.bucket, call.key))
+      return beforeExecution(() => objects.remove(request.bucket, request.key))
     case 'replaced':
-      return before(() => putFiller(house, call, fault.by, fault.length))
+      return beforeExecution(() => replaceObject(server, request, fault.by, fault.length))
     case 'sealed':
-      return before(() => {
-        const found = object()
-        if (found !== undefined) objects.seal(found, clock(house))
+      return beforeExecution(() => {
+        const target = object()
+        if (target !== undefined) objects.seal(target, serverTime(server))
       })
     case 'corrupted':
-      return { reading: { corruptAt: fault.at ?? Math.floor((call.contentLength ?? 0) / 2) } }
+      return {
+        bodyOptions: { corruptAt: fault.at ?? Math.floor((request.contentLength ?? 0) / 2) },
+      }
     case 'forbidden':
-      return { evaluate: () => stage.toReply(accessDenied()) }
+      return { intercept: () => context.toResponse(accessDenied()) }
     case 'stale':
-      return { evaluate: run => lookBack(stage) ?? run() }
+      return { intercept: next => staleHead(context) ?? next() }
     case 'skewed':
-      return { evaluate: run => skew(fault, stage) ?? run() }
+      return { intercept: next => skewClock(fault, context) ?? next() }
     case 'expired':
       return {
-        evaluate(run) {
-          stage.identity.isExpired = true
-          return reauthenticate(stage) ?? run()
+        intercept(next) {
+          context.identity.isExpired = true
+          return reauthenticate(context) ?? next()
         },
       }
     case 'slowRead':
-      return { reading: { rate: fault.rate } }
+      return { bodyOptions: { rate: fault.rate } }
     case 'slowAnswer':
       return { delay: fault.delay }
     case 'early':
-      return { arrive: () => early(fault.status ?? 503, fault.code, stage) }
+      return { onHeaders: () => earlyResponse(fault.status ?? 503, fault.code, context) }
     case 'closed':
       return {
-        evaluate(run) {
-          const reply = run()
-          if (!isReply(reply)) return reply
-          if (fault.how === 'header') reply.headers.Connection = 'close'
-          else reply.closes = true
-          return reply
+        intercept(next) {
+          const response = next()
+          if (!isResponse(response)) return response
+          if (fault.how === 'header') response.headers.Connection = 'close'
+          else response.closesSilently = true
+          return response
         },
       }
   }
 }
 
-function isReply(answer: Answer): answer is Reply {
-  return typeof answer === 'object' && 'status' in answer
+function isResponse(response: ResponseOrFailure): response is ResponseSpec {
+  return typeof response === 'object' && 'status' in response
 }
 
-function before(act: () => void): Mischief {
+function beforeExecution(change: () => void): Injection {
   return {
-    evaluate(run) {
-      act()
-      return run()
+    intercept(next) {
+      change()
+      return next()
     },
   }
 }
 
-function reset(when: 'before' | 'middle' | 'after', call: Call): Mischief {
-  if (when === 'before') return { arrive: () => 'reset' }
-  if (when === 'after') return { evaluate: () => 'reset' }
-  return { reading: { stopAfter: Math.ceil((call.contentLength ?? 0) / 2) } }
+function resetInjection(when: 'before' | 'middle' | 'after', request: OssRequest): Injection {
+  if (when === 'before') return { onHeaders: () => 'reset' }
+  if (when === 'after') return { intercept: () => 'reset' }
+  return { bodyOptions: { stopAfter: Math.ceil((request.contentLength ?? 0) / 2) } }
 }
 
-function unanswered(how: Unanswered, stage: Stage): Answer {
-  return typeof how === 'number' ? stage.toReply(serverError(how)) : how
+function unansweredResponse(how: Unanswered, context: FaultContext): ResponseOrFailure {
+  return typeof how === 'number' ? context.toResponse(serverError(how)) : how
 }
 
-function serverError(status: number, code?: string): Refusal {
-  const usual = status === 503 ? 'ServiceUnavailable' : 'InternalError'
-  return new Refusal(status, code ?? usual, 'Please try again later.')
+function serverError(status: number, code?: string): OssRefusal {
+  const defaultCode = status === 503 ? 'ServiceUnavailable' : 'InternalError'
+  return new OssRefusal(status, code ?? defaultCode, 'Please try again later.')
 }
 
-function early(status: number, code: string | undefined, stage: Stage): Reply {
-  const reply = stage.toReply(serverError(status, code))
-  reply.headers.Connection = 'close'
-  return reply
+function earlyResponse(
+  status: number,
+  code: string | undefined,
+  context: FaultContext,
+): ResponseSpec {
+  const response = context.toResponse(serverError(status, code))
+  response.headers.Connection = 'close'
+  return response
 }
 
-type Substitute = Extract<Fault, { kind: 'status' | 'html' | 'garbage' }>
+type SubstituteFault = Extract<Fault, { kind: 'status' | 'html' | 'garbage' }>
 
-function substitute(fault: Substitute, stage: Stage): Answer {
+function substituteResponse(fault: SubstituteFault, context: FaultContext): ResponseOrFailure {
   if (fault.kind === 'garbage') {
     return { raw: fault.bytes ?? Buffer.from('\x16\x03\x01 this is no HTTP\r\n\r\n\xff\xfe') }
   }
   if (fault.kind === 'html') {
     const status = fault.status ?? 502
     const body = Buffer.from(`<html><body><h1>${status} Bad Gateway</h1></body></html>\n`)
-    return { status, headers: { 'Content-Type': 'text/html' }, body, isForeign: true }
+    return { status, headers: { 'Content-Type': 'text/html' }, body, omitsOssHeaders: true }
   }
   const { status, code = '', message = code, ec, children, headers = {} } = fault
-  const reply = stage.toReply(new Refusal(status, code, message, { ec, children, headers }))
-  if (fault.body !== undefined) return { ...reply, body: Buffer.from(fault.body) }
-  return code === '' ? { status, headers: { ...headers } } : reply
+  const response = context.toResponse(
+    new OssRefusal(status, code, message, { ec, children, headers }),
+  )
+  if (fault.body !== undefined) return { ...response, body: Buffer.from(fault.body) }
+  return code === '' ? { status, headers: { ...headers } } : response
 }
 
 /** Header name, and what to put when it is to be wrong and plausible. */
-const PARTS = {
+const MANGLED_HEADERS = {
   requestId: ['x-oss-request-id', () => '000000000000000000000000'],
-  position: ['x-oss-next-append-position', (right: string) => String(Number(right) + 1)],
-  crc64: ['x-oss-hash-crc64ecma', (right: string) => String(BigInt(right) ^ 1n)],
+  position: ['x-oss-next-append-position', (correct: string) => String(Number(correct) + 1)],
+  crc64: ['x-oss-hash-crc64ecma', (correct: string) => String(BigInt(correct) ^ 1n)],
 } as const
 
-function mangle(fault: Extract<Fault, { kind: 'mangled' }>, reply: Answer): Answer {
-  if (!isReply(reply)) return reply
-  const [name, spoil] = PARTS[fault.part]
-  const { [name]: right, ...others } = reply.headers
+function mangleResponse(
+  fault: Extract<Fault, { kind: 'mangled' }>,
+  response: ResponseOrFailure,
+): ResponseOrFailure {
+  if (!isResponse(response)) return response
+  const [name, makeWrong] = MANGLED_HEADERS[fault.part]
+  const { [name]: correct, ...others } = response.headers
   if (fault.how === 'wrong') {
-    return { ...reply, headers: { ...others, [name]: fault.value ?? spoil(String(right ?? 0)) } }
+    return {
+      ...response,
+      headers: { ...others, [name]: fault.value ?? makeWrong(String(correct ?? 0)) },
+    }
   }
-  return { ...reply, headers: others, isForeign: fault.part === 'requestId' }
+  return { ...response, headers: others, omitsOssHeaders: fault.part === 'requestId' }
 }
 
 /** The answer that an append would have had. */
-function pretend({ house, call }: Stage, body: Body): Reply {
-  const state = house.objects.get(call.bucket, call.key)?.state
+function pretendedAppend({ server, request }: FaultContext, body: RequestBody): ResponseSpec {
+  const state = server.objects.get(request.bucket, request.key)?.state
   const position = (state?.length ?? 0) + body.length
   const headers = {
     ETag: state?.etag ?? '"00000000000000000000000000000000"',
     'x-oss-next-append-position': String(position),
-    'x-oss-hash-crc64ecma': updateAll(body.chunks, state?.crc64 ?? '0'),
+    'x-oss-hash-crc64ecma': crc64OfChunks(body.chunks, state?.crc64 ?? '0'),
   }
   return { status: 200, headers }
 }
 
-function lookBack(stage: Stage): Reply | undefined {
-  const { house, call } = stage
-  const object = house.objects.get(call.bucket, call.key)
-  if (object === undefined || call.operation !== 'head') return undefined
-  if (object.previous === undefined) return stage.toReply(noSuchKey(call.key))
-  return head(call, object.previous)
+function staleHead(context: FaultContext): ResponseSpec | undefined {
+  const { server, request } = context
+  const object = server.objects.get(request.bucket, request.key)
+  if (object === undefined || request.operation !== 'head') return undefined
+  if (object.previous === undefined) return context.toResponse(noSuchKey(request.key))
+  return headObject(request, object.previous)
 }
 
-function skew(fault: Extract<Fault, { kind: 'skewed' }>, stage: Stage): Reply | undefined {
-  stage.house.clockOffset = fault.offset
-  return reauthenticate(stage, refusal => {
+function skewClock(
+  fault: Extract<Fault, { kind: 'skewed' }>,
+  context: FaultContext,
+): ResponseSpec | undefined {
+  context.server.clockOffset = fault.offset
+  return reauthenticate(context, refusal => {
     if (fault.hidesServerTime !== true) return refusal
     const { ServerTime: _hidden, ...children } = refusal.details.children ?? {}
-    return new Refusal(refusal.status, refusal.code, refusal.message, {
+    return new OssRefusal(refusal.status, refusal.code, refusal.message, {
       ...refusal.details,
       children,
     })
   })
 }
 
-function reauthenticate(stage: Stage, alter = (refusal: Refusal) => refusal): Reply | undefined {
+function reauthenticate(
+  context: FaultContext,
+  alter = (refusal: OssRefusal) => refusal,
+): ResponseSpec | undefined {
   try {
-    stage.authenticate()
+    context.authenticate()
     return undefined
   } catch (error) {
-    return stage.toReply(error instanceof Refusal ? alter(error) : error)
+    return context.toResponse(error instanceof OssRefusal ? alter(error) : error)
   }
 }

@@ -11,7 +11,7 @@
  */
 
 import { randomBytes } from 'node:crypto'
-import { updateAll } from './crc64.ts'
+import { crc64OfChunks } from './crc64.ts'
 
 /** An object without its bytes; plain JSON. Times are ms since 1970. */
 export interface ObjectState {
@@ -50,7 +50,7 @@ export interface Attributes {
 }
 
 /** The bytes of one object. */
-export interface Content {
+export interface ObjectContent {
   /** Writes after the first `length` bytes, over anything that a failed write left there. */
   append(length: number, chunks: readonly Buffer[]): void
   /** Bytes [start, end). What is appended or removed meanwhile does not show. */
@@ -58,9 +58,9 @@ export interface Content {
 }
 
 /** Where bytes and states are kept. */
-export interface Shelf {
+export interface Store {
   load(): Iterable<StoredObject>
-  create(bucket: string, key: string): Content
+  create(bucket: string, key: string): ObjectContent
   /** Makes `object`, as it now is, the truth; with `replaced` gone. All or nothing. */
   commit(object: StoredObject, replaced: StoredObject | undefined): void
   discard(object: StoredObject): void
@@ -69,13 +69,13 @@ export interface Shelf {
 /** An object and its bytes. */
 export interface StoredObject {
   state: ObjectState
-  readonly content: Content
+  readonly content: ObjectContent
   /** The state before its last append, for a HEAD that is behind. */
   previous?: ObjectState | undefined
 }
 
 /** What a write does to an object beside the bytes. */
-export interface Change {
+export interface ObjectInit {
   readonly type: 'Appendable' | 'Normal'
   readonly chunks: readonly Buffer[]
   /** CRC of the whole object afterwards. Computed here when absent. */
@@ -86,7 +86,7 @@ export interface Change {
 }
 
 /** What an object has when its creator said nothing. */
-export const PLAIN: Attributes = {
+export const DEFAULT_ATTRIBUTES: Attributes = {
   headers: { 'Content-Type': 'application/octet-stream' },
   acl: 'default',
   storageClass: 'Standard',
@@ -96,38 +96,38 @@ export const PLAIN: Attributes = {
 
 /** All objects of a server. */
 export class Objects {
-  readonly #shelf: Shelf
+  readonly #store: Store
   readonly #objects = new Map<string, StoredObject>()
 
-  constructor(shelf: Shelf) {
-    this.#shelf = shelf
-    for (const object of shelf.load()) this.#objects.set(path(object.state), object)
+  constructor(store: Store) {
+    this.#store = store
+    for (const object of store.load()) this.#objects.set(objectPath(object.state), object)
   }
 
   get(bucket: string, key: string): StoredObject | undefined {
-    return this.#objects.get(path({ bucket, key }))
+    return this.#objects.get(objectPath({ bucket, key }))
   }
 
   /** Creates an object, in the place of whatever was there. */
-  create(bucket: string, key: string, change: Change): StoredObject {
-    const content = this.#shelf.create(bucket, key)
+  create(bucket: string, key: string, init: ObjectInit): StoredObject {
+    const content = this.#store.create(bucket, key)
     const replaced = this.get(bucket, key)
-    content.append(0, change.chunks)
+    content.append(0, init.chunks)
     const object: StoredObject = {
       content,
       state: {
         bucket,
         key,
-        type: change.type,
-        length: totalLength(change.chunks),
-        crc64: change.crc64 ?? updateAll(change.chunks, '0'),
-        etag: change.etag ?? newEtag(),
-        lastModified: change.now,
-        attributes: change.attributes,
+        type: init.type,
+        length: totalLength(init.chunks),
+        crc64: init.crc64 ?? crc64OfChunks(init.chunks, '0'),
+        etag: init.etag ?? newEtag(),
+        lastModified: init.now,
+        attributes: init.attributes,
       },
     }
-    this.#shelf.commit(object, replaced)
-    this.#objects.set(path(object.state), object)
+    this.#store.commit(object, replaced)
+    this.#objects.set(objectPath(object.state), object)
     return object
   }
 
@@ -138,7 +138,7 @@ export class Objects {
     this.#replaceState(object, {
       ...state,
       length: state.length + totalLength(chunks),
-      crc64: crc64 ?? updateAll(chunks, state.crc64),
+      crc64: crc64 ?? crc64OfChunks(chunks, state.crc64),
       etag: newEtag(),
       lastModified: now,
     })
@@ -149,10 +149,10 @@ export class Objects {
    * Adds bytes to the end of whatever is there, or creates an object of them. False: what is there takes
    * no appends.
    */
-  extend(bucket: string, key: string, chunks: readonly Buffer[], now: number): boolean {
+  appendOrCreate(bucket: string, key: string, chunks: readonly Buffer[], now: number): boolean {
     const object = this.get(bucket, key)
     if (object === undefined) {
-      this.create(bucket, key, { type: 'Appendable', chunks, attributes: PLAIN, now })
+      this.create(bucket, key, { type: 'Appendable', chunks, attributes: DEFAULT_ATTRIBUTES, now })
       return true
     }
     const { type, sealedTime } = object.state
@@ -175,8 +175,8 @@ export class Objects {
   remove(bucket: string, key: string): void {
     const object = this.get(bucket, key)
     if (object === undefined) return
-    this.#shelf.discard(object)
-    this.#objects.delete(path(object.state))
+    this.#store.discard(object)
+    this.#objects.delete(objectPath(object.state))
   }
 
   [Symbol.iterator](): IterableIterator<StoredObject> {
@@ -185,7 +185,7 @@ export class Objects {
 
   /** In memory only once it is on the shelf: a failed write leaves the old state standing. */
   #replaceState(object: StoredObject, state: ObjectState): void {
-    this.#shelf.commit({ ...object, state }, undefined)
+    this.#store.commit({ ...object, state }, undefined)
     object.state = state
   }
 }
@@ -196,7 +196,7 @@ function totalLength(chunks: readonly Buffer[]): number {
 }
 
 /** A bucket's name has no slash, so that this is one-to-one. */
-function path({ bucket, key }: { bucket: string; key: string }): string {
+function objectPath({ bucket, key }: { bucket: string; key: string }): string {
   return `${bucket}/${key}`
 }
 

@@ -85,19 +85,19 @@ const DEFAULTS = {
 export function resolveServerOptions(options: unknown = {}): ServerSettings {
   const given = checkKnown('options', options, OPTIONS)
   const pick = (name: (typeof OPTIONS)[number]) => given[name] ?? DEFAULTS[name]
-  const absent = (name: (typeof OPTIONS)[number]) => pick(name) === undefined
+  const isAbsent = (name: (typeof OPTIONS)[number]) => pick(name) === undefined
   return {
     port: checkInteger('port', pick('port'), 0, 65_535),
-    host: checkText('host', pick('host')),
-    dir: absent('dir') ? undefined : checkText('dir', pick('dir')),
+    host: checkString('host', pick('host')),
+    dir: isAbsent('dir') ? undefined : checkString('dir', pick('dir')),
     credentials: checkCredentials(pick('credentials')),
-    region: checkText('region', pick('region')),
+    region: checkString('region', pick('region')),
     maxObjectBytes: checkInteger('maxObjectBytes', pick('maxObjectBytes'), 1),
-    buckets: absent('buckets') ? undefined : checkList('buckets', pick('buckets'), checkText),
-    cnames: checkTexts('cnames', pick('cnames')),
+    buckets: isAbsent('buckets') ? undefined : checkList('buckets', pick('buckets'), checkString),
+    cnames: checkStringRecord('cnames', pick('cnames')),
     permissions: checkList('permissions', pick('permissions'), checkPermission),
     seal: checkBoolean('seal', pick('seal')),
-    tls: absent('tls') ? undefined : checkTls(pick('tls')),
+    tls: isAbsent('tls') ? undefined : checkTls(pick('tls')),
   }
 }
 
@@ -108,31 +108,31 @@ export function checkCredentials(value: unknown): readonly ServerCredentials[] {
   return list.map(each => {
     const fields = ['accessKeyId', 'accessKeySecret', 'securityToken']
     const { securityToken, ...pair } = checkKnown('credentials', each, fields)
-    const accessKeyId = checkText('credentials.accessKeyId', pair.accessKeyId)
-    const accessKeySecret = checkText('credentials.accessKeySecret', pair.accessKeySecret)
+    const accessKeyId = checkString('credentials.accessKeyId', pair.accessKeyId)
+    const accessKeySecret = checkString('credentials.accessKeySecret', pair.accessKeySecret)
     if (securityToken === undefined) return { accessKeyId, accessKeySecret }
-    const token = checkText('credentials.securityToken', securityToken)
+    const token = checkString('credentials.securityToken', securityToken)
     return { accessKeyId, accessKeySecret, securityToken: token }
   })
 }
 
 function checkTls(value: unknown): { readonly key: string; readonly cert: string } {
   const { key, cert } = checkKnown('tls', value, ['key', 'cert'])
-  return { key: checkText('tls.key', key), cert: checkText('tls.cert', cert) }
+  return { key: checkString('tls.key', key), cert: checkString('tls.cert', cert) }
 }
 
 function checkPermission(name: string, value: unknown): string {
   return checkOneOf(name, value, PERMISSIONS)
 }
 
-function checkText(name: string, value: unknown): string {
+function checkString(name: string, value: unknown): string {
   if (typeof value === 'string' && value !== '') return value
   throw invalidOption(name, 'must be a string that is not empty')
 }
 
-function checkTexts(name: string, value: unknown): Readonly<Record<string, string>> {
+function checkStringRecord(name: string, value: unknown): Readonly<Record<string, string>> {
   const pairs = checkRecord(name, value)
-  return Object.fromEntries(pairs.map(([key, text]) => [key, checkText(`${name}.${key}`, text)]))
+  return Object.fromEntries(pairs.map(([key, text]) => [key, checkString(`${name}.${key}`, text)]))
 }
 
 function checkList(

@@ -6,14 +6,18 @@
  */
 
 /** Bytes [start, end), all of the object, or none that exist. */
-export type Range = { readonly start: number; readonly end: number } | 'whole' | 'unsatisfiable'
+export type ByteRange = { readonly start: number; readonly end: number } | 'whole' | 'unsatisfiable'
 
 /** Reads a Range header for an object of `length` bytes. */
-export function readRange(header: string | undefined, length: number, isStandard: boolean): Range {
+export function parseRange(
+  header: string | undefined,
+  length: number,
+  isStandard: boolean,
+): ByteRange {
   const match = /^bytes=(\d{0,15})-(\d{0,15})(?:,[\d, -]*)?$/.exec(header ?? '')
   const [, first = '', last = ''] = match ?? []
   if (first === '' && last === '') return 'whole'
-  if (first === '') return readSuffix(Number(last), length, isStandard)
+  if (first === '') return parseSuffix(Number(last), length, isStandard)
   const start = Number(first)
   const end = last === '' ? length : Number(last) + 1
   if (end <= start && last !== '') return 'whole'
@@ -23,7 +27,7 @@ export function readRange(header: string | undefined, length: number, isStandard
 }
 
 /** The last `count` bytes. */
-function readSuffix(count: number, length: number, isStandard: boolean): Range {
+function parseSuffix(count: number, length: number, isStandard: boolean): ByteRange {
   if (count === 0 || length === 0) return isStandard ? 'unsatisfiable' : 'whole'
   if (count > length) return isStandard ? { start: 0, end: length } : 'whole'
   return { start: length - count, end: length }

@@ -1,45 +1,47 @@
 /** HeadObject, GetObjectMeta and GetObject: what an object says of itself. Changes nothing. */
 
-import { Refusal } from './errors.ts'
+import { OssRefusal } from './errors.ts'
 import type { ObjectState, StoredObject } from './objects.ts'
-import { readRange } from './range.ts'
-import type { ContentSlice, Reply } from './reply.ts'
-import type { Call } from './request.ts'
+import { parseRange } from './range.ts'
+import type { ContentSlice, ResponseSpec } from './reply.ts'
+import type { OssRequest } from './request.ts'
 
 /** HEAD: everything but the bytes. */
-export function head(call: Call, state: ObjectState): Reply {
-  const headers = describe(state)
-  return checkConditions(call, state) ?? { status: 200, headers }
+export function headObject(request: OssRequest, state: ObjectState): ResponseSpec {
+  const headers = objectHeaders(state)
+  return checkConditions(request, state) ?? { status: 200, headers }
 }
 
 /** HEAD ?objectMeta: length, ETag, time and CRC; neither type nor next position. */
-export function meta(call: Call, state: ObjectState): Reply {
+export function getObjectMeta(request: OssRequest, state: ObjectState): ResponseSpec {
   const headers = {
     ETag: state.etag,
     'Last-Modified': toHttpDate(state.lastModified),
     'Content-Length': String(state.length),
     'x-oss-hash-crc64ecma': state.crc64,
   }
-  return checkConditions(call, state) ?? { status: 200, headers }
+  return checkConditions(request, state) ?? { status: 200, headers }
 }
 
 /** GET, with OSS's idea of a Range. */
-export function get(call: Call, { state, content }: StoredObject): Reply {
+export function getObject(request: OssRequest, { state, content }: StoredObject): ResponseSpec {
   if (state.attributes.storageClass.endsWith('Archive')) {
     const message = "The operation is not valid for the object's state"
-    throw new Refusal(403, 'InvalidObjectState', message, { children: { ObjectName: state.key } })
+    throw new OssRefusal(403, 'InvalidObjectState', message, {
+      children: { ObjectName: state.key },
+    })
   }
-  const unchanged = checkConditions(call, state)
+  const unchanged = checkConditions(request, state)
   if (unchanged !== undefined) return unchanged
-  const isStandard = call.headers.get('x-oss-range-behavior') === 'standard'
-  const range = readRange(call.headers.get('range'), state.length, isStandard)
-  const headers = describe(state)
+  const isStandard = request.headers.get('x-oss-range-behavior') === 'standard'
+  const range = parseRange(request.headers.get('range'), state.length, isStandard)
+  const headers = objectHeaders(state)
   if (range === 'unsatisfiable') {
-    throw new Refusal(416, 'InvalidRange', 'The requested range cannot be satisfied', {
+    throw new OssRefusal(416, 'InvalidRange', 'The requested range cannot be satisfied', {
       headers: { 'Content-Range': `bytes */${state.length}` },
       children: {
         ActualObjectSize: String(state.length),
-        RangeRequested: call.headers.get('range') ?? '',
+        RangeRequested: request.headers.get('range') ?? '',
       },
     })
   }
@@ -54,7 +56,7 @@ export function get(call: Call, { state, content }: StoredObject): Reply {
   }
 }
 
-function describe(state: ObjectState): Record<string, string> {
+function objectHeaders(state: ObjectState): Record<string, string> {
   const { attributes } = state
   const headers: Record<string, string> = {
     ...attributes.headers,
@@ -80,23 +82,23 @@ function describe(state: ObjectState): Record<string, string> {
  * 412 by exception, 304 by reply, undefined for go on. Times are compared in whole seconds, which
  * is all that the headers can say.
  */
-function checkConditions({ headers }: Call, state: ObjectState): Reply | undefined {
+function checkConditions({ headers }: OssRequest, state: ObjectState): ResponseSpec | undefined {
   const modified = Math.floor(state.lastModified / 1000) * 1000
   const match = headers.get('if-match')
   const noneMatch = headers.get('if-none-match')
   const unmodifiedSince = Date.parse(headers.get('if-unmodified-since') ?? '')
   const modifiedSince = Date.parse(headers.get('if-modified-since') ?? '')
-  if ((match !== undefined && !listHas(match, state.etag)) || modified > unmodifiedSince) {
+  if ((match !== undefined && !listsEtag(match, state.etag)) || modified > unmodifiedSince) {
     const message = 'At least one of the pre-conditions you specified did not hold.'
-    throw new Refusal(412, 'PreconditionFailed', message)
+    throw new OssRefusal(412, 'PreconditionFailed', message)
   }
-  if ((noneMatch !== undefined && listHas(noneMatch, state.etag)) || modified <= modifiedSince) {
+  if ((noneMatch !== undefined && listsEtag(noneMatch, state.etag)) || modified <= modifiedSince) {
     return { status: 304, headers: { ETag: state.etag } }
   }
   return undefined
 }
 
-function listHas(list: string, etag: string): boolean {
+function listsEtag(list: string, etag: string): boolean {
   return list.split(',').some(each => [etag, etag.slice(1, -1), '*'].includes(each.trim()))
 }
 

@@ -3,16 +3,16 @@
  */
 
 /** An HTTP answer. `code` is the OSS error code, for the log. */
-export interface Reply {
+export interface ResponseSpec {
   status: number
   code?: string
   /** A list is sent as so many headers of the same name. */
   headers: Record<string, string | string[]>
   body?: Buffer | ContentSlice
   /** Close the connection afterwards without having said so. */
-  closes?: boolean
+  closesSilently?: boolean
   /** Not from OSS at all: none of OSS's own headers are added. */
-  isForeign?: boolean
+  omitsOssHeaders?: boolean
 }
 
 /** A part of an object, sent block by block so that a large one is never whole in memory. */
@@ -22,4 +22,4 @@ export interface ContentSlice {
 }
 
 /** What a fault can make of an answer: an answer, bytes that are no HTTP, a reset, or silence. */
-export type Answer = Reply | { raw: Buffer } | 'reset' | 'hang'
+export type ResponseOrFailure = ResponseSpec | { raw: Buffer } | 'reset' | 'hang'

@@ -8,14 +8,14 @@
 
 import type { IncomingMessage } from 'node:http'
 import { isIPv4, isIPv6 } from 'node:net'
-import { invalidArgument, malformed, Refusal } from './errors.ts'
-import { checkBucket, checkKey } from './names.ts'
+import { invalidArgument, malformedRequest, OssRefusal } from './errors.ts'
+import { checkBucketName, checkObjectKey } from './names.ts'
 
 /** What is asked for. `meta` is HEAD with `?objectMeta`. */
 export type Operation = 'append' | 'seal' | 'put' | 'delete' | 'head' | 'meta' | 'get'
 
 /** A request, taken apart. */
-export interface Call {
+export interface OssRequest {
   readonly method: string
   readonly operation: Operation
   readonly bucket: string
@@ -35,94 +35,105 @@ export interface Addressing {
 }
 
 /** Repeating one of these is ordinary HTTP and means nothing to OSS. */
-const REPEATABLE = new Set(['accept', 'accept-encoding', 'accept-language', 'cookie', 'via'])
+const REPEATABLE_HEADERS = new Set([
+  'accept',
+  'accept-encoding',
+  'accept-language',
+  'cookie',
+  'via',
+])
 
 /** Headers by lower-case name. Throws when one that matters comes twice. */
-function readHeaders(rawHeaders: readonly string[]): Map<string, string> {
+function parseHeaders(rawHeaders: readonly string[]): Map<string, string> {
   const headers = new Map<string, string>()
   for (let i = 0; i < rawHeaders.length; i += 2) {
     const name = rawHeaders[i]!.toLowerCase()
-    if (headers.has(name) && !REPEATABLE.has(name)) throw malformed(`Repeated header: ${name}`)
+    if (headers.has(name) && !REPEATABLE_HEADERS.has(name))
+      throw malformedRequest(`Repeated header: ${name}`)
     headers.set(name, rawHeaders[i + 1]!)
   }
   return headers
 }
 
 /** Takes a request apart by OSS's rules. Throws a Refusal. */
-export function readCall(req: IncomingMessage, addressing: Addressing): Call {
-  const headers = readHeaders(req.rawHeaders)
-  const contentLength = readFraming(req, headers)
-  const { path, query } = readTarget(req.url ?? '')
-  const { bucket, key } = locate(headers.get('host') ?? '', path, addressing)
+export function parseRequest(req: IncomingMessage, addressing: Addressing): OssRequest {
+  const headers = parseHeaders(req.rawHeaders)
+  const contentLength = parseContentLength(req, headers)
+  const { path, query } = parseTarget(req.url ?? '')
+  const { bucket, key } = parseBucketAndKey(headers.get('host') ?? '', path, addressing)
   const method = req.method ?? ''
   if (bucket === '') throw notImplemented('Operations on the service are not served here.')
-  checkBucket(bucket)
+  checkBucketName(bucket)
   if (key === '') throw notImplemented('Operations on a bucket are not served here.')
-  checkKey(key)
-  const operation = readOperation(method, query)
+  checkObjectKey(key)
+  const operation = parseOperation(method, query)
   if (contentLength === undefined && operation !== 'append' && operation !== 'put') {
-    throw malformed('This operation takes no body.')
+    throw malformedRequest('This operation takes no body.')
   }
   return { method, operation, bucket, key, query, headers, contentLength }
 }
 
 /** Whether a request is an append of nothing. */
-export function isEmptyAppend(call: Call): boolean {
-  return call.operation === 'append' && call.contentLength === 0
+export function isEmptyAppend(request: OssRequest): boolean {
+  return request.operation === 'append' && request.contentLength === 0
 }
 
 /** How long the body is, by exactly one header. Node's parser has refused the worst already. */
-function readFraming(req: IncomingMessage, headers: Map<string, string>): number | undefined {
-  if (req.httpVersion !== '1.1') throw malformed('HTTP/1.1 is required.')
-  if (headers.has('upgrade')) throw malformed('This connection cannot be upgraded.')
+function parseContentLength(
+  req: IncomingMessage,
+  headers: Map<string, string>,
+): number | undefined {
+  if (req.httpVersion !== '1.1') throw malformedRequest('HTTP/1.1 is required.')
+  if (headers.has('upgrade')) throw malformedRequest('This connection cannot be upgraded.')
   const length = headers.get('content-length')
   const coding = headers.get('transfer-encoding')
   if (length !== undefined && coding !== undefined) {
-    throw malformed('Content-Length and Transfer-Encoding exclude each other.')
+    throw malformedRequest('Content-Length and Transfer-Encoding exclude each other.')
   }
   if (coding !== undefined) {
-    if (coding.toLowerCase() !== 'chunked') throw malformed('Unknown Transfer-Encoding.')
+    if (coding.toLowerCase() !== 'chunked') throw malformedRequest('Unknown Transfer-Encoding.')
     return undefined
   }
   if (length === undefined) {
     if (req.method === 'POST' || req.method === 'PUT') {
-      throw new Refusal(411, 'MissingContentLength', 'You must provide Content-Length.')
+      throw new OssRefusal(411, 'MissingContentLength', 'You must provide Content-Length.')
     }
     return 0
   }
-  if (!/^\d{1,15}$/.test(length)) throw malformed('Content-Length is not a number.')
+  if (!/^\d{1,15}$/.test(length)) throw malformedRequest('Content-Length is not a number.')
   const bytes = Number(length)
   if (bytes > 0 && req.method !== 'POST' && req.method !== 'PUT') {
-    throw malformed(`${req.method} takes no body.`)
+    throw malformedRequest(`${req.method} takes no body.`)
   }
   return bytes
 }
 
 /** Origin form and nothing else, in visible ASCII: whatever else a client means, it must encode. */
-function readTarget(target: string): { path: string; query: Map<string, string> } {
-  if (!/^\/[!-~]*$/.test(target) || target.includes('#')) throw malformed('Bad request target.')
-  const mark = target.indexOf('?')
-  const path = mark === -1 ? target : target.slice(0, mark)
+function parseTarget(target: string): { path: string; query: Map<string, string> } {
+  if (!/^\/[!-~]*$/.test(target) || target.includes('#'))
+    throw malformedRequest('Bad request target.')
+  const questionMark = target.indexOf('?')
+  const path = questionMark === -1 ? target : target.slice(0, questionMark)
   const query = new Map<string, string>()
-  if (mark === -1) return { path, query }
-  for (const pair of target.slice(mark + 1).split('&')) {
+  if (questionMark === -1) return { path, query }
+  for (const pair of target.slice(questionMark + 1).split('&')) {
     const equals = pair.indexOf('=')
-    const name = decode(equals === -1 ? pair : pair.slice(0, equals))
+    const name = decodePercent(equals === -1 ? pair : pair.slice(0, equals))
     const value = equals === -1 ? '' : pair.slice(equals + 1)
-    if (name === '') throw malformed('A query parameter has no name.')
-    if (query.has(name)) throw malformed(`Repeated query parameter: ${name}`)
+    if (name === '') throw malformedRequest('A query parameter has no name.')
+    if (query.has(name)) throw malformedRequest(`Repeated query parameter: ${name}`)
     // Some decoders read a bare plus as a space and some as a plus: refused rather than guessed at.
-    if (pair.includes('+')) throw malformed('A plus in a query must be written %2B.')
-    query.set(name, decode(value))
+    if (pair.includes('+')) throw malformedRequest('A plus in a query must be written %2B.')
+    query.set(name, decodePercent(value))
   }
   return { path, query }
 }
 
-function decode(text: string): string {
+function decodePercent(text: string): string {
   try {
     return decodeURIComponent(text)
   } catch {
-    throw malformed('The URI is not percent-encoded UTF-8.', 'InvalidURI')
+    throw malformedRequest('The URI is not percent-encoded UTF-8.', 'InvalidURI')
   }
 }
 
@@ -130,10 +141,10 @@ function decode(text: string): string {
  * The style follows from the Host header alone, as at OSS: an address or a name without a dot says
  * nothing of a bucket, so the path does; a name below an endpoint begins with the bucket.
  */
-function locate(host: string, path: string, addressing: Addressing) {
-  const name = readHost(host)
+function parseBucketAndKey(host: string, path: string, addressing: Addressing) {
+  const name = parseHost(host)
   const cname = Object.hasOwn(addressing.cnames, name) ? addressing.cnames[name] : undefined
-  if (cname !== undefined) return { bucket: cname, key: decode(path.slice(1)) }
+  if (cname !== undefined) return { bucket: cname, key: decodePercent(path.slice(1)) }
   if (isIPv4(name) || isIPv6(name) || !name.includes('.')) return splitPath(path)
   const { region } = addressing
   const suffixes = [
@@ -145,7 +156,7 @@ function locate(host: string, path: string, addressing: Addressing) {
     'localhost',
   ]
   if (suffixes.includes(name)) {
-    throw new Refusal(
+    throw new OssRefusal(
       403,
       'SecondLevelDomainForbidden',
       'The bucket you are attempting to access must be addressed using OSS third level domain.',
@@ -153,10 +164,10 @@ function locate(host: string, path: string, addressing: Addressing) {
   }
   const suffix = suffixes.find(each => name.endsWith(`.${each}`))
   if (suffix !== undefined) {
-    return { bucket: name.slice(0, -suffix.length - 1), key: decode(path.slice(1)) }
+    return { bucket: name.slice(0, -suffix.length - 1), key: decodePercent(path.slice(1)) }
   }
   if (/(^|\.)oss-[a-z0-9-]+\.aliyuncs\.com$|\.oss\.aliyuncs\.com$/.test(name)) {
-    throw new Refusal(
+    throw new OssRefusal(
       403,
       'AccessDenied',
       'The bucket you are attempting to access must be addressed using the specified endpoint. ' +
@@ -164,28 +175,28 @@ function locate(host: string, path: string, addressing: Addressing) {
       { ec: '0003-00001403', children: { Endpoint: `oss-${region}.aliyuncs.com` } },
     )
   }
-  throw new Refusal(403, 'NonStandardHostForbidden', 'No bucket is bound to this host.')
+  throw new OssRefusal(403, 'NonStandardHostForbidden', 'No bucket is bound to this host.')
 }
 
-function readHost(host: string): string {
+function parseHost(host: string): string {
   const match = /^(?:\[([0-9a-fA-F:.]+)\]|([a-zA-Z0-9.-]+))(?::\d{1,5})?$/.exec(host)
   const name = match?.[1] ?? match?.[2]
-  if (name === undefined) throw malformed('Missing or malformed Host.')
+  if (name === undefined) throw malformedRequest('Missing or malformed Host.')
   return name.toLowerCase()
 }
 
 /** Split before decoding: an encoded slash does not end a bucket's name. */
 function splitPath(path: string): { bucket: string; key: string } {
   const slash = path.indexOf('/', 1)
-  if (slash === -1) return { bucket: decode(path.slice(1)), key: '' }
-  return { bucket: decode(path.slice(1, slash)), key: decode(path.slice(slash + 1)) }
+  if (slash === -1) return { bucket: decodePercent(path.slice(1)), key: '' }
+  return { bucket: decodePercent(path.slice(1, slash)), key: decodePercent(path.slice(slash + 1)) }
 }
 
 /**
  * Every query parameter must be one that the operation knows: a sub-resource that is ignored would
  * turn, say, `DELETE ?tagging` into the loss of the object.
  */
-const PARAMETERS: Readonly<Record<Operation, readonly string[]>> = {
+const QUERY_PARAMETERS: Readonly<Record<Operation, readonly string[]>> = {
   append: ['append', 'position', 'versionId', 'x-oss-traffic-limit'],
   seal: ['seal', 'position'],
   put: ['x-oss-traffic-limit'],
@@ -196,7 +207,7 @@ const PARAMETERS: Readonly<Record<Operation, readonly string[]>> = {
 }
 
 /** The query parameters of a presigned URL. */
-const PRESIGNED = [
+const PRESIGNED_PARAMETERS = [
   'x-oss-signature-version',
   'x-oss-date',
   'x-oss-expires',
@@ -209,13 +220,13 @@ const PRESIGNED = [
 /**
  * The version 1 form of the same; let through so that the signature check can say what is wrong.
  */
-const PRESIGNED_V1 = ['OSSAccessKeyId', 'Expires', 'Signature', 'security-token']
+const PRESIGNED_V1_PARAMETERS = ['OSSAccessKeyId', 'Expires', 'Signature', 'security-token']
 
-function readOperation(method: string, query: ReadonlyMap<string, string>): Operation {
-  const operation = nameOperation(method, query)
+function parseOperation(method: string, query: ReadonlyMap<string, string>): Operation {
+  const operation = operationOf(method, query)
   for (const [name, value] of query) {
-    if (PRESIGNED.includes(name) || PRESIGNED_V1.includes(name)) continue
-    if (!PARAMETERS[operation].includes(name)) {
+    if (PRESIGNED_PARAMETERS.includes(name) || PRESIGNED_V1_PARAMETERS.includes(name)) continue
+    if (!QUERY_PARAMETERS[operation].includes(name)) {
       throw notImplemented(`The query parameter ${name} is not served here.`)
     }
     if (['append', 'seal', 'objectMeta'].includes(name) && value !== '') {
@@ -225,7 +236,7 @@ function readOperation(method: string, query: ReadonlyMap<string, string>): Oper
   return operation
 }
 
-function nameOperation(method: string, query: ReadonlyMap<string, string>): Operation {
+function operationOf(method: string, query: ReadonlyMap<string, string>): Operation {
   switch (method) {
     case 'POST':
       if (query.has('append') && !query.has('seal')) return 'append'
@@ -240,7 +251,7 @@ function nameOperation(method: string, query: ReadonlyMap<string, string>): Oper
     case 'GET':
       return 'get'
     default:
-      throw new Refusal(
+      throw new OssRefusal(
         405,
         'MethodNotAllowed',
         'The specified method is not allowed against this resource.',
@@ -249,6 +260,6 @@ function nameOperation(method: string, query: ReadonlyMap<string, string>): Oper
   }
 }
 
-function notImplemented(message: string): Refusal {
-  return new Refusal(501, 'NotImplemented', message)
+function notImplemented(message: string): OssRefusal {
+  return new OssRefusal(501, 'NotImplemented', message)
 }

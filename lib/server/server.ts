@@ -11,16 +11,16 @@ import { createServer, type RequestListener, type Server } from 'node:http'
 import { createServer as createTlsServer } from 'node:https'
 import type { AddressInfo, Socket } from 'node:net'
 import { checkInteger, MAX_DELAY } from '../check.ts'
-import { malformed, refuse } from './errors.ts'
-import { serve, settle } from './exchange.ts'
+import { errorResponse, malformedRequest } from './errors.ts'
+import { handleRequest, waitForPendingRequest } from './exchange.ts'
 import { FaultQueue } from './faults.ts'
-import { FolderShelf } from './folder.ts'
-import { clock } from './house.ts'
+import { FolderStore } from './folder.ts'
+import { serverTime } from './house.ts'
 import { md5Etag } from './interference.ts'
-import { LateAppends } from './late.ts'
+import { DelayedAppends } from './late.ts'
 import type { RequestRecord } from './log.ts'
-import { MemoryShelf } from './memory.ts'
-import { type ObjectState, Objects, PLAIN } from './objects.ts'
+import { MemoryStore } from './memory.ts'
+import { DEFAULT_ATTRIBUTES, type ObjectState, Objects } from './objects.ts'
 import { checkCredentials, type OssServerOptions, resolveServerOptions } from './options.ts'
 import type { Identity, ServerCredentials } from './signature.ts'
 
@@ -52,7 +52,7 @@ export class OssServer {
   /** Scripted faults. */
   readonly faults = new FaultQueue()
   /** Requests still to be served, by the fault `late`. @internal */
-  readonly late = new LateAppends()
+  readonly delayedAppends = new DelayedAppends()
   /** The last 10,000 requests. */
   readonly requests: RequestRecord[] = []
   /** RAM actions that are allowed; a test may take some away. */
@@ -75,12 +75,12 @@ export class OssServer {
   readRate = Number.POSITIVE_INFINITY
   /** Connections accepted since the start. */
   connections = 0
-  readonly #closing = new AbortController()
+  readonly #closeController = new AbortController()
   readonly #sockets = new Set<Socket>()
   readonly #server: Server
   readonly #scheme: string
   #port: number
-  #reopening: NodeJS.Timeout | undefined
+  #reopenTimer: NodeJS.Timeout | undefined
   /** Ids count up from a random start: unique in a log, and no two servers alike. */
   #requestNumber = BigInt(`0x${randomBytes(11).toString('hex')}`)
 
@@ -97,7 +97,7 @@ export class OssServer {
     this.maxObjectBytes = maxObjectBytes
     this.canSeal = seal
     this.credentials = credentials
-    this.objects = new Objects(dir === undefined ? new MemoryShelf() : new FolderShelf(dir))
+    this.objects = new Objects(dir === undefined ? new MemoryStore() : new FolderStore(dir))
     this.#port = port
     this.#scheme = tls === undefined ? 'http' : 'https'
     this.#server = this.#createServer(tls)
@@ -128,7 +128,7 @@ export class OssServer {
 
   /** Aborted when the server closes. @internal */
   get signal(): AbortSignal {
-    return this.#closing.signal
+    return this.#closeController.signal
   }
 
   /** How many connections are open. */
@@ -157,20 +157,29 @@ export class OssServer {
   /** Puts a Normal object in the place of whatever was there. */
   put(bucket: string, key: string, bytes: Buffer | string): void {
     const chunk = Buffer.from(bytes)
-    const change = { type: 'Normal', chunks: [chunk], etag: md5Etag(chunk) } as const
-    this.objects.create(bucket, key, { ...change, attributes: PLAIN, now: clock(this) })
+    const init = { type: 'Normal', chunks: [chunk], etag: md5Etag(chunk) } as const
+    this.objects.create(bucket, key, {
+      ...init,
+      attributes: DEFAULT_ATTRIBUTES,
+      now: serverTime(this),
+    })
   }
 
   /** Appends as a rival would, at the end. Creates the object if there is none. */
   append(bucket: string, key: string, bytes: Buffer | string): void {
-    const isDone = this.objects.extend(bucket, key, [Buffer.from(bytes)], clock(this))
-    if (!isDone) throw new Error(`${bucket}/${key} cannot be appended to`)
+    const isAppended = this.objects.appendOrCreate(
+      bucket,
+      key,
+      [Buffer.from(bytes)],
+      serverTime(this),
+    )
+    if (!isAppended) throw new Error(`${bucket}/${key} cannot be appended to`)
   }
 
   /** Seals an object. */
   seal(bucket: string, key: string): void {
     const object = this.objects.get(bucket, key)
-    if (object !== undefined) this.objects.seal(object, clock(this))
+    if (object !== undefined) this.objects.seal(object, serverTime(this))
   }
 
   /** Deletes an object. */
@@ -180,7 +189,7 @@ export class OssServer {
 
   /** Listens, on the same port as before. */
   async listen(): Promise<void> {
-    clearTimeout(this.#reopening)
+    clearTimeout(this.#reopenTimer)
     const server = this.#server
     // Not by its callback, which Node leaves behind where the port is taken: each new attempt would add one.
     await once(server.listen(this.#port, this.host), 'listening')
@@ -197,15 +206,15 @@ export class OssServer {
     if (duration !== Number.POSITIVE_INFINITY) checkInteger('duration', duration, 0, MAX_DELAY)
     this.#server.close()
     for (const socket of this.#sockets) socket.destroy()
-    clearTimeout(this.#reopening)
+    clearTimeout(this.#reopenTimer)
     if (duration !== Number.POSITIVE_INFINITY) this.#reopenAfter(duration)
   }
 
   /** Closes at once: connections, delayed answers and late appends are dropped. */
   async close(): Promise<void> {
-    this.#closing.abort()
-    this.late.clear()
-    clearTimeout(this.#reopening)
+    this.#closeController.abort()
+    this.delayedAppends.clear()
+    clearTimeout(this.#reopenTimer)
     for (const socket of this.#sockets) socket.destroy()
     await new Promise<void>(resolve => this.#server.close(() => resolve()))
   }
@@ -218,7 +227,7 @@ export class OssServer {
   /** Another process may have taken the port meanwhile, so that one attempt may not be enough. */
   #reopenAfter(duration: number): void {
     if (this.signal.aborted) return
-    this.#reopening = setTimeout(() => {
+    this.#reopenTimer = setTimeout(() => {
       this.listen().catch(() => this.#reopenAfter(20))
     }, duration)
   }
@@ -230,7 +239,7 @@ export class OssServer {
       requireHostHeader: false,
       maxHeaderSize: MAX_HEADER_BYTES,
     }
-    const listener: RequestListener = (req, res) => void serve(this, req, res)
+    const listener: RequestListener = (req, res) => void handleRequest(this, req, res)
     const server =
       tls === undefined
         ? createServer(settings, listener)
@@ -242,25 +251,28 @@ export class OssServer {
       // A reset is news to nobody here, and without a listener it would end the process.
       socket.on('error', () => socket.destroy())
     })
-    server.on('clientError', (error, socket) => void this.#answerNonsense(error, socket as Socket))
+    server.on(
+      'clientError',
+      (error, socket) => void this.#respondToMalformed(error, socket as Socket),
+    )
     return server
   }
 
   /** Node's parser could not make a request of what came, after those that it could. */
-  async #answerNonsense(error: Error, socket: Socket): Promise<void> {
-    const isOpen = await settle(socket)
-    if (!isOpen || !socket.writable) {
+  async #respondToMalformed(error: Error, socket: Socket): Promise<void> {
+    const canRespond = await waitForPendingRequest(socket)
+    if (!canRespond || !socket.writable) {
       // What was said before has to get out.
       socket.destroySoon()
       return
     }
     const requestId = this.newRequestId()
-    const refusal = malformed(`Malformed request: ${error.message}`)
-    const { body } = refuse(refusal, 'GET', requestId, '') as { body: Buffer }
+    const refusal = malformedRequest(`Malformed request: ${error.message}`)
+    const { body } = errorResponse(refusal, 'GET', requestId, '') as { body: Buffer }
     socket.end(
       'HTTP/1.1 400 Bad Request\r\n' +
         'Server: AliyunOSS\r\n' +
-        `Date: ${new Date(clock(this)).toUTCString()}\r\n` +
+        `Date: ${new Date(serverTime(this)).toUTCString()}\r\n` +
         `x-oss-request-id: ${requestId}\r\n` +
         'Content-Type: application/xml\r\n' +
         `Content-Length: ${body.length}\r\n` +

@@ -5,16 +5,16 @@
  * again to an empty object that exists, and `x-oss-forbid-overwrite` forbids appending to one.
  */
 
-import { readAcl, readAttributes } from './attributes.ts'
-import type { Body } from './body.ts'
-import { invalidArgument, Refusal, tooLarge } from './errors.ts'
+import { parseAcl, parseAttributes } from './attributes.ts'
+import type { RequestBody } from './body.ts'
+import { entityTooLarge, invalidArgument, OssRefusal } from './errors.ts'
 import type { Objects, StoredObject } from './objects.ts'
 import { toHttpDate } from './reading.ts'
-import type { Reply } from './reply.ts'
-import type { Call } from './request.ts'
+import type { ResponseSpec } from './reply.ts'
+import type { OssRequest } from './request.ts'
 
 /** What the rules need beside the request. */
-export interface Premises {
+export interface WriteContext {
   readonly objects: Objects
   /** The server's clock, ms since 1970. */
   readonly now: number
@@ -23,34 +23,38 @@ export interface Premises {
 }
 
 /** Adds the body to the end of an object, if `position` is where it ends. */
-export function append(call: Call, body: Body, premises: Premises): Reply {
-  const position = readPosition(call)
-  if (call.query.has('versionId')) {
-    const value = call.query.get('versionId')!
+export function appendObject(
+  request: OssRequest,
+  body: RequestBody,
+  context: WriteContext,
+): ResponseSpec {
+  const position = parsePosition(request)
+  if (request.query.has('versionId')) {
+    const value = request.query.get('versionId')!
     const message = 'An append cannot be made to a version of an object.'
     throw invalidArgument('versionId', value, message, '0016-00000504')
   }
-  checkMd5(call, body)
-  const { objects, now } = premises
-  const object = objects.get(call.bucket, call.key)
-  if (object !== undefined) checkAppendable(call, object)
+  checkMd5(request, body)
+  const { objects, now } = context
+  const object = objects.get(request.bucket, request.key)
+  if (object !== undefined) checkAppendable(request, object)
   const length = object?.state.length ?? 0
   if (position !== length) throw wrongPosition(length)
-  if (length + body.length > premises.maxObjectBytes) throw tooLarge(premises.maxObjectBytes)
+  if (length + body.length > context.maxObjectBytes) throw entityTooLarge(context.maxObjectBytes)
   // The CRC was computed on the way in, over what the object was then. If it has changed, again.
-  const crc64 = body.seed === (object?.state.crc64 ?? '0') ? body.crc64 : undefined
+  const crc64 = body.initialCrc64 === (object?.state.crc64 ?? '0') ? body.crc64 : undefined
   if (object === undefined) {
-    const attributes = readAttributes(call)
-    const change = { type: 'Appendable', chunks: body.chunks, crc64, attributes, now } as const
-    return appended(objects.create(call.bucket, call.key, change))
+    const attributes = parseAttributes(request)
+    const init = { type: 'Appendable', chunks: body.chunks, crc64, attributes, now } as const
+    return appendResponse(objects.create(request.bucket, request.key, init))
   }
-  const acl = readAcl(call)
+  const acl = parseAcl(request)
   if (acl !== undefined) objects.setAcl(object, acl)
   if (body.length > 0) objects.append(object, body.chunks, now, crc64)
-  return appended(object)
+  return appendResponse(object)
 }
 
-function appended({ state }: StoredObject): Reply {
+function appendResponse({ state }: StoredObject): ResponseSpec {
   const headers = {
     ...state.attributes.encryption,
     ETag: state.etag,
@@ -61,16 +65,20 @@ function appended({ state }: StoredObject): Reply {
 }
 
 /** Puts an object in the place of whatever was there. */
-export function put(call: Call, body: Body, premises: Premises): Reply {
-  checkMd5(call, body)
-  const { objects, now, maxObjectBytes } = premises
-  if (body.length > maxObjectBytes) throw tooLarge(maxObjectBytes)
-  checkOverwrite(call, objects.get(call.bucket, call.key))
+export function putObject(
+  request: OssRequest,
+  body: RequestBody,
+  context: WriteContext,
+): ResponseSpec {
+  checkMd5(request, body)
+  const { objects, now, maxObjectBytes } = context
+  if (body.length > maxObjectBytes) throw entityTooLarge(maxObjectBytes)
+  checkOverwrite(request, objects.get(request.bucket, request.key))
   const md5 = body.md5!
   const etag = `"${Buffer.from(md5, 'base64').toString('hex').toUpperCase()}"`
-  const attributes = readAttributes(call)
-  const change = { type: 'Normal', chunks: body.chunks, crc64: body.crc64, etag } as const
-  const { state } = objects.create(call.bucket, call.key, { ...change, attributes, now })
+  const attributes = parseAttributes(request)
+  const init = { type: 'Normal', chunks: body.chunks, crc64: body.crc64, etag } as const
+  const { state } = objects.create(request.bucket, request.key, { ...init, attributes, now })
   const headers = {
     ...attributes.encryption,
     ETag: etag,
@@ -81,36 +89,40 @@ export function put(call: Call, body: Body, premises: Premises): Reply {
 }
 
 /** Deletes an object; that there is none is no error. */
-export function remove(call: Call, { objects }: Premises): Reply {
-  objects.remove(call.bucket, call.key)
+export function deleteObject(request: OssRequest, { objects }: WriteContext): ResponseSpec {
+  objects.remove(request.bucket, request.key)
   return { status: 204, headers: {} }
 }
 
 /** Makes an object refuse every further append. */
-export function seal(call: Call, body: Body, premises: Premises): Reply {
-  if (!premises.canSeal) {
+export function sealObject(
+  request: OssRequest,
+  body: RequestBody,
+  context: WriteContext,
+): ResponseSpec {
+  if (!context.canSeal) {
     const message = 'SealAppendable is not supported.'
-    throw new Refusal(400, 'OperationNotSupported', message, { ec: '0016-00000513' })
+    throw new OssRefusal(400, 'OperationNotSupported', message, { ec: '0016-00000513' })
   }
-  const position = readPosition(call)
-  checkMd5(call, body)
+  const position = parsePosition(request)
+  checkMd5(request, body)
   if (body.length > 0) {
-    throw new Refusal(400, 'InvalidArgument', 'A seal has no body.')
+    throw new OssRefusal(400, 'InvalidArgument', 'A seal has no body.')
   }
-  const object = premises.objects.get(call.bucket, call.key)
-  if (object === undefined) throw noSuchKey(call.key)
-  if (object.state.type !== 'Appendable') throw sealedObject()
+  const object = context.objects.get(request.bucket, request.key)
+  if (object === undefined) throw noSuchKey(request.key)
+  if (object.state.type !== 'Appendable') throw objectSealed()
   if (position !== object.state.length) throw wrongPosition(object.state.length)
-  premises.objects.seal(object, premises.now)
+  context.objects.seal(object, context.now)
   const sealedTime = toHttpDate(object.state.sealedTime!)
   return { status: 200, headers: { 'x-oss-sealed-time': sealedTime } }
 }
 
 /** Larger numbers than any object are compared as what Number makes of them, which is large too. */
-function readPosition({ query }: Call): number {
+function parsePosition({ query }: OssRequest): number {
   const text = query.get('position')
   if (text === undefined) {
-    throw new Refusal(400, 'MissingArgument', 'Missing Some Required Arguments.', {
+    throw new OssRefusal(400, 'MissingArgument', 'Missing Some Required Arguments.', {
       ec: '0016-00000501',
       children: { ArgumentName: 'position' },
     })
@@ -122,48 +134,48 @@ function readPosition({ query }: Call): number {
   return Number(text)
 }
 
-function checkMd5({ headers }: Call, body: Body): void {
+function checkMd5({ headers }: OssRequest, body: RequestBody): void {
   const md5 = headers.get('content-md5')
   if (md5 === undefined) return
   if (!/^[A-Za-z0-9+/]{22}==$/.test(md5)) {
     const message = 'The Content-MD5 you specified is not valid.'
-    throw new Refusal(400, 'InvalidDigest', message, { ec: '0017-00000502' })
+    throw new OssRefusal(400, 'InvalidDigest', message, { ec: '0017-00000502' })
   }
   if (md5 !== body.md5) {
     const message = 'The Content-MD5 you specified did not match what we received.'
-    throw new Refusal(400, 'InvalidDigest', message, { ec: '0017-00000503' })
+    throw new OssRefusal(400, 'InvalidDigest', message, { ec: '0017-00000503' })
   }
 }
 
-function checkAppendable(call: Call, object: StoredObject): void {
+function checkAppendable(request: OssRequest, object: StoredObject): void {
   const { state } = object
   if (state.type !== 'Appendable') {
     const message = 'The object is not appendable'
-    throw new Refusal(409, 'ObjectNotAppendable', message, { ec: '0026-00000017' })
+    throw new OssRefusal(409, 'ObjectNotAppendable', message, { ec: '0026-00000017' })
   }
-  if (state.sealedTime !== undefined) throw sealedObject()
-  checkOverwrite(call, object)
+  if (state.sealedTime !== undefined) throw objectSealed()
+  checkOverwrite(request, object)
 }
 
-function checkOverwrite({ headers }: Call, object: StoredObject | undefined): void {
+function checkOverwrite({ headers }: OssRequest, object: StoredObject | undefined): void {
   if (object === undefined || headers.get('x-oss-forbid-overwrite') !== 'true') return
   const message = 'The object you specified already exists and can not be overwritten.'
-  throw new Refusal(409, 'FileAlreadyExists', message, { ec: '0026-00000002' })
+  throw new OssRefusal(409, 'FileAlreadyExists', message, { ec: '0026-00000002' })
 }
 
-function sealedObject(): Refusal {
-  return new Refusal(409, 'AppendSealedObjectNotAllowed', 'The object is sealed.')
+function objectSealed(): OssRefusal {
+  return new OssRefusal(409, 'AppendSealedObjectNotAllowed', 'The object is sealed.')
 }
 
-function wrongPosition(length: number): Refusal {
-  return new Refusal(409, 'PositionNotEqualToLength', 'Position is not equal to file length', {
+function wrongPosition(length: number): OssRefusal {
+  return new OssRefusal(409, 'PositionNotEqualToLength', 'Position is not equal to file length', {
     ec: '0026-00000016',
     headers: { 'x-oss-next-append-position': String(length) },
   })
 }
 
 /** 404 NoSuchKey. */
-export function noSuchKey(key: string): Refusal {
+export function noSuchKey(key: string): OssRefusal {
   const message = 'The specified key does not exist.'
-  return new Refusal(404, 'NoSuchKey', message, { ec: '0026-00000001', children: { Key: key } })
+  return new OssRefusal(404, 'NoSuchKey', message, { ec: '0026-00000001', children: { Key: key } })
 }

@@ -10,7 +10,7 @@ export type Chunk = { readonly chunk: Buffer | string; readonly encoding: Buffer
 export type Callback = (error?: Error | null) => void
 
 /** A write that found no room: what is left of it, and whom to tell when all of it is copied. */
-interface HeldWrite {
+interface PendingWrite {
   rest: Buffer | undefined
   readonly chunks: readonly Chunk[]
   /** The first of `chunks` that is not copied, not even in part. */
@@ -26,17 +26,17 @@ const DIRECT: Readonly<Record<string, 'utf8' | 'latin1'>> = {
   binary: 'latin1',
 }
 
-export class Intake {
+export class HeldWrite {
   readonly #batcher: Batcher
-  #held: HeldWrite | undefined
+  #pending: PendingWrite | undefined
 
   constructor(batcher: Batcher) {
     this.#batcher = batcher
   }
 
   /** Something waits for room. */
-  get isHolding(): boolean {
-    return this.#held !== undefined
+  get isPending(): boolean {
+    return this.#pending !== undefined
   }
 
   /** Copies a chunk. False: not all of it, and the callback is held with the rest. */
@@ -45,18 +45,18 @@ export class Intake {
     if (!bytes) return true
     const length = this.#batcher.write(bytes)
     if (length === bytes.length) return true
-    this.#held = { rest: bytes.subarray(length), chunks: [], next: 0, callback }
+    this.#pending = { rest: bytes.subarray(length), chunks: [], next: 0, callback }
     return false
   }
 
   /** Holds many chunks, for `resume` to copy. */
-  hold(chunks: readonly Chunk[], callback: Callback): void {
-    this.#held = { rest: undefined, chunks, next: 0, callback }
+  set(chunks: readonly Chunk[], callback: Callback): void {
+    this.#pending = { rest: undefined, chunks, next: 0, callback }
   }
 
   /** Goes on with what is held. True: so far as `most` bytes; there is more, and room for it. */
-  resume(most: number): boolean {
-    const held = this.#held
+  copy(most: number): boolean {
+    const held = this.#pending
     let left = most
     while (held) {
       held.rest ??= this.#next(held)
@@ -74,20 +74,20 @@ export class Intake {
   }
 
   /** Whom to tell that all that was held is copied; once. */
-  finish(): Callback | undefined {
-    const held = this.#held
-    return held && !held.rest && held.next === held.chunks.length ? this.drop() : undefined
+  takeCallback(): Callback | undefined {
+    const held = this.#pending
+    return held && !held.rest && held.next === held.chunks.length ? this.clear() : undefined
   }
 
   /** Holds no more; gives back whom to tell. */
-  drop(): Callback | undefined {
-    const callback = this.#held?.callback
-    this.#held = undefined
+  clear(): Callback | undefined {
+    const callback = this.#pending?.callback
+    this.#pending = undefined
     return callback
   }
 
   /** The bytes of the next chunk that has to be copied. */
-  #next(held: HeldWrite): Buffer | undefined {
+  #next(held: PendingWrite): Buffer | undefined {
     while (held.next < held.chunks.length) {
       const { chunk, encoding } = held.chunks[held.next++] as Chunk
       const bytes = this.#encode(chunk, encoding)

@@ -7,7 +7,7 @@
 
 import type { Batcher } from '../batcher.ts'
 
-export class Schedule {
+export class FlushTimer {
   readonly #batcher: Batcher
   /** Milliseconds; 0: time alone sends nothing. */
   readonly #flushInterval: number
@@ -27,20 +27,20 @@ export class Schedule {
 
   /** Whether the next batch should leave as soon as the line is free; what is stuck, to be told so. */
   get isDue(): boolean {
-    const { hasReady, isStuck, accepted, filling } = this.#batcher
+    const { hasReady, isTooLong: isStuck, accepted, filling } = this.#batcher
     return hasReady || isStuck || this.#due > accepted - filling
   }
 
   /** Bytes came in: a batch is full, or the time of those that wait begins to run. */
-  arrived(): void {
-    const { hasReady, isStuck } = this.#batcher
+  onBytes(): void {
+    const { hasReady, isTooLong: isStuck } = this.#batcher
     if (hasReady || isStuck) this.#onDue()
     else if (this.#timer) return
     this.#wait()
   }
 
   /** All records that are whole by now are to leave. Returns the count of accepted bytes that they end at. */
-  hasten(): number {
+  flushNow(): number {
     const { accepted, filling, whole } = this.#batcher
     this.#due = accepted - filling + whole
     this.#onDue()
@@ -48,7 +48,7 @@ export class Schedule {
   }
 
   /** A batch has left, and what was behind its last record is the oldest now. */
-  departed(): void {
+  onBatch(): void {
     if (this.#batcher.whole === 0) this.stop()
     this.#wait()
   }
@@ -79,6 +79,6 @@ export class Schedule {
   readonly #onTime = (): void => {
     this.#timer = undefined
     if (this.#timeLeft > 0) this.#wait()
-    else this.hasten()
+    else this.flushNow()
   }
 }
