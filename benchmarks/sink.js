@@ -107,7 +107,7 @@ class Connection {
 
 /** The pair of the tests, self-signed and its own authority. */
 function certificate() {
-  const text = readFileSync(new URL('../test/fixtures/tls.ts', import.meta.url), 'utf8')
+  const text = readFileSync(new URL('../test/helpers/tls.ts', import.meta.url), 'utf8')
   const [key, cert] = text.match(/-----BEGIN [^`]+/g)
   return { key, cert }
 }

@@ -3,16 +3,23 @@
  * the errors, and the CRC-64.
  */
 
-export type { Target } from './address.ts'
-export type { RetryInfo } from './appender/line.ts'
-export type { AttemptTrace } from './appender/trace.ts'
-export type { AppendInfo } from './appender.ts'
-export type { RetryPolicy } from './backoff.ts'
-export { type ClientOptions, OssClient } from './client.ts'
+export type { AppendInfo } from './append/appender.ts'
+export type { RetryPolicy } from './append/backoff.ts'
+export type {
+  AppendRequest,
+  AppendResult,
+  Client,
+  Head,
+  Target,
+} from './append/client-interface.ts'
+export type { AttemptTrace } from './append/diagnostics.ts'
+export type { RetryInfo } from './append/retry-loop.ts'
+export type { Tail } from './append/tail.ts'
+export { type ClientOptions, OssClient } from './client/client.ts'
+export type { Credentials, CredentialsLike, CredentialsOption } from './client/credentials.ts'
 export { crc64, crc64Combine } from './crc64/index.ts'
-export type { Credentials, CredentialsLike, CredentialsOption } from './credentials.ts'
 export {
-  type ObservedTail as ErrorTail,
+  type ObservedTail,
   type OssConflictDetails,
   OssConflictError,
   OssError,
@@ -21,15 +28,14 @@ export {
   OssServiceError,
   type OssServiceErrorDetails,
 } from './errors.ts'
-export { type GzipMembersOptions, gzipMembers } from './gzip.ts'
+export { type GzipMembersOptions, gzipMembers } from './gzip-members.ts'
 export type {
+  Align,
   AppendStreamOptions,
   ObjectAcl,
   ServerSideEncryption,
   StorageClass,
 } from './options.ts'
-export type { Align } from './record.ts'
-export { skipExisting } from './resume.ts'
 export {
   createRollingAppendStream,
   type KeyFunction,
@@ -38,12 +44,11 @@ export {
   RollingAppendStream,
   type RollingAppendStreamEvents,
   type RollingAppendStreamOptions,
-} from './rolling.ts'
-export type { AppendRequest, AppendResult as AppendReply, Client, Head } from './seam.ts'
+} from './rolling/rolling-stream.ts'
+export { skipExisting } from './skip-existing.ts'
 export {
   createAppendStream,
   OssAppendStream,
   type OssAppendStreamEvents,
   type ReadyInfo,
-} from './stream.ts'
-export type { Tail } from './tail.ts'
+} from './stream/append-stream.ts'

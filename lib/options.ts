@@ -3,8 +3,12 @@
  * into settings without holes; nobody else sees `undefined`, and nobody changes the user's objects.
  */
 
-import { checkTarget, encodeText, parseUrl, type Target } from './address.ts'
-import type { RetryPolicy } from './backoff.ts'
+import type { RetryPolicy } from './append/backoff.ts'
+import type { Client, Target } from './append/client-interface.ts'
+import { CLIENT_OPTIONS, type ClientOptions, OssClient } from './client/client.ts'
+import { checkTarget, encodeText, parseUrl } from './client/endpoint.ts'
+import { parseCrc64 } from './crc64/index.ts'
+import { invalidOption } from './errors.ts'
 import {
   checkBoolean,
   checkHeaderValue,
@@ -15,12 +19,10 @@ import {
   checkOneOf,
   checkRecord,
   MAX_DELAY,
-} from './check.ts'
-import { CLIENT_OPTIONS, type ClientOptions, OssClient } from './client.ts'
-import { parseCrc64 } from './crc64/index.ts'
-import { invalidOption } from './errors.ts'
-import type { Align } from './record.ts'
-import type { Client } from './seam.ts'
+} from './validate.ts'
+
+/** `'\n'`: a record ends with a newline. A number: after so many bytes. `'chunk'`: with each write. */
+export type Align = '\n' | number | 'chunk'
 
 /** Who may read and write an object beside its owner; `default`: as the bucket says (OSS, "PutObjectACL"). */
 export type ObjectAcl = 'default' | 'private' | 'public-read' | 'public-read-write'

@@ -1,6 +1,12 @@
 import { getEventListeners } from 'node:events'
 import { inspect } from 'node:util'
 import t from 'tap'
+import type { AppendRequest, Client } from '../lib/append/client-interface.ts'
+import { OssClient } from '../lib/client/client.ts'
+import { crc64 } from '../lib/crc64/index.ts'
+import { OssError } from '../lib/errors.ts'
+import { type AppendStreamOptions, OPTIONS, resolveOptions } from '../lib/options.ts'
+import { createAppendStream } from '../lib/stream/append-stream.ts'
 import {
   checkBoolean,
   checkHeaderValue,
@@ -11,13 +17,7 @@ import {
   checkOneOf,
   checkRecord,
   MAX_DELAY,
-} from '../lib/check.ts'
-import { OssClient } from '../lib/client.ts'
-import { crc64 } from '../lib/crc64/index.ts'
-import { OssError } from '../lib/errors.ts'
-import { type AppendStreamOptions, OPTIONS, resolveOptions } from '../lib/options.ts'
-import type { AppendRequest, Client } from '../lib/seam.ts'
-import { createAppendStream } from '../lib/stream.ts'
+} from '../lib/validate.ts'
 
 // The tests say what the environment holds, and not the other way round.
 for (const name of Object.keys(process.env)) if (name.startsWith('OSS_')) delete process.env[name]

@@ -8,11 +8,11 @@ import { createWriteStream } from 'node:fs'
 import { fileURLToPath } from 'node:url'
 import pino from 'pino'
 import winston from 'winston'
-import { createTransport } from '../../dist/pino.js'
-import { OssTransport } from '../../dist/winston.js'
+import { createTransport } from '../../dist/loggers/pino.js'
+import { OssTransport } from '../../dist/loggers/winston.js'
 import { IDENTITY } from './ours.js'
 
-const TARGET = fileURLToPath(new URL('../../dist/pino.js', import.meta.url))
+const TARGET = fileURLToPath(new URL('../../dist/loggers/pino.js', import.meta.url))
 const AT_ONCE = 1000
 
 /** Plain data, as a worker needs them. */

@@ -4,12 +4,12 @@
  */
 
 import { tracingChannel } from 'node:diagnostics_channel'
-import { trace } from '../../dist/appender/trace.js'
+import { traceAttempt } from '../../dist/append/diagnostics.js'
 
 const RECEIPT = { requestId: '0123456789ABCDEF01234567', isReconciled: false }
 const attempt = async () => RECEIPT
 const place = { bucket: 'benchmark', key: 'key', attempt: 1, position: 0, length: 1 }
-const traced = () => trace('append', () => ({ ...place }), attempt)
+const traced = () => traceAttempt('append', () => ({ ...place }), attempt)
 
 const contenders = { plain: attempt, unheard: traced, heard: traced }
 

@@ -8,7 +8,7 @@ import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import type { Duplex } from 'node:stream'
-import { parseUrl } from '../address.ts'
+import { parseUrl } from '../client/endpoint.ts'
 import {
   type AppendStreamOptions,
   createAppendStream,
@@ -19,19 +19,19 @@ import {
   skipExisting,
   type Target,
 } from '../index.ts'
+import { type OpenBackend, withBackend } from './backend.ts'
 import type { AppendCommand, Backend, DemoCommand, RollOptions } from './commands.ts'
 import { type DeliveryOptions, deliver, RecordingClient } from './delivery.ts'
 import { MismatchError } from './failure.ts'
-import { RetryingReader } from './patience.ts'
-import { type OpenBackend, withBackend } from './place.ts'
 import {
   compareDelivery,
   compareRolled,
   compareRolledObjects,
   readBack,
   requestTail,
-} from './proof.ts'
+} from './read-back.ts'
 import { Reporter } from './reporter.ts'
+import { RetryingReader } from './retrying-reader.ts'
 import type { Signals } from './signals.ts'
 import {
   isStdinRedirected,
@@ -40,7 +40,7 @@ import {
   type Source,
   waitForStdinBytes,
 } from './source.ts'
-import { UsageError } from './usage.ts'
+import { UsageError } from './usage-error.ts'
 
 const DEMO_URL = 'oss://demo/input'
 const DEMO_BYTES = 64 * 1024 * 1024
@@ -58,7 +58,7 @@ interface AppendJob {
   readonly backend: Backend
   readonly options: AppendStreamOptions
   readonly roll?: RollOptions | undefined
-  readonly isZipped?: boolean
+  readonly isGzip?: boolean
   readonly isResumed?: boolean
   readonly openInput: () => Source | Promise<Source>
   readonly reporter: Reporter
@@ -193,18 +193,18 @@ function collectRolled(stream: OssAppendStream, client: RecordingClient, isLocal
 
 /** What the bytes go through, and how their progress is measured. */
 function createStages(
-  { isZipped, isResumed, options }: AppendJob,
+  { isGzip, isResumed, options }: AppendJob,
   { length }: Source,
   stream: OssAppendStream,
 ): Pick<DeliveryOptions, 'transforms' | 'length' | 'bytesDone'> {
   const transforms: Duplex[] = []
-  if (isZipped) {
+  if (isGzip) {
     // By time, the same input would not make the same members twice.
     const flushInterval = isResumed ? 0 : options.flushInterval
     transforms.push(gzipMembers({ flushInterval }))
   }
   if (isResumed) transforms.push(skipExisting(stream))
-  if (isZipped) return { transforms }
+  if (isGzip) return { transforms }
   return isResumed
     ? { transforms, length, bytesDone: () => stream.position ?? 0 }
     : { transforms, length }

@@ -4,7 +4,7 @@
  */
 
 import { parseArgs } from 'node:util'
-import { suggestion } from '../check.ts'
+import { suggestion } from '../validate.ts'
 import type { Backend, Command, OutputMode, RollOptions } from './commands.ts'
 import {
   COMMANDS,
@@ -15,7 +15,7 @@ import {
   flagForLibraryName,
   flagOf,
 } from './flags.ts'
-import { UsageError } from './usage.ts'
+import { UsageError } from './usage-error.ts'
 
 /** Milliseconds. ffmpeg needs a moment for its trailer, and systemd kills after 90 seconds. */
 const DEFAULT_GRACE = 10_000
@@ -48,7 +48,7 @@ export function parseArguments(args: readonly string[]): Command {
   checkFlagsOfCommand(name, values)
   return COMMAND_PARSERS[name]({
     operands,
-    backend: collectOptions(values, 'place'),
+    backend: collectOptions(values, 'backend'),
     stream: collectOptions(values, 'stream'),
     roll: collectOptions(values, 'roll'),
     command: collectOptions(values, 'command'),
@@ -60,7 +60,7 @@ const COMMAND_PARSERS: Readonly<Record<CommandName, (given: ParsedArguments) => 
     const {
       isJson = false,
       isQuiet = false,
-      isZipped = false,
+      isGzip = false,
       grace = DEFAULT_GRACE,
       resume,
     } = command
@@ -72,9 +72,9 @@ const COMMAND_PARSERS: Readonly<Record<CommandName, (given: ParsedArguments) => 
       url: checkUrl(url),
       file: isResumed ? (resume as string) : file,
       backend: parseBackend(backend),
-      options: isZipped ? alignMembers(stream) : stream,
+      options: isGzip ? alignMembers(stream) : stream,
       roll: parseRoll(roll, { ...stream, ...(isResumed && { resume }) }),
-      isZipped: isZipped as boolean,
+      isGzip: isGzip as boolean,
       isResumed,
       outputMode: { isJson, isQuiet } as OutputMode,
       grace: grace as number,

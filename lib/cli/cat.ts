@@ -4,13 +4,13 @@
  */
 
 import { setTimeout } from 'node:timers/promises'
-import { parseUrl } from '../address.ts'
+import { parseUrl } from '../client/endpoint.ts'
 import { update } from '../crc64/index.ts'
 import { OssError } from '../errors.ts'
+import { withBackend } from './backend.ts'
 import type { CatCommand } from './commands.ts'
 import { noSuchObjectError } from './failure.ts'
-import { RetryingReader } from './patience.ts'
-import { withBackend } from './place.ts'
+import { RetryingReader } from './retrying-reader.ts'
 
 /** Milliseconds to try again, where nobody follows. */
 const READ_MAX_ELAPSED = 60_000

@@ -39,7 +39,7 @@ export interface AppendCommand {
   /** One object after another; their key is the one in the url and this one behind it. */
   readonly roll: RollOptions | undefined
   /** As gzip members. */
-  readonly isZipped: boolean
+  readonly isGzip: boolean
   /** The object has the first part of FILE already. */
   readonly isResumed: boolean
   readonly outputMode: OutputMode

@@ -5,9 +5,9 @@
 
 import type { Duplex } from 'node:stream'
 import { pipeline } from 'node:stream/promises'
-import { OssClient } from '../client.ts'
+import type { AppendRequest, AppendResult, Head } from '../append/client-interface.ts'
+import { OssClient } from '../client/client.ts'
 import type { OssAppendStream, ReadyInfo, Tail, Target } from '../index.ts'
-import type { AppendRequest, AppendResult, Head } from '../seam.ts'
 import { InterruptedError, SourceError } from './failure.ts'
 import type { Reporter } from './reporter.ts'
 import type { Signals } from './signals.ts'

@@ -6,7 +6,7 @@
 import { OssError, OssServiceError } from '../errors.ts'
 import { flagOf, optionLabel } from './flags.ts'
 import type { Signals } from './signals.ts'
-import { UsageError } from './usage.ts'
+import { UsageError } from './usage-error.ts'
 
 /** The bytes were acknowledged, and yet the object is not what was read. */
 export class MismatchError extends Error {

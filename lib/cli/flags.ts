@@ -13,7 +13,7 @@ import {
   parseDurationOrInfinity,
   parsePair,
   parseSize,
-} from './units.ts'
+} from './parse-units.ts'
 
 export type CommandName = 'append' | 'demo' | 'stat' | 'cat' | 'verify' | 'serve'
 
@@ -21,7 +21,7 @@ export type CommandName = 'append' | 'demo' | 'stat' | 'cat' | 'verify' | 'serve
 export const COMMANDS: readonly CommandName[] = ['append', 'demo', 'stat', 'cat', 'verify', 'serve']
 
 /** What a flag is about: where the object is, the append stream, its objects, or the command itself. */
-export type FlagGroup = 'place' | 'stream' | 'roll' | 'command'
+export type FlagGroup = 'backend' | 'stream' | 'roll' | 'command'
 
 export interface Flag {
   readonly type: 'string' | 'boolean'
@@ -43,7 +43,7 @@ const OBJECT_COMMANDS = ['append', 'stat', 'cat', 'verify'] as const
 function backendFlag(option: string, parse?: Parser<unknown>): Flag {
   return {
     type: 'string',
-    group: 'place',
+    group: 'backend',
     commands: OBJECT_COMMANDS,
     option,
     ...(parse && { parse }),
@@ -126,7 +126,7 @@ export const FLAGS: Readonly<Record<string, Flag>> = {
   meta: pairsFlag('metadata'),
 
   // The command's own.
-  gzip: withoutValue(commandFlag('isZipped', APPEND_ONLY)),
+  gzip: withoutValue(commandFlag('isGzip', APPEND_ONLY)),
   resume: commandFlag('resume', APPEND_ONLY),
   grace: commandFlag('grace', APPEND_ONLY, parseDuration),
   json: withoutValue(commandFlag('isJson', ['append', 'stat', 'verify'])),

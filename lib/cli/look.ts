@@ -1,15 +1,15 @@
 /** `oss-append stat` and `oss-append verify`: what an object is, and whether it is a file's copy. */
 
 import { addAbortSignal } from 'node:stream'
-import { parseUrl } from '../address.ts'
-import { header } from '../client/reply.ts'
+import { parseUrl } from '../client/endpoint.ts'
+import { header } from '../client/response.ts'
 import { update } from '../crc64/index.ts'
+import { withBackend } from './backend.ts'
 import type { Backend, StatCommand, VerifyCommand } from './commands.ts'
 import { MismatchError, noSuchObjectError } from './failure.ts'
-import { RetryingReader } from './patience.ts'
-import { withBackend } from './place.ts'
 import type { ObjectHead } from './reader.ts'
 import { formatRows } from './report.ts'
+import { RetryingReader } from './retrying-reader.ts'
 import { openSource } from './source.ts'
 
 /** Milliseconds: somebody waits for the answer. */

@@ -4,8 +4,11 @@
  */
 
 import type { Dispatcher } from 'undici'
-import { checkEndpointHost, type Endpoint, locate } from '../address.ts'
 import { OwnAgent } from '../client/agent.ts'
+import { checkTimeouts, findEndpoint } from '../client/client.ts'
+import { checkEndpointHost, type Endpoint, locate } from '../client/endpoint.ts'
+import { type Redact, redactNamed } from '../client/redact.ts'
+import { RequestSigner } from '../client/request-signer.ts'
 import {
   header,
   networkError,
@@ -14,10 +17,7 @@ import {
   readErrorDocument,
   readHead,
   serviceError,
-} from '../client/reply.ts'
-import { RequestSigner } from '../client/signatory.ts'
-import { checkTimeouts, findEndpoint } from '../client.ts'
-import { type Redact, redactNamed } from '../conceal.ts'
+} from '../client/response.ts'
 import { OssError } from '../errors.ts'
 import type { ClientOptions, Head, Target } from '../index.ts'
 

@@ -2,7 +2,7 @@
 
 import type { Delivery, ObservedTail } from './delivery.ts'
 import { formatBytes } from './progress.ts'
-import type { ObjectCopy } from './proof.ts'
+import type { ObjectCopy } from './read-back.ts'
 
 export interface AppendReport {
   readonly source: string

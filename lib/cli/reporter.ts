@@ -7,9 +7,9 @@
 import type { OssAppendStream, ReadyInfo, RetryInfo, RollInfo } from '../index.ts'
 import type { OutputMode } from './commands.ts'
 import { errorFields, exitCodeOf } from './failure.ts'
-import { RetryNotice } from './outage.ts'
 import { describeProgress, type Output, Progress, RateMeter } from './progress.ts'
 import { type AppendReport, formatReport } from './report.ts'
+import { RetryNotice } from './retry-notice.ts'
 
 export interface Outputs {
   readonly stdout: Output

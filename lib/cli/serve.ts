@@ -2,8 +2,8 @@
 
 import { once } from 'node:events'
 import { mkdirSync } from 'node:fs'
+import { lockFolder } from '../folder-lock.ts'
 import type { ServeCommand } from './commands.ts'
-import { lockFolder } from './lock.ts'
 
 /** What of a server its clients have to know. */
 interface ServerInfo {

@@ -16,7 +16,7 @@ import {
 } from 'node:stream'
 import { isatty, ReadStream } from 'node:tty'
 import { promisify } from 'node:util'
-import { createSampleData } from './feed.ts'
+import { createSampleData } from './sample-data.ts'
 
 export interface Source {
   /** For the report. */

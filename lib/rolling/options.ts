@@ -3,10 +3,10 @@
  * checks the latter, and leaves the rest to the plain stream's resolver.
  */
 
-import { checkBoolean, checkInteger, checkKnown, checkMethods } from '../check.ts'
 import { invalidOption } from '../errors.ts'
 import { type AppendStreamOptions, OPTIONS, resolveOptions, type Settings } from '../options.ts'
-import { compileKeyPattern, type KeyFunction } from './naming.ts'
+import { checkBoolean, checkInteger, checkKnown, checkMethods } from '../validate.ts'
+import { compileKeyPattern, type KeyFunction } from './key-pattern.ts'
 
 /** The options of `createRollingAppendStream`. Creation options go with each new object. */
 export interface RollingAppendStreamOptions

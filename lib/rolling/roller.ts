@@ -14,13 +14,18 @@
  */
 
 import { ok } from 'node:assert/strict'
-import { checkTarget } from '../address.ts'
-import { RetryLoop } from '../appender/line.ts'
-import { Appender, type AppenderOptions, type AppendInfo, type Destination } from '../appender.ts'
+import {
+  Appender,
+  type AppenderOptions,
+  type AppendInfo,
+  type Destination,
+} from '../append/appender.ts'
+import { RetryLoop } from '../append/retry-loop.ts'
+import type { Batch, Tail } from '../append/tail.ts'
+import { checkTarget } from '../client/endpoint.ts'
 import { OssError, objectFull } from '../errors.ts'
-import type { Batch, Tail } from '../tail.ts'
-import { type FoundObject, ObjectFinder, withHint } from './finder.ts'
-import type { KeyFunction } from './naming.ts'
+import { type FoundObject, ObjectFinder, withHint } from './find-object.ts'
+import type { KeyFunction } from './key-pattern.ts'
 
 export interface RollerOptions extends Omit<AppenderOptions, 'target' | 'position' | 'crc64'> {
   readonly bucket: string

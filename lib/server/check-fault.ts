@@ -3,6 +3,7 @@
  * the test that scripts it would pass by that.
  */
 
+import { invalidOption } from '../errors.ts'
 import {
   checkBoolean,
   checkInteger,
@@ -11,8 +12,7 @@ import {
   checkOneOf,
   checkRecord,
   MAX_DELAY,
-} from '../check.ts'
-import { invalidOption } from '../errors.ts'
+} from '../validate.ts'
 import type { Fault, FaultKind, FaultScope } from './faults.ts'
 
 /** Refuses a value, by the dotted name of where it stands. */

@@ -4,7 +4,7 @@
  * `x-oss-err`. The finer code `EC` is given where OSS documents one, and left out where it does not.
  */
 
-import type { ResponseSpec } from './reply.ts'
+import type { ResponseSpec } from './response.ts'
 
 /** What a refusal carries besides status, code and message. */
 export interface OssRefusalDetails {

@@ -1,7 +1,7 @@
 /** What a server may be asked for, refused at once where it can't be, with its defaults. */
 
-import { checkBoolean, checkInteger, checkKnown, checkOneOf, checkRecord } from '../check.ts'
 import { invalidOption } from '../errors.ts'
+import { checkBoolean, checkInteger, checkKnown, checkOneOf, checkRecord } from '../validate.ts'
 import type { ServerCredentials } from './signature.ts'
 
 /** Options of {@link createOssServer}. */

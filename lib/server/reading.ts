@@ -3,8 +3,8 @@
 import { OssRefusal } from './errors.ts'
 import type { ObjectState, StoredObject } from './objects.ts'
 import { parseRange } from './range.ts'
-import type { ContentSlice, ResponseSpec } from './reply.ts'
 import type { OssRequest } from './request.ts'
+import type { ContentSlice, ResponseSpec } from './response.ts'
 
 /** HEAD: everything but the bytes. */
 export function headObject(request: OssRequest, state: ObjectState): ResponseSpec {

@@ -10,8 +10,8 @@ import type { RequestBody } from './body.ts'
 import { entityTooLarge, invalidArgument, OssRefusal } from './errors.ts'
 import type { Objects, StoredObject } from './objects.ts'
 import { toHttpDate } from './reading.ts'
-import type { ResponseSpec } from './reply.ts'
 import type { OssRequest } from './request.ts'
+import type { ResponseSpec } from './response.ts'
 
 /** What the rules need beside the request. */
 export interface WriteContext {

@@ -1,0 +1,310 @@
+/**
+ * One request from its first header to the end of its answer, in the order in which OSS decides:
+ * is it well formed, who signed it, has all of its body come, may it, do the rules allow it. Faults
+ * step in at three places: when the headers are in, while the body is read, and around the rules.
+ * The rules themselves (reading.ts, writing.ts) run in one turn of the event loop.
+ */
+
+import type { IncomingMessage, ServerResponse } from 'node:http'
+import type { Socket } from 'node:net'
+import { Readable } from 'node:stream'
+import { pipeline } from 'node:stream/promises'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { checkHeaders } from './attributes.ts'
+import { type RequestBody, readBody } from './body.ts'
+import { type ServerContext, serverTime } from './context.ts'
+import { accessDenied, entityTooLarge, errorResponse, OssRefusal } from './errors.ts'
+import { type Injection, inject } from './inject.ts'
+import { addRecord, type RequestRecord } from './log.ts'
+import { getObject, getObjectMeta, headObject, toHttpDate } from './reading.ts'
+import { isEmptyAppend, type OssRequest, parseRequest } from './request.ts'
+import type { ResponseOrFailure, ResponseSpec } from './response.ts'
+import { authenticate, type Identity } from './signature.ts'
+import { appendObject, deleteObject, noSuchKey, putObject, sealObject } from './writing.ts'
+
+interface PendingRequest {
+  readonly req: IncomingMessage
+  readonly done: Promise<void>
+}
+
+/**
+ * What is being served on each connection. Node's parser hands over a request that was sent along
+ * with the one before it while that one is still undecided; if that one is refused as untrustworthy
+ * then what follows it is not a request but part of it, and must never be served.
+ */
+const lastRequests = new WeakMap<Socket, PendingRequest>()
+/** Connections on which nothing more is served. */
+const finishedSockets = new WeakSet<Socket>()
+
+/** Serves one request, after those that came before it on its connection. Never rejects. */
+export function handleRequest(
+  server: ServerContext,
+  req: IncomingMessage,
+  res: ServerResponse,
+): Promise<void> {
+  const { socket } = req
+  const done = (lastRequests.get(socket)?.done ?? Promise.resolve()).then(async () => {
+    if (finishedSockets.has(socket)) return
+    const handler = new RequestHandler(server, req, res)
+    res.once('close', () => {
+      handler.record.answered = performance.now()
+    })
+    try {
+      await handler.run()
+    } catch {
+      // The connection broke off, or the server is closing: nobody is left to answer.
+      socket.destroy()
+    }
+  })
+  lastRequests.set(socket, { req, done })
+  return done
+}
+
+/**
+ * Resolves when nothing that arrived whole on a connection is waiting to be served, to whether another
+ * answer may follow: not after one that was the last, or whoever is in between would take it for the
+ * answer to somebody else's request.
+ */
+export async function waitForPendingRequest(socket: Socket): Promise<boolean> {
+  const pending = lastRequests.get(socket)
+  if (pending?.req.complete === true) await pending.done
+  return !finishedSockets.has(socket)
+}
+
+class RequestHandler {
+  readonly record: RequestRecord
+  readonly #server: ServerContext
+  readonly #req: IncomingMessage
+  readonly #res: ServerResponse
+
+  constructor(server: ServerContext, req: IncomingMessage, res: ServerResponse) {
+    this.#server = server
+    this.#req = req
+    this.#res = res
+    this.record = addRecord(server.requests, req, server.newRequestId())
+  }
+
+  async run(): Promise<void> {
+    let response: ResponseOrFailure
+    try {
+      response = await this.#process()
+    } catch (error) {
+      if (this.#req.errored !== null || this.#server.signal.aborted) throw error
+      response = await this.#respondToError(error)
+    }
+    if (this.#server.latency > 0) await this.#sleep(this.#server.latency)
+    await this.#send(response)
+  }
+
+  async #process(): Promise<ResponseOrFailure> {
+    const request = parseRequest(this.#req, this.#server)
+    this.#recordRequest(request)
+    const identity = this.#authenticate(request)
+    this.record.accessKeyId = identity.accessKeyId
+    const { maxObjectBytes } = this.#server
+    if ((request.contentLength ?? 0) > maxObjectBytes) throw entityTooLarge(maxObjectBytes, true)
+    const injection = this.#inject(request, identity)
+    const early = injection.onHeaders?.()
+    if (early !== undefined) return early
+    const body = await this.#readBody(request, injection)
+    if (injection.bodyOptions?.stopAfter !== undefined) return 'reset'
+    const execute = () => this.#execute(request, body)
+    const response =
+      injection.intercept === undefined ? execute() : injection.intercept(execute, body)
+    if (injection.delay !== undefined) await this.#sleep(injection.delay)
+    return response
+  }
+
+  /**
+   * A body that is not wanted is still read, so that the answer arrives in order on a connection
+   * that can be used again; unless the request cannot be trusted to say where its body ends.
+   */
+  async #respondToError(error: unknown): Promise<ResponseSpec> {
+    const response = this.#toResponse(error)
+    if (response.headers.Connection === 'close' || this.#req.readableEnded) return response
+    for await (const chunk of this.#req as AsyncIterable<Buffer>) this.record.length += chunk.length
+    return response
+  }
+
+  #recordRequest(request: OssRequest): void {
+    const { record } = this
+    record.operation = request.operation
+    record.bucket = request.bucket
+    record.key = request.key
+    const secretParameters = [
+      'x-oss-security-token',
+      'security-token',
+      'x-oss-signature',
+      'Signature',
+    ]
+    record.query = Object.fromEntries(
+      [...request.query].filter(([name]) => !secretParameters.includes(name)),
+    )
+    const position = request.query.get('position')
+    if (position !== undefined) record.position = position === '' ? Number.NaN : Number(position)
+  }
+
+  #authenticate(request: OssRequest): Identity {
+    const { identities, region } = this.#server
+    return authenticate(request, { identities, region, now: serverTime(this.#server) })
+  }
+
+  #inject(request: OssRequest, identity: Identity): Injection {
+    const object = this.#server.objects.get(request.bucket, request.key)
+    const isProbe =
+      isEmptyAppend(request) && !(request.query.get('position') === '0' && object === undefined)
+    const faults = this.#server.faults.take(request, isProbe)
+    if (faults.length > 0) this.record.faults = faults.map(fault => fault.name ?? fault.kind)
+    return inject(faults, {
+      server: this.#server,
+      request,
+      identity,
+      authenticate: () => this.#authenticate(request),
+      toResponse: error => this.#toResponse(error),
+    })
+  }
+
+  async #readBody(request: OssRequest, injection: Injection): Promise<RequestBody> {
+    const { objects, maxObjectBytes, readRate, signal } = this.#server
+    const tail =
+      request.operation === 'append' ? objects.get(request.bucket, request.key)?.state : undefined
+    const body = await readBody(this.#req, {
+      initialCrc64: tail?.crc64 ?? '0',
+      wantsMd5: request.operation === 'put' || request.headers.has('content-md5'),
+      maxBytes: maxObjectBytes,
+      rate: readRate,
+      signal,
+      ...injection.bodyOptions,
+    })
+    this.record.length = body.length
+    this.record.bodyRead = performance.now()
+    return body
+  }
+
+  #execute(request: OssRequest, body: RequestBody): ResponseSpec {
+    const { delayedAppends } = this.#server
+    delayedAppends.landBeforeRequest(request)
+    const response = this.#executeOrRefuse(request, body)
+    this.record.outcome = response.status
+    delayedAppends.landAfterRequest(request)
+    return response
+  }
+
+  #executeOrRefuse(request: OssRequest, body: RequestBody): ResponseSpec {
+    try {
+      return executeOperation(this.#server, request, body)
+    } catch (error) {
+      return this.#toResponse(error)
+    }
+  }
+
+  #toResponse(error: unknown): ResponseSpec {
+    const refusal =
+      error instanceof OssRefusal
+        ? error
+        : new OssRefusal(
+            500,
+            'InternalError',
+            'We encountered an internal error. Please try again.',
+          )
+    const host = this.#req.headers.host ?? ''
+    return errorResponse(refusal, this.#req.method ?? '', this.record.requestId, host)
+  }
+
+  async #send(response: ResponseOrFailure): Promise<void> {
+    const { socket } = this.#req
+    if (response === 'hang') return
+    if (response === 'reset' || 'raw' in response) {
+      finishedSockets.add(socket)
+      if (response === 'reset') resetSocket(socket)
+      else socket.end(response.raw)
+      return
+    }
+    const isLast = response.closesSilently === true || response.headers.Connection === 'close'
+    if (isLast || !this.#res.shouldKeepAlive) finishedSockets.add(socket)
+    this.record.status = response.status
+    if (response.code !== undefined) this.record.code = response.code
+    this.#res.sendDate = false
+    this.#res.writeHead(response.status, this.#withCommonHeaders(response))
+    const { body } = response
+    if (response.closesSilently === true) this.#res.once('finish', () => socket.destroySoon())
+    if (body === undefined || this.#req.method === 'HEAD') this.#res.end()
+    else if (body instanceof Uint8Array) this.#res.end(body)
+    else await pipeline(Readable.from(body.chunks()), this.#res)
+  }
+
+  /** The headers that every answer of OSS has. */
+  #withCommonHeaders({
+    status,
+    headers,
+    body,
+    omitsOssHeaders,
+  }: ResponseSpec): ResponseSpec['headers'] {
+    const allHeaders = { ...headers }
+    if (status !== 204 && status !== 304) allHeaders['Content-Length'] ??= String(body?.length ?? 0)
+    if (omitsOssHeaders === true) return allHeaders
+    return {
+      Server: 'AliyunOSS',
+      Date: toHttpDate(serverTime(this.#server)),
+      'x-oss-request-id': this.record.requestId,
+      'x-oss-server-time': String(Math.ceil(performance.now() - this.record.received)),
+      ...allHeaders,
+    }
+  }
+
+  #sleep(duration: number): Promise<void> {
+    return sleep(duration, undefined, { signal: this.#server.signal })
+  }
+}
+
+/** What the caller may is asked for before what there is: a forbidden HEAD tells nothing. */
+const RAM_ACTIONS = {
+  append: 'oss:PutObject',
+  put: 'oss:PutObject',
+  delete: 'oss:DeleteObject',
+  seal: 'oss:SealAppendObject',
+  head: 'oss:GetObject',
+  meta: 'oss:GetObject',
+  get: 'oss:GetObject',
+} as const
+
+function executeOperation(
+  server: ServerContext,
+  request: OssRequest,
+  body: RequestBody,
+): ResponseSpec {
+  checkHeaders(request)
+  if (server.buckets?.has(request.bucket) === false) {
+    throw new OssRefusal(404, 'NoSuchBucket', 'The specified bucket does not exist.', {
+      ec: '0015-00000101',
+      children: { BucketName: request.bucket },
+    })
+  }
+  const actions: string[] = [RAM_ACTIONS[request.operation]]
+  if (request.headers.has('x-oss-tagging')) actions.push('oss:PutObjectTagging')
+  if (!actions.every(action => server.permissions.has(action))) throw accessDenied()
+  const { objects, maxObjectBytes, canSeal } = server
+  const context = { objects, maxObjectBytes, canSeal, now: serverTime(server) }
+  switch (request.operation) {
+    case 'append':
+      return appendObject(request, body, context)
+    case 'put':
+      return putObject(request, body, context)
+    case 'delete':
+      return deleteObject(request, context)
+    case 'seal':
+      return sealObject(request, body, context)
+  }
+  const object = objects.get(request.bucket, request.key)
+  if (object === undefined) throw noSuchKey(request.key)
+  if (request.operation === 'get') return getObject(request, object)
+  return request.operation === 'head'
+    ? headObject(request, object.state)
+    : getObjectMeta(request, object.state)
+}
+
+/** A TLS socket has no RST of its own; the plain one below it is not ours to reach for. */
+function resetSocket(socket: IncomingMessage['socket']): void {
+  if ('encrypted' in socket) socket.destroy()
+  else socket.resetAndDestroy()
+}

@@ -1,0 +1,467 @@
+/** What comes of an attempt that failed: every row of the table of outcomes, waits, counters, limits. */
+
+import { getEventListeners } from 'node:events'
+import t from 'tap'
+import type { AppenderOptions } from '../../lib/append/appender.ts'
+import { OssError } from '../../lib/errors.ts'
+import {
+  batchOf,
+  createAppenderHarness,
+  openAppenderHarness,
+  RETRY,
+  rejectionOf,
+  TARGET,
+  tailOf,
+} from '../helpers/appender-harness.ts'
+import {
+  credentialsError,
+  networkError,
+  positionConflict,
+  serviceError,
+  timeoutError,
+} from '../helpers/errors.ts'
+
+const old = tailOf('old')
+const owned = { position: 3, length: 3 }
+
+/** An append of `new` behind `old`. */
+async function append(options: Partial<AppenderOptions> = {}) {
+  const harness = await openAppenderHarness('old', options)
+  return { ...harness, appending: harness.appender.append(batchOf('new', 'md5')) }
+}
+
+const skewed = () => serviceError('RequestTimeTooSkewed', { status: 403, isRefreshable: true })
+const expired = () => serviceError('SecurityTokenExpired', { status: 403, isRefreshable: true })
+
+/** Waits, then the same bytes to the same position. `isDoubtful`: the attempt may have landed. */
+const transient: [error: OssError, isDoubtful: boolean][] = [
+  [networkError('ECONNREFUSED'), false],
+  [networkError('ECONNRESET'), true],
+  [networkError('EAI_AGAIN'), false],
+  [networkError('UND_ERR_SOCKET'), true],
+  [networkError(), true],
+  [timeoutError(), true],
+  [serviceError('BadErrorResponse', { status: 408 }), true],
+  [serviceError('BadErrorResponse', { status: 429 }), true],
+  [serviceError('InternalError', { status: 500 }), true],
+  [serviceError('BadErrorResponse', { status: 502 }), true],
+  [serviceError('ServiceUnavailable', { status: 503 }), true],
+  [serviceError('TotalQpsLimitExceeded', { status: 503 }), true],
+  [serviceError('RequestTimeout'), true],
+  [serviceError('IncompleteBody'), true],
+]
+
+t.test('what passes: wait, and send the same bytes to the same position', async t => {
+  for (const [error] of transient) {
+    const { appender, client, retries, fireNextTimer, appending } = await append()
+    const first = await client.next()
+    first.fail(error)
+    await fireNextTimer()
+    const second = await client.next()
+    t.strictSame(second.asked, first.asked)
+    t.equal(second.body, first.body)
+    t.strictSame(second.asked, {
+      kind: 'append',
+      position: 3,
+      text: 'new',
+      headers: { 'content-md5': 'md5' },
+    })
+    second.reply(tailOf('oldnew'))
+    t.match(await appending, { attempts: 2, reconciled: false })
+    const delay = error.code === 'TotalQpsLimitExceeded' ? 500 : 100
+    t.strictSame(retries, [{ attempt: 1, error, delay, position: 3 }])
+    t.strictSame(appender.tail, tailOf('oldnew'))
+  }
+})
+
+t.test('given up: the last error is the cause, and what may have landed is said', async t => {
+  for (const [cause, isDoubtful] of transient) {
+    const { client, appending } = await append({ retry: { ...RETRY, maxRetries: 0 } })
+    const request = await client.next()
+    request.fail(cause)
+    const error = await rejectionOf(appending)
+    t.match(error, { code: 'OSS_ERR_RETRIES_EXHAUSTED', attempts: 1, ...TARGET })
+    t.equal(error.cause, cause)
+    t.strictSame(error.tail, old)
+    t.strictSame(error.unresolved, isDoubtful ? owned : undefined, cause.message)
+  }
+})
+
+t.test('one attempt in doubt is enough, whatever the others found', async t => {
+  const { appending, failNextAttempt, client } = await append({
+    retry: { ...RETRY, maxRetries: 2 },
+  })
+  await failNextAttempt(networkError('ECONNREFUSED'))
+  await failNextAttempt(networkError('ECONNRESET'))
+  const last = await client.next()
+  last.fail(networkError('ECONNREFUSED'))
+  const error = await rejectionOf(appending)
+  t.match(error, { attempts: 3, cause: { cause: { code: 'ECONNREFUSED' } } })
+  t.strictSame(error.unresolved, owned)
+})
+
+t.test('doubt is of one batch: an acknowledgement ends it', async t => {
+  const { appender, appending, failNextAttempt, client } = await append()
+  await failNextAttempt(timeoutError())
+  const second = await client.next()
+  second.reply(tailOf('oldnew'))
+  await appending
+  const next = appender.append(batchOf('!'))
+  const request = await client.next()
+  request.fail(serviceError('AccessDenied', { status: 403 }))
+  t.equal((await rejectionOf(next)).unresolved, undefined)
+})
+
+t.test('final at the first attempt: the error of OSS as it is', async t => {
+  const rows: [code: string, status: number][] = [
+    ['ObjectNotAppendable', 409],
+    ['AppendSealedObjectNotAllowed', 400],
+    ['FileImmutable', 409],
+    ['NoSuchBucket', 404],
+    ['NoSuchKey', 404],
+    ['AccessDenied', 403],
+    ['SignatureDoesNotMatch', 403],
+    ['BadErrorResponse', 403],
+    ['BadErrorResponse', 307],
+    ['NotImplemented', 501],
+    ['EntityTooLarge', 400],
+    // Not curable: a fixed key, a clock that nobody could correct.
+    ['RequestTimeTooSkewed', 403],
+    ['SecurityTokenExpired', 403],
+    ['InvalidArgument', 400],
+  ]
+  for (const [code, status] of rows) {
+    const { client, clock, appending } = await append()
+    const refusal = serviceError(code, { status })
+    const request = await client.next()
+    request.fail(refusal)
+    const error = await rejectionOf(appending)
+    t.equal(error, refusal, code)
+    t.match(error, { status, attempts: 1, ...TARGET })
+    t.strictSame(error.tail, old)
+    t.equal(error.unresolved, undefined, code)
+    t.equal(client.requests.length, 1)
+    t.equal(clock.started, 0)
+  }
+})
+
+t.test('final after a doubt: the doubt is not forgotten', async t => {
+  const { appending, failNextAttempt, client } = await append()
+  await failNextAttempt(timeoutError())
+  const request = await client.next()
+  request.fail(serviceError('AccessDenied', { status: 403 }))
+  const error = await rejectionOf(appending)
+  t.match(error, { code: 'AccessDenied', attempts: 2 })
+  t.strictSame(error.unresolved, owned)
+})
+
+t.test('a bad certificate is final, and its code stays a cause', async t => {
+  const { client, appending } = await append()
+  const cause = networkError('CERT_HAS_EXPIRED')
+  const request = await client.next()
+  request.fail(cause)
+  const error = await rejectionOf(appending)
+  t.match(error, { code: 'OSS_ERR_RETRIES_EXHAUSTED', attempts: 1 })
+  t.equal(error.cause, cause)
+  t.equal(error.unresolved, undefined)
+})
+
+t.test('what a client should never throw is a bug, final, and as it is', async t => {
+  const { appender, client, appending } = await append()
+  const bug = new TypeError('undefined is not a function')
+  const request = await client.next()
+  request.fail(bug)
+  t.equal(await rejectionOf(appending), bug)
+  t.equal(await rejectionOf(appender.append(batchOf('more'))), bug)
+  t.equal(client.requests.length, 1)
+})
+
+t.test('the wait: uniform, doubling, five times as long when throttled', async t => {
+  const { clock, client, retries, failNextAttempt, appending } = await append()
+  clock.chance = 1
+  for (let attempt = 1; attempt <= 9; attempt++) await failNextAttempt(networkError('ECONNRESET'))
+  clock.chance = 0.25
+  await failNextAttempt(serviceError('SlowDown', { status: 503 }))
+  const request = await client.next()
+  request.reply(tailOf('oldnew'))
+  const { attempts, duration } = await appending
+  t.equal(attempts, 11)
+  const delays = [200, 400, 800, 1600, 3200, 6400, 12_800, 20_000, 20_000, 5000]
+  t.strictSame(
+    retries.map(({ delay }) => delay),
+    delays,
+  )
+  t.equal(
+    duration,
+    delays.reduce((sum, delay) => sum + delay),
+  )
+  t.strictSame(
+    retries.map(({ attempt }) => attempt),
+    [1, 2, 3, 4, 5, 6, 7, 8, 9, 10],
+  )
+})
+
+t.test('minDelay and maxDelay', async t => {
+  const { clock, retries, failNextAttempt } = await append({
+    retry: { ...RETRY, minDelay: 3, maxDelay: 7 },
+  })
+  clock.chance = 1
+  for (let attempt = 1; attempt <= 3; attempt++) await failNextAttempt(timeoutError())
+  await failNextAttempt(serviceError('SlowDown', { status: 503 }))
+  t.strictSame(
+    retries.map(({ delay }) => delay),
+    [3, 6, 7, 7],
+  )
+})
+
+t.test(
+  'maxElapsed: from the first failure, looked at before a wait, never cutting an attempt',
+  async t => {
+    const { clock, client, failNextAttempt, appending } = await append({
+      retry: { ...RETRY, maxElapsed: 1000 },
+    })
+    clock.time += 100_000
+    await failNextAttempt(timeoutError())
+    const second = await client.next()
+    clock.time += 899
+    second.fail(timeoutError())
+    const fireNextTimer = await clock.nextTimer()
+    fireNextTimer.fire()
+    const third = await client.next()
+    clock.time += 100_000
+    t.notOk(third.signal.aborted)
+    third.fail(timeoutError())
+    t.match(await rejectionOf(appending), { code: 'OSS_ERR_RETRIES_EXHAUSTED', attempts: 3 })
+  },
+)
+
+t.test('every acknowledgement starts all counters afresh', async t => {
+  const harness = await openAppenderHarness('', {
+    retry: { ...RETRY, maxRetries: 2, maxElapsed: 1000 },
+  })
+  harness.clock.chance = 1
+  let content = ''
+  for (let append = 0; append < 5; append++) {
+    const appending = harness.appender.append(batchOf('x'))
+    await harness.failNextAttempt(append % 2 ? skewed() : expired())
+    await harness.failNextAttempt(timeoutError())
+    content += 'x'
+    const request = await harness.client.next()
+    request.reply(tailOf(content))
+    t.match(await appending, { attempts: 3 })
+  }
+  t.strictSame(
+    harness.retries.map(({ attempt, delay }) => [attempt, delay]),
+    Array(5)
+      .fill([
+        [1, 0],
+        [2, 400],
+      ])
+      .flat(),
+  )
+})
+
+t.test('a clock, or credentials: at once, once', async t => {
+  for (const make of [skewed, expired]) {
+    const { client, retries, failNextAttempt, appending } = await append()
+    await failNextAttempt(make())
+    t.match(retries, [{ attempt: 1, delay: 0 }])
+    const request = await client.next()
+    const last = make()
+    request.fail(last)
+    const error = await rejectionOf(appending)
+    t.equal(error, last, 'not mended: the error of OSS as it is')
+    t.match(error, { attempts: 2, unresolved: undefined })
+  }
+})
+
+t.test('a clock and credentials in one append, each once', async t => {
+  const { client, failNextAttempt, appending } = await append()
+  await failNextAttempt(skewed())
+  await failNextAttempt(expired())
+  const request = await client.next()
+  request.reply(tailOf('oldnew'))
+  t.match(await appending, { attempts: 3 })
+})
+
+t.test('a damaged body: at once, twice', async t => {
+  for (const code of ['InvalidDigest', 'BadRequest']) {
+    const { client, retries, failNextAttempt, appending } = await append()
+    const first = await failNextAttempt(serviceError(code))
+    const second = await failNextAttempt(serviceError(code))
+    t.strictSame(second.asked, first.asked)
+    t.match(retries, [{ delay: 0 }, { delay: 0 }])
+    const request = await client.next()
+    request.fail(serviceError(code))
+    t.match(await rejectionOf(appending), { code, attempts: 3, unresolved: undefined })
+  }
+})
+
+t.test('a provider that fails: waits, and at the end its own code', async t => {
+  const { client, failNextAttempt, retries, appending } = await append({
+    retry: { ...RETRY, maxRetries: 1 },
+  })
+  await failNextAttempt(credentialsError(true))
+  t.match(retries, [{ attempt: 1, delay: 100, error: { code: 'OSS_ERR_CREDENTIALS' } }])
+  const shared = credentialsError(true)
+  const request = await client.next()
+  request.fail(shared)
+  const error = await rejectionOf(appending)
+  t.match(error, { name: 'OssError', code: 'OSS_ERR_CREDENTIALS', attempts: 2, ...TARGET })
+  t.match(error.cause, { message: 'metadata service unreachable' })
+  t.equal(error.message, shared.message)
+  t.equal(error.unresolved, undefined)
+})
+
+t.test('a provider that answers rubbish is final', async t => {
+  const { client, clock, appending } = await append()
+  const request = await client.next()
+  request.fail(new OssError('OSS_ERR_CREDENTIALS', 'the accessKeyId is missing'))
+  const error = await rejectionOf(appending)
+  t.match(error, {
+    code: 'OSS_ERR_CREDENTIALS',
+    attempts: 1,
+    message: 'the accessKeyId is missing',
+  })
+  t.equal(error.cause, undefined)
+  t.equal(clock.started, 0)
+})
+
+t.test('streams that share a provider’s failure keep their own errors', async t => {
+  const shared = credentialsError(false)
+  const errors = []
+  for (const key of ['a', 'b']) {
+    const { client, appending } = await append({ target: { bucket: 'examplebucket', key } })
+    const request = await client.next()
+    request.fail(shared)
+    errors.push(await rejectionOf(appending))
+  }
+  t.match(errors, [{ key: 'a' }, { key: 'b' }])
+  t.equal(shared.key, undefined)
+})
+
+t.test('a host name that does not resolve: three attempts, if nothing ever came', async t => {
+  const { appender, client, failNextAttempt } = createAppenderHarness()
+  const opening = appender.open()
+  await failNextAttempt(networkError('ENOTFOUND'))
+  await failNextAttempt(networkError('ENOTFOUND'))
+  const request = await client.next()
+  request.fail(networkError('ENOTFOUND'))
+  const error = await rejectionOf(opening)
+  t.match(error, { code: 'OSS_ERR_RETRIES_EXHAUSTED', attempts: 3, unresolved: undefined })
+  t.match(error.cause, { code: 'OSS_ERR_NETWORK', cause: { code: 'ENOTFOUND' } })
+})
+
+t.test('a host name that does not resolve any more: waited for like all else', async t => {
+  const found = createAppenderHarness()
+  const opening = found.appender.open()
+  const head = await found.client.next()
+  head.reply(old)
+  await opening
+  const refusedOnce = await openAppenderHarness('old')
+  for (const harness of [found, refusedOnce]) {
+    const appending = harness.appender.append(batchOf('new'))
+    if (harness === refusedOnce)
+      await harness.failNextAttempt(serviceError('InternalError', { status: 500 }))
+    for (let attempt = 1; attempt <= 5; attempt++)
+      await harness.failNextAttempt(networkError('ENOTFOUND'))
+    const request = await harness.client.next()
+    request.reply(tailOf('oldnew'))
+    t.match(await appending, { attempts: harness === found ? 6 : 7 })
+  }
+})
+
+t.test('what did not come from OSS is no sign that the host name is right', async t => {
+  const { appender, client, failNextAttempt } = createAppenderHarness({ position: 3 })
+  const opening = appender.open()
+  await failNextAttempt(networkError())
+  await failNextAttempt(timeoutError())
+  await failNextAttempt(networkError('ENOTFOUND'))
+  await failNextAttempt(networkError('ENOTFOUND'))
+  const request = await client.next()
+  request.fail(networkError('ENOTFOUND'))
+  t.match(await rejectionOf(opening), { code: 'OSS_ERR_RETRIES_EXHAUSTED', attempts: 5 })
+})
+
+t.test(
+  'onRetry: before each wait, with the very error, and not after the last attempt',
+  async t => {
+    const { client, clock, retries, appending } = await append({
+      retry: { ...RETRY, maxRetries: 1 },
+    })
+    const error = timeoutError()
+    const first = await client.next()
+    first.fail(error)
+    const fireNextTimer = await clock.nextTimer()
+    t.strictSame(retries, [{ attempt: 1, error, delay: 100, position: 3 }])
+    t.equal(retries[0]?.error, error)
+    t.equal(fireNextTimer.delay, 100)
+    fireNextTimer.fire()
+    const second = await client.next()
+    second.fail(timeoutError())
+    await rejectionOf(appending)
+    t.equal(retries.length, 1)
+  },
+)
+
+t.test('the error told to onRetry is not changed afterwards', async t => {
+  const { client, retries, failNextAttempt, appending } = await append({
+    retry: { ...RETRY, maxRetries: 1 },
+  })
+  await failNextAttempt(timeoutError())
+  const last = await client.next()
+  last.fail(timeoutError())
+  await rejectionOf(appending)
+  t.equal((retries[0]!.error as OssError).attempts, undefined)
+  t.equal((retries[0]!.error as OssError).unresolved, undefined)
+})
+
+t.test('a wait holds the process exactly if something is owed', async t => {
+  const { appender, client, clock } = createAppenderHarness()
+  const opening = appender.open()
+  const first = await client.next()
+  first.fail(timeoutError())
+  const free = await clock.nextTimer()
+  t.equal(free.hasRef, false, 'opening, and nothing written yet')
+  appender.keepProcessAlive()
+  t.equal(free.hasRef, true, 'from the moment on')
+  free.fire()
+  const second = await client.next()
+  second.fail(timeoutError())
+  const held = await clock.nextTimer()
+  t.equal(held.hasRef, true, 'and from the start')
+  held.fire()
+  const third = await client.next()
+  third.reply(old)
+  await opening
+  appender.keepProcessAlive()
+  t.equal(clock.timers.size, 0)
+})
+
+t.test('each attempt has a signal of its own, and nothing of the appender listens', async t => {
+  const { client, failNextAttempt, appending } = await append()
+  for (let attempt = 1; attempt <= 3; attempt++) await failNextAttempt(timeoutError())
+  const refusal = await client.next()
+  refusal.fail(positionConflict(6))
+  const head = await client.next()
+  t.equal(getEventListeners(head.signal, 'abort').length, 1, 'the fake’s own')
+  head.reply(tailOf('oldnew'))
+  await appending
+  const signals = client.requests.map(({ signal }) => signal)
+  t.equal(new Set(signals).size, 5)
+  for (const signal of signals) {
+    t.notOk(signal.aborted)
+    t.strictSame(getEventListeners(signal, 'abort'), [])
+  }
+  t.equal(client.mostInFlight, 1)
+})
+
+t.test('nothing is left when an append is done', async t => {
+  const { clock, client, failNextAttempt, appending } = await append()
+  await failNextAttempt(timeoutError())
+  const request = await client.next()
+  request.reply(tailOf('oldnew'))
+  await appending
+  t.equal(clock.timers.size, 0)
+  t.ok(client.requests.every(({ isSettled }) => isSettled))
+})

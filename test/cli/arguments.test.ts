@@ -1,0 +1,466 @@
+/** What the command line means: flags, units, messages, exit codes. Pure: no process is started. */
+
+import t from 'tap'
+import { parseArguments } from '../../lib/cli/arguments.ts'
+import type { Command } from '../../lib/cli/commands.ts'
+import {
+  describeError,
+  errorFields,
+  exitCodeOf,
+  InterruptedError,
+  MismatchError,
+  SourceError,
+} from '../../lib/cli/failure.ts'
+import { COMMANDS, FLAGS, flagOf } from '../../lib/cli/flags.ts'
+import { HELP, OPTIONS_HELP } from '../../lib/cli/help.ts'
+import {
+  type Parser,
+  parseCount,
+  parseCountOrInfinity,
+  parseDuration,
+  parseDurationOrInfinity,
+  parsePair,
+  parseSize,
+} from '../../lib/cli/parse-units.ts'
+import { UsageError } from '../../lib/cli/usage-error.ts'
+import { OssConflictError, OssError, OssServiceError } from '../../lib/index.ts'
+import { OPTIONS } from '../../lib/options.ts'
+import { ROLLING_OPTIONS } from '../../lib/rolling/options.ts'
+
+const OBJECT = 'oss://examplebucket/logs/run 7.csv'
+
+t.test('numbers with units', async t => {
+  const table: [Parser<unknown>, string, unknown][] = [
+    [parseSize, '0', 0],
+    [parseSize, '500000', 500_000],
+    [parseSize, '188B', 188],
+    [parseSize, '64KiB', 65_536],
+    [parseSize, '1.5MiB', 1_572_864],
+    [parseSize, '4 MiB', 4_194_304],
+    [parseSize, '5GiB', 5_368_709_120],
+    [parseSize, '999999999999999', 999_999_999_999_999],
+    [parseDuration, '250', 250],
+    [parseDuration, '500ms', 500],
+    [parseDuration, '10s', 10_000],
+    [parseDuration, '0.5s', 500],
+    [parseDuration, '0.57s', 570],
+    [parseDuration, '5m', 300_000],
+    [parseDuration, '1.5h', 5_400_000],
+    [parseDuration, '1d', 86_400_000],
+    [parseDurationOrInfinity, '5m', 300_000],
+    [parseDurationOrInfinity, 'Infinity', Number.POSITIVE_INFINITY],
+    [parseDurationOrInfinity, 'infinity', Number.POSITIVE_INFINITY],
+    [parseCount, '0', 0],
+    [parseCount, '9000', 9000],
+    [parseCountOrInfinity, '3', 3],
+    [parseCountOrInfinity, 'Infinity', Number.POSITIVE_INFINITY],
+    [parsePair, 'a=b', ['a', 'b']],
+    [parsePair, 'a=b=c', ['a', 'b=c']],
+    [parsePair, 'a=', ['a', '']],
+  ]
+  for (const [parse, text, value] of table) t.same(parse('--x', text), value, text)
+  const wrong: [Parser<unknown>, string[], RegExp][] = [
+    [
+      parseSize,
+      [
+        '',
+        'x',
+        '-1',
+        '1e3',
+        '1MB',
+        '1 M',
+        '4mib',
+        '1.MiB',
+        '.5MiB',
+        '99999999GiB',
+        ' 1',
+        '1toString',
+      ],
+      /bytes/,
+    ],
+    [parseDuration, ['', '10 sec', '10S', '-1s', '1:30', 'Infinity', '1\ns'], /time/],
+    [parseDurationOrInfinity, ['', 'never', '10x'], /time.*Infinity/],
+    [parseCount, ['', '1.5', '-1', '1s', 'Infinity', '1e3'], /whole number$/],
+    [parseCountOrInfinity, ['', '1.5', 'never'], /whole number, or Infinity/],
+    [parsePair, ['', 'a', '=b', '='], /NAME=VALUE/],
+  ]
+  for (const [parse, texts, message] of wrong) {
+    for (const text of texts) {
+      const error = caught(() => parse('--x', text))
+      t.ok(error instanceof UsageError, text)
+      t.match(error?.message, message, text)
+      t.match(error?.message, /^--x: /, 'it names the flag')
+    }
+  }
+})
+
+t.test('arguments', async t => {
+  const backend = { clientOptions: {} }
+  const outputMode = { isJson: false, isQuiet: false }
+  const noRolling = { roll: undefined, isGzip: false, isResumed: false }
+  const rest = { file: undefined, backend, options: {}, outputMode, grace: 10_000, ...noRolling }
+  const append = { name: 'append', url: OBJECT, ...rest } as const
+  const cat = { name: 'cat', url: OBJECT, backend, isFollowed: false, interval: 1000 } as const
+  const table: [string[], Command][] = [
+    [[OBJECT], append],
+    [
+      [OBJECT, '-', '--region=a'],
+      { ...append, file: '-', backend: { clientOptions: { region: 'a' } } },
+    ],
+    [['--local', 'd', OBJECT], { ...append, backend: { local: 'd', clientOptions: {} } }],
+    [
+      ['--credentials', 'm', OBJECT],
+      { ...append, backend: { credentials: 'm', clientOptions: {} } },
+    ],
+    [['--json', '--quiet', OBJECT], { ...append, outputMode: { isJson: true, isQuiet: true } }],
+    [['--grace', '1m', OBJECT], { ...append, grace: 60_000 }],
+    [['--gzip', OBJECT], { ...append, isGzip: true, options: { align: 'chunk' } }],
+    [['--resume', 'f', OBJECT], { ...append, file: 'f', isResumed: true }],
+    [
+      ['--roll-key', 'a-{index}', '--time-zone=Asia/Shanghai', '--seal-on-roll', 'oss://logs/'],
+      {
+        ...append,
+        url: 'oss://logs/',
+        roll: { key: 'a-{index}', timeZone: 'Asia/Shanghai', sealOnRoll: true },
+      },
+    ],
+    [['--roll-bytes=1GiB', OBJECT], { ...append, roll: { maxBytes: 2 ** 30 } }],
+    [['demo', '--', '-x'], { name: 'demo', file: '-x', bytes: undefined }],
+    [['demo', '--bytes', '0'], { name: 'demo', file: undefined, bytes: 0 }],
+    [['demo', '--bytes', '3KiB'], { name: 'demo', file: undefined, bytes: 3072 }],
+    [['demo'], { name: 'demo', file: undefined, bytes: undefined }],
+    [['stat', OBJECT], { name: 'stat', url: OBJECT, backend, isJson: false }],
+    [['stat', '--json', OBJECT], { name: 'stat', url: OBJECT, backend, isJson: true }],
+    [['cat', OBJECT], cat],
+    [['cat', '-f', '--interval', '50ms', OBJECT], { ...cat, isFollowed: true, interval: 50 }],
+    [['verify', 'a', OBJECT], { name: 'verify', file: 'a', url: OBJECT, backend, isJson: false }],
+    [['serve'], { name: 'serve', dir: undefined, port: undefined, host: undefined }],
+    [
+      ['serve', '--port=80', '--dir', 'd', '--host', '::'],
+      { name: 'serve', dir: 'd', port: 80, host: '::' },
+    ],
+    [['--version'], { name: 'version' }],
+    [['cat', '-fh'], { name: 'help' }],
+    [['help'], { name: 'help' }],
+    [['help', 'options'], { name: 'help', topic: 'options' }],
+  ]
+  for (const [args, command] of table) t.same(parseArguments(args), command, args.join(' '))
+})
+
+t.test('every option of a stream has its flag', async t => {
+  const given = {
+    '--region': 'a',
+    '--endpoint': 'b',
+    '--path-style': true,
+    '--cname': true,
+    '--connect-timeout': '1s',
+    '--request-timeout': '2s',
+    '--position': '12',
+    '--crc64': '34',
+    '--buffer': '8MiB',
+    '--flush-interval': '500ms',
+    '--align': '188',
+    '--max-record-bytes': '1MiB',
+    '--max-object-bytes': '1GiB',
+    '--seal': true,
+    '--header': ['x-oss-traffic-limit=819200', 'a=b'],
+    '--no-content-md5': true,
+    '--max-retries': '3',
+    '--max-elapsed': 'Infinity',
+    '--min-delay': '1ms',
+    '--max-delay': '2ms',
+    '--content-type': 'c',
+    '--cache-control': 'd',
+    '--content-disposition': 'e',
+    '--content-encoding': 'f',
+    '--expires': 'g',
+    '--acl': 'h',
+    '--storage-class': 'i',
+    '--server-side-encryption': 'j',
+    '--server-side-data-encryption': 'k',
+    '--tag': ['x=1', 'y=2'],
+    '--meta': ['x=3', 'y=4'],
+  }
+  const args = Object.entries(given).flatMap(([flag, value]) =>
+    value === true ? [flag] : [value].flat().flatMap(text => [flag, String(text)]),
+  )
+  const command = parseArguments([...args, OBJECT])
+  t.match(command, {
+    backend: {
+      clientOptions: {
+        region: 'a',
+        endpoint: 'b',
+        pathStyle: true,
+        cname: true,
+        connectTimeout: 1000,
+        requestTimeout: 2000,
+      },
+    },
+    options: {
+      position: 12,
+      crc64: '34',
+      highWaterMark: 8_388_608,
+      flushInterval: 500,
+      align: 188,
+      maxRecordBytes: 2 ** 20,
+      maxObjectBytes: 2 ** 30,
+      seal: true,
+      headers: { 'x-oss-traffic-limit': '819200', a: 'b' },
+      contentMd5: false,
+      retry: { maxRetries: 3, maxElapsed: Number.POSITIVE_INFINITY, minDelay: 1, maxDelay: 2 },
+      contentType: 'c',
+      cacheControl: 'd',
+      contentDisposition: 'e',
+      contentEncoding: 'f',
+      expires: 'g',
+      acl: 'h',
+      storageClass: 'i',
+      serverSideEncryption: 'j',
+      serverSideDataEncryption: 'k',
+      tagging: { x: '1', y: '2' },
+      metadata: { x: '3', y: '4' },
+    },
+  })
+  t.match(parseArguments(['--position', 'end', '--content-md5', OBJECT]), {
+    options: { position: 'end', contentMd5: true },
+  })
+  for (const [option, value] of Object.entries({
+    line: '\n',
+    '\\n': '\n',
+    chunk: 'chunk',
+    '4KiB': 4096,
+  })) {
+    t.match(parseArguments(['--align', option, OBJECT]), { options: { align: value } }, option)
+  }
+  // What no text can say: the url has bucket and key, signals come from outside, and the rest are objects.
+  const withoutFlag = ['bucket', 'signal', 'client', 'dispatcher']
+  for (const option of [...OPTIONS, ...ROLLING_OPTIONS]) {
+    if (option === 'retry') continue
+    t.equal(flagOf(option) === undefined, withoutFlag.includes(option), option)
+  }
+})
+
+t.test('wrong arguments', async t => {
+  const table: [string, string[], RegExp][] = [
+    ['nothing', [], /say where to.*demo, stat, cat, verify, serve$/],
+    ['a near command', ['vrify', 'a', OBJECT], /one of .*: did you mean verify\?$/],
+    [
+      'a grace that no timer takes',
+      ['--grace', '30d', OBJECT],
+      /--grace: must be a time of at most 24 days/,
+    ],
+    ['a far option', ['--frobnicate', OBJECT], /--frobnicate: is unknown$/],
+    ['a near option', ['--flush-intervall', '1', OBJECT], /did you mean --flush-interval\?/],
+    ['a near option in two words', ['--max_elapsed=1', OBJECT], /did you mean --max-elapsed\?/],
+    ["the library's name", ['--metadata', 'a=b', OBJECT], /--metadata: .*mean --meta\?/],
+    ['another', ['--tagging=a=b', OBJECT], /did you mean --tag\?/],
+    ['of rolling', ['--max-bytes', '1', OBJECT], /did you mean --roll-bytes\?/],
+    ['its key', ['--key=a', OBJECT], /did you mean --roll-key\?/],
+    ['as in code', ['--maxElapsed=1s', OBJECT], /did you mean --max-elapsed\?/],
+    ['one flag, two values', ['--region=a', '--region=b', OBJECT], /--region: is said twice/],
+    ['cat -f in a folder', ['cat', '-f', '--local=d', OBJECT], /--follow: --local .*serve --dir/],
+    ['help of something', ['help', 'SECRET'], /^((?!SECRET).)*options((?!SECRET).)*$/],
+    ['a short option', ['-x', OBJECT], /^-x: is unknown$/],
+    ['a short option that has a long name', ['-q', OBJECT], /^-q: .*mean --quiet\?$/],
+    ['a short option that has many', ['-r', OBJECT], /^-r: is unknown$/],
+    ['a name of JavaScript', ['--constructor', OBJECT], /^--constructor: is unknown$/],
+    ['an option as value', ['--local', '--region', OBJECT], /--local.*ambiguous/],
+    ['a value too many', ['--help=yes'], /--help.*does not take an argument/],
+    ['two files', ['--local', 'dir', OBJECT, '-', '-'], /too many/],
+    ['an empty folder', ['--local', '', OBJECT, '-'], /--local: must name a folder/],
+    ['an empty module', ['--credentials=', OBJECT], /--credentials: must name a module/],
+    ['both', ['--local', 'dir', '--region', 'x', OBJECT, '-'], /--region: --local has/],
+    ['folder and keys', ['--local', 'dir', '--credentials', 'x', OBJECT], /--credentials: --local/],
+    [
+      'demo and --local',
+      ['demo', '--local', 'dir'],
+      /--local: is for append, stat, cat and verify/,
+    ],
+    [
+      '--bytes for append',
+      ['--bytes', '1', OBJECT, '-'],
+      /--bytes: is for demo, and not for append/,
+    ],
+    ['--bytes and FILE', ['demo', '--bytes', '1', '-'], /--bytes: has no meaning/],
+    ['--bytes with an odd unit', ['demo', '--bytes', '1MB'], /--bytes: must be a number/],
+    ['--bytes below 0', ['demo', '--bytes=-1'], /--bytes: must be a number/],
+    ['--buffer for stat', ['stat', '--buffer', '1', OBJECT], /--buffer: is for append/],
+    ['in kebab case', ['--high-water-mark', '1MiB', OBJECT], /did you mean --buffer\?/],
+    ['yes and no', ['--content-md5', '--no-content-md5', OBJECT], /-content-md5: is said twice/],
+    ['one name, two values', ['--meta', 'a=1', '--meta', 'a=2', OBJECT], /--meta: .*two values/],
+    ['--gzip and --align', ['--gzip', '--align=line', OBJECT], /--align: --gzip has/],
+    ['an odd alignment', ['--align', 'word', OBJECT], /--align: must be line, chunk or/],
+    ['--resume and FILE', ['--resume', 'a', OBJECT, 'b'], /too many/],
+    ['--resume of nothing', ['--resume=', OBJECT], /--resume: must name a file/],
+    ['--resume and --roll-key', ['--resume=a', '--roll-key=b', OBJECT], /--resume: is for one/],
+    [
+      '--position and --roll-bytes',
+      ['--position=0', '--roll-bytes=1', OBJECT],
+      /--position: is for/,
+    ],
+    ['--time-zone alone', ['--time-zone=UTC', OBJECT], /--time-zone: needs --roll-key or/],
+    ['stat without an object', ['stat'], /missing/],
+    ['verify without an object', ['verify', 'a'], /missing/],
+    ['verify the wrong way round', ['verify', OBJECT, 'a'], /must be oss:/],
+    ['cat with two objects', ['cat', OBJECT, OBJECT], /too many/],
+    ['--interval alone', ['cat', '--interval', '1s', OBJECT], /--interval: .*without --follow/],
+    ['serve with a word', ['serve', 'a'], /too many/],
+    ['serve nowhere', ['serve', '--dir='], /--dir: must name a folder/],
+    ['a port too high', ['serve', '--port', '65536'], /--port: must be 0 to 65535/],
+    // A secret may be pasted anywhere.
+    ['a word', ['SECRET'], /^((?!SECRET).)*$/],
+    ['a word too many', ['demo', 'a', 'SECRET'], /^((?!SECRET).)*$/],
+    ['a word as number', ['demo', '--bytes', 'SECRET'], /^((?!SECRET).)*$/],
+    ['a word as pair', ['--meta', 'SECRET', OBJECT], /^((?!SECRET).)*$/],
+    ['a word for a flag', ['--help=SECRET'], /^((?!SECRET).)*$/],
+    ['an unknown option with a word', ['--secret-key=SECRET'], /^((?!SECRET).)*$/],
+  ]
+  for (const [name, args, message] of table) {
+    const error = caught(() => parseArguments(args))
+    t.equal(exitCodeOf(error), 2, name)
+    t.match(error?.message, message, name)
+  }
+})
+
+t.test('the help fits a screen, and both name everything', async t => {
+  for (const help of [HELP, OPTIONS_HELP]) {
+    const lines = help.trimEnd().split('\n')
+    // The line of the prompt is the 24th.
+    t.ok(lines.length <= 23, `${lines.length} lines`)
+    for (const line of lines) t.ok(line.length <= 80, line)
+  }
+  const mentioned = new Set((HELP + OPTIONS_HELP).match(/--[a-z][a-z0-9-]*/g))
+  t.same(
+    [...mentioned].sort(),
+    Object.keys(FLAGS)
+      .map(name => `--${name}`)
+      .sort(),
+  )
+  for (const name of COMMANDS.filter(name => name !== 'append')) {
+    t.match(HELP, new RegExp(`^  oss-append ${name} `, 'm'))
+  }
+  const examples = [...HELP.matchAll(/^ {2}(?:ffmpeg .* \| |journalctl .* \| )?oss-append (.*)$/gm)]
+    .map(([, line = '']) => line.replace(/ < .*/, '').replaceAll("'", '').split(' '))
+    .filter(words => words.at(-1)?.startsWith('oss://') && !words.includes('oss://BUCKET/KEY'))
+  t.equal(examples.length, 3)
+  for (const words of examples) t.equal(parseArguments(words).name, 'append', words.join(' '))
+})
+
+t.test('errors as text and exit code', async t => {
+  const cause = new OssServiceError('InternalError', 'try later', {
+    status: 500,
+    requestId: 'REQ',
+    hostId: 'HOST',
+  })
+  const retriesExhausted = new OssError('OSS_ERR_RETRIES_EXHAUSTED', 'gave up', { cause })
+  retriesExhausted.tail = { position: 12, crc64: '5' }
+  t.equal(
+    describeError(retriesExhausted),
+    'oss-append: gave up\n' +
+      '  code          OSS_ERR_RETRIES_EXHAUSTED\n' +
+      '  acknowledged  the object up to byte 12\n' +
+      '  caused by  reason        try later\n' +
+      '  caused by  code          InternalError\n' +
+      '  caused by  request id    REQ\n' +
+      '  caused by  host id       HOST\n',
+  )
+  t.match(describeError(new TypeError('a bug')), /^oss-append: a bug\n +at .*arguments\.test/)
+  t.equal(describeError('text'), 'oss-append: text\n')
+  t.equal(describeError(new MismatchError(['a', 'b'])), 'oss-append: NOT verified: a; b\n')
+  const tail = { position: 1, crc64: '1' }
+  const table: [unknown, number][] = [
+    [retriesExhausted, 1],
+    [null, 1],
+    [new SourceError(new Error('a'), 1), 1],
+    [new MismatchError(['a']), 4],
+    [new InterruptedError(143, 'a'), 143],
+    [new UsageError('x'), 2],
+    [new OssError('OSS_ERR_INVALID_OPTION', 'x'), 2],
+    [new OssConflictError('x', { before: tail, after: tail, seen: tail }), 3],
+    [new OssError('OSS_ERR_OBJECT_REPLACED', 'x'), 3],
+    [new OssError('OSS_ERR_INTEGRITY', 'x'), 4],
+  ]
+  for (const [error, code] of table) t.equal(exitCodeOf(error), code)
+})
+
+t.test('errors in the words of the command line', async t => {
+  const table: [string, string][] = [
+    ['highWaterMark', '--buffer'],
+    ['retry.maxElapsed', '--max-elapsed'],
+    ['metadata.a b', '--meta'],
+    ['metadata.a-b', '--meta a-b'],
+    ['headers.host', '--header host'],
+    ['headers.LTAIabcdefghijklmnopqrst', '--header'],
+    ['tagging', '--tag'],
+    ['endpoint', '--endpoint or OSS_ENDPOINT'],
+    ['region', '--region or OSS_REGION'],
+    ['crc64', '--crc64'],
+    ['url', 'url'],
+  ]
+  for (const [option, words] of table) {
+    const error = new OssError('OSS_ERR_INVALID_OPTION', `option ${option}: is odd: see option a`)
+    const [line] = describeError(error).split('\n')
+    t.equal(line, `oss-append: ${words}: is odd: see option a`)
+  }
+})
+
+t.test('options inside a message are flags too, and the words of others stay', async t => {
+  const objectFull = new OssError(
+    'OSS_ERR_OBJECT_FULL',
+    'more than maxBytes (5), see highWaterMark, aWord',
+  )
+  t.match(
+    describeError(objectFull),
+    /^oss-append: more than --roll-bytes \(5\), see --buffer, aWord\n/,
+  )
+  const invalidOption = new OssError(
+    'OSS_ERR_INVALID_OPTION',
+    'see the option cname, or the option other',
+  )
+  t.match(describeError(invalidOption), /^oss-append: see --cname, or the option other\n/)
+  const serviceError = new OssServiceError('X', 'contentType', { status: 400, requestId: 'R' })
+  t.match(describeError(serviceError), /^oss-append: contentType\n/)
+})
+
+t.test('errors as JSON', async t => {
+  const cause = new OssServiceError('InternalError', 'try later', { status: 500, requestId: 'REQ' })
+  const error = new OssError('OSS_ERR_RETRIES_EXHAUSTED', 'gave up', { cause })
+  error.tail = { position: 12, crc64: '5' }
+  error.attempts = 3
+  error.unresolved = { position: 12, length: 7 }
+  t.same(JSON.parse(JSON.stringify(errorFields(error))), {
+    code: 'OSS_ERR_RETRIES_EXHAUSTED',
+    message: 'gave up',
+    attempts: 3,
+    position: 12,
+    crc64: '5',
+    unresolved: { position: 12, length: 7 },
+    cause: { code: 'InternalError', message: 'try later', requestId: 'REQ', status: 500 },
+  })
+  t.match(describeError(error), /\n {2}unknown {7}the fate of 7 bytes from 12 on\n/)
+  t.same(errorFields('text'), { message: 'text' })
+  const cliErrors: [Error, object][] = [
+    [new UsageError('a'), { code: 'ERR_USAGE' }],
+    [new MismatchError(['a']), { code: 'ERR_NOT_VERIFIED' }],
+    [new InterruptedError(130, 'a'), { code: 'ERR_INTERRUPTED' }],
+    [
+      new InterruptedError(130, 'a', { position: 7, unacknowledged: 3 }),
+      { code: 'ERR_INTERRUPTED', position: 7, unacknowledged: 3 },
+    ],
+  ]
+  for (const [error, fields] of cliErrors) {
+    t.match(errorFields(error), fields)
+    t.equal(describeError(error).split('\n')[1] ?? '', error instanceof UsageError ? HINT : '')
+  }
+})
+
+const HINT = 'Try: oss-append --help'
+
+function caught(callback: () => unknown): Error | undefined {
+  try {
+    callback()
+    return undefined
+  } catch (error) {
+    return error as Error
+  }
+}

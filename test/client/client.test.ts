@@ -1,0 +1,1400 @@
+import { subscribe, unsubscribe } from 'node:diagnostics_channel'
+import { getEventListeners, once } from 'node:events'
+import { type AddressInfo, createConnection, createServer, type Socket } from 'node:net'
+import { inspect } from 'node:util'
+import { setFlagsFromString } from 'node:v8'
+import { runInNewContext } from 'node:vm'
+import t, { type Test } from 'tap'
+import { Agent, type Dispatcher, MockAgent } from 'undici'
+import { classifyError } from '../../lib/append/classify-error.ts'
+import { type ClientOptions, OssClient } from '../../lib/client/client.ts'
+import { OssError, OssServiceError } from '../../lib/errors.ts'
+import { runModule } from '../helpers/child-process.ts'
+import { encodePath, sign } from '../helpers/raw-client.ts'
+import {
+  errorResponse,
+  errorXml,
+  httpResponse,
+  REQUEST_ID,
+  type ReceivedRequest,
+  startScriptedServer,
+} from '../helpers/scripted-server.ts'
+
+// The tests say what the environment holds, and not the other way round.
+for (const name of Object.keys(process.env)) if (name.startsWith('OSS_')) delete process.env[name]
+
+const BUCKET = 'examplebucket'
+const TARGET = { bucket: BUCKET, key: 'logs/app.log' }
+const SECRET = 'hunter2SECRETsecretSECRETsecret'
+const TOKEN = 'CAISrgJ1q6Ft5B2yfSjIr+TOKEN/t0ken=='
+const credentials = { accessKeyId: 'LTAIexampleAk', accessKeySecret: SECRET, securityToken: TOKEN }
+const HELLO = Buffer.from('hello')
+/** A timeout that a test would not survive: whatever ends sooner did not wait for it. */
+const NEVER = 2 ** 31 - 1
+
+const appended = httpResponse(200, {
+  'x-oss-next-append-position': '5',
+  'x-oss-hash-crc64ecma': '11177612005948864433',
+})
+const found = httpResponse(200, {
+  'x-oss-object-type': 'Appendable',
+  'x-oss-next-append-position': '5368709120',
+  'content-length': '5368709120',
+  'x-oss-hash-crc64ecma': '3231342946509354535',
+})
+
+function connectTo(t: Test, { port }: { port: number }, options: ClientOptions = {}): OssClient {
+  const client = new OssClient({
+    endpoint: `http://127.0.0.1:${port}`,
+    region: 'cn-hangzhou',
+    credentials,
+    ...options,
+  })
+  t.teardown(() => client.close())
+  return client
+}
+
+/** The calls as short as a table of them needs. */
+function calls(client: OssClient, signal = new AbortController().signal) {
+  return {
+    head: (key = TARGET.key) => client.head({ bucket: BUCKET, key }, { signal }),
+    append: (body: Uint8Array = HELLO, headers: Record<string, string> = {}, position = 0) =>
+      client.append(TARGET, { position, body, headers, signal }),
+    seal: (position = 10) => client.seal(TARGET, position, { signal }),
+  }
+}
+
+async function failure(promise: Promise<unknown>): Promise<OssServiceError> {
+  try {
+    await promise
+  } catch (error) {
+    return error as OssServiceError
+  }
+  throw new Error('did not fail')
+}
+
+/** Everything by which a value could end up in a log. */
+function printed(value: unknown): string {
+  const { stack, message, cause } = Object(value)
+  const all = inspect(value, { depth: 99, showHidden: true, maxStringLength: null })
+  return `${all}${JSON.stringify(value)}${value}${stack}${message}${cause ? printed(cause) : ''}`
+}
+
+/** Signs by the protocol what arrived, and compares. */
+function isRightlySigned(
+  { requestLine: line, headers }: ReceivedRequest,
+  key = TARGET.key,
+  secret = SECRET,
+): boolean {
+  const [method = '', url = ''] = line.split(' ')
+  const query = Object.fromEntries(
+    (url.split('?')[1] ?? '').split('&').flatMap(pair => {
+      const [name = '', value = ''] = pair.split('=')
+      return name === '' ? [] : [[name, value]]
+    }),
+  )
+  const { authorization, 'x-oss-date': date = '', ...rest } = headers
+  const time = Date.parse(date.replace(/^(....)(..)(..T..)(..)(..Z)$/, '$1-$2-$3:$4:$5'))
+  const who = { accessKeyId: credentials.accessKeyId, accessKeySecret: secret }
+  const signed = sign({ method, bucket: BUCKET, key, query, headers: rest, credentials: who, time })
+  return signed.authorization === authorization
+}
+
+t.test('what is sent', async t => {
+  const server = await startScriptedServer(t, ({ requestLine: line }) =>
+    /^HEAD/.test(line) ? found : appended,
+  )
+  const { head, append, seal } = calls(connectTo(t, server))
+  const always =
+    'authorization connection host x-oss-content-sha256 x-oss-date x-oss-security-token'
+  const names = (request?: ReceivedRequest) => Object.keys(request?.headers ?? {}).sort()
+  const sent = (more: string) => `${always} ${more}`.trim().split(' ').sort()
+
+  await head()
+  t.equal(server.requests[0]?.requestLine, `HEAD /${BUCKET}/logs/app.log HTTP/1.1`)
+  t.same(names(server.requests[0]), sent(''))
+
+  await append(HELLO, {
+    'content-type': 'text/plain; charset=utf-8',
+    'x-oss-meta-a': 'b',
+    foo: 'x',
+  })
+  const request = server.requests[1]
+  t.equal(request?.requestLine, `POST /${BUCKET}/logs/app.log?append&position=0 HTTP/1.1`)
+  t.same(names(request), sent('content-length content-type foo x-oss-meta-a'))
+  t.match(request?.headers, {
+    host: `127.0.0.1:${server.port}`,
+    'content-length': '5',
+    'content-type': 'text/plain; charset=utf-8',
+    'x-oss-content-sha256': 'UNSIGNED-PAYLOAD',
+    'x-oss-date': /^\d{8}T\d{6}Z$/,
+    'x-oss-security-token': TOKEN,
+    authorization:
+      /^OSS4-HMAC-SHA256 Credential=LTAIexampleAk\/\d{8}\/cn-hangzhou\/oss\/aliyun_v4_request,Signature=[\da-f]{64}$/,
+  })
+  t.same(request?.body, HELLO)
+
+  await append(new Uint8Array(0), {}, 5_368_709_119)
+  t.equal(
+    server.requests[2]?.requestLine,
+    `POST /${BUCKET}/logs/app.log?append&position=5368709119 HTTP/1.1`,
+  )
+  t.same(names(server.requests[2]), sent('content-length'))
+  t.equal(server.requests[2]?.headers['content-length'], '0')
+
+  await append(new Uint8Array(Buffer.from('ABhelloYZ')).subarray(2, 7))
+  t.same(server.requests[3]?.body, HELLO, 'a view, and not all of its buffer')
+
+  const every = Buffer.from(Array.from({ length: 300_000 }, (_, i) => i * 7))
+  await append(every)
+  t.ok(server.requests[4]?.body.equals(every), 'every byte as it is')
+
+  await seal()
+  t.equal(server.requests[5]?.requestLine, `POST /${BUCKET}/logs/app.log?position=10&seal HTTP/1.1`)
+  t.same(names(server.requests[5]), sent('content-length content-md5 content-type'))
+  t.match(server.requests[5]?.headers, {
+    'content-length': '0',
+    'content-type': 'application/xml',
+    'content-md5': '1B2M2Y8AsgTpgAmY7PhCfg==',
+  })
+
+  for (const request of server.requests) t.ok(isRightlySigned(request), request.requestLine)
+  const [first] = server.requests
+  t.notOk(first && isRightlySigned(first, 'logs/app.lo'), 'and the check can fail')
+  t.notOk(first && isRightlySigned(first, TARGET.key, 'another secret'))
+})
+
+// key, its path on the request line
+const keys: [string, string][] = [
+  ['日志/应用 日志.log', '%E6%97%A5%E5%BF%97/%E5%BA%94%E7%94%A8%20%E6%97%A5%E5%BF%97.log'],
+  ['a//b', 'a//b'],
+  ['a/../b', 'a/../b'],
+  ['a/%2e%2e/b', 'a/%252e%252e/b'],
+  ['./a', './a'],
+  ['..', '..'],
+  ['a\\b', 'a%5Cb'],
+  ["x y+z~(1)!'*.log", 'x%20y%2Bz~%281%29%21%27%2A.log'],
+  ['%2F', '%252F'],
+  ['q?x#y', 'q%3Fx%23y'],
+  ['a&b=c;d@e:f$g,h', 'a%26b%3Dc%3Bd%40e%3Af%24g%2Ch'],
+  ['http://x/y', 'http%3A//x/y'],
+  ['dir/', 'dir/'],
+  ['😀', '%F0%9F%98%80'],
+  ['k'.repeat(1023), 'k'.repeat(1023)],
+  ['日'.repeat(341), '%E6%97%A5'.repeat(341)],
+]
+
+t.test('every key reaches the object that was signed', async t => {
+  const server = await startScriptedServer(t, ({ requestLine: line }) =>
+    /^HEAD/.test(line) ? found : appended,
+  )
+  const client = connectTo(t, server)
+  const { signal } = new AbortController()
+  for (const [key, path] of keys) {
+    const target = { bucket: BUCKET, key }
+    await client.head(target, { signal })
+    await client.append(target, { position: 7, body: HELLO, headers: {}, signal })
+    await client.seal(target, 7, { signal })
+    const [head, append, seal] = server.requests.splice(0) as [
+      ReceivedRequest,
+      ReceivedRequest,
+      ReceivedRequest,
+    ]
+    const label = key.slice(0, 20)
+    t.equal(head.requestLine, `HEAD /${BUCKET}/${path} HTTP/1.1`, label)
+    t.equal(append.requestLine, `POST /${BUCKET}/${path}?append&position=7 HTTP/1.1`, label)
+    t.equal(seal.requestLine, `POST /${BUCKET}/${path}?position=7&seal HTTP/1.1`, label)
+    t.equal(path, encodePath(key), 'the table itself')
+    for (const request of [head, append, seal]) t.ok(isRightlySigned(request, key), label)
+  }
+})
+
+/** An agent that finds every host on this machine. */
+function homeAgent(t: Test): Agent {
+  const agent = new Agent({
+    connect: {
+      lookup: (_host, _options, callback) => callback(null, [{ address: '127.0.0.1', family: 4 }]),
+    },
+  })
+  t.teardown(() => agent.destroy())
+  return agent
+}
+
+t.test('where the bucket stands', async t => {
+  const server = await startScriptedServer(t, () => appended)
+  const { port } = server
+  // options, host, path
+  const table: [ClientOptions, string, string][] = [
+    [{ endpoint: `http://oss.example.com:${port}` }, `${BUCKET}.oss.example.com`, '/logs/app.log'],
+    [
+      { endpoint: `http://oss.example.com:${port}`, pathStyle: true },
+      'oss.example.com',
+      `/${BUCKET}/logs/app.log`,
+    ],
+    [
+      { endpoint: `http://files.example.com:${port}`, cname: true },
+      'files.example.com',
+      '/logs/app.log',
+    ],
+    [{ endpoint: `http://localhost:${port}` }, 'localhost', `/${BUCKET}/logs/app.log`],
+  ]
+  for (const [options, host, path] of table) {
+    const client = connectTo(t, server, { ...options, dispatcher: homeAgent(t) })
+    await calls(client).append()
+    const request = server.requests.pop() as ReceivedRequest
+    t.equal(request.headers.host, `${host}:${port}`)
+    t.equal(request.requestLine, `POST ${path}?append&position=0 HTTP/1.1`)
+    t.ok(isRightlySigned(request), 'the bucket is signed wherever it stands')
+  }
+})
+
+/** A dispatcher that tells what it was asked, and fails. */
+function spy() {
+  const asked: Dispatcher.DispatchOptions[] = []
+  const dispatcher = {
+    dispatch(options: Dispatcher.DispatchOptions) {
+      asked.push(options)
+      throw new Error('not today')
+    },
+  } as unknown as Dispatcher
+  return { asked, dispatcher }
+}
+
+t.test('region and endpoint', async t => {
+  const { asked, dispatcher } = spy()
+  t.teardown(() => {
+    delete process.env.OSS_REGION
+    delete process.env.OSS_ENDPOINT
+  })
+  // environment, options, origin, region
+  const table: [NodeJS.ProcessEnv, ClientOptions, string, string][] = [
+    [
+      {},
+      { region: 'cn-hangzhou' },
+      `https://${BUCKET}.oss-cn-hangzhou.aliyuncs.com`,
+      'cn-hangzhou',
+    ],
+    [{ OSS_REGION: 'us-west-1' }, {}, `https://${BUCKET}.oss-us-west-1.aliyuncs.com`, 'us-west-1'],
+    [
+      { OSS_REGION: 'us-west-1' },
+      { region: 'oss-cn-beijing' },
+      `https://${BUCKET}.oss-cn-beijing.aliyuncs.com`,
+      'cn-beijing',
+    ],
+    [
+      { OSS_ENDPOINT: 'oss-cn-shanghai-internal.aliyuncs.com' },
+      {},
+      `https://${BUCKET}.oss-cn-shanghai-internal.aliyuncs.com`,
+      'cn-shanghai',
+    ],
+    [
+      { OSS_ENDPOINT: 'http://example.com', OSS_REGION: 'us-west-1' },
+      {},
+      `http://${BUCKET}.example.com`,
+      'us-west-1',
+    ],
+    [{}, { region: 'x', endpoint: 'http://[::1]:9000' }, 'http://[::1]:9000', 'x'],
+  ]
+  for (const [env, options, origin, region] of table) {
+    Object.assign(process.env, { OSS_REGION: '', OSS_ENDPOINT: '', ...env })
+    const client = new OssClient({ credentials, dispatcher, ...options })
+    await failure(calls(client).head())
+    const [request] = asked.splice(0) as [Dispatcher.DispatchOptions]
+    t.equal(request.origin, origin)
+    t.match((request.headers as Record<string, string>).authorization, `/${region}/oss/`)
+    t.equal(client.isSecure, origin.startsWith('https:'))
+  }
+})
+
+t.test('what HEAD tells', async t => {
+  const full = {
+    'x-oss-object-type': 'Appendable',
+    'x-oss-next-append-position': '7',
+    'content-length': '7',
+    'x-oss-hash-crc64ecma': '007',
+    'x-oss-sealed-time': 'Wed, 21 Oct 2026 07:28:00 GMT',
+  }
+  const head = {
+    type: 'Appendable',
+    length: 7,
+    position: 7,
+    crc64: '7',
+    sealedTime: 'Wed, 21 Oct 2026 07:28:00 GMT',
+    requestId: REQUEST_ID,
+  }
+  // label, headers of the answer, what is told; nothing: not an answer of OSS
+  const table: [string, Record<string, string | string[] | undefined>, object?][] = [
+    ['all', full, head],
+    ['another type', { ...full, 'x-oss-object-type': 'Symlink' }, { ...head, type: 'Symlink' }],
+    ['no type', { ...full, 'x-oss-object-type': undefined }],
+    ['an empty type', { ...full, 'x-oss-object-type': '' }],
+    ['two types', { ...full, 'x-oss-object-type': ['Normal', 'Appendable'] }],
+    ['no length', { ...full, 'content-length': undefined }],
+    ['no request id', { ...full, 'x-oss-request-id': undefined }],
+    ['not sealed', { ...full, 'x-oss-sealed-time': undefined }, { ...head, sealedTime: undefined }],
+    ...[undefined, '', '-7', '+7', '0x7', '7.0', '9007199254740993', ['7', '7'], ['7', '8']].map(
+      (position): [string, Record<string, string | string[] | undefined>, object] => [
+        `a position of ${inspect(position)}`,
+        { ...full, 'x-oss-next-append-position': position },
+        { ...head, position: undefined },
+      ],
+    ),
+    ...[undefined, '', '-7', '0x7', '18446744073709551616', ['7', '7']].map(
+      (crc64): [string, Record<string, string | string[] | undefined>, object] => [
+        `a CRC of ${inspect(crc64)}`,
+        { ...full, 'x-oss-hash-crc64ecma': crc64 },
+        { ...head, crc64: undefined },
+      ],
+    ),
+    [
+      'names of a prototype',
+      { ...full, constructor: 'x', toString: ['x', 'y'], ['__proto__']: 'x' },
+      head,
+    ],
+  ]
+  let headers = {}
+  const server = await startScriptedServer(t, () => httpResponse(200, headers))
+  const client = connectTo(t, server)
+  for (const [label, given, expected] of table) {
+    headers = given
+    if (expected) t.strictSame(await calls(client).head(), expected, label)
+    else t.match(await failure(calls(client).head()), { code: 'OSS_ERR_NETWORK' }, label)
+  }
+})
+
+t.test('what an append is told', async t => {
+  const full = { 'x-oss-next-append-position': '5', 'x-oss-hash-crc64ecma': '11' }
+  const reply = { position: 5, crc64: '11', requestId: REQUEST_ID }
+  const table: [string, number, Record<string, string | string[] | undefined>, object?][] = [
+    ['all', 200, full, reply],
+    ['another 2xx', 201, full, reply],
+    [
+      'the largest position',
+      200,
+      { ...full, 'x-oss-next-append-position': '9007199254740991' },
+      { ...reply, position: Number.MAX_SAFE_INTEGER },
+    ],
+    ['no CRC', 200, { ...full, 'x-oss-hash-crc64ecma': undefined }, { ...reply, crc64: undefined }],
+    [
+      'two CRCs',
+      200,
+      { ...full, 'x-oss-hash-crc64ecma': ['11', '12'] },
+      { ...reply, crc64: undefined },
+    ],
+    ...[undefined, '', '-5', '0x5', '5e0', '9007199254740993', ['5', '5']].map(
+      (position): [string, number, Record<string, string | string[] | undefined>] => [
+        `a position of ${inspect(position)}`,
+        200,
+        { ...full, 'x-oss-next-append-position': position },
+      ],
+    ),
+    ...[undefined, '', ['A', 'A'], ['A', 'B']].map(
+      (id): [string, number, Record<string, string | string[] | undefined>] => [
+        `a request id of ${inspect(id)}`,
+        200,
+        { ...full, 'x-oss-request-id': id },
+      ],
+    ),
+  ]
+  let next = ''
+  const server = await startScriptedServer(t, () => next)
+  const client = connectTo(t, server)
+  for (const [label, status, headers, expected] of table) {
+    next = httpResponse(status, headers)
+    if (expected) t.strictSame(await calls(client).append(), expected, label)
+    else {
+      const error = await failure(calls(client).append())
+      t.match(
+        error,
+        { name: 'OssError', code: 'OSS_ERR_NETWORK', message: /not an answer of OSS/ },
+        label,
+      )
+      t.equal(classifyError(error), 'wait', label)
+    }
+  }
+  next = httpResponse(200)
+  t.equal(await calls(client).seal(), undefined)
+  next = httpResponse(200, { 'x-oss-request-id': undefined })
+  t.match(await failure(calls(client).seal()), { code: 'OSS_ERR_NETWORK' })
+})
+
+t.test('refusals', async t => {
+  // label, answer, what the error is
+  const table: [string, string, object][] = [
+    [
+      'a position',
+      errorResponse(409, 'PositionNotEqualToLength', {
+        more: '<HostId>h.example.com</HostId><EC>0026-00000016</EC>',
+        headers: { 'x-oss-next-append-position': '77' },
+      }),
+      {
+        code: 'PositionNotEqualToLength',
+        message: 'PositionNotEqualToLength by the script.',
+        status: 409,
+        requestId: REQUEST_ID,
+        hostId: 'h.example.com',
+        ec: '0026-00000016',
+        nextPosition: 77,
+      },
+    ],
+    [
+      'a position that lies',
+      errorResponse(409, 'PositionNotEqualToLength', {
+        headers: { 'x-oss-next-append-position': '-1' },
+      }),
+      { code: 'PositionNotEqualToLength', nextPosition: undefined },
+    ],
+    [
+      'without a code',
+      httpResponse(403),
+      { code: 'BadErrorResponse', message: 'HTTP 403', status: 403 },
+    ],
+    ['not XML', httpResponse(500, {}, 'oops'), { code: 'BadErrorResponse', status: 500 }],
+    ['absent', errorResponse(404, 'NoSuchKey'), { code: 'NoSuchKey', status: 404 }],
+    ['absent, without a code', httpResponse(404), { code: 'BadErrorResponse', status: 404 }],
+    ['501', errorResponse(501, 'NotImplemented'), { code: 'NotImplemented', status: 501 }],
+    ['304', httpResponse(304), { code: 'BadErrorResponse', status: 304 }],
+    [
+      'from the wrong region',
+      errorResponse(403, 'AccessDenied', {
+        more: '<Endpoint>oss-cn-beijing.aliyuncs.com</Endpoint>',
+      }),
+      { code: 'AccessDenied', message: /oss-cn-beijing\.aliyuncs\.com/ },
+    ],
+    [
+      'chunked',
+      httpResponse(400, { 'content-length': undefined, 'transfer-encoding': 'chunked' }) +
+        errorXml('InvalidDigest').replace(
+          /.{1,7}/gs,
+          part => `${part.length.toString(16)}\r\n${part}\r\n`,
+        ) +
+        '0\r\n\r\n',
+      { code: 'InvalidDigest', status: 400 },
+    ],
+  ]
+  let next = ''
+  const server = await startScriptedServer(t, () => next)
+  const client = connectTo(t, server)
+  for (const [label, text, expected] of table) {
+    next = text
+    for (const call of [calls(client).append, calls(client).seal]) {
+      const error = await failure(call())
+      t.equal(error.constructor, OssServiceError, label)
+      t.match(error, expected, label)
+      t.equal(error.isRefreshable, false, label)
+    }
+  }
+  t.equal(server.sockets.length, 1, 'all by one connection')
+})
+
+t.test('redirects are told, and never followed', async t => {
+  const elsewhere = await startScriptedServer(t, () => appended)
+  let status = 301
+  const server = await startScriptedServer(t, () =>
+    errorResponse(status, 'PermanentRedirect', {
+      headers: { location: `http://127.0.0.1:${elsewhere.port}/` },
+    }),
+  )
+  const { append, head } = calls(connectTo(t, server))
+  for (status of [301, 302, 303, 307, 308]) {
+    t.match(await failure(append()), { code: 'PermanentRedirect', status })
+    t.match(await failure(head()), { code: 'BadErrorResponse', status })
+  }
+  t.equal(elsewhere.requests.length, 0)
+})
+
+t.test('HEAD: absent, or refused', async t => {
+  const err = (code: string, status = 404) => errorResponse(status, code, { head: true })
+  const table: [string, string, object | null][] = [
+    ['NoSuchKey', err('NoSuchKey'), null],
+    ['no code', httpResponse(404), null],
+    ['a delete marker', httpResponse(404, { 'x-oss-delete-marker': 'true' }), null],
+    [
+      'NoSuchBucket',
+      err('NoSuchBucket'),
+      { code: 'NoSuchBucket', status: 404, requestId: REQUEST_ID },
+    ],
+    ['SymlinkTargetNotExist', err('SymlinkTargetNotExist'), { code: 'SymlinkTargetNotExist' }],
+    [
+      '404 of somebody else',
+      httpResponse(404, { 'x-oss-request-id': undefined }),
+      { code: 'OSS_ERR_NETWORK' },
+    ],
+    ['AccessDenied', err('AccessDenied', 403), { code: 'AccessDenied', status: 403 }],
+    ['403 without a code', httpResponse(403), { code: 'BadErrorResponse', status: 403 }],
+    ['NoSuchKey at 403', err('NoSuchKey', 403), { code: 'NoSuchKey', status: 403 }],
+    ['an EC', httpResponse(403, { 'x-oss-ec': '0003-00000001' }), { ec: '0003-00000001' }],
+    ['503', err('ServiceUnavailable', 503), { code: 'ServiceUnavailable', status: 503 }],
+  ]
+  let next = ''
+  const server = await startScriptedServer(t, () => next)
+  const client = connectTo(t, server)
+  for (const [label, text, expected] of table) {
+    next = text
+    if (expected === null) t.equal(await calls(client).head(), null, label)
+    else t.match(await failure(calls(client).head()), expected, label)
+  }
+})
+
+t.test('somebody else answers', async t => {
+  const html = '<html><head><Code>AccessDenied</Code></head><body>Please log in</body></html>'
+  let next = ''
+  const server = await startScriptedServer(t, () => next)
+  const { append, head } = calls(connectTo(t, server))
+  for (const status of [200, 302, 403, 404, 409, 502, 503]) {
+    next = httpResponse(
+      status,
+      { 'x-oss-request-id': undefined, 'content-type': 'text/html' },
+      html,
+    )
+    const error = await failure(append())
+    t.match(error, { name: 'OssError', code: 'OSS_ERR_NETWORK', message: `HTTP ${status}` })
+    t.equal(classifyError(error), 'wait')
+    t.notMatch(printed(error), /log in/, 'no body is quoted')
+    next = httpResponse(status, { 'x-oss-request-id': undefined })
+    t.match(await failure(head()), { code: 'OSS_ERR_NETWORK' })
+  }
+})
+
+t.test('answers that break off', async t => {
+  const whole = errorResponse(409, 'PositionNotEqualToLength', { more: 'x'.repeat(500) })
+  // where the answer ends, what comes of it
+  const table: [number, string][] = [
+    [0, 'OSS_ERR_NETWORK'],
+    [5, 'OSS_ERR_NETWORK'],
+    [whole.indexOf('\r\n\r\n'), 'OSS_ERR_NETWORK'],
+    [whole.indexOf('\r\n\r\n') + 4, 'OSS_ERR_NETWORK'],
+    [whole.indexOf('Position') + 8, 'OSS_ERR_NETWORK'],
+    [whole.indexOf('</Code>') + 7, 'PositionNotEqualToLength'],
+    [whole.length - 1, 'PositionNotEqualToLength'],
+  ]
+  const short = errorResponse(409, 'PositionNotEqualToLength', {
+    headers: { 'x-oss-next-append-position': '9' },
+    more: 'x'.repeat(500),
+  })
+  const telling = await startScriptedServer(t, ({ socket }) => {
+    socket.end(short.slice(0, short.indexOf('\r\n\r\n') + 4))
+    return undefined
+  })
+  const told = { code: 'PositionNotEqualToLength', nextPosition: 9 }
+  t.match(await failure(calls(connectTo(t, telling)).append()), told, 'the header says it all')
+  for (const way of ['end', 'resetAndDestroy'] as const) {
+    for (const [length, code] of table) {
+      const server = await startScriptedServer(t, ({ socket }) => {
+        socket.write(whole.slice(0, length), () => way === 'end' && socket.end())
+        return undefined
+      })
+      const pending = failure(calls(connectTo(t, server)).append())
+      if (way === 'resetAndDestroy') {
+        const { socket } = await server.nextRequest()
+        setImmediate(() => socket.resetAndDestroy())
+      }
+      const error = await pending
+      // A reset may overtake what was written before it.
+      const isExpected = error.code === code || (way !== 'end' && error.code === 'OSS_ERR_NETWORK')
+      t.ok(isExpected, `${way} after ${length} bytes: ${error.code}`)
+      if (error.code === 'OSS_ERR_NETWORK') t.equal(classifyError(error), 'wait')
+    }
+  }
+  const server = await startScriptedServer(t, ({ socket }) => {
+    socket.end(
+      httpResponse(200, { 'x-oss-next-append-position': '5', 'content-length': '9' }, 'half'),
+    )
+    return undefined
+  })
+  t.match(
+    await calls(connectTo(t, server)).append(),
+    { position: 5 },
+    'the head of a 200 says it all',
+  )
+})
+
+t.test('bodies without end are not read to their end', async t => {
+  const heads: [string, string, (error: unknown) => boolean][] = [
+    [
+      'a refusal',
+      httpResponse(403, { 'content-length': undefined }),
+      e => (e as OssError).code === 'AccessDenied',
+    ],
+    [
+      'a 200',
+      httpResponse(200, { 'content-length': undefined, 'x-oss-next-append-position': '5' }),
+      e => e === 'done',
+    ],
+    [
+      'a proxy',
+      httpResponse(502, { 'content-length': undefined, 'x-oss-request-id': undefined }),
+      e => (e as OssError).code === 'OSS_ERR_NETWORK',
+    ],
+  ]
+  for (const [label, head, isExpected] of heads) {
+    const server = await startScriptedServer(t, ({ socket }) => {
+      socket.write(head + errorXml('AccessDenied'))
+      const more = Buffer.alloc(65_536, 'x')
+      const write = () => {
+        while (socket.writable && socket.write(more));
+      }
+      socket.on('drain', write)
+      write()
+      return undefined
+    })
+    const { append } = calls(connectTo(t, server, { requestTimeout: NEVER }))
+    const result = await append().then(
+      () => 'done',
+      error => error,
+    )
+    t.ok(isExpected(result), label)
+    await server.whenClosed()
+  }
+  const server = await startScriptedServer(t, () =>
+    errorResponse(400, 'InvalidDigest', { more: 'x'.repeat(10_000_000) }),
+  )
+  t.match(await failure(calls(connectTo(t, server)).append()), { code: 'InvalidDigest' })
+  await server.whenClosed()
+})
+
+t.test('heads out of all proportion', async t => {
+  const server = await startScriptedServer(t, () =>
+    httpResponse(200, { 'x-a': 'x'.repeat(65_536) }),
+  )
+  const error = await failure(calls(connectTo(t, server)).append())
+  t.match(error, { code: 'OSS_ERR_NETWORK', cause: { code: 'UND_ERR_HEADERS_OVERFLOW' } })
+  t.equal(classifyError(error), 'wait')
+})
+
+t.test('connections', async t => {
+  let count = 0
+  const replies = [
+    appended,
+    errorResponse(409, 'PositionNotEqualToLength'),
+    errorResponse(403, 'AccessDenied', { more: 'x'.repeat(60_000) }),
+    httpResponse(404, {}, 'x'.repeat(100)),
+    httpResponse(200, { 'x-oss-next-append-position': '5' }, 'x'.repeat(60_000)),
+    httpResponse(500, { 'x-oss-request-id': undefined }, '<html>'),
+  ]
+  const server = await startScriptedServer(t, () => replies[count++ % replies.length])
+  const { append } = calls(connectTo(t, server))
+  for (const _ of [...replies, ...replies]) await append().catch(() => {})
+  t.equal(server.requests.length, 12)
+  t.equal(server.sockets.length, 1, 'one for all, since every body is read')
+
+  const heads = await startScriptedServer(t, () =>
+    heads.requests.length % 2 ? found : httpResponse(404),
+  )
+  const { head } = calls(connectTo(t, heads))
+  for (let i = 0; i < 6; i++) await head()
+  t.equal(heads.sockets.length, 1, 'also after the HEAD of a huge object')
+
+  const closing = await startScriptedServer(t, ({ socket }) => {
+    socket.end(httpResponse(200, { connection: 'close', 'x-oss-next-append-position': '5' }))
+    return undefined
+  })
+  const again = calls(connectTo(t, closing))
+  for (let i = 0; i < 3; i++) t.match(await again.append(), { position: 5 })
+  t.equal(closing.sockets.length, 3, 'one each, where the server closes them')
+})
+
+t.test('no answer at all', async t => {
+  const free = await startScriptedServer(t, () => undefined)
+  const unused = createServer().listen(0, '127.0.0.1')
+  await once(unused, 'listening')
+  const { port } = unused.address() as AddressInfo
+  await new Promise(resolve => unused.close(resolve))
+  const garbage = await startScriptedServer(t, () => 'SSH-2.0-OpenSSH_9.2\r\n')
+  const hello = await startScriptedServer(t, ({ socket }) => {
+    socket.destroy()
+    return undefined
+  })
+  const early = createServer(socket => socket.on('error', () => {}).end('220 smtp.example.com\r\n'))
+  early.listen(0, '127.0.0.1')
+  t.teardown(() => early.close())
+  await once(early, 'listening')
+
+  const table: [string, { port: number }, ClientOptions, RegExp][] = [
+    ['refused', { port }, {}, /^ECONNREFUSED$/],
+    ['another protocol', garbage, {}, /HTTP/],
+    [
+      'another protocol, unasked',
+      early.address() as AddressInfo,
+      {},
+      /HTTP|^(UND_ERR_SOCKET|ECONNRESET|EPIPE)$/,
+    ],
+    ['closed at once', hello, {}, /^(UND_ERR_SOCKET|ECONNRESET)$/],
+    [
+      'plain text for TLS',
+      free,
+      { endpoint: `https://127.0.0.1:${garbage.port}`, connectTimeout: 50 },
+      /./,
+    ],
+    [
+      'a host that is none',
+      free,
+      { endpoint: 'http://nowhere.invalid', dispatcher: notFound(t) },
+      /^ENOTFOUND$/,
+    ],
+  ]
+  for (const [label, server, options, code] of table) {
+    const error = await failure(calls(connectTo(t, server, options)).append())
+    t.match(error, { name: 'OssError', code: 'OSS_ERR_NETWORK', isCurable: false }, label)
+    const cause = error.cause as { code?: string; message: string }
+    const found = cause.code ?? cause.message
+    t.match(found, code, label)
+    t.ok(error.message.endsWith(found), `${label}: the message says what`)
+    t.match(classifyError(error), /^(wait|unknownHost)$/, label)
+  }
+})
+
+function notFound(t: Test): Agent {
+  const error = Object.assign(new Error('getaddrinfo ENOTFOUND'), { code: 'ENOTFOUND' })
+  const agent = new Agent({
+    connect: { lookup: (_host, _options, callback) => callback(error, []) },
+  })
+  t.teardown(() => agent.destroy())
+  return agent
+}
+
+t.test('an answer before the body is read', async t => {
+  const server = await startScriptedServer(
+    t,
+    ({ socket }) => {
+      socket.pause()
+      socket.end(errorResponse(503, 'ServiceUnavailable', { headers: { connection: 'close' } }))
+      return undefined
+    },
+    { isEarly: true },
+  )
+  const error = await failure(calls(connectTo(t, server)).append(Buffer.alloc(16_000_000)))
+  t.match(error, { code: 'ServiceUnavailable', status: 503, requestId: REQUEST_ID })
+})
+
+t.test('a 100 that nobody asked for is a failure of the network, and passes', async t => {
+  const server = await startScriptedServer(t, () => `HTTP/1.1 100 Continue\r\n\r\n${appended}`)
+  const error = await failure(calls(connectTo(t, server)).append())
+  t.match(error, { code: 'OSS_ERR_NETWORK' })
+  t.equal(classifyError(error), 'wait')
+})
+
+/** Delays of the timers that are set while `run` runs, and how many of them are left. */
+async function timersOf(run: () => Promise<unknown>) {
+  const { setTimeout, clearTimeout } = globalThis
+  const timers = new Map<unknown, number>()
+  const delays: number[] = []
+  globalThis.setTimeout = ((callback: () => void, delay: number) => {
+    const timer = setTimeout(callback, delay)
+    timers.set(timer, delay)
+    delays.push(delay)
+    return timer
+  }) as typeof setTimeout
+  globalThis.clearTimeout = (timer => {
+    timers.delete(timer)
+    clearTimeout(timer)
+  }) as typeof clearTimeout
+  try {
+    await run()
+  } finally {
+    Object.assign(globalThis, { setTimeout, clearTimeout })
+  }
+  return { delays, left: [...timers.values()] }
+}
+
+t.test('how long an exchange may take', async t => {
+  const server = await startScriptedServer(t, ({ requestLine: line }) =>
+    /^HEAD/.test(line) ? found : appended,
+  )
+  const usual = calls(connectTo(t, server))
+  const short = calls(connectTo(t, server, { requestTimeout: 1000 }))
+  // call, milliseconds
+  const table: [() => Promise<unknown>, number][] = [
+    [() => usual.head(), 30_000],
+    [() => usual.seal(), 30_000],
+    [() => usual.append(Buffer.alloc(0)), 30_000],
+    [() => usual.append(Buffer.alloc(6400)), 30_100],
+    [() => usual.append(Buffer.alloc(4_194_304)), 95_536],
+    [() => short.head(), 1000],
+    [() => short.append(Buffer.alloc(64_000)), 2000],
+  ]
+  for (const [call, timeout] of table) {
+    const { delays, left } = await timersOf(call)
+    t.ok(delays.includes(timeout), `${timeout}`)
+    t.notOk(left.includes(timeout), 'and its timer is gone')
+  }
+  const endless = calls(connectTo(t, server, { requestTimeout: NEVER }))
+  const { delays } = await timersOf(() => endless.append(Buffer.alloc(64_000)))
+  t.ok(Math.max(...delays) <= NEVER, 'no more than setTimeout takes')
+})
+
+/** Where an exchange can hang: what is said, and over what. */
+const stalls: [string, boolean, (heard: ReceivedRequest) => string | undefined][] = [
+  ['in its handshake', true, () => undefined],
+  ['before an answer', false, () => undefined],
+  ['in the head of an answer', false, () => appended.slice(0, 30)],
+  ['in the body of a refusal', false, () => errorResponse(403, 'AccessDenied').slice(0, -150)],
+  [
+    'in its own body',
+    false,
+    ({ socket }) => {
+      socket.pause()
+      return undefined
+    },
+  ],
+]
+
+/** A server that stalls, a client on it, and the client's sockets. */
+async function stall(t: Test, [, isTls, script]: (typeof stalls)[0], options: ClientOptions = {}) {
+  const server = await startScriptedServer(t, script, { isEarly: true })
+  const endpoint = `${isTls ? 'https' : 'http'}://127.0.0.1:${server.port}`
+  const client = connectTo(t, server, { endpoint, connectTimeout: NEVER, ...options })
+  return { server, client }
+}
+
+const BIG = Buffer.alloc(32_000_000)
+
+for (const stalled of stalls) {
+  t.test(`a timeout ${stalled[0]}`, async t => {
+    const { server, client } = await stall(t, stalled, { requestTimeout: 100 })
+    const body = stalled[0] === 'in its own body' ? Buffer.alloc(8_000_000) : HELLO
+    // 100 ms, and for 8 MB 125 s more: too long for a test, so its deadline is brought forward.
+    const { setTimeout } = globalThis
+    globalThis.setTimeout = ((callback: () => void, delay: number) =>
+      setTimeout(callback, delay === 125_100 ? 100 : delay)) as typeof setTimeout
+    t.teardown(() => Object.assign(globalThis, { setTimeout }))
+    const { signal } = new AbortController()
+    const error = await failure(calls(client, signal).append(body))
+    t.match(error, { name: 'OssError', code: 'OSS_ERR_TIMEOUT', message: /100 ms/ })
+    t.equal(classifyError(error), 'wait')
+    t.same(getEventListeners(signal, 'abort'), [])
+    if (!stalled[1]) await server.whenClosed()
+    await client.close()
+    await server.whenClosed()
+  })
+
+  t.test(`an abort ${stalled[0]}`, async t => {
+    const { server, client } = await stall(t, stalled)
+    const controller = new AbortController()
+    const body = stalled[0] === 'in its own body' ? BIG : HELLO
+    const pending = failure(calls(client, controller.signal).append(body))
+    if (stalled[1]) while (server.sockets.length === 0) await new Promise(setImmediate)
+    else await server.nextRequest()
+    const reason = new Error('enough')
+    controller.abort(reason)
+    t.equal(await pending, reason)
+    t.same(getEventListeners(controller.signal, 'abort'), [])
+    if (!stalled[1]) await server.whenClosed()
+    await client.close()
+    await server.whenClosed()
+  })
+
+  t.test(`a client closed ${stalled[0]}`, async t => {
+    const { server, client } = await stall(t, stalled)
+    const { signal } = new AbortController()
+    const body = stalled[0] === 'in its own body' ? BIG : HELLO
+    const pending = failure(calls(client, signal).append(body))
+    if (stalled[1]) while (server.sockets.length === 0) await new Promise(setImmediate)
+    else await server.nextRequest()
+    await client.close()
+    t.match(await pending, { code: 'OSS_ERR_NETWORK' })
+    t.same(getEventListeners(signal, 'abort'), [])
+    await server.whenClosed()
+  })
+}
+
+t.test('the socket of a timed-out attempt is gone before the next attempt leaves', async t => {
+  const sockets: Socket[] = []
+  const server = await startScriptedServer(t, () =>
+    server.requests.length === 2 ? undefined : appended,
+  )
+  const agent = new Agent({
+    connect: (options, callback) => {
+      const socket = createConnection(Number(options.port), '127.0.0.1')
+      sockets.push(socket)
+      socket.once('connect', () => callback(null, socket))
+      // After a cut undici connects again, with nothing to send: perhaps when the server has gone.
+      socket.on('error', () => {})
+    },
+  })
+  t.teardown(() => agent.destroy())
+  const patient = calls(connectTo(t, server, { dispatcher: agent }))
+  const hasty = calls(connectTo(t, server, { dispatcher: agent, requestTimeout: 50 }))
+  // The connection stands, so that the deadline finds a request on its way, however busy the machine is.
+  await patient.append()
+  for (let turn = 0; turn < 2; turn++) await new Promise(setImmediate)
+  t.match(await failure(hasty.append()), { code: 'OSS_ERR_TIMEOUT' })
+  t.ok(sockets[0]?.destroyed)
+  t.match(await patient.append(), { position: 5 })
+  const [first, second, third] = server.requests
+  t.equal(first?.socket, second?.socket)
+  t.not(second?.socket, third?.socket)
+})
+
+t.test('a dispatcher that does not understand us is named, and not asked again', async t => {
+  class InvalidArgumentError extends Error {
+    readonly code = 'UND_ERR_INVALID_ARG'
+  }
+  const dispatcher = {
+    dispatch() {
+      throw new InvalidArgumentError('invalid onError method')
+    },
+  }
+  const client = new OssClient({
+    region: 'cn-hangzhou',
+    credentials,
+    dispatcher: dispatcher as never,
+  })
+  const error = await failure(calls(client).append())
+  t.match(error, { code: 'OSS_ERR_INVALID_OPTION', message: /^option dispatcher: .* undici 7/ })
+  t.equal(classifyError(error), 'final')
+})
+
+t.test('what was aborted while connecting never leaves', async t => {
+  const server = await startScriptedServer(t, () => appended)
+  const waiting: (() => void)[] = []
+  const agent = new Agent({
+    connect: (options, callback) => {
+      const socket = createConnection(Number(options.port), '127.0.0.1')
+      socket.once('connect', () => waiting.push(() => callback(null, socket)))
+      // The server goes away at the end, perhaps while one connects.
+      socket.on('error', () => {})
+    },
+  })
+  t.teardown(() => agent.destroy())
+  const controller = new AbortController()
+  const client = connectTo(t, server, { dispatcher: agent })
+  const body = Buffer.from('hello')
+  const pending = failure(calls(client, controller.signal).append(body))
+  while (waiting.length < 1) await new Promise(setImmediate)
+  controller.abort('enough')
+  t.equal(await pending, 'enough', 'nobody waits for the connection')
+  body.fill('x')
+  waiting.shift()?.()
+  const later = calls(client).append(Buffer.from('later'))
+  while (server.requests.length < 1) {
+    waiting.shift()?.()
+    await new Promise(setImmediate)
+  }
+  t.match(await later, { position: 5 })
+  t.same(
+    server.requests.map(({ body }) => `${body}`),
+    ['later'],
+  )
+})
+
+t.test('an abort while the provider thinks', async t => {
+  const server = await startScriptedServer(t, () => appended)
+  const controller = new AbortController()
+  const client = connectTo(t, server, { credentials: () => new Promise<never>(() => {}) })
+  const pending = failure(calls(client, controller.signal).append())
+  const reason = new Error('enough')
+  controller.abort(reason)
+  t.equal(await pending, reason)
+  t.same(getEventListeners(controller.signal, 'abort'), [])
+  t.equal(server.sockets.length, 0)
+})
+
+t.test('an abort at the last moment', async t => {
+  const server = await startScriptedServer(t, () => appended)
+  const controller = new AbortController()
+  const client = connectTo(t, server, { requestTimeout: NEVER })
+  const target = {
+    key: TARGET.key,
+    // Read when the request is made, after all that could have noticed before.
+    get bucket() {
+      controller.abort('enough')
+      return BUCKET
+    },
+  }
+  t.equal(await failure(client.head(target, { signal: controller.signal })), 'enough')
+  t.equal(server.sockets.length, 0)
+})
+
+t.test('a signal that is aborted already', async t => {
+  const server = await startScriptedServer(t, () => appended)
+  const reason = new Error('enough')
+  const { head, append, seal } = calls(connectTo(t, server), AbortSignal.abort(reason))
+  for (const call of [head, append, seal]) t.equal(await failure(call()), reason)
+  t.equal(server.sockets.length, 0)
+})
+
+t.test('a signal that outlives a thousand exchanges collects nothing', async t => {
+  const server = await startScriptedServer(t, () => appended)
+  const { signal } = new AbortController()
+  const { append } = calls(connectTo(t, server), signal)
+  for (let i = 0; i < 1000; i++) await append()
+  t.same(getEventListeners(signal, 'abort'), [])
+  t.equal(server.sockets.length, 1)
+})
+
+t.test('a connection that is gone is not held', async t => {
+  setFlagsFromString('--expose-gc')
+  const collect = runInNewContext('gc') as () => void
+  const sockets: WeakRef<object>[] = []
+  const onConnected = (message: unknown) => {
+    sockets.push(new WeakRef((message as { socket: object }).socket))
+  }
+  subscribe('undici:client:connected', onConnected)
+  t.teardown(() => unsubscribe('undici:client:connected', onConnected))
+  const server = await startScriptedServer(t, ({ socket }) => {
+    socket.end(httpResponse(200, { connection: 'close', 'x-oss-next-append-position': '5' }))
+    return undefined
+  })
+  const { append } = calls(connectTo(t, server))
+  for (let i = 0; i < 5; i++) await append()
+  t.equal(sockets.length, 5)
+  // The last one may still be undici's.
+  for (let i = 0; i < 100 && sockets[0]?.deref(); i++) {
+    await new Promise(setImmediate)
+    collect()
+  }
+  t.same(
+    sockets.slice(0, 3).map(socket => socket.deref()),
+    [undefined, undefined, undefined],
+  )
+})
+
+/** Stops the local clock at a time, for as long as the test runs. */
+function stopClock(t: Test, time: string): void {
+  const { now } = Date
+  Date.now = () => Date.parse(time)
+  t.teardown(() => {
+    Date.now = now
+  })
+}
+
+const NOW = '2026-11-02T03:04:05.000Z'
+
+t.test('a wrong clock is corrected, from an answer of OSS', async t => {
+  const skewed = (serverTime: string, headers = {}) =>
+    errorResponse(403, 'RequestTimeTooSkewed', {
+      more: `<ServerTime>${serverTime}</ServerTime>`,
+      headers,
+    })
+  const dated = (date: string | string[], code = 'RequestTimeTooSkewed', status = 403) =>
+    errorResponse(status, code, { headers: { date } as object })
+  const signingDate = errorResponse(400, 'InvalidArgument', {
+    headers: { date: 'Mon, 02 Nov 2026 09:04:05 GMT' },
+  })
+  // label, answers, the time that the next request is signed with, whether the last answer is curable
+  const table: [string, string[], string, boolean][] = [
+    ['hours behind', [skewed('2026-11-02T06:04:05.000Z')], '20261102T060405Z', true],
+    ['hours ahead', [skewed('2026-11-01T22:04:05.000Z')], '20261101T220405Z', true],
+    ['from the header', [dated('Mon, 02 Nov 2026 09:04:05 GMT')], '20261102T090405Z', true],
+    [
+      'both: OSS’s own word, not what a proxy may have written',
+      [skewed('2026-11-02T06:04:05.000Z', { date: 'Mon, 02 Nov 2026 09:04:05 GMT' })],
+      '20261102T060405Z',
+      true,
+    ],
+    [
+      'twice the same: not counted twice',
+      [skewed('2026-11-02T06:04:05.000Z'), skewed('2026-11-02T06:04:05.000Z')],
+      '20261102T060405Z',
+      true,
+    ],
+    [
+      'twice another',
+      [skewed('2026-11-02T06:04:05.000Z'), skewed('2026-11-02T04:04:05.000Z')],
+      '20261102T040405Z',
+      true,
+    ],
+    [
+      'kept after a success',
+      [skewed('2026-11-02T06:04:05.000Z'), appended, appended],
+      '20261102T060405Z',
+      false,
+    ],
+    [
+      'OSS’s own word is no time: the header’s',
+      [skewed('soon', { date: 'Mon, 02 Nov 2026 09:04:05 GMT' })],
+      '20261102T090405Z',
+      true,
+    ],
+    ['poisoned with 1970', [skewed('1970-01-01T00:00:00.000Z')], '20261102T030405Z', false],
+    ['poisoned header', [dated('Thu, 01 Jan 1970 00:00:00 GMT')], '20261102T030405Z', false],
+    ['poisoned with 9999', [dated('Fri, 31 Dec 9999 23:59:59 GMT')], '20261102T030405Z', false],
+    ['no time', [errorResponse(403, 'RequestTimeTooSkewed')], '20261102T030405Z', false],
+    ['no readable time', [dated('yesterday')], '20261102T030405Z', false],
+    [
+      'two times',
+      [dated(['Mon, 02 Nov 2026 09:04:05 GMT', 'Mon, 02 Nov 2026 08:04:05 GMT'])],
+      '20261102T030405Z',
+      false,
+    ],
+    [
+      'somebody else’s',
+      [skewed('2026-11-02T06:04:05.000Z', { 'x-oss-request-id': undefined })],
+      '20261102T030405Z',
+      false,
+    ],
+    [
+      'V4’s other word for it',
+      [
+        signingDate
+          .replaceAll(
+            'InvalidArgument by the script.',
+            'Invalid signing date in Authorization header.',
+          )
+          .replace(
+            /content-length: \d+/,
+            `content-length: ${errorXml('InvalidArgument').length + 15}`,
+          ),
+      ],
+      '20261102T090405Z',
+      true,
+    ],
+    ['another argument', [signingDate], '20261102T030405Z', false],
+    [
+      'another refusal with a time',
+      [dated('Mon, 02 Nov 2026 09:04:05 GMT', 'AccessDenied')],
+      '20261102T030405Z',
+      false,
+    ],
+  ]
+  stopClock(t, NOW)
+  for (const [label, replies, time, isCurable] of table) {
+    const left = [...replies]
+    const server = await startScriptedServer(t, () => left.shift() ?? appended)
+    const { append } = calls(connectTo(t, server))
+    let error: Partial<OssError> = {}
+    for (const _ of replies) error = await append().catch(error => error)
+    t.equal(error.isRefreshable ?? false, isCurable, `${label}: curable`)
+    await append()
+    t.equal(server.requests.at(-1)?.headers['x-oss-date'], time, label)
+    t.equal(server.requests[0]?.headers['x-oss-date'], '20261102T030405Z', 'the local clock first')
+    for (const request of server.requests) t.ok(isRightlySigned(request), label)
+  }
+})
+
+t.test('a clock that is corrected by HEAD serves all', async t => {
+  stopClock(t, '2020-01-01T00:00:00.000Z')
+  const more = '<ServerTime>2026-11-02T06:04:05.000Z</ServerTime>'
+  const server = await startScriptedServer(t, ({ requestLine: line }) =>
+    /^HEAD/.test(line)
+      ? errorResponse(403, 'RequestTimeTooSkewed', { more, head: true })
+      : appended,
+  )
+  const { head, append } = calls(connectTo(t, server))
+  t.match(await failure(head()), { isCurable: true })
+  await append()
+  t.equal(server.requests[1]?.headers['x-oss-date'], '20261102T060405Z')
+  // The offset is kept, not the time.
+  Date.now = () => Date.parse('2020-01-01T01:00:00.000Z')
+  await append()
+  t.equal(server.requests[2]?.headers['x-oss-date'], '20261102T070405Z')
+})
+
+t.test('refused credentials are curable where others may be had', async t => {
+  const codes = [
+    'SecurityTokenExpired',
+    'InvalidAccessKeyId',
+    'InvalidSecurityToken',
+    'AccessKeyIdAndSecurityTokenNotMatch',
+  ]
+  const others = [
+    'AccessDenied',
+    'SignatureDoesNotMatch',
+    'SecurityTokenNotSupported',
+    'UserDisable',
+  ]
+  Object.assign(process.env, {
+    OSS_ACCESS_KEY_ID: credentials.accessKeyId,
+    OSS_ACCESS_KEY_SECRET: SECRET,
+    OSS_SESSION_TOKEN: TOKEN,
+  })
+  t.teardown(() => {
+    for (const name of ['ACCESS_KEY_ID', 'ACCESS_KEY_SECRET', 'SESSION_TOKEN'])
+      delete process.env[`OSS_${name}`]
+  })
+  let next = ''
+  const server = await startScriptedServer(t, () => next)
+  const table: [string, ClientOptions, boolean][] = [
+    ['fixed', {}, false],
+    ['a function', { credentials: () => credentials }, true],
+    ['an object', { credentials: { getCredential: async () => credentials } }, true],
+    ['the environment', { credentials: undefined }, true],
+  ]
+  for (const [label, options, isCurable] of table) {
+    const { append } = calls(connectTo(t, server, options))
+    for (const code of [...codes, ...others]) {
+      next = errorResponse(403, code)
+      const error = await failure(append())
+      t.match(error, { code })
+      t.equal(error.isRefreshable, isCurable && codes.includes(code), `${label}: ${code}`)
+    }
+  }
+})
+
+t.test('credentials are asked for at every exchange, and used at once', async t => {
+  const server = await startScriptedServer(t, () => appended)
+  let count = 0
+  const provide = async () => {
+    count += 1
+    return {
+      accessKeyId: `id${count}`,
+      accessKeySecret: ` ${SECRET}\n`,
+      securityToken: `token${count}`,
+    }
+  }
+  const { append } = calls(connectTo(t, server, { credentials: provide }))
+  for (let i = 1; i <= 3; i++) {
+    await append()
+    const { headers } = server.requests.at(-1) as ReceivedRequest
+    t.equal(headers['x-oss-security-token'], `token${i}`)
+    t.match(headers.authorization, `Credential=id${i}/`)
+  }
+  t.equal(count, 3)
+})
+
+t.test('a provider that fails, or gives rubbish', async t => {
+  const server = await startScriptedServer(t, () => appended)
+  const table: [() => never | object, boolean][] = [
+    [() => Promise.reject(new Error('metadata service unreachable')), true],
+    [() => ({}), false],
+    [() => ({ accessKeyId: 'id' }), false],
+  ]
+  for (const [provide, isCurable] of table) {
+    const { append } = calls(connectTo(t, server, { credentials: provide }))
+    t.match(await failure(append()), { code: 'OSS_ERR_CREDENTIALS', isCurable })
+  }
+  const { append } = calls(connectTo(t, server, { credentials: undefined }))
+  t.match(await failure(append()), { code: 'OSS_ERR_CREDENTIALS', message: /OSS_ACCESS_KEY_ID/ })
+  t.equal(server.sockets.length, 0)
+})
+
+t.test('a dispatcher that is given is used, and left to its owner', async t => {
+  const server = await startScriptedServer(t, () => appended)
+  const agent = new Agent()
+  t.teardown(() => agent.destroy())
+  const client = connectTo(t, server, { dispatcher: agent })
+  await calls(client).append()
+  await client.close()
+  t.equal(server.sockets[0]?.closed, false)
+  // undici takes a connection back a turn after its answer.
+  await new Promise(setImmediate)
+  await agent.request({ origin: `http://127.0.0.1:${server.port}`, path: '/', method: 'GET' })
+  t.equal(server.sockets.length, 1, 'it lives, with its connection')
+
+  const mock = new MockAgent()
+  t.teardown(() => mock.close())
+  mock.disableNetConnect()
+  mock
+    .get('http://127.0.0.1:1')
+    .intercept({ method: 'POST', path: `/${BUCKET}/logs/app.log?append&position=0` })
+    .reply(200, '', {
+      headers: { 'x-oss-request-id': REQUEST_ID, 'x-oss-next-append-position': '5' },
+    })
+  const { append } = calls(connectTo(t, { port: 1 }, { dispatcher: mock }))
+  t.match(await append(), { position: 5 })
+  const error = await failure(append())
+  t.match(error, { code: 'OSS_ERR_NETWORK', cause: { code: 'UND_MOCK_ERR_MOCK_NOT_MATCHED' } })
+  t.notMatch(printed(error), TOKEN, 'though the library quotes the headers')
+})
+
+t.test('a client that is closed', async t => {
+  const server = await startScriptedServer(t, () => appended)
+  const client = connectTo(t, server)
+  const { append, head, seal } = calls(client)
+  await append()
+  await client.close()
+  await server.whenClosed()
+  for (const call of [append, head, seal]) {
+    const error = await failure(call())
+    t.match(error, { name: 'OssError', code: 'OSS_ERR_ABORTED', message: 'the client is closed' })
+    t.equal(classifyError(error), 'final', 'nobody waits for it to come back')
+  }
+  await client.close()
+
+  const unused = connectTo(t, server)
+  await unused.close()
+  t.match(await failure(calls(unused).head()), { code: 'OSS_ERR_ABORTED' })
+
+  let provide = (_: typeof credentials) => {}
+  const waiting = connectTo(t, server, { credentials: () => new Promise(r => (provide = r)) })
+  const pending = failure(calls(waiting).append())
+  await waiting.close()
+  provide(credentials)
+  t.match(await pending, { code: 'OSS_ERR_ABORTED' }, 'closed while the provider thinks')
+  t.equal(server.sockets.length, 1)
+})
+
+t.test('undici is loaded at the first request, and not before', async t => {
+  const code = `
+    import { createRequire } from 'node:module'
+    const { createAppendStream, OssClient } = await import('DISTindex.js')
+    const { cache } = createRequire(import.meta.url)
+    const isLoaded = () => Object.keys(cache).some(name => /[\\\\/]undici[\\\\/]/.test(name))
+    const options = { endpoint: 'http://127.0.0.1:1', region: 'x', credentials: { accessKeyId: 'a', accessKeySecret: 'b' } }
+    const client = new OssClient(options)
+    const stream = createAppendStream({ bucket: 'examplebucket', key: 'a', position: 0, flushInterval: 0, ...options })
+    stream.on('error', () => {})
+    stream.write('a')
+    await new Promise(setImmediate)
+    console.log(isLoaded())
+    const { signal } = new AbortController()
+    await client.head({ bucket: 'examplebucket', key: 'a' }, { signal }).catch(() => {})
+    console.log(isLoaded())
+    process.exit()
+  `
+  const { stdout, stderr } = await runModule(t, code)
+  t.equal(stdout, 'false\ntrue\n', stderr)
+})
+
+t.test('no secret is printed', async t => {
+  const quote = (text: string) => text.replaceAll('&', '&amp;').replaceAll('<', '&lt;')
+  const all = ({ head }: ReceivedRequest) => `${SECRET} ${quote(head.replaceAll('\r\n', ' '))}`
+  const signature = ({ headers }: ReceivedRequest) => headers.authorization?.slice(-64) ?? ''
+  // Whoever answers has read the request, and says it again wherever it may.
+  const scripts: [string, (heard: ReceivedRequest) => string][] = [
+    [
+      'the message',
+      heard => httpResponse(403, {}, `<Code>X</Code><Message>${all(heard)}</Message>`),
+    ],
+    ['the code', heard => httpResponse(403, {}, `<Code>${signature(heard)}</Code>`)],
+    ['the code of OSS', () => httpResponse(403, {}, `<Code>${SECRET}</Code>`)],
+    ['the host', () => httpResponse(403, {}, `<Code>X</Code><HostId>${SECRET}</HostId>`)],
+    ['the endpoint', heard => httpResponse(403, {}, `<Endpoint>${signature(heard)}</Endpoint>`)],
+    ['the EC', heard => httpResponse(403, { 'x-oss-ec': signature(heard) })],
+    ['the request id', () => httpResponse(403, { 'x-oss-request-id': TOKEN })],
+    ['all of the body', heard => httpResponse(502, { 'x-oss-request-id': undefined }, all(heard))],
+    [
+      'a document around it',
+      heard => httpResponse(403, {}, errorXml('X', `<StringToSign>${all(heard)}</StringToSign>`)),
+    ],
+    ['an echo', ({ head }) => `${head}\r\n\r\n`],
+    ['an echo as a header', ({ head }) => `HTTP/1.1 200 ${head.slice(20)}\r\n\r\nhello`],
+    [
+      'half a header',
+      ({ head }) =>
+        `HTTP/1.1 200 OK\r\n${head.replace(/.*\r\n/, '').replace(/:/, '')}\r\n\r\nhello`,
+    ],
+  ]
+  for (const [label, script] of scripts) {
+    const server = await startScriptedServer(t, script)
+    const client = connectTo(t, server)
+    const error = await failure(calls(client).append())
+    const [heard] = server.requests as [ReceivedRequest]
+    t.ok(error instanceof OssError, label)
+    for (const hidden of [SECRET, TOKEN, signature(heard), quote(TOKEN)]) {
+      t.notOk(
+        printed(error).includes(hidden),
+        `${label}: ${printed(error).includes(hidden) ? hidden : 'clean'}`,
+      )
+    }
+    t.notMatch(printed(client), SECRET, 'nor by the client')
+  }
+  const server = await startScriptedServer(t, () =>
+    httpResponse(200, { 'x-oss-request-id': `a ${TOKEN}`, 'x-oss-next-append-position': '5' }),
+  )
+  t.match(await calls(connectTo(t, server)).append(), { requestId: 'a ***' })
+})
+
+t.test('what a dispatcher throws is told without what it quotes', async t => {
+  const thrown = (options: Dispatcher.DispatchOptions) =>
+    Object.assign(new Error(`cannot send ${JSON.stringify(options)}`), { options, code: 'EUSER' })
+  const dispatcher = {
+    dispatch(options: Dispatcher.DispatchOptions) {
+      throw thrown(options)
+    },
+  } as unknown as Dispatcher
+  const error = await failure(calls(connectTo(t, { port: 1 }, { dispatcher })).append())
+  t.match(error, { code: 'OSS_ERR_NETWORK', cause: { code: 'EUSER', message: /cannot send/ } })
+  for (const hidden of [SECRET, TOKEN]) t.notMatch(printed(error), hidden)
+})

@@ -1,0 +1,429 @@
+/** The transport for winston, with winston: what of a record is written, and how the two end together. */
+
+import { once } from 'node:events'
+import { EOL } from 'node:os'
+import t from 'tap'
+import winston from 'winston'
+import { OssTransport, type OssTransportOptions } from '../../lib/loggers/winston.ts'
+import { captureStderr } from '../helpers/capture-stderr.ts'
+import { runModule } from '../helpers/child-process.ts'
+import { parseLossReports } from '../helpers/numbered-records.ts'
+import { BUCKET, networkOptions, nextEvent, type Oss, startOss } from '../helpers/test-oss.ts'
+
+const { combine, printf } = winston.format
+const uppercase = winston.format(info => ({
+  ...info,
+  message: String(info.message).toUpperCase(),
+}))
+const plainFormat = printf(({ level, message }) => `${level}: ${message}`)
+
+/** A logger with one transport to a new object, in a plain format unless told otherwise. */
+function setUpLogger(
+  oss: Oss,
+  options: Partial<OssTransportOptions> = {},
+  more: winston.LoggerOptions = {},
+) {
+  const key = oss.newKey()
+  const transport = new OssTransport({
+    bucket: BUCKET,
+    key,
+    ...networkOptions(oss.server),
+    retry: { minDelay: 1, maxDelay: 5 },
+    flushInterval: 5,
+    ...options,
+  })
+  const logger = winston.createLogger({ format: plainFormat, transports: [transport], ...more })
+  return {
+    key,
+    transport,
+    logger,
+    read: () => oss.server.read(BUCKET, key)?.toString() ?? '',
+    async end() {
+      logger.end()
+      await once(logger, 'finish')
+    },
+  }
+}
+
+t.test("formats: the logger's, and the transport's own after it", async t => {
+  const oss = await startOss(t)
+  const shared = setUpLogger(oss)
+  shared.logger.info('hello')
+  await shared.end()
+  t.equal(shared.read(), 'info: hello\n')
+
+  const json = setUpLogger(
+    oss,
+    {},
+    { format: winston.format.json(), defaultMeta: { service: 'a' } },
+  )
+  json.logger.info('日志', { n: 1 })
+  await json.end()
+  t.same(JSON.parse(json.read()), { level: 'info', message: '日志', n: 1, service: 'a' })
+
+  const own = setUpLogger(oss, { format: combine(uppercase(), plainFormat) })
+  own.logger.info('hello')
+  await own.end()
+  t.equal(own.read(), 'info: HELLO\n')
+})
+
+t.test('a format that withholds a record', async t => {
+  const oss = await startOss(t)
+  const only = winston.format(info => (info.message === 'secret' ? false : info))
+  const { logger, read, end } = setUpLogger(oss, { format: combine(only(), plainFormat) })
+  logger.info('a')
+  logger.info('secret')
+  logger.info('b')
+  await end()
+  t.equal(read(), 'info: a\ninfo: b\n')
+})
+
+t.test("levels, the transport's own, and silent", async t => {
+  const oss = await startOss(t)
+  const own = setUpLogger(oss, { level: 'warn' }, { level: 'debug' })
+  own.logger.debug('no')
+  own.logger.info('no')
+  own.logger.warn('yes')
+  own.logger.error('yes')
+  await own.end()
+  t.equal(own.read(), 'warn: yes\nerror: yes\n')
+
+  const inherited = setUpLogger(oss, {}, { level: 'info' })
+  inherited.logger.debug('no')
+  inherited.logger.info('yes')
+  inherited.logger.level = 'debug'
+  inherited.logger.debug('now')
+  await inherited.end()
+  t.equal(inherited.read(), 'info: yes\ndebug: now\n')
+
+  const silent = setUpLogger(oss, { silent: true })
+  silent.logger.info('no')
+  silent.transport.silent = false
+  silent.logger.info('yes')
+  await silent.end()
+  t.equal(silent.read(), 'info: yes\n')
+})
+
+t.test('eol', async t => {
+  const oss = await startOss(t)
+  const { logger, read, end } = setUpLogger(oss, { eol: '\r\n' })
+  logger.info('a')
+  logger.info('b')
+  await end()
+  t.equal(read(), 'info: a\r\ninfo: b\r\n')
+  const eol = 5 as unknown as string
+  t.throws(() => setUpLogger(oss, { eol }), {
+    code: 'OSS_ERR_INVALID_OPTION',
+    message: /^option eol: /,
+  })
+  t.throws(() => setUpLogger(oss, { bucket: 'B' }), { message: /^option bucket: / })
+  t.throws(() => setUpLogger(oss, { colour: 1 } as object), {
+    message: /^option colour: is unknown/,
+  })
+})
+
+t.test("'logged', as with winston's own", async t => {
+  const oss = await startOss(t)
+  const { logger, transport, end } = setUpLogger(oss)
+  const logged = nextEvent(transport, 'logged')
+  logger.info('hello', { n: 1 })
+  t.match(await logged, { level: 'info', message: 'hello', n: 1 })
+  await end()
+})
+
+/** A record as a logger hands it on. */
+function info(level: string, message: string) {
+  return { [Symbol.for('level')]: level, level, message }
+}
+
+t.test('corked: many at once, each by the same rules', async t => {
+  const oss = await startOss(t)
+  const throws = winston.format(info => {
+    if (info.message === 'throws') throw new Error('format')
+    return info
+  })
+  const { transport, read, logger } = setUpLogger(oss, {
+    format: combine(throws(), plainFormat),
+    level: 'info',
+  })
+  logger.exitOnError = false
+  transport.cork()
+  transport.write(info('info', 'a'))
+  transport.write(info('debug', 'not this'))
+  transport.write(info('info', 'throws'))
+  transport.write(info('info', 'b'))
+  t.throws(() => transport.uncork(), { message: 'format' })
+  await transport.flush()
+  t.equal(read(), 'info: a\ninfo: b\n')
+  transport.destroy()
+})
+
+// who hears of warnings, and whether it is removed from its logger -> is it said on standard error?
+const warningListeners: [string, (setup: ReturnType<typeof setUpLogger>) => void, boolean][] = [
+  ['nobody', () => {}, true],
+  ['a listener', ({ transport }) => transport.on('warn', () => {}), false],
+  ['one that listens once', ({ transport }) => transport.once('warn', () => {}), false],
+  ["the logger's", ({ logger }) => logger.on('warn', () => {}), false],
+  ["the logger's, once", ({ logger }) => logger.once('warn', () => {}), false],
+]
+for (const [title, listen, isReported] of warningListeners) {
+  for (const isRemoved of [false, true]) {
+    t.test(`a warning is heard by ${title}${isRemoved ? ', after the removal' : ''}`, async t => {
+      const oss = await startOss(t)
+      const stderr = captureStderr(t)
+      oss.server.permissions.clear()
+      const setup = setUpLogger(oss, { closeTimeout: 100 })
+      const { logger, transport } = setup
+      logger.info('a')
+      if (isRemoved) logger.remove(transport)
+      listen(setup)
+      const warned = new Promise(resolve => {
+        const { emit } = transport
+        transport.emit = (event: string, ...args: unknown[]) => {
+          if (event === 'warn') setImmediate(resolve)
+          return emit.call(transport, event, ...args)
+        }
+      })
+      await warned
+      t.equal(/: AccessDenied: /.test(stderr.join('')), isReported, stderr.join(''))
+      transport.destroy()
+    })
+  }
+}
+
+// the transport's format -> the line that stands for dropped records
+const jsonPattern = /^\{"level":"warn","oss_append_stream":"dropped","records":(\d+)\}$/m
+const dropFormats: [string, Partial<OssTransportOptions>, winston.LoggerOptions, RegExp][] = [
+  ["the logger's", {}, {}, /^warn: oss-append-stream: dropped (\d+) records$/m],
+  [
+    'its own',
+    { format: combine(uppercase(), plainFormat) },
+    {},
+    /^warn: OSS-APPEND-STREAM: DROPPED (\d+) RECORDS$/m,
+  ],
+  [
+    'JSON',
+    {},
+    { format: winston.format.json() },
+    /^\{.*"oss_append_stream":"dropped","records":(\d+)\}$/m,
+  ],
+  [
+    'one that throws',
+    {
+      format: winston.format(info => {
+        if (info.records) throw new Error('format')
+        return { ...info, [Symbol.for('message')]: `info: ${info.message}` }
+      })(),
+    },
+    {},
+    jsonPattern,
+  ],
+  ['one that makes no text', {}, { format: winston.format.timestamp() }, jsonPattern],
+]
+for (const [title, options, more, pattern] of dropFormats) {
+  for (const isRemoved of [false, true]) {
+    const when = isRemoved ? ', and it is removed meanwhile' : ''
+    t.test(`dropped records leave a line, in a format: ${title}${when}`, async t => {
+      const oss = await startOss(t)
+      const { logger, transport, read, end } = setUpLogger(
+        oss,
+        { maxBuffered: 500, ...options },
+        more,
+      )
+      oss.server.refuse()
+      const dropped = nextEvent<{ records: number }>(transport, 'drop')
+      const finished = once(transport, 'finish')
+      for (let n = 0; n < 200; n++) logger.info('hello')
+      await new Promise(setImmediate)
+      if (isRemoved) logger.remove(transport)
+      await oss.server.listen()
+      const { records } = await dropped
+      if (!isRemoved) await end()
+      await finished
+      const [, reported] = pattern.exec(read()) ?? []
+      t.equal(Number(reported), records)
+      t.equal(read().split('\n').length, 200 - records + 2)
+    })
+  }
+}
+
+t.test('dropped records leave a line where no logger has a format for us', async t => {
+  const oss = await startOss(t)
+  const { transport, read } = setUpLogger(oss, { maxBuffered: 100 }, { transports: [] })
+  const record = { level: 'error', message: 'x', [Symbol.for('message')]: 'x'.repeat(101) }
+  // As an exception handler it is given records, and is piped from nobody.
+  transport.log(record)
+  transport.end()
+  await once(transport, 'finish')
+  t.match(read(), jsonPattern)
+})
+
+t.test('removed from the logger it delivers what it owes', async t => {
+  const oss = await startOss(t)
+  const { logger, transport, read } = setUpLogger(oss, { flushInterval: 0 })
+  logger.info('a')
+  logger.remove(transport)
+  await once(transport, 'finish')
+  t.equal(read(), 'info: a\n')
+  const other = setUpLogger(oss, { flushInterval: 0 })
+  other.logger.info('b')
+  other.logger.close()
+  await once(other.transport, 'finish')
+  t.equal(other.read(), 'info: b\n')
+})
+
+// how a transport ends while its logger goes on -> no error, and two records counted
+const endings: [string, (setup: ReturnType<typeof setUpLogger>) => void | winston.Logger][] = [
+  ['the transport is ended', ({ transport }) => void transport.end()],
+  ['it is destroyed', ({ transport }) => void transport.destroy()],
+  [
+    'it is removed and added again',
+    ({ logger, transport }) => {
+      logger.remove(transport)
+      logger.add(transport)
+    },
+  ],
+  [
+    'the logger is configured with the same',
+    ({ logger, transport }) => logger.configure({ format: plainFormat, transports: [transport] }),
+  ],
+  [
+    'another logger shares it',
+    ({ logger, transport }) => {
+      const other = winston.createLogger({ format: plainFormat, transports: [transport] })
+      logger.close()
+      return other
+    },
+  ],
+]
+for (const [title, end] of endings) {
+  t.test(`logged after the end is counted, and no error: ${title}`, async t => {
+    const oss = await startOss(t)
+    const stderr = captureStderr(t)
+    oss.server.latency = 30
+    const setup = setUpLogger(oss)
+    const { transport, read } = setup
+    setup.logger.on('error', error => t.fail(String(error)))
+    transport.on('error', error => t.fail(String(error)))
+    setup.logger.info('a')
+    await transport.flush()
+    setup.logger.info('b')
+    const finished = once(transport, title === 'it is destroyed' ? 'close' : 'finish')
+    const logger = end(setup) ?? setup.logger
+    await new Promise(setImmediate)
+    logger.info('c')
+    logger.info('d')
+    const written = new Promise(resolve => transport.write(info('info', 'e'), resolve))
+    await finished
+    t.notOk(await written)
+    const isCut = title === 'it is destroyed'
+    t.equal(read(), isCut ? 'info: a\n' : 'info: a\ninfo: b\n')
+    t.match(transport.failed, { records: isCut ? 4 : 3, lateRecords: 3 })
+    t.match(parseLossReports(stderr.join('')), [{ late: 3 }])
+  })
+}
+
+t.test('logged after the end: by the same rules of level and format', async t => {
+  const oss = await startOss(t)
+  captureStderr(t)
+  const { transport, logger } = setUpLogger(oss, {
+    level: 'warn',
+    format: combine(uppercase(), plainFormat),
+  })
+  logger.warn('in time')
+  const finished = once(transport, 'finish')
+  transport.end()
+  await new Promise(setImmediate)
+  logger.info('no')
+  logger.warn('yes')
+  await finished
+  t.match(transport.failed, { records: 1, bytes: Buffer.byteLength(`warn: YES${EOL}`) })
+})
+
+/** A program that logs through winston, in JSON. */
+const PROGRAM = `
+  import winston from 'winston'
+  import { OssTransport } from 'oss-append-stream/winston'
+  const options = JSON.parse(process.env.OPTIONS)
+  const make = more => new OssTransport({ ...options, ...more })
+  const create = (transport, more) => winston.createLogger({ transports: [transport], ...more })
+`
+async function runLogProgram(t: Parameters<typeof runModule>[0], code: string, more = {}) {
+  const oss = await startOss(t)
+  const key = oss.newKey()
+  const { url, region, credentials } = oss.server
+  const ended = await runModule(t, PROGRAM + code, {
+    OPTIONS: JSON.stringify({ bucket: BUCKET, key, ...more }),
+    OSS_ENDPOINT: url,
+    OSS_REGION: region,
+    OSS_ACCESS_KEY_ID: credentials.accessKeyId,
+    OSS_ACCESS_KEY_SECRET: credentials.accessKeySecret,
+  })
+  const text = oss.server.read(BUCKET, key)?.toString() ?? ''
+  const infos = text
+    .split('\n')
+    .slice(0, -1)
+    .map(line => JSON.parse(line))
+  return { ...ended, infos, oss, key }
+}
+
+// The batch would wait for ever: what is there was sent because of the exception.
+const noTimedFlush = { flushInterval: 0 }
+
+t.test('handleExceptions: the exception is there before winston exits', async t => {
+  const code = `const logger = create(make({ handleExceptions: true }))
+    logger.info('before')
+    setTimeout(() => { throw new Error('thrown') }, 10)`
+  const { code: exit, infos, stderr } = await runLogProgram(t, code, noTimedFlush)
+  t.equal(exit, 1)
+  t.match(infos, [{ message: 'before' }, { level: 'error', exception: true, message: /thrown/ }])
+  t.notMatch(stderr, /oss-append-stream/)
+})
+
+t.test('without it, an exception is not written, and what was logged is told', async t => {
+  const code = `const logger = create(make())
+    logger.info('before')
+    throw new Error('thrown')`
+  const { code: exit, infos, stderr } = await runLogProgram(t, code, noTimedFlush)
+  t.equal(exit, 1)
+  t.same(infos, [])
+  t.match(parseLossReports(stderr), [{ records: 1 }])
+})
+
+t.test('exceptionHandlers, and exitOnError: false', async t => {
+  const code = `const logger = create(new winston.transports.Console({ silent: true }), {
+      exceptionHandlers: [make()], exitOnError: false,
+    })
+    setTimeout(() => { throw new Error('thrown') }, 10)`
+  const { code: exit, infos } = await runLogProgram(t, code, noTimedFlush)
+  t.equal(exit, 0)
+  t.match(infos, [{ level: 'error', exception: true, message: /thrown/ }])
+})
+
+t.test('handleRejections', async t => {
+  const code = `const logger = create(make({ handleRejections: true }))
+    setTimeout(() => { Promise.reject(new Error('rejected')) }, 10)`
+  const { code: exit, infos } = await runLogProgram(t, code, noTimedFlush)
+  t.equal(exit, 1)
+  t.match(infos, [{ level: 'error', rejection: true, message: /rejected/ }])
+})
+
+t.test('keys of the environment, changed by the program', async t => {
+  const code = `const transport = make({ flushInterval: 5 })
+    const logger = create(transport)
+    logger.info('a', { n: 0 })
+    await transport.flush()
+    process.env.OSS_ACCESS_KEY_ID = 'wrong-key'
+    transport.on('warn', () => {})
+    setTimeout(() => { process.env.OSS_ACCESS_KEY_ID = 'test-access-key' }, 300)
+    logger.info('b', { n: 1 })
+    await transport.flush()
+    logger.end()`
+  const { code: exit, infos, oss } = await runLogProgram(t, code)
+  t.equal(exit, 0)
+  t.same(
+    infos.map(({ n }) => n),
+    [0, 1],
+  )
+  t.ok(oss.server.requests.some(({ code }) => code === 'InvalidAccessKeyId'))
+})

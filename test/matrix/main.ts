@@ -1,0 +1,144 @@
+/**
+ * `npm run test:matrix`: the suite on every Node and every end of undici's range that package.json allows,
+ * each cell in a copy of the project, and a table of what came out. On the oldest release of each Node a
+ * few files run only: what is missing there is missing at the first import or the first stream. With test
+ * files as arguments, those alone; the names of cells in `CELLS` (separated by commas) pick some of them. What is missing comes
+ * from npm.
+ */
+
+import { spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { cp, mkdir, mkdtemp, readdir, readFile, realpath, rm, symlink } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { delimiter, dirname, join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { cleanEnv } from '../helpers/child-process.ts'
+import { findNode, MAJORS } from '../helpers/node-versions.ts'
+
+const ROOT = fileURLToPath(new URL('../../', import.meta.url))
+const PARTS = ['lib', 'dist', 'test', 'benchmarks', 'README.md', 'CHANGELOG.md', 'LICENSE']
+const SETTINGS = [
+  'package.json',
+  '.taprc',
+  'package-lock.json',
+  'tsconfig.json',
+  '.ci',
+  '.github',
+  '.gitignore',
+]
+const SMOKE = [
+  'stream/written-bytes',
+  'package/published-files',
+  'package/process-lifetime',
+  'cli/append',
+].map(name => `test/${name}.test.ts`)
+
+interface Cell {
+  readonly node: string
+  readonly undici: string
+  /** Tests to run; none: all. */
+  readonly files: readonly string[]
+}
+
+interface Result {
+  /** Tests that passed and failed, as tap counts them. */
+  readonly pass: number
+  readonly fail: number
+  /** The files in which they failed. */
+  readonly failed: readonly string[]
+  /** What tap says of them. */
+  readonly complaints: readonly string[]
+  readonly seconds: number
+}
+
+const { dependencies, engines } = JSON.parse(await readFile(join(ROOT, 'package.json'), 'utf8'))
+/** The range is a caret's: from this version to the end of its major. */
+const oldest: string = dependencies.undici.replace('^', '')
+const newest = oldest.replace(/\..*/, '')
+/** The releases at which the ranges begin. */
+const floors: string[] = engines.node.match(/\d+\.\d+\.\d+/g)
+const CELLS: Cell[] = [
+  ...floors.map(node => ({ node, undici: oldest, files: SMOKE })),
+  ...MAJORS.flatMap(node => [oldest, newest].map(undici => ({ node, undici, files: [] }))),
+]
+
+/** A copy of the project whose `undici` is of this version. */
+async function copyWith(undici: string): Promise<string> {
+  const copy = await realpath(await mkdtemp(join(tmpdir(), 'matrix-')))
+  for (const part of [...PARTS, ...SETTINGS]) {
+    const isThing = (name: string) => !name.endsWith('/node_modules')
+    await cp(join(ROOT, part), join(copy, part), { recursive: true, filter: isThing })
+  }
+  const modules = join(copy, 'node_modules')
+  await mkdir(modules)
+  for (const name of await readdir(join(ROOT, 'node_modules'))) {
+    if (name !== 'undici') await symlink(join(ROOT, 'node_modules', name), join(modules, name))
+  }
+  const own = join(copy, '.undici')
+  const npm = ['npm', 'install', '--prefix', own, '--no-audit', '--no-fund', `undici@${undici}`]
+  const code = await run(npm, { cwd: copy, env: cleanEnv(), onText: () => {} })
+  if (code !== 0) throw new Error(`npm cannot install undici ${undici}`)
+  await symlink(join(own, 'node_modules/undici'), join(modules, 'undici'))
+  return copy
+}
+
+interface RunOptions {
+  readonly cwd: string
+  readonly env: NodeJS.ProcessEnv
+  readonly onText: (text: string) => void
+}
+
+/** Runs a command to its end, and returns its exit code. */
+async function run(command: readonly string[], { cwd, env, onText }: RunOptions): Promise<number> {
+  const [name = '', ...args] = command
+  const child = spawn(name, args, { cwd, env, stdio: ['ignore', 'pipe', 'pipe'] })
+  for (const stream of [child.stdout, child.stderr]) stream.setEncoding('utf8').on('data', onText)
+  const [code] = await once(child, 'close')
+  return code ?? 1
+}
+
+async function runTests(node: string, copy: string, files: readonly string[]): Promise<Result> {
+  const tap = join(copy, 'node_modules/tap/dist/esm/run.mjs')
+  const env = cleanEnv({ PATH: [dirname(node), process.env.PATH].join(delimiter) })
+  let text = ''
+  const started = performance.now()
+  const args = [tap, 'run', '--reporter=tap', ...files]
+  const code = await run([node, ...args], { cwd: copy, env, onText: more => (text += more) })
+  const seconds = Math.round((performance.now() - started) / 1000)
+  const [totals = ''] = text.match(/^# \{ total: .*\}$/m) ?? []
+  const count = (word: string) => Number(new RegExp(`${word}: (\\d+)`).exec(totals)?.[1] ?? 0)
+  const failed = [...text.matchAll(/^not ok \d+ - (\S+)/gm)].map(([, file = '']) => file)
+  const complaints = text.match(/^ +not ok .*$/gm) ?? []
+  // A run that was cut short has no totals.
+  const fail = Math.max(count('fail'), code === 0 ? 0 : 1)
+  return { pass: count('pass'), fail, failed, complaints, seconds }
+}
+
+const wanted = process.env.CELLS?.split(',')
+const nameOf = ({ node, undici }: Cell) => `${node}/${undici}`
+const cells = CELLS.filter(cell => wanted?.includes(nameOf(cell)) ?? true)
+if (cells.length === 0) throw new Error(`no such cell; there are ${CELLS.map(nameOf).join(', ')}`)
+
+const copies = new Map<string, string>()
+let hasFailed = false
+try {
+  console.log('| Node | undici | passed | failed | s | files that failed |')
+  console.log('| --- | --- | --- | --- | --- | --- |')
+  const files = process.argv.slice(2)
+  for (const { node, undici, files: own } of cells) {
+    const copy = copies.get(undici) ?? (await copyWith(undici))
+    copies.set(undici, copy)
+    const program = await findNode(node)
+    const result = await runTests(program, copy, files.length > 0 ? files : own)
+    hasFailed ||= result.fail > 0
+    const { version } = JSON.parse(
+      await readFile(join(copy, 'node_modules/undici/package.json'), 'utf8'),
+    )
+    const { pass, fail, failed, complaints, seconds } = result
+    console.log(`| ${[node, version, pass, fail, seconds, failed.join(' ')].join(' | ')} |`)
+    for (const complaint of complaints) console.error(complaint)
+  }
+} finally {
+  for (const copy of copies.values()) await rm(copy, { recursive: true, force: true })
+}
+process.exitCode = hasFailed ? 1 : 0

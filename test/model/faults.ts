@@ -1,0 +1,221 @@
+/**
+ * The faults of the model test, by name. A name of several parts, `late by hang, lands after a look`,
+ * counts for each of its parts. What a fault is *allowed* to lead to is in none of these tables: that
+ * is judged by what is in the object and what was answered (model-oracle.ts).
+ */
+
+import type { Fault, FaultKind, FaultScope, Unanswered } from '../../lib/server/index.ts'
+import type { Random } from '../helpers/random.ts'
+
+type FaultFactory = (random: Random) => FaultKind
+
+const UNANSWERED: Readonly<Record<string, Unanswered>> = {
+  reset: 'reset',
+  hang: 'hang',
+  '500': 500,
+}
+
+function lost(): Record<string, FaultFactory> {
+  const entries = Object.entries(UNANSWERED).map(([way, how]): [string, FaultFactory] => [
+    `lost by ${way}`,
+    () => ({ kind: 'lost', how }),
+  ])
+  return Object.fromEntries(entries)
+}
+
+function late(landing: string, lands: (random: Random) => 'beforeNext' | 'afterLook' | number) {
+  const entries = Object.entries(UNANSWERED).map(([way, how]): [string, FaultFactory] => [
+    `late by ${way}, lands ${landing}`,
+    random => ({ kind: 'late', how, lands: lands(random) }),
+  ])
+  return Object.fromEntries(entries)
+}
+
+/** The batch is in, or will be by the next request, and nobody told: the verdict is "landed". */
+export const LANDED_UNCONFIRMED: Readonly<Record<string, FaultFactory>> = {
+  ...lost(),
+  ...late('before the next', () => 'beforeNext'),
+  'status 500, committed': () => ({
+    kind: 'status',
+    status: 500,
+    code: 'InternalError',
+    commits: true,
+  }),
+  'html 502, committed': () => ({ kind: 'html', commits: true }),
+  'html 200, committed': () => ({ kind: 'html', status: 200, commits: true }),
+  'garbage, committed': () => ({ kind: 'garbage', commits: true }),
+  'no request id': () => ({ kind: 'mangled', part: 'requestId', how: 'missing' }),
+  'no position': () => ({ kind: 'mangled', part: 'position', how: 'missing' }),
+  'absurd position': random => ({
+    kind: 'mangled',
+    part: 'position',
+    how: 'wrong',
+    value: random.pick(['', '-1', '0x10', '9007199254740993', '1e3', ' 12 a']),
+  }),
+}
+
+/** The batch is not in, or not yet, and what the client sees is no final word. */
+export const TRANSIENT: Readonly<Record<string, FaultFactory>> = {
+  'reset before': () => ({ kind: 'reset', when: 'before' }),
+  'reset in the middle': () => ({ kind: 'reset', when: 'middle' }),
+  'reset after': () => ({ kind: 'reset', when: 'after' }),
+  ...late('after a look', () => 'afterLook'),
+  ...late('by time', random => random.integer(0, 6)),
+  'status 500': () => ({ kind: 'status', status: 500, code: 'InternalError' }),
+  'status 503': () => ({ kind: 'status', status: 503, code: 'ServiceUnavailable' }),
+  'status 504': () => ({ kind: 'status', status: 504 }),
+  'status 429': () => ({ kind: 'status', status: 429, code: 'TooManyRequests' }),
+  'status 408': () => ({ kind: 'status', status: 408 }),
+  throttled: random => ({
+    kind: 'status',
+    status: 503,
+    code: random.pick(['TotalQpsLimitExceeded', 'PartitionQpsLimitted', 'SlowDown']),
+  }),
+  'html 502': () => ({ kind: 'html' }),
+  'html 403': () => ({ kind: 'html', status: 403 }),
+  'html 200': () => ({ kind: 'html', status: 200 }),
+  garbage: () => ({ kind: 'garbage' }),
+  early: () => ({ kind: 'early' }),
+  refused: random => ({ kind: 'refused', duration: random.integer(1, 12) }),
+}
+
+/** 409, though the object ends where we append. */
+export const FALSE_409: Readonly<Record<string, FaultFactory>> = {
+  'false 409': () => ({ kind: 'status', status: 409, code: 'PositionNotEqualToLength' }),
+}
+
+/** Slow lines, and connections that end: nothing is refused. */
+export const BAD_CONNECTIONS: Readonly<Record<string, FaultFactory>> = {
+  'closed by header': () => ({ kind: 'closed', how: 'header' }),
+  'closed silently': () => ({ kind: 'closed', how: 'silent' }),
+  'slow reading': random => ({ kind: 'slowRead', rate: random.integer(20_000, 200_000) }),
+  'slow answering': random => ({ kind: 'slowAnswer', delay: random.integer(1, 20) }),
+}
+
+const HOUR = 3_600_000
+
+function clockOffset(random: Random): number {
+  return random.pick([-1, 1]) * random.integer(HOUR / 2, 30 * HOUR)
+}
+
+/** Who we are, and what time it is. */
+export const CREDENTIALS_AND_CLOCK: Readonly<Record<string, FaultFactory>> = {
+  'skewed, told by ServerTime': random => ({ kind: 'skewed', offset: clockOffset(random) }),
+  'skewed, told by Date': random => ({
+    kind: 'skewed',
+    offset: clockOffset(random),
+    hidesServerTime: true,
+  }),
+  expired: () => ({ kind: 'expired' }),
+}
+
+/** What this does to the object is not told by the header of the 409 that follows. */
+function withoutPositionHeader(fault: FaultKind): FaultKind & FaultScope {
+  return { kind: 'mangled', part: 'position', how: 'missing', with: [fault] }
+}
+
+/** Somebody else appends. */
+export const RIVALS: Readonly<Record<string, FaultFactory>> = {
+  'rival before, n bytes': random => ({
+    kind: 'rival',
+    when: 'before',
+    bytes: random.integer(1, 40),
+  }),
+  'rival before, same length': () => ({ kind: 'rival', when: 'before' }),
+  'rival after, n bytes': random => ({
+    kind: 'rival',
+    when: 'after',
+    bytes: random.integer(1, 40),
+  }),
+  'rival after, same length': () => ({ kind: 'rival', when: 'after' }),
+  'rival, and a 409 without its header': random =>
+    withoutPositionHeader({ kind: 'rival', when: 'before', bytes: random.integer(1, 40) }),
+}
+
+/** The object is not ours any more. */
+export const OBJECT_CHANGED: Readonly<Record<string, FaultFactory>> = {
+  deleted: () => ({ kind: 'deleted' }),
+  'replaced, Normal': () => ({ kind: 'replaced', by: 'Normal' }),
+  'replaced, shorter': random => ({
+    kind: 'replaced',
+    by: 'Appendable',
+    length: random.integer(0, 3),
+  }),
+  'replaced, same length': () => ({ kind: 'replaced', by: 'Appendable' }),
+  'replaced, longer': random => ({
+    kind: 'replaced',
+    by: 'Appendable',
+    length: random.integer(20_000, 30_000),
+  }),
+  sealed: () => ({ kind: 'sealed' }),
+  'deleted, and a 409 without its header': () => withoutPositionHeader({ kind: 'deleted' }),
+}
+
+/** The answer is a success, and says something else than what we sent. */
+export const WRONG_ACKNOWLEDGEMENTS: Readonly<Record<string, FaultFactory>> = {
+  'wrong position': () => ({ kind: 'mangled', part: 'position', how: 'wrong' }),
+  'no CRC': () => ({ kind: 'mangled', part: 'crc64', how: 'missing' }),
+  'wrong CRC': () => ({ kind: 'mangled', part: 'crc64', how: 'wrong' }),
+  'wrong CRC, nothing stored': () => ({
+    kind: 'mangled',
+    part: 'crc64',
+    how: 'wrong',
+    commits: false,
+  }),
+}
+
+/** No attempt will go better. */
+export const REFUSALS: Readonly<Record<string, FaultFactory>> = {
+  forbidden: () => ({ kind: 'forbidden', on: 'append' }),
+  'status 400': () => ({ kind: 'status', status: 400, code: 'InvalidArgument' }),
+  'status 404': () => ({ kind: 'status', status: 404, code: 'NoSuchBucket' }),
+  'status 409': () => ({ kind: 'status', status: 409, code: 'FileImmutable' }),
+  'status 307': () => ({ kind: 'status', status: 307, code: 'TemporaryRedirect' }),
+  'status 501': () => ({ kind: 'status', status: 501, code: 'NotImplemented' }),
+}
+
+/** A byte is damaged on its way, and refused for its MD5. */
+export const DAMAGE: Readonly<Record<string, FaultFactory>> = {
+  'corrupted, with MD5': () => ({ kind: 'corrupted' }),
+}
+
+/** A byte is damaged on its way, and stored as it came. */
+export const STORED_DAMAGE: Readonly<Record<string, FaultFactory>> = {
+  'corrupted, without MD5': () => ({ kind: 'corrupted' }),
+}
+
+/** What is true of a look only: a HEAD. */
+export const HEAD_FAULTS: Readonly<Record<string, FaultFactory>> = {
+  'HEAD stale': () => ({ kind: 'stale' }),
+  'HEAD forbidden': () => ({ kind: 'forbidden' }),
+}
+
+export const FAULTS: Readonly<Record<string, FaultFactory>> = {
+  ...LANDED_UNCONFIRMED,
+  ...TRANSIENT,
+  ...FALSE_409,
+  ...BAD_CONNECTIONS,
+  ...CREDENTIALS_AND_CLOCK,
+  ...RIVALS,
+  ...OBJECT_CHANGED,
+  ...WRONG_ACKNOWLEDGEMENTS,
+  ...REFUSALS,
+  ...DAMAGE,
+  ...STORED_DAMAGE,
+  ...HEAD_FAULTS,
+}
+
+/** A fault out of a table, or of all tables. `on` other than an append becomes part of its name. */
+export function makeFault(
+  random: Random,
+  choice: string | Readonly<Record<string, FaultFactory>>,
+  scope: FaultScope = {},
+): Fault {
+  const name = typeof choice === 'string' ? choice : random.pick(Object.keys(choice))
+  const { on } = scope
+  const isHeadFault = Object.hasOwn(HEAD_FAULTS, name)
+  const prefix = on === undefined || on === 'append' || isHeadFault ? '' : `${on}: `
+  const make = FAULTS[name]
+  if (!make) throw new Error(`no fault ${name}`)
+  return { ...make(random), ...scope, name: prefix + name }
+}

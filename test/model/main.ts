@@ -1,0 +1,187 @@
+/**
+ * The model test as a program: many seeds, in parallel processes, over several sittings.
+ *
+ *     npm run test:model -- [--seeds 1000] [--from 1] [--jobs 2]
+ *
+ * Ranges that went well are kept in `.model-seeds.json` and skipped the next time, as long as neither
+ * `lib` nor the model has changed; a single seed is always run, and its story told.
+ */
+
+import { type ChildProcess, fork } from 'node:child_process'
+import { createHash } from 'node:crypto'
+import { readdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { fileURLToPath } from 'node:url'
+import { parseArgs } from 'node:util'
+import { CaseCounts, REQUIRED_CASES } from './case-counts.ts'
+import { type RecordReport, runRecords } from './run-records.ts'
+import { type Report, reproduceCommand, runSeed } from './run-seed.ts'
+
+/** Seeds [from, to). */
+type Range = readonly [from: number, to: number]
+
+interface Progress {
+  /** Of the code that the ranges were run with. */
+  readonly digest: string
+  readonly ranges: readonly Range[]
+}
+
+const FILE = '.model-seeds.json'
+/** Seeds between two entries in the file. */
+const CHUNK = 100
+/** Of so many seeds, one is played with records too: that takes as long as twenty of the others. */
+const RECORDS_EVERY = 20
+
+interface Reports {
+  readonly bytes: Report
+  readonly records: RecordReport | undefined
+}
+
+if (process.send) process.on('message', (range: Range) => void runRange(range))
+else process.exitCode = await main()
+
+/** In a child: a range comes in, its reports go out. */
+async function runRange([from, to]: Range): Promise<void> {
+  for (let seed = from; seed < to; seed++) {
+    const bytes = await runSeed(seed)
+    const records = seed % RECORDS_EVERY === 0 ? await runRecords(seed) : undefined
+    process.send?.({ bytes, records } satisfies Reports)
+  }
+}
+
+function readNumber(name: string, text: string): number {
+  if (/^\d{1,12}$/.test(text)) return Number(text)
+  throw new Error(`--${name}: must be a whole number in digits`)
+}
+
+async function main(): Promise<number> {
+  const text = { type: 'string' } as const
+  const { values } = parseArgs({ options: { seeds: text, from: text, jobs: text } })
+  const from = readNumber('from', values.from ?? '1')
+  const to = from + readNumber('seeds', values.seeds ?? '1000')
+  if (to === from + 1) return runOneSeed(from)
+  const done = readProgress()
+  const chunks = splitRange(from, to).flatMap(chunk => subtract(chunk, done.ranges))
+  const counts = new CaseCounts()
+  let ranges = done.ranges
+  let failures = 0
+  const runChunks = async () => {
+    const child = fork(fileURLToPath(import.meta.url))
+    for (let chunk = chunks.shift(); chunk; chunk = chunks.shift()) {
+      const reports = await runChunk(child, chunk)
+      for (const { bytes, records } of reports) {
+        counts.add(bytes)
+        if (records) counts.addRecords(records)
+      }
+      const isBad = ({ bytes, records }: Reports) =>
+        bytes.complaints.length + (records?.complaints.length ?? 0) > 0
+      const failed = reports.filter(isBad)
+      failures += failed.length
+      for (const { bytes, records } of failed) {
+        printFailure(bytes)
+        if (records) printFailure(records)
+      }
+      const good = reports.filter(each => !isBad(each))
+      ranges = merge([...ranges, ...good.map(({ bytes: { seed } }): Range => [seed, seed + 1])])
+      writeFileSync(FILE, `${JSON.stringify({ ...done, ranges })}\n`)
+    }
+    child.disconnect()
+  }
+  await Promise.all(Array.from({ length: Number(values.jobs ?? 2) }, runChunks))
+  for (const caseName of REQUIRED_CASES)
+    console.log(String(counts.counts[caseName]).padStart(8), caseName)
+  console.log(counts.outcomes)
+  console.log(
+    `seeds ${from} to ${to - 1}: ${failures} failed; done so far: ${JSON.stringify(ranges)}`,
+  )
+  return failures === 0 ? 0 : 1
+}
+
+async function runOneSeed(seed: number): Promise<number> {
+  const report = await runSeed(seed)
+  console.log(report.transcript.join('\n'))
+  console.log(`seed ${seed}, ${report.theme}: ${report.outcome}`)
+  const records = await runRecords(seed)
+  console.log(records.transcript.join('\n'))
+  console.log(`seed ${seed}, ${records.theme}: ${records.records} records, ${records.rolls} rolls`)
+  printFailure(report)
+  printFailure(records)
+  return report.complaints.length + records.complaints.length === 0 ? 0 : 1
+}
+
+function printFailure({ seed, theme, complaints }: Report | RecordReport): void {
+  if (complaints.length === 0) return
+  console.log(
+    `seed ${seed}, ${theme}:\n  ${complaints.join('\n  ')}\n  repeat: ${reproduceCommand(seed)}`,
+  )
+}
+
+/** A child that dies fails the whole program: what it was at is not in the file. */
+function runChunk(child: ChildProcess, [from, to]: Range): Promise<Reports[]> {
+  const reports: Reports[] = []
+  return new Promise((resolve, reject) => {
+    const onExit = (code: number | null) => {
+      reject(new Error(`a process ended with ${code} among seeds ${from} to ${to - 1}`))
+    }
+    const onMessage = (report: Reports) => {
+      reports.push(report)
+      if (reports.length < to - from) return
+      child.off('message', onMessage).off('exit', onExit)
+      resolve(reports)
+    }
+    child.on('message', onMessage).on('exit', onExit)
+    child.send([from, to])
+  })
+}
+
+function readProgress(): Progress {
+  const digest = digestOfSources()
+  try {
+    const done = JSON.parse(readFileSync(FILE, 'utf8')) as Progress
+    if (done.digest === digest) return done
+  } catch {
+    // No file yet, or one cut short: nothing is lost but time.
+  }
+  return { digest, ranges: [] }
+}
+
+/** Of `lib` and of the model. */
+function digestOfSources(): string {
+  const hash = createHash('sha256')
+  for (const folder of [new URL('../../lib/', import.meta.url), new URL('./', import.meta.url)]) {
+    const files = readdirSync(folder, { recursive: true, encoding: 'utf8' })
+    for (const file of files.filter(name => name.endsWith('.ts')).sort()) {
+      hash.update(file).update(readFileSync(new URL(file, folder)))
+    }
+  }
+  return hash.digest('hex')
+}
+
+function splitRange(from: number, to: number): Range[] {
+  const chunks: Range[] = []
+  for (let start = from; start < to; start += CHUNK) {
+    chunks.push([start, Math.min(start + CHUNK, to)])
+  }
+  return chunks
+}
+
+function subtract([from, to]: Range, ranges: readonly Range[]): Range[] {
+  let rest: Range[] = [[from, to]]
+  for (const [start, end] of ranges) {
+    const parts = rest.flatMap(([a, b]): Range[] => [
+      [a, Math.min(b, start)],
+      [Math.max(a, end), b],
+    ])
+    rest = parts.filter(([a, b]) => a < b)
+  }
+  return rest
+}
+
+function merge(ranges: readonly Range[]): Range[] {
+  const merged: Range[] = []
+  for (const [from, to] of [...ranges].sort(([a], [b]) => a - b)) {
+    const last = merged.at(-1)
+    if (last && from <= last[1]) merged[merged.length - 1] = [last[0], Math.max(last[1], to)]
+    else merged.push([from, to])
+  }
+  return merged
+}

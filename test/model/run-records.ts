@@ -1,0 +1,430 @@
+/**
+ * The other half of the model: numbered records, whole, in one object after another. A seed is several
+ * lives of a stream, each behind what the one before has left: ended, destroyed, or failed. Whatever
+ * went wrong, all records that are in the objects are there once, in order, and none is torn; and every
+ * life goes on where the objects end.
+ */
+
+import {
+  type AppendStreamOptions,
+  createAppendStream,
+  type OssAppendStream,
+  OssError,
+  RollingAppendStream,
+} from '../../lib/index.ts'
+import { resolveRollingOptions } from '../../lib/rolling/options.ts'
+import { createOssServer, type Fault, type OssServer } from '../../lib/server/index.ts'
+import { createRandom, type Random } from '../helpers/random.ts'
+import { send } from '../helpers/raw-client.ts'
+import { BUCKET, networkOptions } from '../helpers/test-oss.ts'
+import {
+  BAD_CONNECTIONS,
+  DAMAGE,
+  FALSE_409,
+  LANDED_UNCONFIRMED,
+  makeFault,
+  REFUSALS,
+  RIVALS,
+  TRANSIENT,
+  WRONG_ACKNOWLEDGEMENTS,
+} from './faults.ts'
+import {
+  HOUR,
+  type KeyStyle,
+  keyOf,
+  type RecordStyle,
+  readObjects,
+  recordsOf,
+  START,
+} from './numbered-records.ts'
+import { RecordObserver } from './record-observer.ts'
+
+/** What came of a seed's records. */
+export interface RecordReport {
+  readonly seed: number
+  readonly theme: string
+  readonly complaints: readonly string[]
+  readonly transcript: readonly string[]
+  readonly fired: Readonly<Record<string, number>>
+  readonly sessions: number
+  readonly records: number
+  readonly rolls: number
+  /** Lives that went on in an object that was there. */
+  readonly resumed: number
+  /** Writes of strings. */
+  readonly texts: number
+  readonly corks: number
+}
+
+type Ending = 'end' | 'destroy' | 'destroy with an error' | 'fatal'
+
+export interface RecordScenario extends RecordStyle {
+  readonly keys: KeyStyle
+  readonly maxBytes: number
+  readonly highWaterMark: number
+  readonly flushInterval: number
+  readonly sealOnRoll: boolean
+  readonly mayRead: boolean
+  readonly contentMd5: boolean
+  readonly requestTimeout: number
+  /** The wall clock goes back, too. */
+  readonly canClockGoBack: boolean
+  readonly endings: readonly Ending[]
+  /** Records of a life, at most. */
+  readonly maxRecords: number
+}
+
+const MAX_TURNS = 200_000
+
+function createRecordScenario(random: Random, seed: number): RecordScenario {
+  const isText = random.integer(1, 3) === 1
+  const size = isText ? 2 * random.integer(6, 30) : random.integer(6, 60)
+  const align = random.pick(['\n', '\n', 'chunk', 'chunk', size] as const)
+  const keys = random.pick<KeyStyle>([
+    'index',
+    'index',
+    'index',
+    'hour and index',
+    'hour and index',
+    'function',
+    'plain',
+  ])
+  const maxBytes = keys === 'plain' ? 1e9 : random.pick([60, 100, 200, random.integer(40, 400)])
+  const endings = Array.from({ length: random.integer(1, 3) }, () =>
+    random.pick<Ending>(['end', 'destroy', 'destroy with an error', 'fatal', 'fatal']),
+  )
+  return {
+    seed,
+    align,
+    longest: typeof align === 'number' ? align : random.pick([120, 300, 600]),
+    isText,
+    keys,
+    maxBytes,
+    highWaterMark: random.pick([20, 60, 100, random.integer(10, 300)]),
+    flushInterval: random.pick([0, 1, 1000]),
+    sealOnRoll: random.integer(1, 4) === 1 && keys !== 'plain',
+    mayRead: random.integer(1, 4) > 1,
+    contentMd5: random.integer(1, 2) === 1,
+    requestTimeout: random.integer(1, 15) === 1 ? 100 : 5_000,
+    canClockGoBack: random.integer(1, 4) === 1,
+    endings: [...endings, 'end'],
+    // One in ten goes on for long.
+    maxRecords: random.integer(1, 10) === 1 ? 1_000 : random.integer(20, 120),
+  }
+}
+
+/** Never rejects for what the streams did: that is in the report. */
+export async function runRecords(seed: number): Promise<RecordReport> {
+  const server = await createOssServer()
+  try {
+    return await new RecordRun(seed, server).run()
+  } finally {
+    await server.close()
+  }
+}
+
+class RecordRun {
+  readonly #random: Random
+  readonly #scenario: RecordScenario
+  readonly #server: OssServer
+  readonly #complaints: string[] = []
+  readonly #transcript: string[] = []
+  #time = START
+  #rolls = 0
+  #resumed = 0
+  #texts = 0
+  #corks = 0
+  #isOnlyWriter = true
+
+  constructor(seed: number, server: OssServer) {
+    this.#random = createRandom(seed * 7919 + 5)
+    this.#scenario = createRecordScenario(this.#random, seed)
+    this.#server = server
+    if (!this.#scenario.mayRead) server.permissions.delete('oss:GetObject')
+  }
+
+  async run(): Promise<RecordReport> {
+    const { endings, seed } = this.#scenario
+    this.#transcript.push(JSON.stringify(this.#scenario))
+    let records = 0
+    for (const ending of endings) {
+      const observer = await this.#runSession(records, ending)
+      await this.#waitUntilQuiet()
+      records = this.#checkObjects(observer, records)
+      if (this.#complaints.length > 0) break
+    }
+    return {
+      seed,
+      theme: `${this.#scenario.keys}, ${JSON.stringify(this.#scenario.align)}: ${endings.join(', ')}`,
+      complaints: this.#complaints,
+      transcript: this.#transcript,
+      fired: this.#server.faults.fired,
+      sessions: endings.length,
+      records,
+      rolls: this.#rolls,
+      resumed: this.#resumed,
+      texts: this.#texts,
+      corks: this.#corks,
+    }
+  }
+
+  async #runSession(from: number, ending: Ending): Promise<RecordObserver> {
+    const random = this.#random
+    const count = random.integer(
+      Math.floor(this.#scenario.maxRecords / 3),
+      this.#scenario.maxRecords,
+    )
+    const { highWaterMark, maxBytes, longest, sealOnRoll } = this.#scenario
+    const records = Array.from({ length: count }, (_, i) =>
+      recordsOf(this.#scenario, from + i, from + i + 1),
+    )
+    const fatal = ending === 'fatal' ? this.#pickFatalFault() : undefined
+    this.#server.faults.push(...this.#makeBackgroundFaults(count), ...(fatal ? [fatal] : []))
+    const stream = this.#open()
+    const recordEnds = new Set<number>([0])
+    let end = 0
+    for (const { length } of records) {
+      end += length
+      recordEnds.add(end)
+    }
+    const isStopped = ending.startsWith('destroy')
+    const observer = new RecordObserver(stream, {
+      server: this.#server,
+      highWaterMark,
+      maxBytes,
+      longest,
+      sealOnRoll,
+      source: Buffer.concat(records),
+      recordEnds,
+      fatal: fatal?.name,
+      isStopped,
+      isOnlyWriter: this.#isOnlyWriter,
+    })
+    stream.once('ready', ({ position }) => (this.#resumed += position > 0 ? 1 : 0))
+    const closed = new Promise(resolve => stream.once('close', resolve))
+    if (isStopped) this.#scheduleStop(stream, ending)
+    await this.#write(observer, records)
+    if (!stream.destroyed) stream.end()
+    await closed
+    observer.checkEnding()
+    this.#rolls += observer.rolls
+    this.#complaints.push(...observer.complaints)
+    this.#transcript.push(
+      `life from record ${from}: ${count} records, ${ending} ${fatal?.name ?? ''}`,
+      ...observer.transcript,
+    )
+    return observer
+  }
+
+  #open(): OssAppendStream {
+    const { keys, align, maxBytes, sealOnRoll } = this.#scenario
+    const { highWaterMark, flushInterval, contentMd5, requestTimeout } = this.#scenario
+    const options: AppendStreamOptions = {
+      bucket: BUCKET,
+      ...networkOptions(this.#server),
+      align,
+      highWaterMark,
+      flushInterval,
+      contentMd5,
+      requestTimeout,
+      retry: { minDelay: 0, maxDelay: 2 },
+    }
+    if (keys === 'plain') return createAppendStream({ ...options, key: keyOf(keys, new Date(), 0) })
+    const patterns = {
+      index: 'records/日志-{index}.log',
+      'hour and index': 'records/{HH}/{index}.log',
+    }
+    const key =
+      keys === 'function'
+        ? ({ date, index }: { date: Date; index: number }) => keyOf(keys, date, index)
+        : patterns[keys]
+    const settings = resolveRollingOptions({ ...options, key, maxBytes, sealOnRoll })
+    return new RollingAppendStream(settings, () => new Date(this.#time))
+  }
+
+  /** What goes wrong on the way, and is to be mended: a fault for every fifth record or so. */
+  #makeBackgroundFaults(records: number): Fault[] {
+    const random = this.#random
+    const { contentMd5, mayRead, requestTimeout, sealOnRoll } = this.#scenario
+    const all = {
+      ...TRANSIENT,
+      ...LANDED_UNCONFIRMED,
+      ...FALSE_409,
+      ...BAD_CONNECTIONS,
+      ...(contentMd5 ? DAMAGE : {}),
+    }
+    const isSlow = requestTimeout > 100
+    const names = Object.keys(all).filter(name => !(isSlow && name.includes('hang')))
+    // A look that tells no position tells of an object that is out of order, which is final.
+    const isLookupFault = (name: string) => !name.includes('position') && names.includes(name)
+    const lookups = Object.keys({ ...TRANSIENT, ...LANDED_UNCONFIRMED }).filter(isLookupFault)
+    const faults = Array.from({ length: random.integer(0, Math.ceil(records / 5)) }, () =>
+      makeFault(random, random.pick(names), { skip: random.integer(0, records) }),
+    )
+    const on = mayRead ? 'head' : 'probe'
+    for (let i = random.integer(0, Math.ceil(records / 10)); i > 0; i--) {
+      faults.push(makeFault(random, random.pick(lookups), { on, skip: random.integer(0, records) }))
+    }
+    for (let i = sealOnRoll ? random.integer(0, 5) : 0; i > 0; i--) {
+      faults.push(
+        makeFault(random, random.pick(lookups), { on: 'seal', skip: random.integer(0, 9) }),
+      )
+    }
+    return faults
+  }
+
+  #pickFatalFault(): Fault {
+    const random = this.#random
+    const { align, keys } = this.#scenario
+    // A rival's bytes are made from ours, and could look like a newline of ours.
+    const tables = [WRONG_ACKNOWLEDGEMENTS, REFUSALS, ...(align === '\n' ? [] : [RIVALS])]
+    const names = tables.flatMap(Object.keys)
+    const name = random.pick(keys === 'plain' ? names : [...names, 'sealed', 'sealed'])
+    if (Object.hasOwn(RIVALS, name)) this.#isOnlyWriter = false
+    return makeFault(random, name, { skip: random.integer(0, 12) })
+  }
+
+  /** The user ends it before its time. */
+  #scheduleStop(stream: OssAppendStream, ending: Ending): void {
+    const left = { events: this.#random.integer(0, 30), turns: this.#random.integer(0, 6) }
+    const act = async () => {
+      if (left.events-- !== 0) return
+      await turns(left.turns)
+      stream.destroy(ending === 'destroy' ? undefined : new Error('destroyed by the user'))
+    }
+    for (const event of ['ready', 'append', 'retry', 'roll']) stream.on(event, act)
+  }
+
+  async #write(observer: RecordObserver, records: readonly Buffer[]): Promise<void> {
+    const random = this.#random
+    const { stream } = observer
+    for (let n = 0; n < records.length; ) {
+      const some = records.slice(n, n + random.integer(1, 5))
+      n += some.length
+      const isCorked = random.integer(1, 5) === 1
+      if (isCorked) stream.cork()
+      for (const piece of this.#splitIntoChunks(some)) {
+        if (stream.destroyed) return
+        observer.written += piece.length
+        const accepted = this.#writePiece(stream, piece)
+        // What is corked is not accepted before it is uncorked.
+        if (!isCorked && random.integer(1, 3) > 1) await accepted
+      }
+      if (isCorked) {
+        this.#corks += 1
+        await turns(random.integer(0, 2))
+        stream.uncork()
+      }
+      await this.#pause(observer)
+    }
+  }
+
+  /** As bytes, or as a string of them. */
+  #writePiece(stream: OssAppendStream, piece: Buffer): Promise<unknown> {
+    const random = this.#random
+    const isText = random.integer(1, 2) === 1
+    const encodings = this.#scenario.isText ? (['utf8'] as const) : (['latin1', 'hex'] as const)
+    const encoding = random.pick<BufferEncoding>(encodings)
+    if (isText) this.#texts += 1
+    return new Promise(resolve => {
+      if (isText) stream.write(piece.toString(encoding), encoding, resolve)
+      else stream.write(piece, resolve)
+    })
+  }
+
+  /** Chunks that are records, or have nothing to do with them; of text they are whole characters. */
+  #splitIntoChunks(records: readonly Buffer[]): Buffer[] {
+    if (this.#scenario.align === 'chunk') return [...records]
+    const bytes = Buffer.concat(records)
+    let at = this.#random.integer(0, bytes.length)
+    while (this.#scenario.isText && isWithinCharacter(bytes[at])) at -= 1
+    return [bytes.subarray(0, at), bytes.subarray(at)]
+  }
+
+  async #pause(observer: RecordObserver): Promise<void> {
+    const random = this.#random
+    if (random.integer(1, 20) === 1) {
+      const isBack = this.#scenario.canClockGoBack && random.integer(1, 2) === 1
+      const step = random.pick([HOUR, HOUR, HOUR - 1000, 1000, 500])
+      const time = this.#time + (isBack ? -step : step)
+      // Within one day, since an hour is all that a key tells.
+      if (time >= START && time < START + 23 * HOUR) this.#time = time
+    }
+    const chance = random.integer(1, 10)
+    if (chance <= 2) await turns(random.integer(1, 5))
+    if (chance === 3 || chance === 4) {
+      const { written } = observer
+      const flushed = observer.stream.flush().then(
+        () => observer.onFlushed(written),
+        () => {},
+      )
+      if (chance === 3) await flushed
+    }
+  }
+
+  /** Until all is quiet: connections gone, and late appends landed. */
+  async #waitUntilQuiet(): Promise<void> {
+    const server = this.#server
+    let left = MAX_TURNS
+    while (server.openConnections > 0 && left-- > 0) await turns(1)
+    if (server.openConnections > 0) this.#complaints.push('a connection is left open')
+    server.faults.clear()
+    const keys = new Set(server.requests.splice(0).map(({ key }) => key ?? ''))
+    while (server.delayedAppends.length > 0) {
+      for (const key of keys) await this.#sendHead(key)
+    }
+    // The server may have read all of a request just before its connection went.
+    await turns(3)
+  }
+
+  /** A HEAD of somebody else, for which late appends wait. The port may still be closed by a fault. */
+  async #sendHead(key: string): Promise<void> {
+    const { credentials } = networkOptions(this.#server)
+    const request = { method: 'HEAD', bucket: BUCKET, key, credentials }
+    await send(this.#server, request).catch(() => undefined)
+  }
+
+  /** Reads all there is; how many records that is. */
+  #checkObjects(observer: RecordObserver, from: number): number {
+    const { canClockGoBack, maxBytes, highWaterMark, longest } = this.#scenario
+    const check = (isRight: boolean, complaint: string) => {
+      if (!isRight) this.#complaints.push(complaint)
+    }
+    const objects = readObjects(this.#server, this.#scenario, each => this.#complaints.push(each))
+    const isAscending = (numbers: readonly number[]) =>
+      numbers.every((n, i) => i === 0 || n > (numbers[i - 1] ?? 0))
+    for (const { key, bytes, numbers } of objects) {
+      check(isAscending(numbers), `${key}: out of order`)
+      const isFit = bytes.length <= maxBytes || numbers.length === 1 || !this.#isOnlyWriter
+      check(isFit, `${key}: ${bytes.length} bytes`)
+    }
+    const all = objects.flatMap(({ numbers }) => numbers)
+    check(canClockGoBack || isAscending(all), 'the objects are out of order')
+    const isEach = [...all].sort((a, b) => a - b).every((n, i) => n === i)
+    check(isEach, `not each record once: ${all.length}, up to ${Math.max(...all)}`)
+    const unacknowledged =
+      recordsOf(this.#scenario, from, all.length).length - observer.acknowledged
+    const isBatch =
+      unacknowledged === 0 ||
+      (unacknowledged > 0 && unacknowledged <= Math.max(highWaterMark, longest))
+    check(isBatch, `${unacknowledged} bytes are there, and were not acknowledged`)
+    check(unacknowledged === 0 || !observer.isFinished, 'finished, and more is there')
+    const { error } = observer
+    if (unacknowledged > 0 && error instanceof OssError) {
+      check(
+        error.unresolved?.length === unacknowledged,
+        `${unacknowledged} bytes, and unresolved are others`,
+      )
+    }
+    return all.length
+  }
+}
+
+/** In UTF-8, the second byte of two. */
+function isWithinCharacter(byte: number | undefined): boolean {
+  return byte !== undefined && (byte & 0xc0) === 0x80
+}
+
+async function turns(count: number): Promise<void> {
+  for (let i = 0; i < count; i++) await new Promise(setImmediate)
+}

@@ -1,0 +1,373 @@
+/**
+ * Runs one seed: a server of its own, the real stream over real HTTP, a source that does its steps, and
+ * a witness. Afterwards nothing is left alive, late appends included, and the oracle judges.
+ *
+ * What a seed decides is the same each time. When bytes travel is not: this is real HTTP, so which
+ * attempt a fault strikes, or whether a tight timeout is too tight, may differ from run to run.
+ */
+
+import { Readable } from 'node:stream'
+import { pipeline } from 'node:stream/promises'
+import {
+  type AppendStreamOptions,
+  crc64,
+  createAppendStream,
+  type OssAppendStream,
+  OssClient,
+  type Tail,
+} from '../../lib/index.ts'
+import { createOssServer, type OssServer } from '../../lib/server/index.ts'
+import { send } from '../helpers/raw-client.ts'
+import { BUCKET } from '../helpers/test-oss.ts'
+import { checkRun } from './oracle.ts'
+import { createScenario, type Scenario, type Step } from './scenario.ts'
+import { type Flush, KEY, type Snapshot, StreamObserver, type Verdict } from './stream-observer.ts'
+
+/** What came of a seed. */
+export interface Report {
+  readonly seed: number
+  readonly theme: string
+  /** `finish`, `destroyed` or an error's code. */
+  readonly outcome: string
+  /** Empty: everything was as specified. */
+  readonly complaints: readonly string[]
+  /** The whole run in lines. */
+  readonly transcript: readonly string[]
+  /** How often each fault struck. */
+  readonly fired: Readonly<Record<string, number>>
+  readonly verdicts: readonly (Verdict & { readonly mayRead: boolean })[]
+}
+
+const TOKENS = ['one', 'two', 'three', 'four', 'five', 'six']
+const IDENTITIES = TOKENS.map(token => ({
+  accessKeyId: `sts-${token}`,
+  accessKeySecret: `secret-${token}`,
+  securityToken: token,
+}))
+const CLEANUP_CREDENTIALS = { accessKeyId: 'janitor', accessKeySecret: 'broom' }
+/** Milliseconds: a hundred times what the slowest seed needs. */
+const MAX_RUN_TIME = 120_000
+/** Turns of the event loop after which something that is to end soon counts as left behind. */
+const MAX_TURNS = 200_000
+
+/** The command that runs a seed by itself. */
+export function reproduceCommand(seed: number): string {
+  return `npm run test:model -- --seeds 1 --from ${seed}`
+}
+
+/** Never rejects for what the stream did: that is in the report. */
+export async function runSeed(seed: number): Promise<Report> {
+  const scenario = createScenario(seed)
+  const server = await createOssServer({ credentials: IDENTITIES })
+  try {
+    const observer = await runScenario(scenario, server)
+    const final = await waitUntilQuiet(observer)
+    checkRun(observer, final)
+    return createReport(observer)
+  } finally {
+    await server.close()
+  }
+}
+
+async function runScenario(scenario: Scenario, server: OssServer): Promise<StreamObserver> {
+  prepareObject(scenario, server)
+  const controller = new AbortController()
+  const network = networkOptionsOf(scenario, server)
+  const shared = scenario.client === 'shared' ? new OssClient(network) : undefined
+  const stream = createAppendStream({
+    ...optionsOf(scenario, server),
+    ...(shared ? { client: shared } : network),
+    signal: controller.signal,
+  })
+  const observer = new StreamObserver(scenario, server, stream)
+  const closed = new Promise(resolve => stream.once('close', resolve))
+  scheduleStop(observer, controller)
+  const written = scenario.isPiped ? pipeSteps(observer) : writeSteps(observer)
+  await withDeadline(Promise.all([closed, written]), observer)
+  await shared?.close()
+  observer.requests = [...server.requests]
+  return observer
+}
+
+/** A run that does not end is a complaint like any other, with its story so far. */
+async function withDeadline(ended: Promise<unknown>, observer: StreamObserver): Promise<void> {
+  let timer: NodeJS.Timeout | undefined
+  const tooLong = new Promise(resolve => {
+    timer = setTimeout(() => {
+      observer.check(false, 'it does not end')
+      observer.stream.destroy()
+      resolve(undefined)
+    }, MAX_RUN_TIME)
+  })
+  await Promise.race([ended, tooLong])
+  clearTimeout(timer)
+}
+
+function prepareObject(scenario: Scenario, server: OssServer): void {
+  const { existing, before } = scenario
+  if (existing === 'Normal') server.put(BUCKET, KEY, before)
+  else if (existing !== 'absent') server.append(BUCKET, KEY, before.subarray(0, 1))
+  if (existing === 'grown') {
+    const half = before.length >> 1
+    server.append(BUCKET, KEY, before.subarray(1, half))
+    server.append(BUCKET, KEY, before.subarray(Math.max(1, half)))
+  } else if (existing === 'appendable' || existing === 'sealed') {
+    server.delete(BUCKET, KEY)
+    server.append(BUCKET, KEY, before)
+  }
+  if (existing === 'sealed') server.seal(BUCKET, KEY)
+  if (!scenario.mayRead) server.permissions.delete('oss:GetObject')
+  server.faults.push(...scenario.faults)
+}
+
+function networkOptionsOf({ credentials, requestTimeout }: Scenario, server: OssServer) {
+  const current = () => server.identities.find(each => !each.isExpired) ?? IDENTITIES[0]!
+  return {
+    endpoint: server.url,
+    region: server.region,
+    credentials: credentials === 'fixed' ? IDENTITIES[0] : () => current(),
+    requestTimeout,
+  }
+}
+
+function optionsOf(scenario: Scenario, server: OssServer): AppendStreamOptions {
+  const { seed, highWaterMark, flushInterval, contentMd5, maxRetries, maxObjectBytes } = scenario
+  const length = server.stat(BUCKET, KEY)?.length ?? 0
+  const told = server.stat(BUCKET, KEY)?.crc64 ?? '0'
+  const wrong = crc64('some other object')
+  const positions = {
+    end: {},
+    zero: { position: 0 },
+    exact: { position: length },
+    'exact, with its CRC': { position: length, crc64: told },
+    wrong: { position: length + 1 },
+    'wrong CRC': { position: length, crc64: length > 0 ? wrong : '0' },
+  }
+  return {
+    bucket: BUCKET,
+    key: KEY,
+    highWaterMark,
+    flushInterval,
+    contentMd5,
+    maxObjectBytes,
+    seal: scenario.seal,
+    retry: { maxRetries, minDelay: seed % 2, maxDelay: 3 },
+    metadata: { seed: String(seed) },
+    contentType: 'text/x-model',
+    ...positions[scenario.position],
+  }
+}
+
+/** Ends the stream before its time, if the scenario says so. */
+function scheduleStop(observer: StreamObserver, controller: AbortController): void {
+  const { stop } = observer.scenario
+  if (!stop) return
+  const { stream, server } = observer
+  const act = async () => {
+    await turns(stop.turns)
+    observer.logLine(stop.by)
+    if (stop.by === 'signal') controller.abort()
+    else stream.destroy(stop.by === 'destroy' ? undefined : new Error('destroyed by the user'))
+  }
+  if (stop.on === 'start') void act()
+  else if (stop.on === 'struck' || stop.on === 'ended') {
+    const hasStruck = () =>
+      server.faults.length === 0 && Object.keys(server.faults.fired).length > 0
+    const isDue = () => stream.closed || (stop.on === 'ended' ? stream.writableEnded : hasStruck())
+    void until(isDue).then(act)
+  } else stream.once(stop.on, act)
+}
+
+/** The source as a program that calls methods. */
+async function writeSteps(observer: StreamObserver): Promise<void> {
+  const { stream, scenario } = observer
+  for (const step of scenario.steps) {
+    if (stream.destroyed) return
+    if (step.do === 'write') await write(observer, step)
+    else if (step.do === 'end') end(stream, step.how)
+    else await runStep(observer, step)
+    observer.checkBuffered()
+  }
+}
+
+/** The source as the beginning of a pipeline: this must tell of every failure. */
+async function pipeSteps(observer: StreamObserver): Promise<void> {
+  const { stream, scenario } = observer
+  async function* source() {
+    for (const step of scenario.steps) {
+      if (stream.destroyed) return
+      if (step.do === 'write') {
+        observer.written += step.bytes.length
+        const isUtf8 = step.encoding === undefined || step.encoding === 'utf8'
+        if (step.bytes.length > 0) yield isUtf8 ? step.chunk : Buffer.from(step.bytes)
+        // We are resumed when the next chunk is asked for, and this one is passed on right after.
+        await turns(1)
+      } else if (step.do === 'end') {
+        if (step.how === 'source fails') throw new Error('the source failed')
+        // A pipe waits for a 'drain' that does not come while corked: nobody can do both.
+      } else if (step.do !== 'cork' && step.do !== 'uncork') await runStep(observer, step)
+    }
+  }
+  const outcome = await pipeline(Readable.from(source(), { objectMode: true }), stream).then(
+    () => 'resolved',
+    error => error,
+  )
+  const isDelivered = observer.acknowledged === observer.written && !stream.errored
+  observer.check(outcome !== 'resolved' || isDelivered, 'pipeline resolved, with bytes undelivered')
+  if (observer.isFinished) observer.check(outcome === 'resolved', `pipeline rejected: ${outcome}`)
+}
+
+async function runStep(observer: StreamObserver, step: Step): Promise<void> {
+  const { stream, server } = observer
+  switch (step.do) {
+    case 'turns':
+      return turns(step.count)
+    case 'cork':
+    case 'uncork':
+      stream[step.do]()
+      return
+    case 'flush':
+      return flush(observer, step)
+    case 'faults':
+      server.faults.clear()
+      server.faults.push(...step.faults)
+  }
+}
+
+async function write(observer: StreamObserver, step: Step & { do: 'write' }): Promise<void> {
+  const { stream } = observer
+  const { chunk, encoding, bytes, wait } = step
+  observer.written += bytes.length
+  observer.callbacksPending += 1
+  let hasRoom = true
+  const accepted = new Promise<void>(resolve => {
+    const done = (error?: Error | null) => {
+      observer.callbacksPending -= 1
+      // Accepted means copied: the caller uses its buffer for something else.
+      if (!error && typeof chunk !== 'string') chunk.fill(0x21)
+      resolve()
+    }
+    hasRoom = encoding ? stream.write(chunk, encoding, done) : stream.write(chunk, done)
+  })
+  if (wait === 'accepted') await accepted
+  if (wait === 'drain' && !hasRoom && !stream.destroyed) {
+    await new Promise<void>(resolve => {
+      stream.once('drain', resolve)
+      stream.once('close', resolve)
+    })
+  }
+}
+
+async function flush(observer: StreamObserver, step: Step & { do: 'flush' }): Promise<void> {
+  const { stream } = observer
+  const record: Flush = { written: observer.written, outcome: 'owed' }
+  observer.flushes.push(record)
+  const settled = new Promise<void>(resolve => {
+    const done = (error: unknown, tail?: Tail) => {
+      if (tail) observer.onFlushed(tail, record)
+      else Object.assign(record, { outcome: 'rejected', error })
+      resolve()
+    }
+    if (step.form === 'callback') stream.flush(done)
+    else stream.flush().then(tail => done(null, tail), done)
+  })
+  if (step.wait) await settled
+}
+
+function end(stream: OssAppendStream, how: (Step & { do: 'end' })['how']): void {
+  switch (how) {
+    case 'end':
+      stream.end()
+      return
+    case 'close':
+      stream.close()
+      return
+    case 'destroySoon':
+      stream.destroySoon()
+      return
+    case 'dispose':
+      stream[Symbol.asyncDispose]().catch(() => {})
+      return
+    case 'source fails':
+      stream.destroy(new Error('the source failed'))
+  }
+}
+
+/** Until all is quiet: connections gone, late appends landed, callbacks called. Then the object as it stays. */
+async function waitUntilQuiet(observer: StreamObserver): Promise<Snapshot> {
+  const { server } = observer
+  const isLeft = await staysTrue(() => server.openConnections > 0)
+  observer.check(!isLeft, 'a connection is left open')
+  server.faults.clear()
+  if (server.delayedAppends.length > 0) await landLateAppends(server)
+  // The server may have read all of a request just before its connection went.
+  await turns(3)
+  observer.check(
+    observer.callbacksPending === 0,
+    `${observer.callbacksPending} write callbacks never came`,
+  )
+  const owed = observer.flushes.filter(({ outcome }) => outcome === 'owed').length
+  observer.check(owed === 0, `${owed} flush promises never settled`)
+  return observer.snapshot()
+}
+
+/** Late appends wait for their time, or for a request on their key: a HEAD, of somebody else. */
+async function landLateAppends(server: OssServer): Promise<void> {
+  server.credentials = CLEANUP_CREDENTIALS
+  const request = { method: 'HEAD', bucket: BUCKET, key: KEY }
+  for (;;) {
+    const time = Date.now() + server.clockOffset
+    const answer = await send(server, { ...request, time }).catch(() => undefined)
+    // The port may still be closed by a fault.
+    if (answer && server.delayedAppends.length === 0) return
+  }
+}
+
+function createReport(observer: StreamObserver): Report {
+  const { scenario, server, complaints, error, isFinished } = observer
+  const { code } = (error ?? {}) as { code?: string }
+  return {
+    seed: scenario.seed,
+    theme: scenario.theme,
+    outcome: isFinished ? 'finish' : error ? (code ?? error.message) : 'destroyed',
+    complaints,
+    transcript: [...describeRun(observer), ...observer.transcript],
+    fired: server.faults.fired,
+    verdicts: observer.verdicts.map(each => ({ ...each, mayRead: scenario.mayRead })),
+  }
+}
+
+function describeRun({ scenario, requests: seen }: StreamObserver): string[] {
+  const { steps, faults, before, ...rest } = scenario
+  const short = steps.map(step => {
+    if (step.do === 'write') return `write ${step.bytes.length} ${step.encoding ?? ''} ${step.wait}`
+    return JSON.stringify(step)
+  })
+  const requests = seen.map(each => {
+    const { operation, position, length, outcome, status, code, faults } = each
+    return JSON.stringify({ operation, position, length, outcome, status, code, faults })
+  })
+  return [
+    JSON.stringify({ ...rest, before: before.length }),
+    ...faults.map(fault => `fault ${JSON.stringify(fault)}`),
+    ...short,
+    ...requests,
+  ]
+}
+
+async function turns(count: number): Promise<void> {
+  for (let i = 0; i < count; i++) await new Promise(setImmediate)
+}
+
+async function until(condition: () => boolean): Promise<void> {
+  while (!condition()) await turns(1)
+}
+
+/** Whether something stays true for longer than any machine is slow. */
+async function staysTrue(condition: () => boolean): Promise<boolean> {
+  for (let i = 0; i < MAX_TURNS; i++) {
+    if (!condition()) return false
+    await turns(1)
+  }
+  return true
+}

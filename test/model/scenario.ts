@@ -1,0 +1,437 @@
+/**
+ * What a seed means: an object, a stream's options, what its user does, and what goes wrong. Pure: the
+ * same seed, the same scenario. The seed's remainder picks a theme, so that whatever the matrix asks
+ * for comes up often enough; chance does the rest, and mixes the themes.
+ *
+ * Every byte of ours has its highest bit set, and nobody else's has (what was there before, rivals,
+ * other objects, a damaged byte of ours), so each byte of an object tells whose it is.
+ */
+
+import type { Fault } from '../../lib/server/index.ts'
+import { createRandom, type Random } from '../helpers/random.ts'
+import {
+  BAD_CONNECTIONS,
+  CREDENTIALS_AND_CLOCK,
+  DAMAGE,
+  FALSE_409,
+  LANDED_UNCONFIRMED,
+  makeFault,
+  OBJECT_CHANGED,
+  REFUSALS,
+  RIVALS,
+  STORED_DAMAGE,
+  TRANSIENT,
+  WRONG_ACKNOWLEDGEMENTS,
+} from './faults.ts'
+
+export type ExistingObject = 'absent' | 'empty' | 'appendable' | 'grown' | 'Normal' | 'sealed'
+
+export type Step =
+  | {
+      readonly do: 'write'
+      readonly chunk: Buffer | string
+      readonly encoding: BufferEncoding | undefined
+      readonly bytes: Buffer
+      readonly wait: 'no' | 'accepted' | 'drain'
+    }
+  | { readonly do: 'turns'; readonly count: number }
+  | { readonly do: 'cork' | 'uncork' }
+  | { readonly do: 'flush'; readonly form: 'promise' | 'callback'; readonly wait: boolean }
+  /** Everything so far is acknowledged; from here on these faults, and no others. */
+  | { readonly do: 'faults'; readonly faults: readonly Fault[] }
+  | {
+      readonly do: 'end'
+      readonly how: 'end' | 'close' | 'destroySoon' | 'dispose' | 'source fails'
+    }
+
+/** Who ends the stream before its time, and when. */
+export interface Stop {
+  readonly by: 'destroy' | 'destroy with an error' | 'signal'
+  /** `struck`: as soon as every fault has struck. */
+  readonly on: 'start' | 'ready' | 'append' | 'retry' | 'ended' | 'struck'
+  /** Turns of the event loop after that. */
+  readonly turns: number
+}
+
+export interface Scenario {
+  readonly seed: number
+  readonly theme: string
+  readonly existing: ExistingObject
+  readonly before: Buffer
+  readonly mayRead: boolean
+  readonly position: 'end' | 'zero' | 'exact' | 'exact, with its CRC' | 'wrong' | 'wrong CRC'
+  readonly highWaterMark: number
+  readonly flushInterval: number
+  readonly contentMd5: boolean
+  readonly maxRetries: number
+  readonly requestTimeout: number
+  readonly maxObjectBytes: number | undefined
+  readonly seal: boolean
+  readonly client: 'own' | 'shared'
+  readonly credentials: 'fixed' | 'provider'
+  readonly isPiped: boolean
+  readonly faults: readonly Fault[]
+  readonly steps: readonly Step[]
+  readonly stop: Stop | undefined
+}
+
+const FAULT_POSITIONS = ['first', 'middle', 'last', 'last'] as const
+
+/** A reply is lost, and before we find out what became of it, somebody else appends. */
+const RIVAL_DURING_LOOKUP = 'a rival while we look'
+
+/**
+ * What ends a run. The seed's remainder picks one, so that each comes up often enough.
+ * A fifth of the seeds have none: what goes wrong there is to be mended.
+ */
+const ENDINGS: readonly string[] = [
+  ...Object.keys(RIVALS),
+  ...Object.keys(OBJECT_CHANGED),
+  ...Object.keys(WRONG_ACKNOWLEDGEMENTS),
+  ...Object.keys(STORED_DAMAGE),
+  ...Object.keys(REFUSALS),
+  // The verdict "replaced" comes of these alone.
+  'deleted',
+  'replaced, shorter',
+  RIVAL_DURING_LOOKUP,
+  ...Array.from({ length: 3 }, () => 'abort'),
+  ...Array.from({ length: 6 }, () => 'none'),
+]
+
+const BACKGROUNDS = [
+  'nothing',
+  'untold',
+  'untold',
+  'false 409',
+  'false 409',
+  'passing',
+  'passing',
+  'passing',
+  'lines',
+  'identity',
+  'settling',
+  'settling',
+  'mixed',
+  'mixed',
+] as const
+
+/** What a scenario is about. Everything else is left to chance. */
+interface BackgroundFaults {
+  /** For the append at `place`, in this order. */
+  readonly faults: readonly Fault[]
+  /** For HEADs, probes and seals, from the beginning. */
+  readonly lookups: readonly Fault[]
+}
+
+export function createScenario(seed: number): Scenario {
+  const random = createRandom(seed)
+  const ending = ENDINGS[seed % ENDINGS.length]!
+  const isFatal = ending !== 'none' && ending !== 'abort'
+  const picked = ending === 'none' && chance(random, 30) ? 'identity' : random.pick(BACKGROUNDS)
+  // Wrong twice in a row, a clock or a token is an ending by itself.
+  const background = isFatal && picked === 'identity' ? 'untold' : picked
+  const mayRead = chance(random, 50)
+  const contentMd5 = ending !== 'corrupted, without MD5' && chance(random, 50)
+  const isLate = ending === 'replaced, same length' && chance(random, 50)
+  // Behind another object of the same length there is room for an attempt of ours that is late.
+  const { faults, lookups } = isLate
+    ? { faults: [makeFault(random, 'late by 500, lands before the next')], lookups: [] }
+    : makeBackgroundFaults(random, background, { contentMd5, mayRead })
+  const abort = ending === 'abort' ? planAbort(random) : undefined
+  const opening: OpeningPlan =
+    ending === 'none' && chance(random, 20) ? planOpening(random) : { lookups: [] }
+  const last = isFatal ? makeEndingFaults(random, ending, mayRead) : (abort?.faults ?? [])
+  const faultPosition = ending === RIVAL_DURING_LOOKUP ? 'last' : random.pick(FAULT_POSITIONS)
+  // Faults that fail no attempt would each use up one append, of which the last place has but one.
+  const isFailing = background !== 'lines' && background !== 'mixed' && background !== 'identity'
+  const isTogether = abort === undefined && isFailing && chance(random, 80)
+  const later = faultPosition === 'middle' ? random.integer(1, 2) : 0
+  const chosen = isTogether ? [...faults, ...last] : last
+  // By then the object has been opened: the next look is the one that settles.
+  const isDuringLookup = isTogether && faultPosition === 'last' && background === 'settling'
+  const final = isDuringLookup
+    ? [...lookups.map(lookup => ({ ...lookup, skip: 0 })), ...chosen]
+    : chosen
+  const seal = chance(random, ending === 'none' ? 55 : 8)
+  const scheduled = [
+    ...(isDuringLookup ? [] : lookups),
+    ...(seal ? makeSealFaults(random) : []),
+    ...opening.lookups,
+    ...(isTogether || abort ? [] : faults),
+    ...(faultPosition === 'last' ? [] : chosen.map(fault => ({ ...fault, skip: later }))),
+  ]
+  const highWaterMark = random.pick([16, 40, 100, 400, random.integer(16, 2_000), 2_000])
+  const minBatches = later + (isFatal && faultPosition !== 'last' ? faults.length : 0)
+  const batches = minBatches + random.integer(0, 4)
+  const steps = makeSteps(
+    random,
+    highWaterMark,
+    batches,
+    faultPosition === 'last' ? final : undefined,
+  )
+  const all = [...scheduled, ...final]
+  const isHanging = all.some(({ name }) => name?.includes('hang')) && !abort?.isPatient
+  const existing =
+    opening.existing ??
+    random.pick<ExistingObject>(['absent', 'empty', 'appendable', 'appendable', 'grown'])
+  const hasBytes = existing !== 'absent' && existing !== 'empty'
+  return {
+    seed,
+    theme: `${ending} after ${background}`,
+    existing,
+    before: Buffer.alloc(hasBytes ? random.integer(1, 600) : 0, 'what was there before; '),
+    mayRead,
+    position: opening.position ?? (chance(random, 85) ? 'end' : 'exact'),
+    highWaterMark,
+    flushInterval: random.pick([0, 1, 1000]),
+    contentMd5,
+    maxRetries: !isFatal && chance(random, 40) ? random.integer(0, 5) : Infinity,
+    requestTimeout: isHanging ? random.integer(60, 150) : 5_000,
+    maxObjectBytes: ending === 'none' && chance(random, 4) ? random.integer(1, 2_000) : undefined,
+    seal,
+    client: chance(random, 85) ? 'own' : 'shared',
+    credentials: chance(random, 85) ? 'provider' : 'fixed',
+    isPiped: chance(random, 25),
+    faults: scheduled,
+    steps,
+    stop: abort?.stop ?? (ending === 'none' && chance(random, 8) ? makeStop(random) : undefined),
+  }
+}
+
+function makeEndingFaults(random: Random, ending: string, mayRead: boolean): Fault[] {
+  if (ending !== RIVAL_DURING_LOOKUP) return [makeFault(random, ending)]
+  const rival = random.pick(['rival before, n bytes', 'rival before, same length'])
+  const on = mayRead ? 'head' : 'probe'
+  return [makeFault(random, 'lost by 500'), makeFault(random, rival, { on })]
+}
+
+/** What goes wrong on the way, and is to be mended. */
+function makeBackgroundFaults(
+  random: Random,
+  background: (typeof BACKGROUNDS)[number],
+  { contentMd5, mayRead }: Pick<Scenario, 'contentMd5' | 'mayRead'>,
+): BackgroundFaults {
+  const one = (table: Table | string, scope = {}) => makeFault(random, table, scope)
+  const some = (table: Table, most: number, scope = {}, least = 0) =>
+    Array.from({ length: random.integer(least, most) }, () => one(table, scope))
+  const connections = contentMd5 ? { ...BAD_CONNECTIONS, ...DAMAGE } : BAD_CONNECTIONS
+  const any = {
+    ...TRANSIENT,
+    ...LANDED_UNCONFIRMED,
+    ...FALSE_409,
+    ...CREDENTIALS_AND_CLOCK,
+    ...connections,
+  }
+  const on = mayRead && chance(random, 80) ? 'head' : 'probe'
+  switch (background) {
+    case 'nothing':
+      return { faults: [], lookups: [] }
+    case 'untold':
+      return { faults: [one(LANDED_UNCONFIRMED), ...some(LANDED_UNCONFIRMED, 2)], lookups: [] }
+    case 'false 409':
+      return {
+        faults: [...some(TRANSIENT, 1), one(FALSE_409), ...some(LANDED_UNCONFIRMED, 1)],
+        lookups: [],
+      }
+    case 'passing':
+      return { faults: some(TRANSIENT, 4, {}, 2), lookups: [] }
+    case 'lines':
+      return {
+        faults: [...(contentMd5 ? some(DAMAGE, 2, {}, 1) : []), ...some(connections, 3, {}, 1)],
+        lookups: some(BAD_CONNECTIONS, 1, { on }),
+      }
+    case 'identity':
+      return {
+        faults: some(CREDENTIALS_AND_CLOCK, 2, {}, 1),
+        lookups: some(CREDENTIALS_AND_CLOCK, 1, { on }),
+      }
+    case 'settling':
+      // The first look opens the object; what comes after it disturbs the one that settles.
+      return {
+        faults: [one(LANDED_UNCONFIRMED), ...some(LANDED_UNCONFIRMED, 1)],
+        lookups: [
+          random.pick([
+            one('HEAD stale', { skip: 1 }),
+            one('HEAD stale', { skip: 1, times: 2 }),
+            one('HEAD forbidden', { skip: 1 }),
+            one('HEAD forbidden', { times: random.pick([1, Infinity]) }),
+            one({ ...TRANSIENT, ...BAD_CONNECTIONS }, { on, skip: 1 }),
+            one(RIVALS, { on, skip: 1 }),
+            one('rival before, n bytes', { on, skip: 1 }),
+            one(
+              { ...TRANSIENT, ...LANDED_UNCONFIRMED },
+              { on, skip: random.integer(1, 2), times: 2 },
+            ),
+          ]),
+        ],
+      }
+    case 'mixed':
+      return {
+        faults: some(any, 5, {}, 1),
+        lookups: some({ ...TRANSIENT, ...LANDED_UNCONFIRMED }, 2, { on }),
+      }
+  }
+}
+
+function makeSealFaults(random: Random): Fault[] {
+  return Array.from({ length: random.integer(0, 2) }, () =>
+    makeFault(random, { ...TRANSIENT, ...LANDED_UNCONFIRMED }, { on: 'seal' }),
+  )
+}
+
+/** How an object is found, or not found, as it should be. */
+interface OpeningPlan {
+  readonly lookups: readonly Fault[]
+  readonly existing?: ExistingObject
+  readonly position?: Scenario['position']
+}
+
+type Table = Exclude<Parameters<typeof makeFault>[1], string>
+
+function planAbort(random: Random) {
+  const fault = makeFault(
+    random,
+    random.pick([
+      'lost by hang',
+      'slow answering',
+      'slow reading',
+      'reset after',
+      'late by hang, lands by time',
+      'late by hang, lands before the next',
+    ]),
+  )
+  const on = random.pick<Stop['on']>(['struck', 'struck', 'struck', 'ended', 'append', 'retry'])
+  const stop = { ...makeStop(random), on, turns: random.integer(0, 6) }
+  return { faults: [fault], stop, isPatient: on === 'struck' }
+}
+
+function planOpening(random: Random): OpeningPlan {
+  const on = random.pick<'head' | 'probe'>(['head', 'probe'])
+  const existing = random.pick<ExistingObject>([
+    'absent',
+    'empty',
+    'appendable',
+    'grown',
+    'grown',
+    'Normal',
+    'sealed',
+  ])
+  const hasLength = existing === 'appendable' || existing === 'grown'
+  const position = random.pick<Scenario['position']>(
+    hasLength
+      ? ['end', 'exact', 'exact, with its CRC', 'wrong', 'wrong CRC', 'zero']
+      : ['end', 'end', 'zero'],
+  )
+  const table = { ...LANDED_UNCONFIRMED, ...WRONG_ACKNOWLEDGEMENTS, ...RIVALS, ...OBJECT_CHANGED }
+  const faults = Array.from({ length: random.integer(0, 2) }, () =>
+    makeFault(random, chance(random, 60) ? { ...TRANSIENT, ...BAD_CONNECTIONS } : table, {
+      on,
+      times: random.integer(1, 2),
+    }),
+  )
+  const stale = chance(random, 50) ? [makeFault(random, 'HEAD stale')] : []
+  return { lookups: [...faults, ...stale], existing, position }
+}
+
+function makeStop(random: Random): Stop {
+  return {
+    by: random.pick(['destroy', 'destroy', 'destroy with an error', 'signal']),
+    on: random.pick(['start', 'ready', 'append', 'retry', 'ended', 'struck']),
+    turns: random.integer(0, 20),
+  }
+}
+
+/** `batches` full ones more or less, then, if there are faults for the last append, it alone. */
+function makeSteps(
+  random: Random,
+  mark: number,
+  batches: number,
+  last: readonly Fault[] | undefined,
+): Step[] {
+  const steps: Step[] = []
+  let isCorked = false
+  for (let left = batches * mark; left > 0; ) {
+    const write = makeWrite(random, makeSize(random, mark), isCorked)
+    left -= write.bytes.length
+    steps.push(write)
+    if (!chance(random, 35)) continue
+    const next = makePause(random, isCorked)
+    isCorked = next.do === 'cork' || (isCorked && next.do !== 'uncork')
+    steps.push(next)
+  }
+  if (isCorked) steps.push({ do: 'uncork' })
+  const isEmpty = batches === 0 && chance(random, 30)
+  if (last) {
+    steps.push({ do: 'flush', form: 'promise', wait: true }, { do: 'faults', faults: last })
+  }
+  if (!isEmpty) steps.push(makeWrite(random, random.integer(1, mark), true))
+  const isFailing = chance(random, 1)
+  const how = random.pick(['end', 'end', 'end', 'close', 'destroySoon', 'dispose'] as const)
+  steps.push({ do: 'end', how: isFailing ? 'source fails' : how })
+  return steps
+}
+
+function makeSize(random: Random, mark: number): number {
+  return random.pick([
+    0,
+    1,
+    2,
+    random.integer(1, mark),
+    random.integer(1, mark),
+    mark,
+    mark + 1,
+    mark * 3,
+  ])
+}
+
+/** Nothing is waited for while corked: it would not come. */
+function makeWrite(random: Random, length: number, isCorked: boolean): Step & { do: 'write' } {
+  const wait = isCorked ? 'no' : random.pick(['no', 'no', 'accepted', 'drain'] as const)
+  const isText = chance(random, 30)
+  if (!isText) {
+    const chunk = ownBytes(random, length)
+    return { do: 'write', chunk, encoding: undefined, bytes: Buffer.from(chunk), wait }
+  }
+  const encoding = random.pick(['utf8', 'latin1', 'hex', 'base64', 'utf16le'] as const)
+  const chunk =
+    encoding === 'utf8' || encoding === 'utf16le'
+      ? ownText(random, Math.ceil(length / 3))
+      : ownBytes(random, length).toString(encoding)
+  return { do: 'write', chunk, encoding, bytes: Buffer.from(chunk, encoding), wait }
+}
+
+function makePause(random: Random, isCorked: boolean): Step {
+  const form = random.pick(['promise', 'promise', 'callback'] as const)
+  if (isCorked) {
+    return random.pick<Step>([
+      { do: 'uncork' },
+      { do: 'turns', count: 2 },
+      { do: 'flush', form, wait: false },
+    ])
+  }
+  return random.pick<Step>([
+    { do: 'turns', count: random.integer(1, 8) },
+    { do: 'turns', count: random.integer(1, 8) },
+    { do: 'cork' },
+    { do: 'flush', form, wait: false },
+    { do: 'flush', form, wait: false },
+    { do: 'flush', form, wait: true },
+  ])
+}
+
+function ownBytes(random: Random, length: number): Buffer {
+  return random.bytes(length).map(byte => byte | 0x80) as Buffer
+}
+
+/** Characters whose bytes are all above 0x7f, in UTF-8 and in UTF-16. */
+function ownText(random: Random, length: number): string {
+  const codes = Array.from(
+    { length },
+    () => (random.integer(0x80, 0xcf) << 8) | random.integer(0x80, 0xff),
+  )
+  return String.fromCharCode(...codes)
+}
+
+function chance(random: Random, percent: number): boolean {
+  return random.integer(1, 100) <= percent
+}

@@ -1,0 +1,255 @@
+/**
+ * Watches one stream from the outside: what it tells, and whether that is true of the object at that
+ * moment. An event comes in the turn in which its answer arrived, so nobody can have changed the object
+ * in between. Complaints are collected, never thrown: a listener that throws would change the run.
+ */
+
+import type { AppendInfo, OssAppendStream, ReadyInfo, RetryInfo, Tail } from '../../lib/index.ts'
+import { crc64OfChunks } from '../../lib/server/crc64.ts'
+import type { ObjectState, OssServer, RequestRecord } from '../../lib/server/index.ts'
+import { BUCKET } from '../helpers/test-oss.ts'
+import type { Scenario } from './scenario.ts'
+
+export const KEY = 'model/日志.log'
+
+/** An object at one moment. */
+export interface Snapshot {
+  readonly bytes: Buffer
+  readonly state: ObjectState | undefined
+}
+
+/** What the stream found when it opened. */
+export interface OpenedObject extends ReadyInfo {
+  readonly bytes: Buffer
+  /** The object really had these bytes. Not so where its length was claimed, or told wrongly. */
+  readonly isAccurate: boolean
+}
+
+/** A promise of `flush()`. */
+export interface Flush {
+  /** Bytes passed to `write()` before the call. */
+  readonly written: number
+  outcome: 'owed' | 'resolved' | 'rejected'
+  error?: unknown
+}
+
+/** How the acknowledgements of doubtful batches were come by, by their circumstances. */
+export interface Verdict {
+  readonly verdict: 'landed' | 'absent' | 'conflict' | 'replaced' | 'integrity' | 'aborted'
+  readonly isLast: boolean
+}
+
+export class StreamObserver {
+  readonly complaints: string[] = []
+  /** For whoever reads about a failing seed. */
+  readonly transcript: string[] = []
+  readonly verdicts: Verdict[] = []
+  readonly appends: AppendInfo[] = []
+  readonly retries: RetryInfo[] = []
+  readonly flushes: Flush[] = []
+  readonly scenario: Scenario
+  readonly server: OssServer
+  readonly stream: OssAppendStream
+  /** All that will be written, if it comes to that. */
+  readonly source: Buffer
+  /** Bytes passed to `write()` so far. */
+  written = 0
+  /** Callbacks of `write()` that are still owed. */
+  callbacksPending = 0
+  opened: OpenedObject | undefined
+  /** Bytes of ours that are acknowledged. */
+  acknowledged = 0
+  /** Retries since the last progress. */
+  retriesSinceProgress = 0
+  isFinished = false
+  isClosed = false
+  error: Error | undefined
+  /** What the stream has asked of the server, when it is over. */
+  requests: readonly RequestRecord[] = []
+  /** The object when the stream failed, finished or closed, whichever came first. */
+  objectAtEnd: Snapshot | undefined
+
+  constructor(scenario: Scenario, server: OssServer, stream: OssAppendStream) {
+    this.scenario = scenario
+    this.server = server
+    this.stream = stream
+    const writes = scenario.steps.flatMap(step => (step.do === 'write' ? [step.bytes] : []))
+    this.source = Buffer.concat(writes)
+    stream.on('ready', info => this.#onReady(info))
+    stream.on('append', info => this.#onAppend(info))
+    stream.on('retry', info => this.#onRetry(info))
+    stream.on('finish', () => this.#onFinish())
+    stream.on('error', error => this.#onError(error))
+    stream.on('close', () => this.#onClose())
+  }
+
+  check(isRight: boolean, complaint: string): void {
+    if (!isRight) this.complaints.push(complaint)
+  }
+
+  logLine(line: string): void {
+    this.transcript.push(line)
+  }
+
+  snapshot(): Snapshot {
+    const bytes = this.server.read(BUCKET, KEY) ?? Buffer.alloc(0)
+    return { bytes, state: this.server.stat(BUCKET, KEY) }
+  }
+
+  /** What the object has to be when `acknowledged` bytes of ours are in it. */
+  expected(acknowledged: number): Buffer {
+    const before = this.opened?.bytes ?? Buffer.alloc(0)
+    return Buffer.concat([before, this.source.subarray(0, acknowledged)])
+  }
+
+  /** Whether the append that left last is the one with the last byte. */
+  get isLast(): boolean {
+    const { opened, source, stream } = this
+    const last = this.server.requests.findLast(each => each.operation === 'append')
+    if (!opened || !last || !stream.writableEnded) return false
+    const end = (last.position ?? 0) + Number(last.headers['content-length'])
+    return end === opened.position + source.length
+  }
+
+  onFlushed(tail: Tail, flush: Flush): void {
+    flush.outcome = 'resolved'
+    const { opened } = this
+    this.logLine(`flush of ${flush.written} resolved at ${tail.position}`)
+    if (!opened) {
+      this.check(false, 'flush resolved before the tail was known')
+      return
+    }
+    const length = tail.position - opened.position
+    this.check(length >= flush.written, `flush of ${flush.written} resolved with ${length}`)
+    this.check(length <= this.acknowledged, 'flush resolved before its append was told')
+    if (opened.isAccurate) this.#checkPrefix('flush', tail)
+  }
+
+  checkBuffered(): void {
+    const { highWaterMark } = this.scenario
+    const { bytesBuffered } = this.stream
+    const isBounded = bytesBuffered >= 0 && bytesBuffered <= 2 * highWaterMark
+    this.check(isBounded, `${bytesBuffered} bytes buffered, mark ${highWaterMark}`)
+  }
+
+  #onReady(info: ReadyInfo): void {
+    this.logLine(`ready at ${info.position}, exists ${info.exists}`)
+    this.check(!this.opened && this.appends.length === 0, 'ready comes once, and first')
+    const { bytes, state } = this.snapshot()
+    const before = bytes.subarray(0, info.position)
+    const isAccurate = before.length === info.position && crcOf(before) === info.crc64
+    this.opened = { ...info, bytes: before, isAccurate }
+    this.retriesSinceProgress = 0
+    this.check(!info.exists || state !== undefined || info.position > 0, 'exists, and does not')
+  }
+
+  #onAppend(info: AppendInfo): void {
+    this.logLine(
+      `append ${info.position}-${info.nextPosition}${info.reconciled ? ' reconciled' : ''}`,
+    )
+    const { opened, stream, scenario } = this
+    if (!opened) {
+      this.check(false, 'append before ready')
+      return
+    }
+    this.check(!this.error && !this.isClosed, 'append after the end')
+    this.check(opened.isAccurate, 'append acknowledged behind a tail that was not true')
+    this.check(info.position === opened.position + this.acknowledged, 'appends are contiguous')
+    this.check(info.nextPosition === info.position + info.length, 'append: its length is right')
+    this.check(info.length <= scenario.highWaterMark, 'append: no longer than the mark')
+    this.check(info.length > 0 || this.source.length === 0, 'append of nothing')
+    this.acknowledged += info.length
+    this.check(this.acknowledged <= this.written, 'acknowledged more than was written')
+    this.check(stream.bytesWritten === this.acknowledged, 'bytesWritten is the sum of appends')
+    this.check(stream.position === info.nextPosition, 'position is that of the last append')
+    this.check(stream.crc64 === info.crc64, 'crc64 is that of the last append')
+    this.check(
+      info.attempts === this.retriesSinceProgress + 1,
+      `${info.attempts} attempts, ${this.retriesSinceProgress} retries`,
+    )
+    const answer = this.server.requests.find(each => each.requestId === info.requestId)
+    const isRefused = answer?.code === 'PositionNotEqualToLength'
+    this.check(info.reconciled === isRefused, `reconciled ${info.reconciled}`)
+    this.#checkPrefix('append', { position: info.nextPosition, crc64: info.crc64 })
+    this.checkBuffered()
+    if (info.reconciled) this.verdicts.push({ verdict: 'landed', isLast: this.isLast })
+    this.appends.push(info)
+    this.retriesSinceProgress = 0
+  }
+
+  #onRetry(info: RetryInfo): void {
+    const { code } = info.error as Error & { code?: string }
+    this.logLine(`retry ${info.attempt} at ${info.position}: ${code} ${info.error.message}`)
+    this.check(!this.error && !this.isClosed, 'retry after the end')
+    this.retriesSinceProgress += 1
+    this.check(
+      info.attempt === this.retriesSinceProgress,
+      `retry of attempt ${info.attempt}, not ${this.retriesSinceProgress}`,
+    )
+    const tail = this.opened && this.opened.position + this.acknowledged
+    this.check(info.position === tail, `retry at ${info.position}, the tail is ${tail}`)
+    this.check(info.delay >= 0 && info.delay <= 3, `retry in ${info.delay} ms`)
+    if (code === 'PositionNotEqualToLength' && info.position !== undefined) {
+      this.verdicts.push({ verdict: 'absent', isLast: this.isLast })
+      this.#checkAbsent()
+    }
+    this.retries.push(info)
+  }
+
+  /** "Absent" means: as it was before, or with our batch in it by now, if that was late. */
+  #checkAbsent(): void {
+    const { fired } = this.server.faults
+    const isUnseen = !this.scenario.mayRead || fired['HEAD stale'] || fired['HEAD forbidden']
+    if (isUnseen || !this.opened?.isAccurate) return
+    const { bytes } = this.snapshot()
+    const ours = this.expected(this.acknowledged + this.scenario.highWaterMark)
+    const isThere = bytes.length >= this.expected(this.acknowledged).length
+    const isAsItWas = isThere && bytes.equals(ours.subarray(0, bytes.length))
+    this.check(isAsItWas, 'absent, but the object is another one')
+  }
+
+  #onFinish(): void {
+    this.logLine('finish')
+    this.check(!this.error && !this.isFinished, 'finish comes once, and not after an error')
+    this.isFinished = true
+    this.objectAtEnd = this.snapshot()
+    const { bytes, state } = this.objectAtEnd
+    this.check(state !== undefined, 'finish without an object')
+    const expected = this.expected(this.source.length)
+    // A look at the past does not show who has appended since.
+    const isUnseen = this.server.faults.fired['HEAD stale'] !== undefined
+    const ours = isUnseen ? bytes.subarray(0, expected.length) : bytes
+    this.check(ours.equals(expected), 'finish: byte-identical')
+    this.check(this.acknowledged === this.source.length, 'finish: all acknowledged')
+    this.check((state?.sealedTime !== undefined) === this.scenario.seal, 'finish: sealed')
+  }
+
+  #onError(error: Error): void {
+    const { code } = error as Error & { code?: string }
+    this.logLine(`error ${code}: ${error.message}`)
+    this.check(!this.error && !this.isFinished, 'an error comes once, and not after finish')
+    this.error = error
+    this.objectAtEnd = this.snapshot()
+  }
+
+  #onClose(): void {
+    this.logLine('close')
+    this.isClosed = true
+    this.objectAtEnd ??= this.snapshot()
+    this.checkBuffered()
+  }
+
+  #checkPrefix(what: string, tail: Tail): void {
+    const { opened } = this
+    if (!opened) return
+    const expected = this.expected(tail.position - opened.position)
+    const { bytes } = this.snapshot()
+    const prefix = bytes.subarray(0, tail.position)
+    this.check(prefix.equals(expected), `${what}: the prefix of ${tail.position} is byte-identical`)
+    this.check(crcOf(expected) === tail.crc64, `${what}: CRC of ${tail.position}`)
+  }
+}
+
+export function crcOf(bytes: Buffer): string {
+  return crc64OfChunks([bytes], '0')
+}

@@ -1,0 +1,314 @@
+/**
+ * A program that uses everything public, as its author would write it. It is compiled, never run: from
+ * the packed package, as an ES module and as CommonJS, by every TypeScript that is supported.
+ */
+
+import { pipeline } from 'node:stream/promises'
+import {
+  type Align,
+  type AppendInfo,
+  type AppendRequest,
+  type AppendResult,
+  type AppendStreamOptions,
+  type AttemptTrace,
+  type Client,
+  type ClientOptions,
+  type Credentials,
+  type CredentialsLike,
+  type CredentialsOption,
+  crc64,
+  crc64Combine,
+  createAppendStream,
+  createRollingAppendStream,
+  type GzipMembersOptions,
+  gzipMembers,
+  type Head,
+  type KeyFunction,
+  type KeyParts,
+  type ObjectAcl,
+  type ObservedTail,
+  OssAppendStream,
+  type OssAppendStreamEvents,
+  OssClient,
+  type OssConflictDetails,
+  OssConflictError,
+  OssError,
+  type OssErrorCode,
+  type OssErrorDetails,
+  OssServiceError,
+  type OssServiceErrorDetails,
+  type ReadyInfo,
+  type RetryInfo,
+  type RetryPolicy,
+  type RollInfo,
+  RollingAppendStream,
+  type RollingAppendStreamEvents,
+  type RollingAppendStreamOptions,
+  type ServerSideEncryption,
+  type StorageClass,
+  skipExisting,
+  type Tail,
+  type Target,
+} from 'oss-append-stream'
+import transport, {
+  createTransport,
+  type PinoTransport,
+  type DropInfo as SameDropInfo,
+  type RollInfo as SameRollInfo,
+  type TransportOptions as SameTransportOptions,
+  type UndeliveredError as SameUndeliveredError,
+  type WorkerOptions,
+} from 'oss-append-stream/pino'
+import {
+  type Attributes,
+  createOssServer,
+  type Fault,
+  type FaultKind,
+  type FaultQueue,
+  type FaultScope,
+  type FaultTarget,
+  type ObjectState,
+  type Operation,
+  type OssServer,
+  type OssServerOptions,
+  type RequestRecord,
+  type ServerCredentials,
+  type Unanswered,
+} from 'oss-append-stream/server'
+import {
+  type DropInfo,
+  type RollInfo as OneRollInfo,
+  OssTransport,
+  type OssTransportOptions,
+  type TransportOptions,
+  type UndeliveredError,
+} from 'oss-append-stream/winston'
+import { pino } from 'pino'
+import { createLogger } from 'winston'
+
+/** True where both types are the same; an `any` is the same as nothing else. */
+type Same<A, B> = (<T>() => T extends A ? 1 : 2) extends <T>() => T extends B ? 1 : 2 ? true : false
+
+/** Compiles where `A` is `B`, and not only fits it. */
+function same<A, B>(..._proof: Same<A, B> extends true ? [] : [never]): void {}
+
+/** As it comes from the environment: absent, or a text. */
+const { OSS_REGION: region } = process.env
+
+export const retry: RetryPolicy = { maxRetries: 5, maxElapsed: 1000, minDelay: 1, maxDelay: 2 }
+export const credentials: CredentialsOption = async (): Promise<Credentials> => ({
+  accessKeyId: 'id',
+  accessKeySecret: 'secret',
+})
+export const lends: CredentialsOption = {
+  getCredentials: async (): Promise<CredentialsLike> => ({
+    accessKeyId: 'id',
+    accessKeySecret: 'secret',
+  }),
+}
+export const network: ClientOptions = { region, endpoint: undefined, pathStyle: true, credentials }
+export const creation: {
+  acl: ObjectAcl
+  storageClass: StorageClass
+  serverSideEncryption: ServerSideEncryption
+} = { acl: 'private', storageClass: 'IA', serverSideEncryption: 'AES256' }
+const options: AppendStreamOptions = {
+  ...network,
+  ...creation,
+  bucket: 'examplebucket',
+  key: 'a.log',
+  position: 'end',
+  align: '\n' satisfies Align,
+  retry,
+  expires: new Date(),
+  tagging: { team: 'logs' },
+  signal: new AbortController().signal,
+}
+
+export async function plainStream(source: AsyncIterable<string>): Promise<Tail> {
+  const stream = createAppendStream(options)
+  same<typeof stream, OssAppendStream>()
+  createAppendStream('oss://examplebucket/a.log')
+  createAppendStream('oss://examplebucket/a.log', { region })
+
+  stream
+    .on('ready', info => same<typeof info, ReadyInfo>())
+    .once('append', info => same<typeof info, AppendInfo>())
+    .prependListener('retry', ({ error, delay }) => {
+      same<typeof error, Error>()
+      same<typeof delay, number>()
+    })
+    .on('error', error => same<typeof error, Error>())
+    .on('pipe', readable => readable.pause())
+    .once('close', () => {})
+    .on('a name of my own', (count: number) => count)
+  const same2 = stream.off('append', () => {}).addListener('finish', () => {})
+  same<typeof same2, OssAppendStream>()
+  stream.emit('a name of my own', 1)
+  await new Promise(resolve => stream.once('close', resolve))
+  await new Promise<AppendInfo>(resolve => stream.once('append', resolve))
+
+  // @ts-expect-error: no such member
+  stream.on('append', info => info.offset)
+  // @ts-expect-error: what comes is an object
+  stream.on('append', (bytes: number) => bytes)
+  // @ts-expect-error: the plain stream does not roll, so this is any name, and its listener not known
+  stream.on('roll', info => same<typeof info, RollInfo>())
+  // @ts-expect-error: it carries something
+  stream.emit('ready')
+  same<typeof stream.key, string | undefined>()
+  same<typeof stream.position, number | undefined>()
+  same<typeof stream.crc64, string | undefined>()
+  same<typeof stream.pending, boolean>()
+  stream.write(new Uint8Array(3), error => error?.message)
+  stream.write('text', 'latin1')
+  stream.flush((error, tail) => error?.message ?? tail?.crc64)
+  stream.close(error => error?.message)
+  await pipeline(source, skipExisting(stream), stream)
+  await pipeline(source, gzipMembers(), stream, { signal: new AbortController().signal })
+  await stream[Symbol.asyncDispose]()
+  // @ts-expect-error: it is the stream's to say
+  stream.position = 3
+  return stream.flush()
+}
+
+export class Counting extends OssAppendStream {
+  readonly counts = new Map<keyof OssAppendStreamEvents, number>()
+}
+
+export function rollingStream(): RollingAppendStream {
+  const key: KeyFunction = ({ date, index }: KeyParts) => `${date.getUTCFullYear()}-${index}.log`
+  const rolling: RollingAppendStreamOptions = { bucket: 'examplebucket', key, maxBytes: 1e9 }
+  const stream = createRollingAppendStream(rolling)
+  stream
+    .on('roll', info => same<typeof info, RollInfo>())
+    .once('retry', info => same<typeof info, RetryInfo>())
+    .on('append', info => same<typeof info, AppendInfo>())
+    .on('error', error => same<typeof error, Error>())
+  same<RollingAppendStreamEvents['roll'], [info: RollInfo]>()
+  // @ts-expect-error: a date, not a text
+  stream.on('roll', ({ endedAt }) => endedAt.slice(10))
+  // @ts-expect-error: it begins where the object ends
+  createRollingAppendStream({ ...rolling, position: 0 })
+  // @ts-expect-error: a key is needed
+  createRollingAppendStream({ bucket: 'examplebucket' })
+  const plain: OssAppendStream = stream
+  return plain instanceof RollingAppendStream ? plain : stream
+}
+
+export const members: GzipMembersOptions = { level: 9, memberBytes: 65_536, flushInterval: 0 }
+
+export function misuse(): void {
+  // @ts-expect-error: highWaterMark
+  createAppendStream({ ...options, highWatermark: 1 })
+  // @ts-expect-error: 'start' is not a position
+  createAppendStream({ ...options, position: 'start' })
+  // @ts-expect-error: a checksum is a text, since a number can't hold it
+  createAppendStream({ ...options, crc64: 1234 })
+  // @ts-expect-error: half of a key
+  createAppendStream({ ...options, credentials: { accessKeyId: 'id' } })
+  // @ts-expect-error: no object is named
+  createAppendStream()
+  // @ts-expect-error: a compression level is a number
+  gzipMembers({ level: '9' })
+  // @ts-expect-error: not any Writable can tell what it has
+  skipExisting(process.stdout)
+  // @ts-expect-error: the checksum of a number
+  crc64(1)
+}
+
+export function tell(error: unknown): string {
+  if (error instanceof OssConflictError) {
+    same<typeof error.seen, ObservedTail>()
+    return `${error.before.position} ${error.after.position} ${error.seen.crc64}`
+  }
+  if (error instanceof OssServiceError) {
+    same<typeof error.requestId, string>()
+    return `${error.status} ${error.code} ${error.requestId} ${error.ec ?? ''}`
+  }
+  if (error instanceof OssError) {
+    const code: OssErrorCode = 'OSS_ERR_INTEGRITY'
+    return error.code === code ? 'broken' : `${error.unresolved?.position} ${error.tail?.position}`
+  }
+  return String(error)
+}
+
+export function fail(): never {
+  const details: OssErrorDetails = { bucket: 'examplebucket', isRefreshable: true }
+  const refused: OssServiceErrorDetails = { ...details, status: 403, requestId: '' }
+  const tail: ObservedTail = { position: 1, crc64: '1' }
+  const conflict: OssConflictDetails = { ...details, before: tail, after: tail, seen: tail }
+  const cause = new OssConflictError('a rival', conflict)
+  throw new OssServiceError('AccessDenied', 'no', { ...refused, cause })
+}
+
+export const checksum: string = crc64Combine(crc64('a'), crc64(new Uint8Array(1), '0'), 1)
+
+/** The seam: what a client of one's own has to have. */
+export class Nowhere implements Client {
+  async head(target: Target, { signal }: { signal: AbortSignal }): Promise<Head | null> {
+    signal.throwIfAborted()
+    return target.key === '' ? { type: 'Appendable', length: 0, requestId: '' } : null
+  }
+  async append(_target: Target, { position, body }: AppendRequest): Promise<AppendResult> {
+    return { position: position + body.length, requestId: '' }
+  }
+  async close(): Promise<void> {}
+}
+export const clients: Client[] = [new Nowhere(), new OssClient(network)]
+createAppendStream({ bucket: 'examplebucket', key: 'a.log', client: new Nowhere() })
+
+export function traced(trace: AttemptTrace): string {
+  return `${trace.bucket}/${trace.key} ${trace.attempt} ${trace.position ?? ''}`
+}
+
+export async function serve(): Promise<Buffer | undefined> {
+  const serving: OssServerOptions = { port: 0, region: 'cn-hangzhou', seal: true }
+  const server: OssServer = await createOssServer(serving)
+  const faults: FaultQueue = server.faults
+  const how: Unanswered = 'reset'
+  const on: FaultTarget = 'append'
+  const kind: FaultKind = { kind: 'lost', how }
+  const scope: FaultScope = { on, times: 2 }
+  const fault: Fault = { ...scope, ...kind }
+  faults.push(fault)
+  // @ts-expect-error: no such fault
+  faults.push({ kind: 'flood' })
+  // What requests alone need is no business of who holds the server.
+  type Inner = 'objects' | 'identities' | 'late' | 'canSeal' | 'newRequestId' | 'cnames' | 'host'
+  same<Extract<keyof OssServer, Inner | 'signal'>, never>()
+  const keys: ServerCredentials = server.credentials
+  const request: RequestRecord | undefined = server.requests[0]
+  const operation: Operation | undefined = request?.operation
+  const state: ObjectState | undefined = server.stat('examplebucket', 'a.log')
+  const attributes: Attributes | undefined = state?.attributes
+  createAppendStream({ ...options, endpoint: server.url, credentials: keys })
+  await server.close()
+  return operation && attributes ? server.read('examplebucket', 'a.log') : undefined
+}
+
+export async function loggers(): Promise<void> {
+  const logging: TransportOptions = { bucket: 'examplebucket', key: '{yyyy}.log', maxBuffered: 1e6 }
+  const inProcess = createTransport(logging)
+  same<typeof inProcess, PinoTransport>()
+  same<
+    [SameDropInfo, SameRollInfo, SameTransportOptions, SameUndeliveredError],
+    [DropInfo, RollInfo, TransportOptions, UndeliveredError]
+  >()
+  same<OneRollInfo, RollInfo>()
+  const logger = pino({ level: 'info' }, inProcess)
+  logger.info('hello')
+  inProcess.on('drop', ({ records }: DropInfo) => logger.warn(`${records} dropped`))
+  const worker: WorkerOptions = { ...logging, credentials: './keys.js' }
+  await (await transport(worker)).flush()
+
+  const winston: OssTransportOptions = { ...logging, level: 'info', eol: '\n' }
+  const oss = new OssTransport(winston)
+  createLogger({ transports: [oss] }).info('hello')
+  await oss.flush()
+  same<typeof oss.failed, UndeliveredError | undefined>()
+  // @ts-expect-error: records are whole by themselves
+  createTransport({ ...logging, align: '\n' })
+  // @ts-expect-error: a level is a name
+  new OssTransport({ ...logging, level: 30 })
+}

@@ -1,0 +1,298 @@
+/**
+ * The declarations, as a strict compiler of a user reads them: `consumer/use.ts` against the packed
+ * package, by every TypeScript that is supported. Its `@ts-expect-error` lines fail where misuse passes.
+ */
+
+import { cp, mkdir, readFile, symlink, writeFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import t from 'tap'
+import ts from 'typescript'
+import { execClean, MODULES, pack } from '../helpers/packed-package.ts'
+
+const USE = fileURLToPath(new URL('consumer/use.ts', import.meta.url))
+
+interface Compiler {
+  /** The name that it is installed under. */
+  readonly module: string
+  readonly version: string
+  readonly files: readonly string[]
+  readonly moduleResolution?: 'bundler'
+  /** The declarations of Node, by the name that they are installed under. */
+  readonly nodeTypes?: string
+}
+
+/** CommonJS may `require()` an ES module from 5.9 on. */
+const BOTH = ['use.mts', 'use.cts']
+const COMPILERS: readonly Compiler[] = [
+  { module: 'typescript54', version: '5.4', files: ['use.mts'] },
+  { module: 'typescript59', version: '5.9', files: BOTH },
+  { module: 'typescript', version: '6.0', files: BOTH },
+  { module: 'typescript7', version: '7.0', files: BOTH },
+  { module: 'typescript7', version: '7.0', files: BOTH, nodeTypes: 'types-node26' },
+  { module: 'typescript7', version: '7.0', files: ['use.mts'], moduleResolution: 'bundler' },
+]
+
+const { app, installed } = await pack(t)
+
+t.test('users of every TypeScript', async t => {
+  for (const file of BOTH) await cp(USE, join(app, file))
+  await writeFile(join(app, 'package.json'), '{}')
+  // Strict with the declarations of others too, so that each name in ours is found.
+  const strictest = {
+    strict: true,
+    exactOptionalPropertyTypes: true,
+    noUncheckedIndexedAccess: true,
+    skipLibCheck: false,
+  }
+
+  for (const { module, version, files, moduleResolution, nodeTypes } of COMPILERS) {
+    const name = [version, ...files, moduleResolution, nodeTypes].join(' ')
+    await t.test(name, async t => {
+      const types = join(app, 'node_modules/@types/node')
+      if (nodeTypes) {
+        await mkdir(join(types, '..'), { recursive: true })
+        await symlink(join(MODULES, nodeTypes), types)
+      }
+      const compilerOptions = {
+        ...strictest,
+        ...(moduleResolution ? { module: 'esnext', moduleResolution } : { module: 'nodenext' }),
+        target: 'es2022',
+        noEmit: true,
+        types: ['node'],
+        typeRoots: [nodeTypes ? join(types, '..') : join(MODULES, '@types')],
+      }
+      await writeFile(join(app, 'tsconfig.json'), JSON.stringify({ compilerOptions, files }))
+      const tsc = [process.execPath, join(MODULES, module, 'bin/tsc')]
+      t.match((await execClean([...tsc, '--version'])).stdout, `Version ${version}.`)
+      t.match(await execClean([...tsc, '-p', '.'], { cwd: app }), {
+        stdout: '',
+        stderr: '',
+        code: 0,
+      })
+    })
+  }
+})
+
+/** Every entry that has types, by its name behind the package's. */
+const ENTRIES = {
+  '.': 'dist/index.d.ts',
+  './server': 'dist/server/index.d.ts',
+  './pino': 'dist/loggers/pino.d.ts',
+  './winston': 'dist/loggers/winston.d.ts',
+}
+
+const program = ts.createProgram(
+  Object.values(ENTRIES).map(file => join(installed, file)),
+  { module: ts.ModuleKind.NodeNext, types: ['node'], typeRoots: [join(MODULES, '@types')] },
+)
+const checker = program.getTypeChecker()
+
+/** What an entry exports, by its name. */
+function exportsOf(file: string): Map<string, ts.Symbol> {
+  const source = program.getSourceFile(join(installed, file))
+  const module = source && checker.getSymbolAtLocation(source)
+  if (!module) throw new Error(`no entry ${file}`)
+  return new Map(
+    checker.getExportsOfModule(module).map(symbol => {
+      const isAlias = (symbol.flags & ts.SymbolFlags.Alias) !== 0
+      return [symbol.name, isAlias ? checker.getAliasedSymbol(symbol) : symbol]
+    }),
+  )
+}
+
+/** Declared by this package. */
+function isOurs(symbol: ts.Symbol): boolean {
+  return (
+    symbol.declarations?.some(node => node.getSourceFile().fileName.startsWith(installed)) ?? false
+  )
+}
+
+/** Whether a class of Node or of a logger says what a member of this name is. */
+function isForeign(type: ts.Type, name: string): boolean {
+  return (type.getBaseTypes() ?? []).some(base => {
+    const found = base.getProperty(name)
+    return found !== undefined && (!isOurs(found) || isForeign(base, name))
+  })
+}
+
+type Documented = Pick<ts.Symbol, 'getDocumentationComment'>
+
+function told(what: Documented): string {
+  return ts.displayPartsToString(what.getDocumentationComment(checker))
+}
+
+/** All of an export that an editor shows a text for, by its dotted name; a signature where there are several. */
+function* documented(name: string, symbol: ts.Symbol): Generator<[name: string, what: Documented]> {
+  yield [name, symbol]
+  const value = checker.getTypeOfSymbol(symbol)
+  yield* signatures(name, value.getCallSignatures())
+  if (symbol.flags & ts.SymbolFlags.Class) {
+    yield* signatures(`new ${name}`, value.getConstructSignatures())
+    yield* members(name, value)
+  }
+  if (symbol.flags & ts.SymbolFlags.Type)
+    yield* members(name, checker.getDeclaredTypeOfSymbol(symbol))
+}
+
+function* members(name: string, type: ts.Type): Generator<[name: string, what: Documented]> {
+  // The variants of a union say in their own comments what they are.
+  if (type.isUnion()) return
+  for (const member of type.getProperties()) {
+    if (!isOurs(member) || isPrivate(member) || isForeign(type, member.name)) continue
+    const dotted = `${name}.${member.name.replace(/^__@(\w+)@\d+$/, 'Symbol.$1')}`
+    if ((member.flags & ts.SymbolFlags.Method) === 0) yield [dotted, member]
+    else yield* signatures(dotted, checker.getTypeOfSymbol(member).getCallSignatures())
+  }
+}
+
+function isPrivate({ valueDeclaration }: ts.Symbol): boolean {
+  const name = valueDeclaration && ts.getNameOfDeclaration(valueDeclaration)
+  return name !== undefined && ts.isPrivateIdentifier(name)
+}
+
+function* signatures(name: string, all: readonly ts.Signature[]): Generator<[string, Documented]> {
+  for (const each of all) {
+    // A class that declares no constructor has one all the same.
+    if (each.declaration) yield [`${name} ${checker.signatureToString(each)}`, each]
+  }
+}
+
+for (const [entry, file] of Object.entries(ENTRIES)) {
+  t.test(`an editor shows what each export of ${entry} means, and each of its members`, async t => {
+    const all = [...exportsOf(file)].flatMap(([name, symbol]) => [...documented(name, symbol)])
+    t.ok(all.length > 10, `${all.length} are found`)
+    t.strictSame(
+      all.filter(([, what]) => told(what) === '').map(([name]) => name),
+      [],
+      'none is without a comment',
+    )
+  })
+}
+
+t.test('the user above uses all of them', async t => {
+  const source = ts.createSourceFile(USE, await readFile(USE, 'utf8'), ts.ScriptTarget.ES2022)
+  for (const [entry, file] of Object.entries(ENTRIES)) {
+    const used = source.statements
+      .filter(ts.isImportDeclaration)
+      .filter(({ moduleSpecifier }) => specifierOf(moduleSpecifier) === entry)
+      .flatMap(({ importClause }) => namesIn(importClause))
+    t.same(used.sort(), [...exportsOf(file).keys()].sort(), entry)
+  }
+})
+
+/** `./pino` for `oss-append-stream/pino`. */
+function specifierOf(node: ts.Expression): string {
+  return (node as ts.StringLiteral).text.replace('oss-append-stream', '.')
+}
+
+function namesIn(clause: ts.ImportClause | undefined): string[] {
+  const { name, namedBindings } = clause ?? {}
+  const named = namedBindings && ts.isNamedImports(namedBindings) ? namedBindings.elements : []
+  return [...(name ? ['default'] : []), ...named.map(each => (each.propertyName ?? each.name).text)]
+}
+
+/** The rows of that table of README, from 1, whose head begins so: cell by cell. */
+async function tableOf(head: string, which = 1): Promise<string[][]> {
+  const readme = await readFile(new URL('../../README.md', import.meta.url), 'utf8')
+  const text = readme.split(`\n| ${head} |`)[which] ?? ''
+  const [, , ...rows] = text.split('\n\n', 1)[0]?.split('\n') ?? []
+  return rows.map(row => row.split('|').slice(1, -1))
+}
+
+/** What a type of an entry has. */
+function membersOf(name: string, entry: keyof typeof ENTRIES = '.'): string[] {
+  const symbol = exportsOf(ENTRIES[entry]).get(name)
+  return symbol
+    ? checker
+        .getDeclaredTypeOfSymbol(symbol)
+        .getProperties()
+        .map(({ name }) => name)
+    : []
+}
+
+/** The events of its own that an emitter's `on` knows: what its type, `Listen<Events, this>`, was made of. */
+function eventsOf(name: string, entry: keyof typeof ENTRIES): string[] {
+  const symbol = exportsOf(ENTRIES[entry]).get(name)
+  const on = symbol && checker.getDeclaredTypeOfSymbol(symbol).getProperty('on')
+  const type = on && checker.getTypeOfSymbol(on)
+  const [events] = type ? checker.getTypeArguments(type as ts.TypeReference) : []
+  return events?.getProperties().map(({ name }) => name) ?? []
+}
+
+t.test("README's tables of members and events say what the types say", async t => {
+  const events = { ready: 'ReadyInfo', append: 'AppendInfo', retry: 'RetryInfo', roll: 'RollInfo' }
+  const rows = await tableOf('event | carries')
+  const told = rows.map(([event = '', carries = '']) => {
+    const [, fields = ''] = /`\{ (.*?) \}`/.exec(carries) ?? []
+    return [event.replaceAll(/[ `']/g, ''), fields.split(', ').sort()]
+  })
+  const wanted = Object.entries(events).map(([event, type]) => [event, membersOf(type).sort()])
+  t.same(told, wanted)
+
+  const logged = (await tableOf('event | carries', 2)).map(([event = '', carries = '']) => {
+    const [, fields = ''] = /`\{ (.*?) \}`/.exec(carries) ?? []
+    return [event.replaceAll(/[ `']/g, ''), fields]
+  })
+  t.same(logged.map(([event]) => event).sort(), eventsOf('PinoTransport', './pino').sort())
+  const { drop } = Object.fromEntries(logged)
+  t.same(drop?.split(', ').sort(), membersOf('DropInfo', './pino').sort())
+
+  const members = (await tableOf('member | meaning')).flatMap(
+    ([cell = '']) => cell.match(/\w+/g) ?? [],
+  )
+  t.ok(members.length > 5)
+  const has = membersOf('OssAppendStream')
+  t.same(
+    members.filter(name => !has.includes(name)),
+    [],
+  )
+})
+
+/** Numbers that count nothing which has a unit. */
+const UNITLESS = ['RetryPolicy.maxRetries', 'GzipMembersOptions.level', 'OssServerOptions.port']
+
+function isNumber(type: ts.Type): boolean {
+  return type.isUnion() ? type.types.some(isNumber) : (type.flags & ts.TypeFlags.NumberLike) !== 0
+}
+
+for (const [entry, file] of Object.entries(ENTRIES)) {
+  t.test(`options of ${entry} have units and defaults`, async t => {
+    const options = [...exportsOf(file)]
+      .filter(([name]) => /(Options|Policy)$/.test(name))
+      .flatMap(([holder, symbol]) => {
+        const all = checker.getDeclaredTypeOfSymbol(symbol).getProperties().filter(isOurs)
+        return all.map(option => ({ name: `${holder}.${option.name}`, option }))
+      })
+    t.ok(options.length > 5, `${options.length} are found`)
+    const silent = (words: RegExp, isMeant: (option: ts.Symbol) => boolean) =>
+      options
+        .filter(({ option }) => isMeant(option) && !words.test(told(option)))
+        .map(({ name }) => name)
+    const units = silent(/\bbytes\b|milliseconds/i, option =>
+      isNumber(checker.getTypeOfSymbol(option)),
+    )
+    t.same(
+      units.filter(name => !UNITLESS.includes(name)),
+      [],
+      'units',
+    )
+    const isOptional = ({ flags }: ts.Symbol) => (flags & ts.SymbolFlags.Optional) !== 0
+    t.same(silent(/\bdefault\b|\brequired\b|creation only/i, isOptional), [], 'defaults')
+  })
+
+  t.test(`functions of ${entry} say what they throw`, async t => {
+    // Errors and streams are classes too, but are made by us.
+    const own = ['OssClient', 'OssTransport']
+    const silent: string[] = []
+    for (const [name, symbol] of exportsOf(file)) {
+      const value = checker.getTypeOfSymbol(symbol)
+      const made = own.includes(name) ? value.getConstructSignatures() : []
+      for (const signature of [...value.getCallSignatures(), ...made]) {
+        const tags = signature.getJsDocTags().map(tag => tag.name)
+        if (!tags.includes('throws')) silent.push(name)
+      }
+    }
+    t.same(silent, [])
+  })
+}

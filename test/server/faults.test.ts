@@ -1,0 +1,531 @@
+// Each fault by itself: what the client sees of it, and what it leaves in the object.
+
+import { createHash } from 'node:crypto'
+import { once } from 'node:events'
+import { Agent, createServer } from 'node:http'
+import { connect } from 'node:net'
+import t from 'tap'
+import { crc64OfChunks } from '../../lib/server/crc64.ts'
+import { createOssServer, type Fault, type OssServer } from '../../lib/server/index.ts'
+import { append, head, type RawResponse, send } from '../helpers/raw-client.ts'
+
+const BUCKET = 'examplebucket'
+const KEY = 'a.log'
+
+async function serverWith(
+  test: Pick<typeof t, 'teardown'>,
+  ...faults: Fault[]
+): Promise<OssServer> {
+  const s = await createOssServer()
+  test.teardown(() => s.close())
+  s.append(BUCKET, KEY, 'abc')
+  s.faults.push(...faults)
+  return s
+}
+
+function storedText(s: OssServer): string | undefined {
+  return s.read(BUCKET, KEY)?.toString()
+}
+
+t.test('without an answer', async t => {
+  const table: [label: string, fault: Fault, stored: string][] = [
+    ['reset before the body', { kind: 'reset', when: 'before' }, 'abc'],
+    ['reset in the body', { kind: 'reset', when: 'middle' }, 'abc'],
+    ['reset after the body', { kind: 'reset', when: 'after' }, 'abc'],
+    ['lost by reset', { kind: 'lost', how: 'reset' }, 'abcdef'],
+    ['late by reset', { kind: 'late', how: 'reset', lands: 'beforeNext' }, 'abc'],
+    ['a rival after ours', { kind: 'rival', when: 'after' }, 'abcdef\x9b\x9a\x99'],
+    ['a longer rival after', { kind: 'rival', when: 'after', bytes: 4 }, 'abcdef\x9b\x9a\x99a'],
+  ]
+  for (const [label, fault, stored] of table) {
+    const s = await serverWith(t, fault)
+    await t.rejects(append(s, 3, 'def'), { code: 'ECONNRESET' }, label)
+    t.equal(s.read(BUCKET, KEY)?.toString('latin1'), stored, `${label}: what is stored`)
+    t.same(s.faults.fired, { [fault.kind]: 1 }, `${label}: counted`)
+    t.same(s.requests[0]?.faults, [fault.kind], `${label}: recorded`)
+    t.equal(s.requests[0]?.status, undefined, `${label}: no status`)
+    t.equal(s.faults.length, 0, `${label}: gone from the queue`)
+  }
+})
+
+t.test('with another answer', async t => {
+  const table: [label: string, fault: Fault, expected: object, stored: string][] = [
+    [
+      'lost by 500',
+      { kind: 'lost', how: 500 },
+      { status: 500, code: 'InternalError', headers: { 'x-oss-request-id': /^[0-9A-F]{24}$/ } },
+      'abcdef',
+    ],
+    [
+      'late by 503',
+      { kind: 'late', how: 503, lands: 'beforeNext' },
+      { status: 503, code: 'ServiceUnavailable' },
+      'abc',
+    ],
+    [
+      'a throttling code',
+      {
+        kind: 'status',
+        status: 503,
+        code: 'PartitionQpsLimitted',
+        ec: '0026-00000028',
+        headers: { 'x-oss-qos-delay-time': '250' },
+      },
+      {
+        status: 503,
+        code: 'PartitionQpsLimitted',
+        headers: { 'x-oss-qos-delay-time': '250', 'x-oss-ec': '0026-00000028' },
+      },
+      'abc',
+    ],
+    [
+      'another endpoint',
+      {
+        kind: 'status',
+        status: 403,
+        code: 'AccessDenied',
+        children: { Endpoint: 'oss-cn-beijing.aliyuncs.com' },
+      },
+      { status: 403, xml: /<Endpoint>oss-cn-beijing.aliyuncs.com<\/Endpoint>/ },
+      'abc',
+    ],
+    ['a bare status', { kind: 'status', status: 429 }, { status: 429, xml: '' }, 'abc'],
+    [
+      'a hostile body, after commit',
+      { kind: 'status', status: 500, code: 'X', body: '<Error><Code>', commits: true },
+      { status: 500, xml: '<Error><Code>' },
+      'abcdef',
+    ],
+    [
+      'HTML',
+      { kind: 'html' },
+      { status: 502, xml: /<html>/, headers: { 'x-oss-request-id': undefined } },
+      'abc',
+    ],
+    [
+      'no request id',
+      { kind: 'mangled', part: 'requestId', how: 'missing' },
+      { status: 200, headers: { 'x-oss-request-id': undefined, date: undefined } },
+      'abcdef',
+    ],
+    [
+      'no position',
+      { kind: 'mangled', part: 'position', how: 'missing' },
+      { status: 200, headers: { 'x-oss-next-append-position': undefined } },
+      'abcdef',
+    ],
+    [
+      'no CRC',
+      { kind: 'mangled', part: 'crc64', how: 'missing' },
+      { status: 200, headers: { 'x-oss-hash-crc64ecma': undefined } },
+      'abcdef',
+    ],
+    [
+      'wrong CRC, not stored',
+      { kind: 'mangled', part: 'crc64', how: 'wrong', commits: false },
+      { status: 200, headers: { 'x-oss-next-append-position': '6' } },
+      'abc',
+    ],
+    [
+      'wrong position',
+      { kind: 'mangled', part: 'position', how: 'wrong' },
+      { status: 200, headers: { 'x-oss-next-append-position': '7' } },
+      'abcdef',
+    ],
+    [
+      'a position that is no number, twice',
+      { kind: 'mangled', part: 'position', how: 'wrong', value: ['0x6', '-1'] },
+      { status: 200, headers: { 'x-oss-next-append-position': '0x6, -1' } },
+      'abcdef',
+    ],
+    [
+      'a rival before ours',
+      { kind: 'rival', when: 'before', bytes: 2 },
+      { status: 409, headers: { 'x-oss-next-append-position': '5' } },
+      'abc\x9b\x9a',
+    ],
+    [
+      'a 409 without its position',
+      {
+        kind: 'mangled',
+        part: 'position',
+        how: 'missing',
+        with: [{ kind: 'rival', when: 'before' }],
+      },
+      {
+        status: 409,
+        code: 'PositionNotEqualToLength',
+        headers: { 'x-oss-next-append-position': undefined },
+      },
+      'abc\x9b\x9a\x99',
+    ],
+    [
+      'replaced by a normal object',
+      { kind: 'replaced', by: 'Normal' },
+      { status: 409, code: 'ObjectNotAppendable' },
+      'oth',
+    ],
+    [
+      'replaced by a shorter one',
+      { kind: 'replaced', by: 'Appendable', length: 2 },
+      { status: 409, headers: { 'x-oss-next-append-position': '2' } },
+      'ot',
+    ],
+    [
+      'replaced by one of the same length',
+      { kind: 'replaced', by: 'Appendable' },
+      { status: 200, headers: { 'x-oss-next-append-position': '6' } },
+      'othdef',
+    ],
+    ['sealed', { kind: 'sealed' }, { status: 409, code: 'AppendSealedObjectNotAllowed' }, 'abc'],
+    [
+      'damaged on the way',
+      { kind: 'corrupted' },
+      { status: 200, headers: { 'x-oss-next-append-position': '6' } },
+      'abcd\x9af',
+    ],
+    ['early', { kind: 'early' }, { status: 503, headers: { connection: 'close' } }, 'abc'],
+    [
+      'forbidden',
+      { kind: 'forbidden', on: 'append' },
+      { status: 403, code: 'AccessDenied' },
+      'abc',
+    ],
+  ]
+  for (const [label, fault, expected, stored] of table) {
+    const s = await serverWith(t, fault)
+    t.match(await append(s, 3, 'def'), expected, label)
+    t.equal(s.read(BUCKET, KEY)?.toString('latin1'), stored, `${label}: what is stored`)
+    t.equal(s.faults.fired[fault.kind], 1, `${label}: counted`)
+    s.faults.push({ kind: 'status', status: 599, on: 'seal' })
+    const next = await head(s)
+    t.equal(next.status, 200, `${label}: and the next request is served`)
+    t.equal(s.faults.length, 1, `${label}: a fault waits for a request that fits`)
+  }
+})
+
+t.test('a wrong CRC is wrong, and nothing else is', async t => {
+  const s = await serverWith(t, { kind: 'mangled', part: 'crc64', how: 'wrong' })
+  const response = await append(s, 3, 'def')
+  const right = s.stat(BUCKET, KEY)?.crc64
+  t.not(response.headers['x-oss-hash-crc64ecma'], right)
+  t.match(response.headers['x-oss-hash-crc64ecma'], /^\d+$/)
+})
+
+t.test('an answer that never comes', async t => {
+  const s = await serverWith(t, { kind: 'lost', how: 'hang' })
+  const abortController = new AbortController()
+  const hanging = append(s, 3, 'def', { signal: abortController.signal })
+  const rejected = t.rejects(hanging, { name: 'AbortError' })
+  while (storedText(s) !== 'abcdef') await new Promise(setImmediate)
+  abortController.abort()
+  await rejected
+  t.equal((await append(s, 3, 'def')).status, 409)
+})
+
+t.test('late: before the next request', async t => {
+  const s = await serverWith(t, { kind: 'late', how: 500, lands: 'beforeNext' })
+  t.equal((await append(s, 3, 'def')).status, 500)
+  t.equal(storedText(s), 'abc')
+  const seen = await head(s)
+  t.equal(seen.headers['x-oss-next-append-position'], '6')
+  t.equal(storedText(s), 'abcdef')
+  t.equal(s.requests[0]?.outcome, 200, 'recorded with the request it belongs to')
+})
+
+t.test('late: after the next look', async t => {
+  const s = await serverWith(t, { kind: 'late', how: 'reset', lands: 'afterLook' })
+  await t.rejects(append(s, 3, 'def'))
+  t.equal((await head(s)).headers['x-oss-next-append-position'], '3')
+  t.equal(storedText(s), 'abcdef')
+})
+
+t.test('late: after an empty append', async t => {
+  const s = await serverWith(t, { kind: 'late', how: 'reset', lands: 'afterLook' })
+  await t.rejects(append(s, 3, 'def'))
+  t.equal((await append(s, 3, '')).headers['x-oss-next-append-position'], '3')
+  t.equal(storedText(s), 'abcdef')
+})
+
+t.test('late: after a while, and by then at a wrong position', async t => {
+  const s = await serverWith(t, { kind: 'late', how: 503, lands: 1 })
+  t.equal((await append(s, 3, 'def')).status, 503)
+  while (s.delayedAppends.length > 0) await new Promise(setImmediate)
+  t.equal(storedText(s), 'abcdef')
+  s.faults.push({ kind: 'late', how: 503, lands: 'beforeNext' })
+  t.equal((await append(s, 6, 'ghi')).status, 503)
+  s.append(BUCKET, KEY, 'xyz')
+  await head(s)
+  t.equal(storedText(s), 'abcdefxyz', 'it is refused like any other')
+})
+
+t.test('garbage', async t => {
+  const s = await serverWith(t, { kind: 'garbage' })
+  await t.rejects(append(s, 3, 'def'), { code: /^HPE_/ })
+  t.equal(storedText(s), 'abc')
+})
+
+t.test('deleted: only position 0 is right then', async t => {
+  const s = await serverWith(t, { kind: 'deleted' })
+  const response = await append(s, 3, 'def')
+  t.equal(response.status, 409)
+  t.equal(response.headers['x-oss-next-append-position'], '0')
+  t.equal(storedText(s), undefined)
+})
+
+t.test('the CRC is that of what the object is by then', async t => {
+  const crcOf = (s: OssServer) => crc64OfChunks([s.read(BUCKET, KEY)!], '0')
+  const s = await serverWith(t, { kind: 'replaced', by: 'Appendable' }, { kind: 'deleted' })
+  const replaced = await append(s, 3, 'def')
+  t.equal(replaced.headers['x-oss-hash-crc64ecma'], crcOf(s))
+  const created = await append(s, 0, 'new')
+  t.equal(storedText(s), 'new')
+  t.equal(created.headers['x-oss-hash-crc64ecma'], crcOf(s))
+  s.faults.push({ kind: 'rival', when: 'before' })
+  await append(s, 3, 'refused')
+  t.equal((await head(s)).headers['x-oss-hash-crc64ecma'], crcOf(s))
+})
+
+t.test('damaged on the way, and found out by its MD5', async t => {
+  const s = await serverWith(t, { kind: 'corrupted', at: 0 })
+  const md5 = createHash('md5').update('def').digest('base64')
+  const response = await append(s, 3, 'def', { headers: { 'content-md5': md5 } })
+  t.match(response, {
+    status: 400,
+    code: 'InvalidDigest',
+    headers: { 'x-oss-ec': '0017-00000503' },
+  })
+  t.equal(storedText(s), 'abc')
+})
+
+t.test('HEAD: forbidden, behind, failing', async t => {
+  const s = await serverWith(t, { kind: 'forbidden' }, { kind: 'stale', times: 2 })
+  s.faults.push({ kind: 'status', on: 'head', status: 500, code: 'InternalError' })
+  t.match(await head(s), { status: 403, code: 'AccessDenied' })
+  t.match(await head(s), { status: 404, code: 'NoSuchKey' }, 'as before its creation')
+  await append(s, 3, 'def')
+  const stale = await head(s)
+  t.match(stale.headers, { 'x-oss-next-append-position': '3', 'content-length': '3' })
+  t.not(stale.headers['x-oss-hash-crc64ecma'], s.stat(BUCKET, KEY)?.crc64)
+  t.match(await head(s), { status: 500, code: 'InternalError' })
+  t.match(await head(s), { status: 200 })
+  t.same(s.faults.fired, { forbidden: 1, stale: 2, status: 1 })
+})
+
+t.test('the clock jumps, and stays where it is', async t => {
+  const hour = 3_600_000
+  const s = await serverWith(t, { kind: 'skewed', offset: hour })
+  const response = await append(s, 3, 'def')
+  t.match(response, { status: 403, code: 'RequestTimeTooSkewed' })
+  const serverTime = Date.parse(/<ServerTime>(.*)<\/ServerTime>/.exec(response.xml)?.[1] ?? '')
+  t.ok(Math.abs(serverTime - Date.now() - hour) < 60_000)
+  t.match(response.xml, /<MaxAllowedSkewMilliseconds>900000</)
+  t.equal((await append(s, 3, 'def')).code, 'RequestTimeTooSkewed', 'still')
+  t.equal((await append(s, 3, 'def', { time: Date.now() + hour })).status, 200)
+})
+
+t.test('the clock jumps, and only Date tells', async t => {
+  const s = await serverWith(t, { kind: 'skewed', offset: -3_600_000, hidesServerTime: true })
+  const response = await append(s, 3, 'def')
+  t.match(response, { status: 403, code: 'RequestTimeTooSkewed' })
+  t.notMatch(response.xml, /ServerTime/)
+  t.ok(Math.abs(Date.parse(response.headers.date ?? '') - Date.now() + 3_600_000) < 60_000)
+})
+
+t.test('a small jump is no reason to refuse', async t => {
+  const s = await serverWith(t, { kind: 'skewed', offset: 60_000 })
+  t.equal((await append(s, 3, 'def')).status, 200)
+})
+
+t.test('credentials expire, and new ones are good', async t => {
+  const old = { accessKeyId: 'sts-1', accessKeySecret: 'one', securityToken: 'token-1' }
+  const fresh = { accessKeyId: 'sts-2', accessKeySecret: 'two', securityToken: 'token-2' }
+  const s = await createOssServer({ credentials: [old, fresh] })
+  t.teardown(() => s.close())
+  s.faults.push({ kind: 'expired' })
+  for (let i = 0; i < 2; i++) {
+    t.match(await append(s, 0, 'abc'), { status: 403, code: 'SecurityTokenExpired' })
+  }
+  t.equal((await append(s, 0, 'abc', { credentials: fresh })).status, 200)
+  s.credentials = old
+  t.equal((await append(s, 3, 'def')).status, 200, 'known again')
+  t.equal((await append(s, 6, 'x', { credentials: fresh })).code, 'InvalidAccessKeyId')
+})
+
+t.test('slow reading and slow answering are slow', async t => {
+  const s = await serverWith(
+    t,
+    { kind: 'slowRead', rate: 1_000_000 },
+    { kind: 'slowAnswer', delay: 30 },
+  )
+  const body = Buffer.alloc(200_000)
+  t.equal((await append(s, 3, body)).status, 200)
+  t.equal((await append(s, 200_003, 'def')).status, 200)
+  const [read, answered] = s.requests
+  t.ok(read!.bodyRead! - read!.received >= 150, 'at a rate, within one chunk')
+  t.ok(answered!.answered! - answered!.bodyRead! >= 25)
+})
+
+t.test('connections closed after the answer, with and without a word', async t => {
+  for (const how of ['header', 'silent'] as const) {
+    const s = await serverWith(t, { kind: 'closed', how })
+    const agent = new Agent({ keepAlive: true, maxSockets: 1 })
+    t.teardown(() => agent.destroy())
+    const first = await append(s, 3, 'def', { agent })
+    t.equal(first.status, 200)
+    t.equal(first.headers.connection, how === 'header' ? 'close' : 'keep-alive')
+    while (Object.keys(agent.freeSockets).length > 0) await new Promise(setImmediate)
+    t.equal((await append(s, 6, 'ghi', { agent })).status, 200)
+    t.equal(s.connections, 2, how)
+  }
+})
+
+t.test('connections are kept when no fault says otherwise', async t => {
+  const s = await serverWith(t)
+  const agent = new Agent({ keepAlive: true, maxSockets: 1 })
+  t.teardown(() => agent.destroy())
+  for (let i = 0; i < 3; i++) await append(s, 3 + i, 'd', { agent })
+  t.equal((await append(s, 0, 'refused', { agent })).status, 409)
+  t.equal((await append(s, 6, 'd', { agent, rawHeaders: {} })).status, 403)
+  t.equal((await append(s, 6, 'd', { agent })).status, 200)
+  t.equal(s.connections, 1)
+})
+
+t.test('connection refused, and open again', async t => {
+  const s = await serverWith(t, { kind: 'refused', duration: 600_000 })
+  await t.rejects(append(s, 3, 'def'), { code: 'ECONNRESET' })
+  await t.rejects(append(s, 3, 'def'), { code: 'ECONNREFUSED' })
+  await s.listen()
+  t.equal((await append(s, 3, 'def')).status, 200)
+  s.refuse()
+  await t.rejects(append(s, 6, 'ghi'), { code: 'ECONNREFUSED' })
+  await s.listen()
+  s.faults.push({ kind: 'refused', duration: 1 })
+  await t.rejects(append(s, 6, 'ghi'), { code: 'ECONNRESET' })
+  const appendUntilOpen = (): Promise<RawResponse> => append(s, 6, 'ghi').catch(appendUntilOpen)
+  t.equal((await appendUntilOpen()).status, 200, 'open by itself')
+})
+
+t.test('a port that stays taken: tried again and again, and nothing is left of it', async t => {
+  const s = await createOssServer()
+  t.teardown(() => s.close())
+  const { port } = new URL(s.url)
+  s.refuse()
+  const other = createServer().listen(Number(port), s.host)
+  await once(other, 'listening')
+  const warnings: Error[] = []
+  const onWarning = (warning: Error) => warnings.push(warning)
+  process.on('warning', onWarning)
+  for (let i = 0; i < 12; i++) await t.rejects(s.listen(), { code: 'EADDRINUSE' })
+  await new Promise(resolve => other.close(resolve))
+  await s.listen()
+  process.off('warning', onWarning)
+  t.same(warnings, [])
+  t.equal((await append(s, 0, 'abc')).status, 200)
+})
+
+t.test('a time that no timer takes', async t => {
+  const s = await createOssServer()
+  t.teardown(() => s.close())
+  t.throws(() => s.refuse(2 ** 31), { message: /^option duration: must be a whole number/ })
+  t.equal((await append(s, 0, 'abc')).status, 200, 'it is open')
+})
+
+t.test('closed while refused', async () => {
+  const s = await createOssServer()
+  s.refuse(600_000)
+  await s.close()
+})
+
+t.test('which request a fault strikes', async t => {
+  const s = await createOssServer()
+  t.teardown(() => s.close())
+  const fault = { kind: 'status', status: 599 } as const
+  const isFaulted = async (response: Promise<RawResponse>) => (await response).status === 599
+  s.faults.push({ ...fault, on: 'probe' })
+  t.equal(await isFaulted(append(s, 0, '')), false, 'an append that creates is no probe')
+  t.equal(await isFaulted(append(s, 0, 'abc')), false)
+  t.equal(await isFaulted(append(s, 3, '')), true, 'an empty append is one')
+  s.faults.push({ ...fault, on: 'append' })
+  t.equal(await isFaulted(append(s, 3, '')), false)
+  t.equal(await isFaulted(append(s, 3, 'd')), true)
+  s.faults.push({ ...fault, key: 'other' }, { ...fault, bucket: 'other' })
+  t.equal(await isFaulted(append(s, 3, 'd')), false)
+  t.equal(await isFaulted(append(s, 0, 'd', { key: 'other' })), true)
+  t.equal(await isFaulted(append(s, 0, 'd', { bucket: 'other' })), true)
+  s.faults.push({ ...fault, on: 'any', skip: 1, times: 2 })
+  t.equal(await isFaulted(head(s)), false)
+  t.equal(await isFaulted(send(s, {})), true)
+  t.equal(await isFaulted(send(s, { method: 'DELETE' })), true)
+  t.equal(await isFaulted(send(s, { method: 'PUT' })), false)
+  s.faults.push({ ...fault, name: 'mine' })
+  t.equal(
+    await isFaulted(append(s, 0, 'x', { credentials: { ...s.credentials, accessKeyId: '' } })),
+    false,
+  )
+  t.equal(s.faults.length, 1, 'a request that is not rightly signed is not struck')
+  await append(s, 0, 'x')
+  t.equal(s.faults.fired.mine, 1)
+  s.faults.push(fault)
+  s.faults.clear()
+  t.equal(s.faults.length, 0)
+})
+
+t.test('faults on other operations', async t => {
+  const s = await serverWith(t)
+  s.faults.push({ kind: 'stale', on: 'get' }, { kind: 'rival', on: 'head', when: 'before' })
+  t.equal((await send(s, {})).body.toString(), 'abc', 'only HEAD is ever behind')
+  t.equal((await head(s)).headers['content-length'], '4', 'a rival needs no body of ours')
+  s.faults.push({ kind: 'mangled', on: 'head', part: 'position', how: 'missing' })
+  t.equal((await head(s)).headers['x-oss-next-append-position'], undefined)
+  s.faults.push({ kind: 'reset', on: 'head', when: 'middle' })
+  await t.rejects(head(s), { code: 'ECONNRESET' })
+})
+
+t.test('faults together: the first has the last word', async t => {
+  const s = await serverWith(t, {
+    kind: 'closed',
+    how: 'header',
+    with: [
+      { kind: 'mangled', part: 'crc64', how: 'missing', with: [] },
+      { kind: 'lost', how: 'reset' },
+    ],
+  })
+  await t.rejects(append(s, 3, 'def'), { code: 'ECONNRESET' })
+  t.equal(storedText(s), 'abcdef')
+  t.same(s.faults.fired, { closed: 1, mangled: 1, lost: 1 })
+})
+
+t.test('rivals where there is nothing to append to', async t => {
+  const s = await createOssServer()
+  t.teardown(() => s.close())
+  s.faults.push(
+    { kind: 'rival', when: 'before' },
+    { kind: 'sealed' },
+    { kind: 'rival', when: 'before' },
+  )
+  t.equal((await append(s, 0, 'abc')).status, 409)
+  t.equal(s.stat(BUCKET, KEY)?.length, 3, 'the rival created it')
+  t.equal((await append(s, 3, 'abc')).code, 'AppendSealedObjectNotAllowed')
+  t.equal((await append(s, 3, 'abc')).code, 'AppendSealedObjectNotAllowed')
+  t.equal(s.stat(BUCKET, KEY)?.length, 3, 'a rival cannot append to it either')
+  s.faults.push({ kind: 'sealed' })
+  t.equal((await append(s, 0, 'abc', { key: 'absent' })).status, 200)
+})
+
+t.test('closing drops what hangs and what is late', async t => {
+  const s = await createOssServer()
+  s.faults.push({ kind: 'late', how: 503, lands: 60_000 }, { kind: 'lost', how: 'hang' })
+  t.equal((await append(s, 0, 'abc')).status, 503)
+  const hanging = t.rejects(append(s, 0, 'abc'), { code: 'ECONNRESET' })
+  while (storedText(s) === undefined) await new Promise(setImmediate)
+  s.latency = 60_000
+  const slow = t.rejects(head(s), { code: 'ECONNRESET' })
+  const idle = connect(s.port, s.host)
+  await once(idle, 'connect')
+  while (s.requests.length < 3 || s.openConnections < 3) await new Promise(setImmediate)
+  await s.close()
+  await Promise.all([hanging, slow, once(idle, 'close')])
+  t.equal(s.delayedAppends.length, 0)
+  t.equal(storedText(s), 'abc')
+})

@@ -1,0 +1,245 @@
+// Objects in a folder: there after a restart, whole after a kill, and nowhere but in the folder.
+
+import { type ChildProcess, fork } from 'node:child_process'
+import { once } from 'node:events'
+import {
+  appendFileSync,
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs'
+import { join } from 'node:path'
+import t from 'tap'
+import { crc64OfChunks } from '../../lib/server/crc64.ts'
+import { FolderStore } from '../../lib/server/folder-store.ts'
+import { createOssServer } from '../../lib/server/index.ts'
+import { DEFAULT_ATTRIBUTES, Objects } from '../../lib/server/objects.ts'
+import { append, head, send } from '../helpers/raw-client.ts'
+
+const KEYS = [
+  'a.log',
+  'A.log',
+  'a//b',
+  'a/../b',
+  'b',
+  '../../etc/passwd',
+  '..',
+  '.',
+  'a\\b',
+  'a/b',
+  '日志/应用 日志.log',
+  '%2F',
+  'CON',
+  'con',
+  'nul.txt',
+  'states.jsonl',
+  'dir/',
+  'dir',
+  'trailing.',
+  'trailing. ',
+  "x y+z~(1)!'*.log",
+  'q?x#y',
+  'line\nfeed',
+  '__proto__',
+  'k'.repeat(1023),
+  `${'k'.repeat(1022)}l`,
+  '日'.repeat(341),
+]
+
+t.test('every key reaches its own object, and comes back after a restart', async t => {
+  const dir = join(t.testdir({ objects: {} }), 'objects')
+  const s = await createOssServer({ dir })
+  for (const [i, key] of KEYS.entries()) {
+    const headers = { 'content-type': 'text/x', 'x-oss-meta-number': String(i) }
+    const response = await append(s, 0, `first of ${key}`, { key, headers })
+    t.equal(response.status, 200, JSON.stringify(key.slice(0, 40)))
+  }
+  t.same(readdirSync(join(dir, '..')), ['objects'], 'nothing beside the folder')
+  t.equal(readdirSync(dir).length, KEYS.length)
+  t.ok(readdirSync(dir).every(name => name.length < 255))
+  await s.close()
+
+  const again = await createOssServer({ dir })
+  t.teardown(() => again.close())
+  for (const [i, key] of KEYS.entries()) {
+    const length = Buffer.byteLength(`first of ${key}`)
+    const seen = await head(again, { key })
+    t.match(seen.headers, {
+      'content-length': String(length),
+      'content-type': 'text/x',
+      'x-oss-meta-number': String(i),
+    })
+    const response = await append(again, length, ', more', { key })
+    t.equal(response.headers['x-oss-next-append-position'], String(length + 6))
+    const got = await send(again, { key })
+    t.equal(got.body.toString(), `first of ${key}, more`)
+    t.equal(response.headers['x-oss-hash-crc64ecma'], crc64OfChunks([got.body], '0'))
+  }
+})
+
+t.test('replaced, sealed and deleted objects are so after a restart', async t => {
+  const dir = t.testdir()
+  const s = await createOssServer({ dir })
+  await append(s, 0, 'appendable', { key: 'replaced' })
+  await send(s, { method: 'PUT', body: 'normal', key: 'replaced' })
+  await append(s, 0, 'gone', { key: 'deleted' })
+  await append(s, 0, 'abc', { key: 'sealed' })
+  await append(s, 0, 'open', { key: 'acl' })
+  await append(s, 4, '', { key: 'acl', headers: { 'x-oss-object-acl': 'public-read' } })
+  await append(s, 0, '', { key: 'empty' })
+  await send(s, { method: 'POST', key: 'sealed', query: { seal: '', position: '3' } })
+  await send(s, { method: 'DELETE', key: 'deleted' })
+  t.equal(readdirSync(dir).length, 4)
+  const sealedTime = s.stat('examplebucket', 'sealed')?.sealedTime
+  await s.close()
+
+  const again = await createOssServer({ dir })
+  t.teardown(() => again.close())
+  t.equal((await head(again, { key: 'replaced' })).headers['x-oss-object-type'], 'Normal')
+  t.equal((await send(again, { key: 'replaced' })).body.toString(), 'normal')
+  t.equal(again.stat('examplebucket', 'deleted'), undefined)
+  t.equal(again.stat('examplebucket', 'sealed')?.sealedTime, sealedTime)
+  t.equal((await append(again, 3, 'x', { key: 'sealed' })).status, 409)
+  t.equal(again.stat('examplebucket', 'acl')?.attributes.acl, 'public-read')
+  t.equal((await append(again, 0, 'x', { key: 'empty' })).status, 200)
+})
+
+t.test('killed between bytes and state: back to the last committed tail', async t => {
+  const dir = t.testdir()
+  const objects = new Objects(new FolderStore(dir))
+  const init = { type: 'Appendable', attributes: DEFAULT_ATTRIBUTES, now: 0 } as const
+  const object = objects.create('examplebucket', 'a', { ...init, chunks: [Buffer.from('abc')] })
+  object.content.append(3, [Buffer.from('torn')])
+  const [folder] = readdirSync(dir).map(name => join(dir, name))
+  writeFileSync(join(folder!, 'states.jsonl.next'), '{"half')
+  appendFileSync(join(folder!, 'states.jsonl'), '\n{"file":"bytes-0123456789abcdef","sta')
+  writeFileSync(join(folder!, 'bytes-0123456789abcdef'), 'of a replacement that never was')
+  const uncommitted = join(dir, `examplebucket~never~${'0'.repeat(32)}`)
+  mkdirSync(uncommitted)
+  writeFileSync(join(uncommitted, 'bytes-0123456789abcdef'), 'of an object that never was')
+  mkdirSync(join(dir, 'not ours'))
+  writeFileSync(join(dir, 'notes.txt'), 'of the user')
+
+  const s = await createOssServer({ dir })
+  t.teardown(() => s.close())
+  t.equal(s.read('examplebucket', 'a')?.toString(), 'abc')
+  t.equal(readdirSync(folder!).length, 4, 'who reads changes nothing')
+  t.equal(readdirSync(dir).length, 4)
+  t.equal((await append(s, 3, 'def', { key: 'a' })).status, 200)
+  t.equal(s.read('examplebucket', 'a')?.toString(), 'abcdef')
+  t.equal(readdirSync(folder!).length, 2)
+  const bytes = readdirSync(folder!).find(name => name.startsWith('bytes-'))
+  t.equal(readFileSync(join(folder!, bytes!), 'utf8'), 'abcdef', 'the file is the object')
+  t.equal(s.stat('examplebucket', 'never'), undefined)
+  t.equal(readdirSync(dir).length, 3, 'what is not ours is left alone')
+  t.equal(readFileSync(join(dir, 'notes.txt'), 'utf8'), 'of the user')
+})
+
+t.test('who reads while another process writes takes nothing away', async t => {
+  const dir = t.testdir()
+  const objects = new Objects(new FolderStore(dir))
+  const init = { type: 'Appendable', attributes: DEFAULT_ATTRIBUTES, now: 0 } as const
+  const object = objects.create('examplebucket', 'a', { ...init, chunks: [Buffer.from('abc')] })
+  const store = new FolderStore(dir)
+  const content = store.create('examplebucket', 'b')
+  for (const part of [object.content, content]) part.append(3, [Buffer.from('on its way')])
+  const reader = await createOssServer({ dir })
+  t.teardown(() => reader.close())
+  t.equal(reader.read('examplebucket', 'a')?.toString(), 'abc')
+  for (const part of [object.content, content]) {
+    t.equal(Buffer.concat([...part.read(3, 13)]).toString(), 'on its way')
+  }
+})
+
+t.test('a write that fails changes nothing', async t => {
+  const dir = t.testdir()
+  const s = await createOssServer({ dir })
+  t.teardown(() => s.close())
+  await append(s, 0, 'abc')
+  const states = join(dir, readdirSync(dir)[0]!, 'states.jsonl')
+  renameSync(states, `${states}.aside`)
+  mkdirSync(states)
+  t.match(await append(s, 3, 'def'), { status: 500, code: 'InternalError' })
+  t.equal((await head(s)).headers['x-oss-next-append-position'], '3')
+  t.equal(s.read('examplebucket', 'a.log')?.toString(), 'abc')
+  rmSync(states, { recursive: true })
+  renameSync(`${states}.aside`, states)
+  appendFileSync(states, '\n{"half a li')
+  t.equal((await append(s, 3, 'DEF')).status, 200)
+  t.equal(s.read('examplebucket', 'a.log')?.toString(), 'abcDEF')
+  await s.close()
+  const again = await createOssServer({ dir })
+  t.teardown(() => again.close())
+  t.equal(again.read('examplebucket', 'a.log')?.toString(), 'abcDEF')
+})
+
+t.test('many appends leave few states behind', async t => {
+  const dir = t.testdir()
+  const objects = new Objects(new FolderStore(dir))
+  const init = { type: 'Appendable', attributes: DEFAULT_ATTRIBUTES, now: 0, chunks: [] } as const
+  const object = objects.create('examplebucket', 'a', init)
+  for (let i = 0; i < 1000; i++) objects.append(object, [Buffer.from('x')], i)
+  const states = readFileSync(join(dir, readdirSync(dir)[0]!, 'states.jsonl'), 'utf8')
+  t.ok(states.split('\n').length <= 256)
+  const [loaded] = [...new Objects(new FolderStore(dir))]
+  t.same(loaded?.state, object.state)
+})
+
+t.test('damage is not served', async t => {
+  for (const damage of ['short', 'elsewhere', 'no state'] as const) {
+    const dir = t.testdir()
+    const s = await createOssServer({ dir })
+    await append(s, 0, 'abc')
+    await s.close()
+    const folder = join(dir, readdirSync(dir)[0]!)
+    const states = join(folder, 'states.jsonl')
+    if (damage === 'short') {
+      const bytes = readdirSync(folder).find(name => name.startsWith('bytes-'))
+      writeFileSync(join(folder, bytes!), 'ab')
+    } else {
+      const line = readFileSync(states, 'utf8').replace('a.log', '../b.log')
+      writeFileSync(states, damage === 'elsewhere' ? line : line.slice(0, -1))
+    }
+    await t.rejects(createOssServer({ dir }), /Damaged object/, damage)
+  }
+})
+
+t.test('a process killed in mid-append keeps all that it acknowledged', async t => {
+  const dir = t.testdir()
+  const startProcess = async (): Promise<[ChildProcess, string]> => {
+    const child = fork(new URL('folder-server.ts', import.meta.url), [dir])
+    const [url] = (await once(child, 'message')) as [string]
+    return [child, url]
+  }
+  const { credentials } = await createOssServer().then(async s => {
+    await s.close()
+    return s
+  })
+  const body = Buffer.alloc(300_000, 'abcdefg')
+  let acknowledged = 0
+  for (let round = 0; round < 2; round++) {
+    const [child, url] = await startProcess()
+    const seen = await head({ url, credentials })
+    const tail = Number(seen.headers['x-oss-next-append-position'] ?? 0)
+    t.ok(tail === acknowledged || tail === acknowledged + body.length, 'no more and no less')
+    acknowledged = tail
+    for (let i = 0; i < 5 + round; i++) {
+      await append({ url, credentials }, acknowledged, body)
+      acknowledged += body.length
+    }
+    const interrupted = append({ url, credentials }, acknowledged, body).catch(() => undefined)
+    child.kill('SIGKILL')
+    await Promise.all([once(child, 'exit'), interrupted])
+  }
+  const s = await createOssServer({ dir })
+  t.teardown(() => s.close())
+  const stored = s.read('examplebucket', 'a.log')!
+  t.ok(stored.length >= acknowledged)
+  t.equal(stored.length % body.length, 0, 'all of an append or nothing')
+  t.equal(crc64OfChunks([stored], '0'), s.stat('examplebucket', 'a.log')?.crc64)
+  t.ok(existsSync(dir))
+})

@@ -1,0 +1,96 @@
+/** What a server and its faults may be asked for: whatever else is refused at once, by its name. */
+
+import t from 'tap'
+import { createOssServer } from '../../lib/server/index.ts'
+
+const CREDENTIALS = { accessKeyId: 'id', accessKeySecret: 'hush' }
+
+/** Wrong options, and how the message begins. */
+const OPTIONS: readonly [options: unknown, told: string][] = [
+  [null, 'options: must be an object'],
+  [{ bukets: [] }, 'bukets: is unknown: did you mean buckets?'],
+  [{ port: '80' }, 'port: must be a whole number from 0 to 65535'],
+  [{ port: 65_536 }, 'port: must be a whole number from 0 to 65535'],
+  [{ host: '' }, 'host: must be a string'],
+  [{ dir: 5 }, 'dir: must be a string'],
+  [{ region: '' }, 'region: must be a string'],
+  [{ credentials: 'hush' }, 'credentials: must be an object'],
+  [{ credentials: [] }, 'credentials: must not be an empty list'],
+  [{ credentials: { accessKeyId: 'id' } }, 'credentials.accessKeySecret: must be a string'],
+  [{ credentials: [CREDENTIALS, { accessKeySecret: 'x' }] }, 'credentials.accessKeyId: must be'],
+  [{ credentials: { ...CREDENTIALS, securityToken: 7 } }, 'credentials.securityToken: must be'],
+  [{ credentials: { ...CREDENTIALS, token: 'x' } }, 'credentials.token: is unknown'],
+  [{ maxObjectBytes: 0 }, 'maxObjectBytes: must be a whole number from 1'],
+  [{ buckets: 'abc' }, 'buckets: must be a list'],
+  [{ buckets: ['a', 5] }, 'buckets[1]: must be a string'],
+  [{ cnames: ['a.b'] }, 'cnames: must be a plain object'],
+  [{ cnames: { 'a.b': 1 } }, 'cnames.a.b: must be a string'],
+  [{ permissions: 'oss:PutObject' }, 'permissions: must be a list'],
+  [{ permissions: ['oss:Put'] }, 'permissions[0]: must be oss:GetObject, oss:PutObject, '],
+  [{ seal: 'no' }, 'seal: must be true or false'],
+  [{ tls: true }, 'tls: must be an object'],
+  [{ tls: { key: 'x' } }, 'tls.cert: must be a string'],
+]
+
+for (const [options, messageStart] of OPTIONS) {
+  t.test(`options ${JSON.stringify(options)}`, async t => {
+    const outcome = await createOssServer(options as object).catch((error: Error) => error)
+    t.match(outcome, { code: 'OSS_ERR_INVALID_OPTION' })
+    const { message = '' } = outcome as Error
+    t.ok(message.startsWith(`option ${messageStart}`), message)
+    t.notMatch(message, /hush/)
+  })
+}
+
+/** Wrong faults, and how the message begins. */
+const FAULTS: readonly [fault: unknown, told: string][] = [
+  [null, 'fault: must be a plain object'],
+  [{}, 'fault.kind: must be refused, reset, lost, '],
+  [{ kind: 'lsot', how: 'reset' }, 'fault.kind: must be '],
+  [{ kind: 'toString' }, 'fault.kind: must be '],
+  [{ kind: 'lost' }, 'fault.how: must be reset, hang or a whole number from 100 to 599'],
+  [{ kind: 'lost', how: 1 }, 'fault.how: must be reset, hang or a whole number from 100 to 599'],
+  [{ kind: 'late', how: 'reset' }, 'fault.lands: must be beforeNext, afterLook or a whole number'],
+  [{ kind: 'status', status: 500, time: 3 }, 'fault.time: is unknown: did you mean fault.times?'],
+  [{ kind: 'status' }, 'fault.status: must be a whole number'],
+  [{ kind: 'status', status: 500, children: { a: 1 } }, 'fault.children.a: must be a string'],
+  [{ kind: 'status', status: 500, headers: { a: [1] } }, 'fault.headers.a: must be a string'],
+  [{ kind: 'status', status: 500, body: 5 }, 'fault.body: must be a string or a Buffer'],
+  [{ kind: 'status', status: 500, commits: 1 }, 'fault.commits: must be true or false'],
+  [{ kind: 'garbage', bytes: 'x' }, 'fault.bytes: must be a Buffer'],
+  [{ kind: 'mangled', part: 'etag', how: 'wrong' }, 'fault.part: must be requestId, '],
+  [{ kind: 'mangled', part: 'crc64', how: 'wrong', value: 5 }, 'fault.value: must be a string'],
+  [{ kind: 'sealed', how: 'reset' }, 'fault.how: is unknown'],
+  [{ kind: 'skewed', offset: '1h' }, 'fault.offset: must be a whole number'],
+  [{ kind: 'slowRead', rate: 0 }, 'fault.rate: must be a whole number from 1'],
+  [{ kind: 'forbidden', on: 'apend' }, 'fault.on: must be append, probe, '],
+  [{ kind: 'forbidden', times: 0 }, 'fault.times: must be a whole number from 1 up, or Infinity'],
+  [{ kind: 'forbidden', skip: -1 }, 'fault.skip: must be a whole number from 0 up, or Infinity'],
+  [{ kind: 'forbidden', key: 5 }, 'fault.key: must be a string'],
+  [{ kind: 'forbidden', with: { kind: 'stale' } }, 'fault.with: must be a list of faults'],
+  [{ kind: 'forbidden', with: [{ kind: 'stall' }] }, 'fault.with[0].kind: must be '],
+]
+
+t.test('faults', async t => {
+  const server = await createOssServer()
+  t.teardown(() => server.close())
+  for (const [fault, messageStart] of FAULTS) {
+    const name = JSON.stringify(fault)
+    try {
+      server.faults.push({ kind: 'sealed' }, fault as { kind: 'stale' })
+      t.fail(`${name} was accepted`)
+    } catch (error) {
+      const { code, message } = error as Error & { code: string }
+      t.equal(code, 'OSS_ERR_INVALID_OPTION', name)
+      t.ok(message.startsWith(`option ${messageStart}`), message)
+    }
+    t.equal(server.faults.length, 0, 'none is added')
+  }
+})
+
+t.test('credentials that are set later', async t => {
+  const server = await createOssServer()
+  t.teardown(() => server.close())
+  t.throws(() => (server.credentials = []), { code: 'OSS_ERR_INVALID_OPTION' })
+  t.equal(server.credentials.accessKeyId, 'test-access-key', 'those before are known on')
+})

@@ -1,0 +1,257 @@
+/** skipExisting(): a source is fed from its start, however often, and each byte is in the object once. */
+
+import { createHash } from 'node:crypto'
+import { once } from 'node:events'
+import { mkdtemp, rm, writeFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { Readable } from 'node:stream'
+import { pipeline } from 'node:stream/promises'
+import { createGzip } from 'node:zlib'
+import t from 'tap'
+import {
+  crc64,
+  createRollingAppendStream,
+  type OssAppendStream,
+  skipExisting,
+} from '../lib/index.ts'
+import { runModule, startModule } from './helpers/child-process.ts'
+import { runsLongTests } from './helpers/long-tests.ts'
+import { createRandom } from './helpers/random.ts'
+import {
+  BUCKET,
+  networkOptions,
+  nextEvent,
+  type Oss,
+  seededBytes,
+  startOss,
+  waitUntil,
+} from './helpers/test-oss.ts'
+
+const MIB = 1 << 20
+const SOURCE = seededBytes(1000)
+
+function* chunks(bytes: Buffer, size: number): Generator<Buffer> {
+  for (let at = 0; at < bytes.length; at += size) yield bytes.subarray(at, at + size)
+}
+
+/** Copies from the start of the source; the error that this ends with, or undefined. */
+async function copy(bytes: Buffer, stream: OssAppendStream, size = 64): Promise<Error | undefined> {
+  const source = Readable.from(chunks(bytes, size), { objectMode: false })
+  return pipeline(source, skipExisting(stream), stream).catch(error => error)
+}
+
+/** A key that holds the first bytes of the source, or is absent. */
+function keyWith(oss: Oss, bytes: Buffer | undefined): string {
+  const key = oss.newKey()
+  if (bytes) oss.server.append(BUCKET, key, bytes)
+  return key
+}
+
+/** Appends that reached the server. */
+function appends(oss: Oss): number {
+  return oss.server.requests.filter(({ method }) => method === 'POST').length
+}
+
+t.test('goes on where the object ends, however the source is cut', async t => {
+  const oss = await startOss(t)
+  for (const existing of [undefined, 0, 1, 63, 64, 65, 500, 999, 1000]) {
+    for (const size of [1, 64, 333, 1000]) {
+      const key = keyWith(oss, existing === undefined ? undefined : SOURCE.subarray(0, existing))
+      const stream = oss.open(key)
+      const label = `${existing ?? 'absent'}, in chunks of ${size}`
+      t.equal(await copy(SOURCE, stream, size), undefined, label)
+      t.ok(oss.read(key).equals(SOURCE), 'the object is the source')
+      t.equal(stream.bytesWritten, 1000 - (existing ?? 0), 'only the rest was sent')
+    }
+  }
+})
+
+t.test('an empty source makes an empty object, and leaves one alone', async t => {
+  const oss = await startOss(t)
+  for (const existing of [undefined, Buffer.alloc(0)]) {
+    const key = keyWith(oss, existing)
+    t.equal(await copy(Buffer.alloc(0), oss.open(key)), undefined)
+    t.equal(oss.read(key).length, 0)
+  }
+})
+
+// label, what the object has, what the source has, what the message tells
+const flipped = Buffer.from(SOURCE)
+flipped[499]! ^= 1
+const mismatches: [string, Buffer, Buffer, RegExp][] = [
+  ['the last common byte differs', SOURCE.subarray(0, 500), flipped, /the first 500 bytes/],
+  ['all of it, and it differs', SOURCE, flipped, /the first 1000 bytes/],
+  ['a byte too short', SOURCE, SOURCE.subarray(0, 999), /ends after 999 bytes, .* has 1000/],
+  ['empty', SOURCE.subarray(0, 1), Buffer.alloc(0), /ends after 0 bytes, .* has 1/],
+]
+
+t.test('another source: refused, and nothing is sent', async t => {
+  for (const [label, existing, source, message] of mismatches) {
+    for (const size of [64, 5000]) {
+      const oss = await startOss(t)
+      const key = keyWith(oss, existing)
+      const tail = { position: existing.length, crc64: crc64(existing) }
+      const error = await copy(source, oss.open(key), size)
+      const told = { name: 'OssError', code: 'OSS_ERR_RESUME_MISMATCH', key, tail, message }
+      t.match(error, told, label)
+      t.ok(oss.read(key).equals(existing), 'the object is as it was')
+      t.equal(appends(oss), 0)
+    }
+  }
+})
+
+t.test('what comes behind the existing bytes passes chunk by chunk', async t => {
+  const oss = await startOss(t)
+  const skip = skipExisting(oss.open(keyWith(oss, SOURCE.subarray(0, 100))))
+  for (const chunk of chunks(SOURCE, 60)) skip.write(chunk)
+  skip.end()
+  const lengths: number[] = []
+  for await (const chunk of skip) lengths.push(chunk.length)
+  t.same(lengths, [20, ...Array.from({ length: 14 }, () => 60), 40])
+})
+
+t.test('a stream that has been ready for long', async t => {
+  const oss = await startOss(t)
+  const key = keyWith(oss, SOURCE.subarray(0, 300))
+  const stream = oss.open(key)
+  await nextEvent(stream, 'ready')
+  await stream.flush()
+  t.equal(await copy(SOURCE, stream), undefined)
+  t.ok(oss.read(key).equals(SOURCE))
+})
+
+t.test('an opening that takes some attempts', async t => {
+  const oss = await startOss(t)
+  const key = keyWith(oss, SOURCE.subarray(0, 300))
+  oss.server.faults.push({ kind: 'html', on: 'head', times: 3 })
+  t.equal(await copy(SOURCE, oss.open(key)), undefined)
+  t.ok(oss.read(key).equals(SOURCE))
+  t.equal(oss.server.faults.length, 0)
+})
+
+t.test('an opening that fails, or is cut short, ends it with that error', async t => {
+  const oss = await startOss(t)
+  const key = oss.newKey()
+  oss.server.put(BUCKET, key, 'Normal')
+  t.match(await copy(SOURCE, oss.open(key)), { code: 'ObjectNotAppendable' })
+
+  oss.server.faults.push({ kind: 'html', on: 'head', times: 1000 })
+  const stream = oss.open(oss.newKey())
+  const copied = copy(SOURCE, stream)
+  await nextEvent(stream, 'retry')
+  const reason = new Error('the reason')
+  stream.destroy(reason)
+  t.equal(await copied, reason)
+
+  const closed = oss.open(oss.newKey())
+  closed.destroy()
+  await once(closed, 'close')
+  t.ok((await copy(SOURCE, closed)) instanceof Error)
+})
+
+t.test('a source that fails leaves what was acknowledged', async t => {
+  const oss = await startOss(t)
+  const key = keyWith(oss, SOURCE.subarray(0, 300))
+  const stream = oss.open(key)
+  const reason = new Error('the reason')
+  async function* source() {
+    yield SOURCE.subarray(0, 200)
+    throw reason
+  }
+  t.equal(await pipeline(source, skipExisting(stream), stream).catch(error => error), reason)
+  t.ok(oss.read(key).equals(SOURCE.subarray(0, 300)))
+})
+
+t.test('no stream', async t => {
+  // What comes behind it in a pipeline may be a stream with a flush() of another kind.
+  for (const value of [undefined, {}, 'oss://examplebucket/key', createGzip()]) {
+    t.throws(() => skipExisting(value as unknown as OssAppendStream), {
+      code: 'OSS_ERR_INVALID_OPTION',
+      message: /^option stream: /,
+    })
+  }
+})
+
+t.test('a rolling stream: its first bytes may be in objects before the one in use', async t => {
+  const oss = await startOss(t)
+  const stream = createRollingAppendStream({
+    bucket: BUCKET,
+    key: '{index}',
+    ...networkOptions(oss.server),
+  })
+  t.throws(() => skipExisting(stream), {
+    code: 'OSS_ERR_INVALID_OPTION',
+    message: /^option stream: must not be a rolling one/,
+  })
+  stream.destroy()
+  await once(stream, 'close')
+})
+
+const PROGRAM = `
+  import { createReadStream } from 'node:fs'
+  import { Readable } from 'node:stream'
+  import { pipeline } from 'node:stream/promises'
+  import { createAppendStream, skipExisting } from 'DISTindex.js'
+  const { ENDPOINT, KEY, FILE, BATCH } = process.env
+  const credentials = { accessKeyId: 'test-access-key', accessKeySecret: 'test-access-secret' }
+  const stream = createAppendStream({
+    bucket: '${BUCKET}', key: KEY, endpoint: ENDPOINT, region: 'cn-hangzhou', credentials,
+    highWaterMark: Number(BATCH), retry: { minDelay: 40, maxDelay: 40 },
+  })
+`
+
+t.test('while it waits for the tail it holds the process', async t => {
+  const oss = await startOss(t)
+  const key = keyWith(oss, Buffer.from('ab'))
+  // The first answers never come from OSS, so that there is nothing but a timer to wait for.
+  oss.server.faults.push({ kind: 'html', on: 'head', times: 3 })
+  const code = `${PROGRAM} await pipeline(Readable.from(['a', 'bc']), skipExisting(stream), stream)`
+  const ended = await runModule(t, code, { ENDPOINT: oss.server.url, KEY: key, BATCH: '1000' })
+  t.match(ended, { code: 0, stderr: '' })
+  t.equal(oss.read(key).toString(), 'abc')
+})
+
+/** A copy by a program that is killed ten times, and then left alone. */
+function killedCopy(size: number, batch: number, seed: number): void {
+  t.test(`${size / MIB} MiB, killed ten times, seed ${seed}`, async t => {
+    const oss = await startOss(t)
+    const random = createRandom(seed)
+    const KEY = oss.newKey()
+    const folder = await mkdtemp(join(tmpdir(), 'resume-'))
+    t.teardown(() => rm(folder, { recursive: true }))
+    const FILE = join(folder, 'source')
+    const source = seededBytes(size, seed)
+    await writeFile(FILE, source)
+
+    const code = `${PROGRAM} await pipeline(createReadStream(FILE), skipExisting(stream), stream)`
+    const env = { ENDPOINT: oss.server.url, KEY, FILE, BATCH: String(batch) }
+    const length = () => oss.server.stat(BUCKET, KEY)?.length ?? 0
+    const grownTo: number[] = []
+    for (let left = 10; left > 0; left--) {
+      // In the opening or the skipping, or behind so many bytes more; there must be enough for the others.
+      const more =
+        random.pick([0, 1, 1]) * random.integer(1, Math.floor((size * 0.9 - length()) / left))
+      const [before, heads] = [length(), oss.server.requests.length]
+      const child = startModule(t, code, env)
+      await waitUntil(() => (more ? length() >= before + more : oss.server.requests.length > heads))
+      child.kill('SIGKILL')
+      t.same(await once(child, 'close'), [null, 'SIGKILL'])
+      grownTo.push(length())
+    }
+    t.comment(`killed at ${grownTo.map(bytes => `${Math.round(bytes / 1024)} KiB`).join(', ')}`)
+    t.ok(new Set(grownTo).size > 3 && length() < size, 'it was under way each time')
+
+    t.match(await runModule(t, code, env), { code: 0, stderr: '' })
+    t.equal(sha256(oss.read(KEY)), sha256(source), 'byte-identical')
+    t.equal(oss.server.stat(BUCKET, KEY)?.crc64, crc64(source))
+  })
+}
+
+function sha256(bytes: Buffer): string {
+  return createHash('sha256').update(bytes).digest('hex')
+}
+
+const seed = Number(process.env.SEED ?? 1)
+killedCopy(24 * MIB, 128 * 1024, seed)
+if (runsLongTests('a copy of 256 MiB that is killed ten times')) killedCopy(256 * MIB, MIB, seed)

@@ -1,0 +1,319 @@
+/** Whole records: whatever is acknowledged ends where a record ends. */
+
+import { once } from 'node:events'
+import { Readable } from 'node:stream'
+import { pipeline } from 'node:stream/promises'
+import t from 'tap'
+import { type Align, type AppendInfo, crc64, type OssAppendStream } from '../../lib/index.ts'
+import { runModule, startModule } from '../helpers/child-process.ts'
+import { createRandom, type Random } from '../helpers/random.ts'
+import { BUCKET, nextEvent, type Oss, startOss, waitUntil } from '../helpers/test-oss.ts'
+
+/** Collects the appends of a stream; the function says what each carried. */
+function watch(oss: Oss, key: string, stream: OssAppendStream): () => string[] {
+  const appends: AppendInfo[] = []
+  stream.on('append', info => appends.push(info))
+  return () =>
+    appends.map(({ position, nextPosition }) => {
+      return oss.read(key).subarray(position, nextPosition).toString()
+    })
+}
+
+t.test('full, flushed and ended batches', async t => {
+  const oss = await startOss(t)
+  const rows: [Align, string[], string[]][] = [
+    [1, ['abcdefghij'], ['abcdefgh', 'ij']],
+    ['\n', ['abc\ndef\nghi\n'], ['abc\ndef\n', 'ghi\n']],
+    ['\n', ['abc\nde', 'f\nghi', '\n'], ['abc\ndef\n', 'ghi\n']],
+    ['\n', ['abc\n', 'de'], ['abc\nde']],
+    ['\n', ['abc\nabcdefghijkl\nd'], ['abc\n', 'abcdefghijkl\n', 'd']],
+    ['\n', ['no newline at all'], ['no newline at all']],
+    ['\n', [], ['']],
+    [3, ['abcdefghij'], ['abcdef', 'ghij']],
+    [12, ['abcdefghijklmnop'], ['abcdefghijkl', 'mnop']],
+    ['chunk', ['abc', 'defg', 'hi', 'j'], ['abcdefg', 'hij']],
+    ['chunk', ['abc', 'defghijklmno', 'p'], ['abc', 'defghijklmno', 'p']],
+  ]
+  for (const [align, chunks, batches] of rows) {
+    const key = oss.newKey()
+    const stream = oss.open(key, { align, highWaterMark: 8 })
+    const sent = watch(oss, key, stream)
+    for (const chunk of chunks) stream.write(chunk)
+    stream.end()
+    await once(stream, 'close')
+    t.same(sent(), batches, `${JSON.stringify(align)}: ${JSON.stringify(chunks)}`)
+    t.equal(stream.bytesBuffered, 0)
+  }
+})
+
+t.test('flush: whole records, and it resolves when they are in', async t => {
+  const oss = await startOss(t)
+  const key = oss.newKey()
+  const stream = oss.open(key, { align: '\n', flushInterval: 0 })
+  const sent = watch(oss, key, stream)
+  t.same(await stream.flush(), { position: 0, crc64: '0' }, 'nothing')
+  stream.write('par')
+  t.same(await stream.flush(), { position: 0, crc64: '0' }, 'a part of a record: at once')
+  t.notOk(oss.server.read(BUCKET, key), 'and creates nothing')
+  t.equal(stream.bytesBuffered, 3)
+  stream.write('t\nrest')
+  t.same(await stream.flush(), { position: 5, crc64: crc64('part\n') })
+  t.match(stream, { bytesWritten: 5, bytesBuffered: 4, position: 5 })
+  t.same(await stream.flush(), { position: 5, crc64: crc64('part\n') }, 'again: nothing new')
+  stream.write(' of it\n')
+  const [tail, same] = await Promise.all([stream.flush(), stream.flush()])
+  t.same([tail.position, same.position], [16, 16])
+  stream.write('end')
+  stream.end()
+  t.equal((await stream.flush()).position, 19, 'after the end: all of it')
+  t.same(sent(), ['part\n', 'rest of it\n', 'end'])
+})
+
+t.test('flush waits for no byte behind the last record', async t => {
+  const oss = await startOss(t)
+  const key = oss.newKey()
+  const stream = oss.open(key, { align: '\n', flushInterval: 0, highWaterMark: 8 })
+  await once(stream, 'ready')
+  oss.server.faults.push({ kind: 'slowAnswer', delay: 1e9, on: 'append', times: 1, skip: 1 })
+  stream.write('one\ntwo\nthree')
+  t.equal((await stream.flush()).position, 8)
+  stream.destroy()
+  await once(stream, 'close')
+})
+
+t.test('flushInterval: the time of whole records, and of nothing else', async t => {
+  const oss = await startOss(t)
+  const key = oss.newKey()
+  const timers = () => process.getActiveResourcesInfo().filter(name => name === 'Timeout').length
+  const before = timers()
+  const stream = oss.open(key, { align: '\n', flushInterval: 20 })
+  await once(stream, 'ready')
+  stream.write('par')
+  await waitUntil(() => oss.server.requests.length === 1)
+  t.equal(timers(), before, 'for a part of a record there is no timer')
+  stream.write('t\nre')
+  t.equal(timers(), before + 1)
+  t.match(await nextEvent<AppendInfo>(stream, 'append'), { position: 0, length: 5 })
+  await waitUntil(() => stream.bytesBuffered === 2)
+  t.equal(timers(), before, 'nor for what is left of a batch')
+  stream.write('st\n')
+  t.match(await nextEvent<AppendInfo>(stream, 'append'), { position: 5, length: 5 })
+  stream.end()
+  await once(stream, 'close')
+  t.equal(oss.read(key).toString(), 'part\nrest\n')
+})
+
+t.test('a record that is too long: those before it are in, then the stream fails', async t => {
+  const oss = await startOss(t)
+  const rows: [Align, number, string[], string][] = [
+    ['\n', 4, ['a\nb\nabcdefghi'], 'a\nb\n'],
+    ['\n', 100, ['a\nb\nabcdefgh', 'i'], 'a\nb\n'],
+    ['\n', 4, ['abcdefghi'], ''],
+    ['chunk', 4, ['abc', 'de', 'f', 'abcdefghi', 'g'], 'abcdef'],
+    ['chunk', 100, ['abc', 'de', 'f', 'abcdefghi', 'g'], 'abcdef'],
+  ]
+  for (const [align, highWaterMark, chunks, content] of rows) {
+    const key = oss.newKey()
+    const stream = oss.open(key, { align, highWaterMark, maxRecordBytes: 8, flushInterval: 0 })
+    // The loop is at rest: somebody has to wake it.
+    await once(stream, 'ready')
+    await new Promise(setImmediate)
+    const failed: unknown[] = []
+    for (const chunk of chunks) stream.write(chunk, error => failed.push(error?.message))
+    const flushed = stream.flush()
+    const [error] = await once(stream, 'error')
+    const tail = { position: content.length, crc64: crc64(content) }
+    t.match(error, { code: 'OSS_ERR_RECORD_TOO_LARGE', bucket: BUCKET, key, tail })
+    t.match(error.message, /\b8\b.*maxRecordBytes/)
+    t.equal(error.unresolved, undefined, 'nothing of it was sent')
+    await t.rejects(flushed, error)
+    await waitUntil(() => stream.closed)
+    t.equal(oss.server.read(BUCKET, key)?.toString() ?? '', content)
+    t.equal(failed.length, chunks.length, 'every write was told')
+    t.match(failed.at(-1), /maxRecordBytes/)
+  }
+})
+
+t.test('pipeline() rejects with it, and waits for what came before', async t => {
+  const oss = await startOss(t)
+  const key = oss.newKey()
+  oss.server.faults.push({ kind: 'lost', how: 'reset' }, { kind: 'html', on: 'append', times: 2 })
+  const stream = oss.open(key, { align: '\n', maxRecordBytes: 1000, highWaterMark: 64 })
+  const lines = Array.from({ length: 50 }, (_, n) => `line ${n}\n`)
+  const source = Readable.from([...lines, 'x'.repeat(600), 'x'.repeat(600), '\n', ...lines])
+  await t.rejects(pipeline(source, stream), { code: 'OSS_ERR_RECORD_TOO_LARGE' })
+  t.equal(oss.read(key).toString(), lines.join(''))
+})
+
+t.test('records larger than both buffers, and the line may stand still', async t => {
+  const oss = await startOss(t)
+  for (const size of [10, 19, 20, 21, 50, 1000]) {
+    const key = oss.newKey()
+    oss.server.faults.push({ kind: 'html', on: 'append', times: 2 })
+    const stream = oss.open(key, { align: '\n', highWaterMark: 10, maxRecordBytes: 1000 })
+    const sent = watch(oss, key, stream)
+    const records = Array.from({ length: 7 }, (_, n) => `${'x'.repeat(size - 1 - (n % 2))}\n`)
+    const content = Buffer.from(records.join(''))
+    const pieces = Array.from({ length: Math.ceil(content.length / 7) }, (_, n) =>
+      content.subarray(n * 7, n * 7 + 7),
+    )
+    await pipeline(Readable.from(pieces), stream)
+    t.ok(oss.read(key).equals(content), `records of ${size}`)
+    const isEachAlone = sent().every((batch, n) => batch === records[n])
+    t.ok(isEachAlone, 'each in an append of its own')
+  }
+})
+
+t.test('a stream that goes on counts its records from its own first byte', async t => {
+  const oss = await startOss(t)
+  const key = oss.newKey()
+  const first = oss.open(key, { align: 4 })
+  first.end('abcdef')
+  await once(first, 'close')
+  const second = oss.open(key, { align: 4, flushInterval: 0 })
+  second.write('12345')
+  t.equal((await second.flush()).position, 10)
+  second.end()
+  await once(second, 'close')
+  t.equal(oss.read(key).toString(), 'abcdef12345')
+})
+
+t.test('strings and bytes at random: every batch ends with a record, and all is there', async t => {
+  const oss = await startOss(t)
+  const seed = Number(process.env.SEED ?? 20261123)
+  t.comment(`SEED=${seed}`)
+  const random = createRandom(seed)
+  for (let run = 0; run < 24; run++) {
+    const align = random.pick(['\n', 'chunk', 3, 188] as const)
+    const highWaterMark = random.pick([5, 64, 1000])
+    const flushInterval = random.pick([0, 1, 1000])
+    const label = `${JSON.stringify(align)}, ${highWaterMark}, ${flushInterval}`
+    const key = oss.newKey()
+    const stream = oss.open(key, { align, highWaterMark, flushInterval })
+    const story = await writeAtRandom(random, align, stream)
+    const content = Buffer.concat(story.chunks)
+    t.ok(oss.read(key).equals(content), `${label}: all is there`)
+    const ends = endsOf(align, story.chunks)
+    const torn = story.appends.filter(end => !ends.has(end) && end !== content.length)
+    t.same(torn, [], `${label}: no record is torn`)
+    t.same(story.complaints, [], `${label}: flush() covers the records before it`)
+  }
+})
+
+/** Where records end, and the beginning. */
+function endsOf(align: Align, chunks: readonly Buffer[]): Set<number> {
+  const content = Buffer.concat(chunks)
+  const ends = new Set([0])
+  if (align === 'chunk') {
+    let end = 0
+    for (const { length } of chunks) {
+      end += length
+      ends.add(end)
+    }
+    return ends
+  }
+  for (let end = 1; end <= content.length; end++) {
+    if (align === '\n' ? content[end - 1] === 10 : end % align === 0) ends.add(end)
+  }
+  return ends
+}
+
+async function writeAtRandom(random: Random, align: Align, stream: OssAppendStream) {
+  const chunks: Buffer[] = []
+  const appends: number[] = []
+  const complaints: string[] = []
+  stream.on('append', ({ nextPosition }) => appends.push(nextPosition))
+  for (let step = 0; step < 40; step++) {
+    const line = random.pick([
+      '',
+      '\n',
+      'a\nb',
+      '漢字\n',
+      'é',
+      'line of some length\n',
+      'x'.repeat(150),
+    ])
+    const text = line.repeat(random.integer(1, 4))
+    const encoding = random.pick(['utf8', 'latin1', 'utf16le'] as const)
+    const bytes = Buffer.from(text, encoding)
+    // An empty chunk is no record.
+    if (bytes.length > 0) chunks.push(bytes)
+    if (random.integer(0, 1)) stream.write(text, encoding)
+    else stream.write(bytes)
+    const action = random.integer(0, 9)
+    if (action === 0) stream.cork()
+    if (action === 1) stream.uncork()
+    if (action > 2) continue
+    stream.uncork()
+    const due = Math.max(...endsOf(align, chunks))
+    const flushed = stream.flush().then(({ position }) => {
+      if (position < due) complaints.push(`flushed to ${position}, not ${due}`)
+    })
+    if (action === 2) await flushed
+  }
+  stream.end()
+  await once(stream, 'close')
+  return { chunks, appends, complaints }
+}
+
+/** A program's beginning: a stream to the server of the test. */
+const OPEN = `
+  import { createAppendStream } from 'DISTindex.js'
+  const { ENDPOINT, KEY, OPTIONS } = process.env
+  const credentials = { accessKeyId: 'test-access-key', accessKeySecret: 'test-access-secret' }
+  const stream = createAppendStream({
+    bucket: '${BUCKET}', key: KEY, endpoint: ENDPOINT, region: 'cn-hangzhou', credentials, ...JSON.parse(OPTIONS),
+  })
+`
+
+t.test('SIGKILL at any moment leaves whole records', async t => {
+  const oss = await startOss(t)
+  // Records of 1 to 97 bytes in chunks that have nothing to do with them, flushed at any time.
+  const code = `${OPEN}
+    let text = '', n = 0
+    const write = () => {
+      for (;;) {
+        while (text.length < 500) text += 'x'.repeat(n++ % 97) + '\\n'
+        const chunk = text.slice(0, 1 + (n * 31) % 499)
+        text = text.slice(chunk.length)
+        if (n % 17 === 0) stream.flush()
+        if (!stream.write(chunk)) return stream.once('drain', write)
+      }
+    }
+    write()`
+  const rows = [
+    {},
+    { flushInterval: 1 },
+    { highWaterMark: 50 },
+    { align: 188 },
+    { align: 188, highWaterMark: 50 },
+  ]
+  for (const row of rows) {
+    const KEY = oss.newKey()
+    const options = { align: '\n', highWaterMark: 1000, ...row }
+    const OPTIONS = JSON.stringify(options)
+    const child = startModule(t, code, { ENDPOINT: oss.server.url, KEY, OPTIONS })
+    await waitUntil(() => (oss.server.stat(BUCKET, KEY)?.length ?? 0) > 5_000)
+    child.kill('SIGKILL')
+    await once(child, 'close')
+    const text = oss.read(KEY).toString()
+    if (options.align === '\n') t.ok(text.endsWith('\n'), `${OPTIONS}: it ends with a newline`)
+    else t.equal(text.length % 188, 0, `${OPTIONS}: it ends with a packet`)
+    const lines = text.split('\n')
+    const rest = lines.pop() ?? ''
+    t.ok(
+      lines.every((line, n) => line === 'x'.repeat(n % 97)),
+      'and is what was written',
+    )
+    t.ok('x'.repeat(lines.length % 97).startsWith(rest), 'to its last byte')
+  }
+})
+
+t.test('who holds the process: whole records do, a part of one does not', async t => {
+  const oss = await startOss(t)
+  const KEY = oss.newKey()
+  const env = { ENDPOINT: oss.server.url, KEY, OPTIONS: JSON.stringify({ align: '\n' }) }
+  const code = `${OPEN} stream.write('whole\\npart')`
+  t.match(await runModule(t, code, env), { code: 0, stderr: '' })
+  t.equal(oss.read(KEY).toString(), 'whole\n')
+})
