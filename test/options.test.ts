@@ -688,7 +688,7 @@ t.test('urls', async t => {
     'oss://x/y',
   ]
   for (const key of keys) {
-    const { target } = resolveOptions(rest, `oss://examplebucket/${key}`)
+    const { target } = resolveOptions(`oss://examplebucket/${key}`, rest)
     t.same(target, { bucket: 'examplebucket', key }, key)
   }
   const urls = ['', 'examplebucket/a', 'oss:/examplebucket/a', 'oss://examplebucket', 'oss://']

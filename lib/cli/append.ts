@@ -10,7 +10,6 @@ import { join } from 'node:path'
 import type { Duplex } from 'node:stream'
 import { parseUrl } from '../client/endpoint.ts'
 import {
-  type AppendStreamOptions,
   createAppendStream,
   createRollingAppendStream,
   gzipMembers,
@@ -18,6 +17,7 @@ import {
   type RollInfo,
   skipExisting,
   type Target,
+  type UrlOptions,
 } from '../index.ts'
 import { type OpenBackend, withBackend } from './backend.ts'
 import type { AppendCommand, Backend, DemoCommand, RollOptions } from './commands.ts'
@@ -56,7 +56,7 @@ const OSS_MAX_ELAPSED = Number.POSITIVE_INFINITY
 interface AppendJob {
   readonly url: string
   readonly backend: Backend
-  readonly options: AppendStreamOptions
+  readonly options: UrlOptions
   readonly roll?: RollOptions | undefined
   readonly isGzip?: boolean
   readonly isResumed?: boolean
@@ -99,7 +99,7 @@ export async function append(command: AppendCommand, signals: Signals): Promise<
 
 /** When to try again, as the flags have it, and how long unless they say. */
 export function withRetryDefaults(
-  given: AppendStreamOptions['retry'],
+  given: UrlOptions['retry'],
   { isLocal }: Pick<OpenBackend, 'isLocal'>,
 ) {
   const { maxElapsed = isLocal ? LOCAL_MAX_ELAPSED : OSS_MAX_ELAPSED } = given ?? {}
@@ -172,7 +172,7 @@ function parseTarget({ url, roll }: AppendJob): Target {
 function createStream(
   { roll }: AppendJob,
   { bucket, key }: Target,
-  options: AppendStreamOptions,
+  options: UrlOptions,
 ): OssAppendStream {
   if (!roll) return createAppendStream({ ...options, bucket, key })
   return createRollingAppendStream({ ...options, ...roll, bucket, key })

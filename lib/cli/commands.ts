@@ -1,6 +1,6 @@
 /** What can be asked for, as `arguments.ts` reads it. Types alone. */
 
-import type { AppendStreamOptions, ClientOptions, RollingAppendStreamOptions } from '../index.ts'
+import type { ClientOptions, RollingAppendStreamOptions, UrlOptions } from '../index.ts'
 
 /** Where an object is, and who asks for it. */
 export interface Backend {
@@ -35,7 +35,7 @@ export interface AppendCommand {
   /** A path, `-` for standard input, or undefined: standard input if it is a file or a pipe. */
   readonly file: string | undefined
   readonly backend: Backend
-  readonly options: AppendStreamOptions
+  readonly options: UrlOptions
   /** One object after another; their key is the one in the url and this one behind it. */
   readonly roll: RollOptions | undefined
   /** As gzip members. */

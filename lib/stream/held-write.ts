@@ -5,17 +5,15 @@
  */
 
 import type { Batcher } from './batcher.ts'
-
-export type Chunk = { readonly chunk: Buffer | string; readonly encoding: BufferEncoding }
-export type Callback = (error?: Error | null) => void
+import type { WriteCallback, WrittenChunk } from './event-types.ts'
 
 /** A write that found no room: what is left of it, and whom to tell when all of it is copied. */
 interface PendingWrite {
   rest: Buffer | undefined
-  readonly chunks: readonly Chunk[]
+  readonly chunks: readonly WrittenChunk[]
   /** The first of `chunks` that is not copied, not even in part. */
   next: number
-  readonly callback: Callback
+  readonly callback: WriteCallback
 }
 
 /** Encodings that the batcher writes by itself, by all their names. */
@@ -40,7 +38,7 @@ export class HeldWrite {
   }
 
   /** Copies a chunk. False: not all of it, and the callback is held with the rest. */
-  write(chunk: Buffer | string, encoding: BufferEncoding, callback: Callback): boolean {
+  write(chunk: Buffer | string, encoding: BufferEncoding, callback: WriteCallback): boolean {
     const bytes = this.#encode(chunk, encoding)
     if (!bytes) return true
     const length = this.#batcher.write(bytes)
@@ -50,7 +48,7 @@ export class HeldWrite {
   }
 
   /** Holds many chunks, for `resume` to copy. */
-  set(chunks: readonly Chunk[], callback: Callback): void {
+  set(chunks: readonly WrittenChunk[], callback: WriteCallback): void {
     this.#pending = { rest: undefined, chunks, next: 0, callback }
   }
 
@@ -74,13 +72,13 @@ export class HeldWrite {
   }
 
   /** Whom to tell that all that was held is copied; once. */
-  takeCallback(): Callback | undefined {
+  takeCallback(): WriteCallback | undefined {
     const held = this.#pending
     return held && !held.rest && held.next === held.chunks.length ? this.clear() : undefined
   }
 
   /** Holds no more; gives back whom to tell. */
-  clear(): Callback | undefined {
+  clear(): WriteCallback | undefined {
     const callback = this.#pending?.callback
     this.#pending = undefined
     return callback
@@ -89,7 +87,7 @@ export class HeldWrite {
   /** The bytes of the next chunk that has to be copied. */
   #next(held: PendingWrite): Buffer | undefined {
     while (held.next < held.chunks.length) {
-      const { chunk, encoding } = held.chunks[held.next++] as Chunk
+      const { chunk, encoding } = held.chunks[held.next++] as WrittenChunk
       const bytes = this.#encode(chunk, encoding)
       if (bytes) return bytes
     }

@@ -31,7 +31,7 @@ interface NetworkHarness {
   readonly relay: Relay
   readonly appends: AppendInfo[]
   readonly retries: RetryInfo[]
-  open(options?: AppendStreamOptions): OssAppendStream
+  open(options?: Partial<AppendStreamOptions>): OssAppendStream
   /** The object, as it is. */
   text(): string | undefined
   /** Codes of the retries' errors, or of their causes. */
@@ -68,7 +68,7 @@ async function createNetworkHarness(
 function createStreamRecorder() {
   const appends: AppendInfo[] = []
   const retries: RetryInfo[] = []
-  const watch = (options: AppendStreamOptions) => {
+  const watch = (options: Partial<AppendStreamOptions>) => {
     const stream = createAppendStream({ bucket: BUCKET, key: KEY, ...options })
     stream.on('append', info => appends.push(info))
     return stream.on('retry', info => retries.push(info))
@@ -225,7 +225,7 @@ t.test('TLS with a private authority, through a dispatcher', async t => {
     const { open, relay, retries } = await createNetworkHarness(t, { tls: { key, cert } })
     const other = new Agent({ connect: { ca: cert, servername: 'oss.example.com' } })
     t.teardown(() => other.close())
-    const table: [string, AppendStreamOptions, RegExp][] = [
+    const table: [string, Partial<AppendStreamOptions>, RegExp][] = [
       ['unknown authority', {}, /SELF_SIGNED|UNABLE_TO_VERIFY/],
       ['another name', { dispatcher: other }, /ERR_TLS_CERT_ALTNAME_INVALID/],
     ]

@@ -10,12 +10,12 @@ import { type AddressInfo, connect, type Socket } from 'node:net'
 import alicloud from '@alicloud/credentials'
 import t, { type Test } from 'tap'
 import {
-  type AppendStreamOptions,
   type CredentialsOption,
   type OssAppendStream,
   OssClient,
   type OssError,
   type RetryInfo,
+  type UrlOptions,
 } from '../../lib/index.ts'
 import type { OssServer } from '../../lib/server/index.ts'
 import { rejectionOf } from '../helpers/appender-harness.ts'
@@ -635,7 +635,7 @@ t.test('the environment changes while the program runs', async t => {
     process.env.OSS_ACCESS_KEY_SECRET = accessKeySecret
     process.env.OSS_SESSION_TOKEN = securityToken
   }
-  const open = (key: string, more: AppendStreamOptions = {}) =>
+  const open = (key: string, more: UrlOptions = {}) =>
     oss.open(key, { credentials: undefined, ...NO_TIMED_FLUSH, ...more })
   const key = oss.newKey()
   set(1)

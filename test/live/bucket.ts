@@ -43,7 +43,7 @@ export interface Bucket {
   /** A key made elsewhere, for `clear()` to delete too. */
   trackKey(key: string): void
   /** A stream that may fail without a listener: then it is told by what it was to do. */
-  open(key: string, more?: AppendStreamOptions): OssAppendStream
+  open(key: string, more?: Partial<AppendStreamOptions>): OssAppendStream
   send(options: BucketRequest): Promise<BucketResponse>
   /** A request whose body is left to the caller. */
   startRequest(options: BucketRequest): Promise<ClientRequest>

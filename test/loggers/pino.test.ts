@@ -226,7 +226,7 @@ t.test('the default export takes what pino adds, and refuses what is wrong', asy
   await nextEvent(stream, 'close')
   t.equal(read(oss, options), '{"n":0}\n')
   const wrong = { ...options, credentials: oss.server.credentials }
-  await t.rejects(transport({ ...wrong, bucket: undefined }), { message: /^option bucket: / })
+  await t.rejects(transport({ ...wrong, bucket: '' }), { message: /^option bucket: / })
   await t.rejects(transport({ ...wrong, ...{ colour: 1 } }), {
     message: /^option colour: is unknown/,
   })

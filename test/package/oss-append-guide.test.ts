@@ -2,11 +2,11 @@
 
 import { once } from 'node:events'
 import t from 'tap'
-import type { AppendStreamOptions } from '../../lib/index.ts'
+import type { UrlOptions } from '../../lib/index.ts'
 import { BUCKET, type Oss, startOss } from '../helpers/test-oss.ts'
 
 /** Appends `text` to `key`; the error it ends with, or undefined. */
-async function append(oss: Oss, key: string, text: string, options: AppendStreamOptions = {}) {
+async function append(oss: Oss, key: string, text: string, options: UrlOptions = {}) {
   const stream = oss.open(key, options)
   stream.end(text)
   return once(stream, 'close').then(
