@@ -1,19 +1,21 @@
 /**
- * Where records end, pure. A record is a line, so many bytes, or what one `write()` was given; bytes
- * are always looked at from the end of one record on:
+ * Finds the ends of records in bytes. Pure. A record is a line, a number of bytes, or one chunk; the ends of
+ * chunks are not in the bytes, so the batcher notes them itself.
  *
- *      record | record | reco        part: bytes that came in; `at`: how far behind an end they begin
- *             ^ end    ^ end
- *
- * The ends of chunks do not lie in the bytes: who writes them knows.
+ *      ... record | record | reco
+ *                 |<-------------- offset: bytes since the last end, before `bytes`
+ *                          ^ end
  */
 
 import type { Align } from '../options.ts'
 
-/** A byte that is no part of another character in UTF-8, and in latin1 neither. */
+/** In UTF-8 and latin1 this byte is never a part of another character. */
 const NEWLINE = 10
 
-/** Where the last record in `part` ends, counted from the end that `part` lies `at` bytes behind. 0: nowhere. */
+/**
+ * Where the last record in `bytes` ends, counted from the last end before them. 0: no record ends.
+ * `offset`: bytes from that end to `bytes`.
+ */
 export function findLastRecordEnd(align: Align, bytes: Uint8Array, offset: number): number {
   if (align === 'chunk') return 0
   if (align === '\n') {
@@ -24,7 +26,10 @@ export function findLastRecordEnd(align: Align, bytes: Uint8Array, offset: numbe
   return length - (length % align)
 }
 
-/** How many bytes of `part` belong to the record that `at` bytes have come of: all, if it goes on. */
+/**
+ * How many of `bytes` belong to the record that is not yet whole; all of them, if it does not end there.
+ * `offset`: bytes of the record before them.
+ */
 export function findFirstRecordEnd(align: Align, bytes: Uint8Array, offset: number): number {
   if (align === 'chunk') return bytes.length
   if (align === '\n') return bytes.indexOf(NEWLINE) + 1 || bytes.length

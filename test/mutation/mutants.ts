@@ -337,7 +337,7 @@ export const MUTANTS: readonly Mutant[] = [
   {
     name: 'a chunk is divided though it would fit',
     file: 'lib/gzip-members.ts',
-    find: 'if (this.#length > 0 && this.#length + held.rest.length > memberBytes) {',
+    find: 'if (this.#length > 0 && this.#length + pending.rest.length > memberBytes) {',
     replace: 'if (this.#length === memberBytes) {',
     tests: ['gzip-members'],
   },
