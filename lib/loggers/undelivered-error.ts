@@ -34,7 +34,6 @@ export class UndeliveredError extends OssError {
     this.bytes = details.bytes
     this.unresolvedRecords = details.unresolvedRecords
     this.lateRecords = details.lateRecords
-    if (details.tail !== undefined) this.tail = details.tail
   }
 }
 Object.defineProperty(UndeliveredError.prototype, 'name', { value: 'UndeliveredError' })
