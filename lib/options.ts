@@ -179,7 +179,7 @@ export const DEFAULT_RETRY: RetryPolicy = {
   maxDelay: 20_000,
 }
 
-const MIB = 1024 * 1024
+export const MIB = 1024 * 1024
 const GIB = 1024 * MIB
 /** OSS, "AppendObject": limits of a tag set. */
 const MAX_TAGS = 10

@@ -118,7 +118,7 @@ t.test('eol', async t => {
   })
   t.throws(() => setUpLogger(oss, { bucket: 'B' }), { message: /^option bucket: / })
   t.throws(() => setUpLogger(oss, { colour: 1 } as object), {
-    message: /^option colour: is unknown/,
+    message: /^option colour: /,
   })
 })
 
