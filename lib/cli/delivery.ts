@@ -7,43 +7,12 @@ import type { Duplex } from 'node:stream'
 import { pipeline } from 'node:stream/promises'
 import type { AppendRequest, AppendResult, Head } from '../append/client-interface.ts'
 import { OssClient } from '../client/client.ts'
-import type { OssAppendStream, ReadyInfo, Tail, Target } from '../index.ts'
+import type { OssAppendStream, ReadyInfo, Target } from '../index.ts'
 import { InterruptedError, SourceError } from './failure.ts'
+import type { Delivery, ObservedTail } from './report.ts'
 import type { Reporter } from './reporter.ts'
 import type { Signals } from './signals.ts'
 import { HashingPassThrough, type Source, StoppableSource } from './source.ts'
-
-/** Length and CRC-64 of an object in OSS's own words. */
-export interface ObservedTail {
-  readonly position?: number | undefined
-  readonly crc64?: string | undefined
-}
-
-/** Bytes counted on their way, and their SHA-256 in hexadecimal. */
-export interface StreamDigest {
-  readonly bytes: number
-  readonly sha256: string
-}
-
-/** What was sent, and its sum. */
-export interface Delivery extends StreamDigest {
-  /** What was read, where that is something else: compressed, or only the rest of it was sent. */
-  readonly input?: StreamDigest | undefined
-  /** The input had not ended when reading did. */
-  readonly isCut: boolean
-  /** Bytes acknowledged. */
-  readonly acknowledged: number
-  /** The first object before, and the last one after as we computed it. */
-  readonly before: ReadyInfo
-  readonly after: Tail
-  /** Key of the last object. */
-  readonly key: string
-  /** How many objects were left for the next one. */
-  readonly rolls: number
-  readonly appends: number
-  /** Milliseconds. */
-  readonly duration: number
-}
 
 /** A client that keeps what OSS last said of each tail: the other half of the proof. */
 export class RecordingClient extends OssClient {

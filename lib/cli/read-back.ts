@@ -6,20 +6,10 @@
 import { createHash } from 'node:crypto'
 import { update } from '../crc64/index.ts'
 import type { OssServiceError, RollInfo, Target } from '../index.ts'
-import type { Delivery, ObservedTail, RecordingClient } from './delivery.ts'
+import type { RecordingClient } from './delivery.ts'
 import { noSuchObjectError } from './failure.ts'
+import type { Delivery, ObjectCopy, ObservedTail } from './report.ts'
 import type { RetryingReader } from './retrying-reader.ts'
-
-/** An object as read back. */
-export interface ObjectCopy {
-  /** Bytes that came. */
-  readonly length: number
-  /** CRC-64 of all of them, and what OSS says it is. */
-  readonly crc64: string
-  readonly reported: ObservedTail
-  /** SHA-256 of what comes after the first `from` bytes, in hexadecimal. */
-  readonly sha256: string
-}
 
 /** Reads an object from its first byte to its last, in flat memory; `before` is what it had. */
 export async function readBack(

@@ -1,8 +1,50 @@
 /** What a command prints when it is done. Pure text; numbers are exact where they prove something. */
 
-import type { Delivery, ObservedTail } from './delivery.ts'
+import type { ReadyInfo, Tail } from '../index.ts'
 import { formatBytes } from './progress.ts'
-import type { ObjectCopy } from './read-back.ts'
+
+/** Length and CRC-64 of an object in OSS's own words. */
+export interface ObservedTail {
+  readonly position?: number | undefined
+  readonly crc64?: string | undefined
+}
+
+/** Bytes counted on their way, and their SHA-256 in hexadecimal. */
+export interface StreamDigest {
+  readonly bytes: number
+  readonly sha256: string
+}
+
+/** What was sent, and its sum. */
+export interface Delivery extends StreamDigest {
+  /** What was read, where that is something else: compressed, or only the rest of it was sent. */
+  readonly input?: StreamDigest | undefined
+  /** The input had not ended when reading did. */
+  readonly isCut: boolean
+  /** Bytes acknowledged. */
+  readonly acknowledged: number
+  /** The first object before, and the last one after as we computed it. */
+  readonly before: ReadyInfo
+  readonly after: Tail
+  /** Key of the last object. */
+  readonly key: string
+  /** How many objects were left for the next one. */
+  readonly rolls: number
+  readonly appends: number
+  /** Milliseconds. */
+  readonly duration: number
+}
+
+/** An object as read back. */
+export interface ObjectCopy {
+  /** Bytes that came. */
+  readonly length: number
+  /** CRC-64 of all of them, and what OSS says it is. */
+  readonly crc64: string
+  readonly reported: ObservedTail
+  /** SHA-256 of what comes after the first `from` bytes, in hexadecimal. */
+  readonly sha256: string
+}
 
 export interface AppendReport {
   readonly source: string

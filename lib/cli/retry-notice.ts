@@ -1,6 +1,15 @@
 /** An outage is told when it begins and when it ends, however many attempts lie between. */
 
+import type { RetryInfo } from '../index.ts'
 import { causeMessageOf } from './failure.ts'
+
+/** Where retries are reported. */
+export interface RetryListener {
+  /** A line of text for a person. */
+  note(text: string): void
+  /** The event for a program. */
+  emitRetry(info: RetryInfo): void
+}
 
 export class RetryNotice {
   readonly #print: (text: string) => void

@@ -10,15 +10,14 @@ import { OssError } from '../errors.ts'
 import type { ClientOptions, Target } from '../index.ts'
 import { DEFAULT_RETRY } from '../options.ts'
 import { type ObjectHead, ObjectReader } from './reader.ts'
-import type { Reporter } from './reporter.ts'
-import { RetryNotice } from './retry-notice.ts'
+import { type RetryListener, RetryNotice } from './retry-notice.ts'
 
 export interface RetryingReaderOptions {
   readonly signal: AbortSignal
   /** Milliseconds from the first failure since the last success, or Infinity. */
   readonly maxElapsed: number
   /** Who is told of outages. Default: whoever reads standard error. */
-  readonly reporter?: Pick<Reporter, 'note' | 'emitRetry'>
+  readonly reporter?: RetryListener
 }
 
 export class RetryingReader {

@@ -7,7 +7,7 @@ import { Readable } from 'node:stream'
 import { buffer } from 'node:stream/consumers'
 import t, { type Test } from 'tap'
 import { withRetryDefaults } from '../../lib/cli/append.ts'
-import { type Delivery, deliver, RecordingClient } from '../../lib/cli/delivery.ts'
+import { deliver, RecordingClient } from '../../lib/cli/delivery.ts'
 import { HELP, OPTIONS_HELP } from '../../lib/cli/help.ts'
 import { formatBytes } from '../../lib/cli/progress.ts'
 import {
@@ -16,7 +16,7 @@ import {
   compareRolledObjects,
   readBack,
 } from '../../lib/cli/read-back.ts'
-import { formatReport } from '../../lib/cli/report.ts'
+import { type Delivery, formatReport } from '../../lib/cli/report.ts'
 import { Reporter } from '../../lib/cli/reporter.ts'
 import { RetryingReader } from '../../lib/cli/retrying-reader.ts'
 import { createSampleData } from '../../lib/cli/sample-data.ts'
