@@ -137,7 +137,7 @@ export const MUTANTS: readonly Mutant[] = [
     file: 'lib/folder-lock.ts',
     find: `if (current !== undefined && identity !== '') return current === identity`,
     replace: 'if (current !== undefined) return true',
-    tests: ['cli/backend'],
+    tests: ['cli/folder-lock'],
   },
   {
     name: 'who only looks into a folder cuts off what a writer is about',
