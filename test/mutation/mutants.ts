@@ -82,7 +82,7 @@ export const MUTANTS: readonly Mutant[] = [
   },
   {
     name: 'a misspelled fault is accepted',
-    file: 'lib/server/faults.ts',
+    file: 'lib/server/fault-queue.ts',
     find: 'for (const fault of faults) checkFault(fault)',
     replace: '',
     tests: ['server/options'],
