@@ -12,6 +12,7 @@ import { promisify } from 'node:util'
 import t, { type Test } from 'tap'
 import { cleanEnv, spawnClean } from '../helpers/child-process.ts'
 import { skip } from '../helpers/ffmpeg.ts'
+import { page } from '../helpers/readme.ts'
 import { CLI, runCli, runShell, startCli, waitForExit } from '../helpers/run-cli.ts'
 import { waitUntil } from '../helpers/test-oss.ts'
 
@@ -96,14 +97,12 @@ t.test('containers that can be piped, and the one that cannot', { skip }, async 
       { code: 0 },
     )
     t.match(await countFrames(file), { video: 2 * RATE }, name)
-    t.match(readme, format, 'README says so')
+    t.match(page('docs/recipes.md'), format, 'docs/recipes.md has the format')
   }
   const plain = await runShell(`ffmpeg -v error -nostdin ${ffmpegInput(2)} -f mp4 - > /dev/null`)
   t.match(plain, { stderr: /does not support non.seekable output/ })
   t.not(plain.code, 0)
 })
-
-const readme = readFileSync(join(import.meta.dirname, '../../README.md'), 'utf8')
 
 /** An OSS in a process of its own, on a folder. */
 async function startServeProcess(t: Test, dir: string, port: string) {
