@@ -6,9 +6,8 @@
 import { mkdirSync, statSync } from 'node:fs'
 import type { Dispatcher } from 'undici'
 import { KEEP_ALIVE } from '../client/agent.ts'
-import { CLIENT_DEFAULTS } from '../client/client.ts'
+import { CLIENT_DEFAULTS, findEndpoint } from '../client/client.ts'
 import { loadCredentialsModule } from '../client/credentials-module.ts'
-import { resolveEndpoint } from '../client/endpoint.ts'
 import { lockFolder } from '../folder-lock.ts'
 import type { ClientOptions, Credentials } from '../index.ts'
 import type { Backend } from './commands.ts'
@@ -70,9 +69,7 @@ async function openOss(
     moduleName === undefined
       ? readKeys(env)
       : await loadCredentialsModule(moduleName, credentialsError)
-  const { region, endpoint = env.OSS_ENDPOINT || undefined, pathStyle, cname } = clientOptions
-  const usualRegion = env.OSS_REGION || undefined
-  const resolved = resolveEndpoint({ region, usualRegion, endpoint, pathStyle, cname })
+  const resolved = findEndpoint(clientOptions, env)
   const { connectTimeout = CLIENT_DEFAULTS.connectTimeout } = clientOptions
   const dispatcher = await createProxyAgent(env, connectTimeout)
   return {

@@ -1,4 +1,4 @@
-/** The command behind ffmpeg: an outage during a recording, and the containers that README names. */
+/** The command behind ffmpeg: an outage during a recording, and the containers that docs/recipes.md names. */
 
 import type { ChildProcess, StdioOptions } from 'node:child_process'
 import { closeSync, fstatSync, openSync, readFileSync } from 'node:fs'
@@ -7,6 +7,7 @@ import { setTimeout as delay } from 'node:timers/promises'
 import t, { type Test } from 'tap'
 import { cleanEnv, spawnClean } from '../helpers/child-process.ts'
 import { skip } from '../helpers/ffmpeg.ts'
+import { page } from '../helpers/readme.ts'
 import { CLI, runCli, runShell, startProcess, waitFor, waitForExit } from '../helpers/run-cli.ts'
 import { sha256 } from './check-report.ts'
 import { countFrames, ffmpegInput, RATE } from './ffmpeg-recording.ts'
@@ -85,14 +86,12 @@ t.test('MPEG-TS, fragmented MP4 and Matroska can be piped, plain MP4 cannot', { 
       { code: 0 },
     )
     t.match(await countFrames(file), { video: 2 * RATE }, name)
-    t.match(readme, format, 'README names these options')
+    t.match(page('docs/recipes.md'), format, 'docs/recipes.md has the format')
   }
   const plain = await runShell(`ffmpeg -v error -nostdin ${ffmpegInput(2)} -f mp4 - > /dev/null`)
   t.match(plain, { stderr: /does not support non.seekable output/ })
   t.not(plain.code, 0)
 })
-
-const readme = readFileSync(join(import.meta.dirname, '../../README.md'), 'utf8')
 
 /** The test server as a process, on a folder. */
 async function startServeProcess(t: Test, dir: string, port: string) {
