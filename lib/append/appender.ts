@@ -14,7 +14,14 @@
  */
 
 import { ok } from 'node:assert/strict'
-import { conflict, integrity, OssError, OssServiceError, objectFull, replaced } from '../errors.ts'
+import {
+  conflict,
+  integrity,
+  OssServiceError,
+  objectFull,
+  replaced,
+  withContext,
+} from '../errors.ts'
 import { isAmbiguous } from './classify-error.ts'
 import type { AppendRequest, Client } from './client-interface.ts'
 import { traceAttempt } from './diagnostics.ts'
@@ -322,18 +329,18 @@ export class Appender implements Destination {
   /** Fails for good, with all that is known. */
   #fail(error: Error, attempts: number): Error {
     const state = this.#state
-    if (error instanceof OssError) {
-      const { bucket, key } = this.#options.target
-      Object.assign(error, { bucket, key })
-      if (attempts > 0) error.attempts = attempts
-      if (this.tail) error.tail = this.tail
-      if ('after' in state && state.isInDoubt) {
-        const { position } = state.tail
-        error.unresolved = { position, length: state.after.position - position }
-      }
-    }
-    this.#state = { name: 'failed', tail: this.tail, error }
-    return error
+    const { tail } = this
+    const isInDoubt = 'after' in state && state.isInDoubt
+    const failure = withContext(error, {
+      ...this.#options.target,
+      attempts: attempts > 0 ? attempts : undefined,
+      tail,
+      unresolved: isInDoubt
+        ? { position: state.tail.position, length: state.after.position - state.tail.position }
+        : undefined,
+    })
+    this.#state = { name: 'failed', tail, error: failure }
+    return failure
   }
 
   #readyTail(): Tail {

@@ -16,7 +16,7 @@ import { cleanEnv } from '../helpers/child-process.ts'
 import { findNode, MAJORS } from '../helpers/node-versions.ts'
 
 const ROOT = fileURLToPath(new URL('../../', import.meta.url))
-const PARTS = ['lib', 'dist', 'test', 'benchmarks', 'README.md', 'CHANGELOG.md', 'LICENSE']
+const PARTS = ['lib', 'dist', 'test', 'benchmarks', 'README.md', 'docs', 'CHANGELOG.md', 'LICENSE']
 const SETTINGS = [
   'package.json',
   '.taprc',
@@ -31,6 +31,7 @@ const SMOKE = [
   'package/published-files',
   'package/process-lifetime',
   'cli/append',
+  'cli/process',
 ].map(name => `test/${name}.test.ts`)
 
 interface Cell {

@@ -51,7 +51,15 @@ async function passesUnmodified(test: string): Promise<boolean> {
 
 async function makeCopy(): Promise<string> {
   const copy = await mkdtemp(join(tmpdir(), 'mutant-'))
-  for (const part of ['lib', 'test', 'package.json', '.taprc', 'tsconfig.json', 'README.md']) {
+  for (const part of [
+    'lib',
+    'test',
+    'package.json',
+    '.taprc',
+    'tsconfig.json',
+    'README.md',
+    'docs',
+  ]) {
     await cp(join(ROOT, part), join(copy, part), { recursive: true })
   }
   await symlink(join(ROOT, 'node_modules'), join(copy, 'node_modules'))

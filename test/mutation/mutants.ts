@@ -82,7 +82,7 @@ export const MUTANTS: readonly Mutant[] = [
   },
   {
     name: 'a misspelled fault is accepted',
-    file: 'lib/server/faults.ts',
+    file: 'lib/server/fault-queue.ts',
     find: 'for (const fault of faults) checkFault(fault)',
     replace: '',
     tests: ['server/options'],
@@ -137,7 +137,7 @@ export const MUTANTS: readonly Mutant[] = [
     file: 'lib/folder-lock.ts',
     find: `if (current !== undefined && identity !== '') return current === identity`,
     replace: 'if (current !== undefined) return true',
-    tests: ['cli/backend'],
+    tests: ['cli/folder-lock'],
   },
   {
     name: 'who only looks into a folder cuts off what a writer is about',

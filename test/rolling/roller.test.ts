@@ -266,7 +266,7 @@ t.test('nothing can follow without an index', async t => {
     const error = await rejectionOf(roller.append(batchOf('xyz')))
     t.match(error, {
       code: 'OSS_ERR_OBJECT_FULL',
-      message: /would end at 11 bytes.* takes 10: put \{index\} into the key/,
+      message: /would end at byte 11.* takes 10 bytes: put \{index\} into the key/,
       key: roller.key,
       tail: tailOf('12345678'),
     })

@@ -453,7 +453,7 @@ t.test('options', async t => {
     [{ key: 'a', maxBytes: '5' }, /^option maxBytes: must be a whole number/],
     [{ key: 'a', maxBytes: 6 * 1024 ** 3 }, /^option maxBytes: .*maxObjectBytes/],
     [{ key: 'a', maxBytes: 11, maxObjectBytes: 10 }, /^option maxBytes: .*maxObjectBytes/],
-    [{ key: 'a', sealOnRoll: 1 }, /^option sealOnRoll: must be true or false$/],
+    [{ key: 'a', sealOnRoll: 1 }, /^option sealOnRoll: must be true or false, not 1$/],
     [{ key: 'a', timeZone: 8 }, /^option timeZone: must be the name/],
     [{ key: 'a', timeZone: 'UTC+25' }, /^option timeZone: UTC\+25 is unknown/],
     [{ key: () => 'a', timeZone: 'UTC' }, /^option timeZone: is for patterns/],
