@@ -1,0 +1,84 @@
+/**
+ * How many bytes one attempt carries, pure. A batch that cannot get through a slow link or a proxy with a
+ * body limit is sent in shorter appends. One object of this class lives as long as a stream.
+ *
+ *      size      4M --timeout--> 2M --timeout--> 1M ..... 1M --16 successes--> 2M ...
+ *      ceiling                   4M              2M           none
+ *
+ * A size that fails becomes the ceiling: plain doubling would fail again after each success. The ceiling is
+ * lifted after 16 appends of the present size, then after 32, 64, ... A size that was refused with 413 is
+ * never tried again.
+ */
+
+/** Bytes. Shorter appends would cost more requests than they save. */
+const FLOOR = 65_536
+/** Appends of one size before a size that failed is tried again. */
+const FIRST_TRIAL = 16
+
+export class AttemptSize {
+  readonly #highWaterMark: number
+  readonly #floor: number
+  #bytes: number
+  /** Sizes from here on are not tried until enough appends have succeeded. */
+  #ceiling = Number.POSITIVE_INFINITY
+  /** Sizes from here on are never tried again. */
+  #refused = Number.POSITIVE_INFINITY
+  #successes = 0
+  #trial = FIRST_TRIAL
+  #deadlineFactor = 1
+
+  /** Bytes of a full batch. */
+  constructor(highWaterMark: number) {
+    this.#highWaterMark = highWaterMark
+    this.#floor = Math.min(FLOOR, highWaterMark)
+    this.#bytes = highWaterMark
+  }
+
+  /** Bytes that the next attempt has at most, unless one record is longer. */
+  get bytes(): number {
+    return this.#bytes
+  }
+
+  /** How many times longer than usual an attempt may take: more than 1 only where it cannot be shorter. */
+  get deadlineFactor(): number {
+    return this.#deadlineFactor
+  }
+
+  /** An attempt of `length` bytes has succeeded. */
+  onSuccess(length: number): void {
+    // A short batch says nothing about a full one.
+    if (length < this.#bytes) return
+    this.#successes += 1
+    const next = this.#bytes * 2
+    if (next >= this.#ceiling) {
+      if (this.#successes < this.#trial) return
+      this.#ceiling = Number.POSITIVE_INFINITY
+      this.#trial *= 2
+    }
+    if (next >= this.#refused || this.#bytes === this.#highWaterMark) return
+    this.#bytes = Math.min(this.#highWaterMark, next)
+    this.#successes = 0
+    this.#deadlineFactor = 1
+  }
+
+  /** An attempt of `length` bytes timed out, or its connection broke while the body was leaving. */
+  onSlow(length: number): void {
+    if (this.#halve(length)) this.#ceiling = length
+    else this.#deadlineFactor *= 2
+  }
+
+  /** A body of `length` bytes was refused for its size. False: no attempt can be shorter. */
+  onRefused(length: number): boolean {
+    if (!this.#halve(length)) return false
+    this.#refused = Math.min(this.#refused, length)
+    return true
+  }
+
+  #halve(length: number): boolean {
+    // At the floor, or one record that is longer than the size asks for.
+    if (length <= this.#floor || length > this.#bytes) return false
+    this.#bytes = Math.max(this.#floor, Math.floor(length / 2))
+    this.#successes = 0
+    return true
+  }
+}
