@@ -58,13 +58,15 @@ const TOO_LARGE = 413
 
 export function classifyError(error: unknown): RetryClass {
   if (!(error instanceof OssError)) return 'final'
-  if (error.status === TOO_LARGE) return 'tooLarge'
   if (error instanceof OssServiceError) return classifyRefusal(error)
   switch (error.code) {
     case 'OSS_ERR_TIMEOUT':
       return 'wait'
     case 'OSS_ERR_NETWORK':
-      return classifyNetworkError(systemCode(error.cause))
+      // A server in between may refuse a body too.
+      return error.status === TOO_LARGE
+        ? 'tooLarge'
+        : classifyNetworkError(systemCode(error.cause))
     case 'OSS_ERR_CREDENTIALS':
       return error.isRefreshable ? 'wait' : 'final'
     default:
@@ -78,6 +80,7 @@ function classifyRefusal(error: OssServiceError): RetryClass {
   if (known) return known
   if (error.isRefreshable) return isKeyRefusal(code) ? 'credentials' : 'clock'
   if (status === 503 && THROTTLING.test(code)) return 'throttled'
+  if (status === TOO_LARGE) return 'tooLarge'
   if (status === 408 || status === 429) return 'wait'
   return status >= 500 && status !== 501 ? 'wait' : 'final'
 }
