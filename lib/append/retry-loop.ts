@@ -30,6 +30,8 @@ export interface RetryLoopOptions {
 /** A wait before the next attempt. */
 interface Wait {
   readonly startedAt: number
+  /** Milliseconds. */
+  readonly delay: number
   readonly canHurry: boolean
   readonly resolve: () => void
   timer: Timer
@@ -77,7 +79,7 @@ export class RetryLoop {
   hurry(): void {
     this.#isHurried = true
     const wait = this.#wait
-    if (!wait?.canHurry) return
+    if (!wait?.canHurry || wait.delay <= HURRIED_DELAY) return
     const { clock } = this.#options
     const left = wait.startedAt + HURRIED_DELAY - clock.now()
     clock.clearTimeout(wait.timer)
@@ -143,7 +145,7 @@ export class RetryLoop {
     const { clock } = this.#options
     await new Promise<void>(resolve => {
       const timer = this.#setTimer(resolve, delay)
-      this.#wait = { startedAt: clock.now(), canHurry, resolve, timer }
+      this.#wait = { startedAt: clock.now(), delay, canHurry, resolve, timer }
     })
     this.#wait = undefined
   }
