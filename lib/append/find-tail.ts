@@ -60,11 +60,11 @@ export class TailFinder {
   async findAfterRefusal(after: Tail, refusal: OssServiceError): Promise<Tail | null> {
     const head = await this.#head()
     if (head === null) return null
-    if (head !== 'forbidden') return this.#withCrc64(head)
+    if (head !== 'forbidden') return tailIn(await this.#withCrc64(head))
     const from = refusal.nextPosition ?? after.position
     // An append of no bytes at 0 would create the object.
     if (from === 0) throw refusal
-    return this.#probe(from)
+    return tailIn(await this.#probe(from))
   }
 
   #trace(attempt: () => Promise<FoundTail>): Promise<FoundTail> {
@@ -175,6 +175,11 @@ function checkAppendable(head: Head): void {
   throw new OssError('OSS_ERR_INTEGRITY', message, { requestId: head.requestId })
 }
 
-function found({ position, crc64, requestId }: TailResponse, exists: boolean): FoundTail {
-  return { tail: { position, crc64 }, exists, requestId }
+function found(response: TailResponse, exists: boolean): FoundTail {
+  return { tail: tailIn(response), exists, requestId: response.requestId }
+}
+
+/** The tail alone: errors show it. */
+function tailIn({ position, crc64 }: TailResponse): Tail {
+  return { position, crc64 }
 }
