@@ -64,9 +64,7 @@ export function classifyError(error: unknown): RetryClass {
       return 'wait'
     case 'OSS_ERR_NETWORK':
       // A server in between may refuse a body too.
-      return error.status === TOO_LARGE
-        ? 'tooLarge'
-        : classifyNetworkError(systemCode(error.cause))
+      return error.status === TOO_LARGE ? 'tooLarge' : classifyNetworkError(systemCode(error.cause))
     case 'OSS_ERR_CREDENTIALS':
       return error.isRefreshable ? 'wait' : 'final'
     default:

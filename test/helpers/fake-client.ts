@@ -5,7 +5,7 @@
  *     t.strictSame(request.asked, { kind: 'append', position: 3, text: 'new', headers: {} })
  *     request.reply({ position: 6, crc64 })
  *
- * As the seam asks, a request whose signal is aborted settles at once, with the signal's reason.
+ * As the interface asks, a request whose signal is aborted settles at once, with the signal's reason.
  */
 
 import type {
@@ -86,6 +86,8 @@ export class FakeRequest {
 }
 
 export class FakeClient implements Client {
+  /** As the real client over its own agent. A test may set it. */
+  sendsOnce = true
   /** Every request there was, in order. */
   readonly requests: FakeRequest[] = []
   /** The most requests that were in flight together. */
