@@ -295,7 +295,7 @@ export class Appender implements Destination {
           position: before.position,
           body: part.bytes,
           headers: this.#headersOf(before, part),
-          deadlineFactor: this.#attemptSize.deadlineFactor,
+          deadlineFactor: this.#attemptSize.deadlineFactorOf(part.length),
           signal,
         }),
       )
@@ -323,7 +323,8 @@ export class Appender implements Destination {
     if (classifyError(error) === 'tooLarge') {
       return this.#attemptSize.onRefused(length) ? error : bodyRefused(length, error)
     }
-    if (error.code === 'OSS_ERR_TIMEOUT' || error.isBodyCut) this.#attemptSize.onSlow(length)
+    if (error.code === 'OSS_ERR_TIMEOUT') this.#attemptSize.onTimeout(length)
+    else if (error.isBodyCut) this.#attemptSize.onCut(length)
     return error
   }
 

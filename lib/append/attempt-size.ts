@@ -14,6 +14,11 @@
 const FLOOR = 65_536
 /** Appends of one size before a size that failed is tried again. */
 const FIRST_TRIAL = 16
+/**
+ * Bytes that the usual deadline is long enough for on any link. A shorter attempt times out because the link
+ * is down, and a longer deadline would only delay the news: a connection that hangs looks the same.
+ */
+const PATIENCE_STEP = 4096
 
 export class AttemptSize {
   readonly #highWaterMark: number
@@ -23,9 +28,12 @@ export class AttemptSize {
   #ceiling = Number.POSITIVE_INFINITY
   /** Sizes from here on are never tried again. */
   #refused = Number.POSITIVE_INFINITY
+  /** Appends of the present size. */
   #successes = 0
   #trial = FIRST_TRIAL
   #deadlineFactor = 1
+  /** Appends of any size. */
+  #successesSinceTimeout = 0
 
   /** Bytes of a full batch. */
   constructor(highWaterMark: number) {
@@ -40,14 +48,16 @@ export class AttemptSize {
   }
 
   /** How many times longer than usual an attempt may take: more than 1 only where it cannot be shorter. */
-  get deadlineFactor(): number {
-    return this.#deadlineFactor
+  deadlineFactorOf(length: number): number {
+    return this.#canHalve(length) ? 1 : Math.min(this.#deadlineFactor, mostFactor(length))
   }
 
   /** An attempt of `length` bytes has succeeded. */
   onSuccess(length: number): void {
-    // A short batch says nothing about a full one.
-    if (length < this.#bytes) return
+    this.#successesSinceTimeout += 1
+    if (this.#successesSinceTimeout >= FIRST_TRIAL) this.#deadlineFactor = 1
+    // A short batch says nothing about a full one. One that is cut at a record's end is a little shorter.
+    if (length * 2 < this.#bytes) return
     this.#successes += 1
     const next = this.#bytes * 2
     if (next >= this.#ceiling) {
@@ -58,13 +68,21 @@ export class AttemptSize {
     if (next >= this.#refused || this.#bytes === this.#highWaterMark) return
     this.#bytes = Math.min(this.#highWaterMark, next)
     this.#successes = 0
-    this.#deadlineFactor = 1
   }
 
-  /** An attempt of `length` bytes timed out, or its connection broke while the body was leaving. */
-  onSlow(length: number): void {
-    if (this.#halve(length)) this.#ceiling = length
-    else this.#deadlineFactor *= 2
+  /** An attempt of `length` bytes timed out. */
+  onTimeout(length: number): void {
+    this.#successesSinceTimeout = 0
+    if (this.onCut(length)) return
+    const most = Math.max(this.#deadlineFactor, mostFactor(length))
+    this.#deadlineFactor = Math.min(this.#deadlineFactor * 2, most)
+  }
+
+  /** The connection broke while a body of `length` bytes was leaving. False: no attempt can be shorter. */
+  onCut(length: number): boolean {
+    if (!this.#halve(length)) return false
+    this.#ceiling = length
+    return true
   }
 
   /** A body of `length` bytes was refused for its size. False: no attempt can be shorter. */
@@ -75,10 +93,18 @@ export class AttemptSize {
   }
 
   #halve(length: number): boolean {
-    // At the floor, or one record that is longer than the size asks for.
-    if (length <= this.#floor || length > this.#bytes) return false
+    if (!this.#canHalve(length)) return false
     this.#bytes = Math.max(this.#floor, Math.floor(length / 2))
     this.#successes = 0
     return true
   }
+
+  /** False: at the floor, or one record that is longer than the size asks for. */
+  #canHalve(length: number): boolean {
+    return length > this.#floor && length <= this.#bytes
+  }
+}
+
+function mostFactor(length: number): number {
+  return Math.max(1, Math.floor(length / PATIENCE_STEP))
 }
