@@ -22,6 +22,8 @@ export class AttemptsInDoubt {
   }
 
   add(from: number, to: number): void {
+    // The creation of an empty object leaves no byte in doubt.
+    if (from === to) return
     if (this.#attempts.some(attempt => attempt.from === from && attempt.to === to)) return
     this.#attempts.push({ from, to })
   }
