@@ -28,6 +28,7 @@ export class FakeRequest {
   readonly target: Target
   readonly position: number | undefined
   readonly body: Uint8Array | undefined
+  readonly deadlineFactor: number | undefined
   /** What was asked, as it was at that moment; to be compared strictly, and as a whole. */
   readonly asked: Readonly<Record<string, unknown>>
   readonly signal: AbortSignal
@@ -42,6 +43,7 @@ export class FakeRequest {
     this.target = target
     this.position = request.position
     this.body = request.body
+    this.deadlineFactor = request.deadlineFactor
     this.asked = {
       kind,
       ...(request.position !== undefined && { position: request.position }),
