@@ -345,10 +345,18 @@ export class OssAppendStream extends Writable {
   }
 
   async #send(batch: Batch): Promise<void> {
-    const appending = this.#destination.append(batch)
+    let rest = batch
+    let appending = this.#destination.append(rest)
     // Taking the batch has made room.
     this.#refillSoon()
-    this.#acknowledge(await appending)
+    for (;;) {
+      const info = await appending
+      this.#acknowledge(info)
+      // On a slow network an append carries less than a batch.
+      if (info.length === rest.length) break
+      rest = rest.rest(info.length)
+      appending = this.#destination.append(rest)
+    }
     this.#batcher.release(this.#heldWrite.isPending)
   }
 

@@ -165,7 +165,12 @@ t.test('report, notes, progress and events appear by output mode', async t => {
     reporter.watch({ stream, bytesDone: () => 5 })
     stream.emit('ready', { position: 0, crc64: '0', exists: false })
     if (expected.stderr === redrawn) await drawn
-    stream.emit('retry', { attempt: 1, error: new Error('down'), delay: 5, position: 0 })
+    stream.emit('retry', {
+      attempt: 1,
+      error: new OssError('OSS_ERR_TIMEOUT', 'down'),
+      delay: 5,
+      position: 0,
+    })
     stream.emit('append', appended)
     stream.emit('roll', {
       key: 'a',
@@ -211,7 +216,12 @@ t.test('an outage of the seal ends with the delivery', async t => {
   const reporter = new Reporter({ isJson: false, isQuiet: false }, outputs)
   const stream = new EventEmitter() as OssAppendStream
   reporter.watch({ stream, bytesDone: () => 5 })
-  stream.emit('retry', { attempt: 1, error: new Error('down'), delay: 5, position: 0 })
+  stream.emit('retry', {
+    attempt: 1,
+    error: new OssError('OSS_ERR_TIMEOUT', 'down'),
+    delay: 5,
+    position: 0,
+  })
   reporter.stop()
   reporter.finish({ source: '-', url: 'oss://b/k', delivery, reported: undefined }, [])
   t.match(stderr.written(), /trying again: down\noss-append: going on after .*\n$/)

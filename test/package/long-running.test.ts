@@ -6,7 +6,7 @@
 import t, { type Test } from 'tap'
 import { Appender, type AppenderOptions } from '../../lib/append/appender.ts'
 import type { RetryInfo } from '../../lib/append/retry-loop.ts'
-import { createBatch } from '../../lib/append/tail.ts'
+import { Batch } from '../../lib/append/tail.ts'
 import { crc64 } from '../../lib/crc64/index.ts'
 import type { OssError } from '../../lib/errors.ts'
 import { RETRY, rejectionOf, TARGET } from '../helpers/appender-harness.ts'
@@ -42,6 +42,7 @@ class Trickle {
       clock: this.clock,
       position: 'end',
       maxObjectBytes: 5_368_709_120,
+      highWaterMark: 4_194_304,
       retry,
       headers: {},
       creationHeaders: {},
@@ -59,7 +60,7 @@ class Trickle {
     await clock.runUntilSettled(appender.open())
     while (clock.time < end) {
       const line = `line ${++this.appends} at ${Math.round(clock.time)}\n`
-      const appending = appender.append(createBatch(Buffer.from(line)))
+      const appending = appender.append(new Batch(Buffer.from(line)))
       const { position, nextPosition, reconciled } = await clock.runUntilSettled(appending)
       if (position !== this.text.length) throw new Error(`a gap or an overlap at ${position}`)
       this.text += line
@@ -211,7 +212,7 @@ const MEMORY_OSS = `
 
 const APPENDER = `${MEASURE} ${MEMORY_OSS}
   import { Appender } from 'DISTappend/appender.js'
-  import { createBatch } from 'DISTappend/tail.js'
+  import { Batch } from 'DISTappend/tail.js'
   let now = 0, timers = 0
   const clock = {
     now: () => now,
@@ -226,11 +227,11 @@ const APPENDER = `${MEASURE} ${MEMORY_OSS}
   }
   const appender = new Appender({
     target: { bucket: 'examplebucket', key: 'a' }, client, clock, position: 'end',
-    maxObjectBytes: 5368709120, headers: {}, creationHeaders: {}, seal: false, onRetry() {},
+    maxObjectBytes: 5368709120, highWaterMark: 4194304, headers: {}, creationHeaders: {}, seal: false, onRetry() {},
     retry: { maxRetries: Infinity, maxElapsed: 300000, minDelay: 200, maxDelay: 20000 },
   })
   await appender.open()
-  const batch = createBatch(Buffer.from('one line of a log, about as long as they are\\n'))
+  const batch = new Batch(Buffer.from('one line of a log, about as long as they are\\n'))
   await measure(() => appender.append(batch),
     () => timers)
 `
