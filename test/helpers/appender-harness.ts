@@ -29,6 +29,10 @@ export const tailOf = (content: string): Tail => ({
 export const batchOf = (content: string, contentMd5?: string): Batch =>
   new Batch(Buffer.from(content, 'latin1'), { hasMd5: contentMd5 !== undefined, contentMd5 })
 
+/** A batch of one record, which no append may cut. */
+export const recordOf = (content: string): Batch =>
+  new Batch(Buffer.from(content, 'latin1'), { ends: createRecordEnds('chunk', []) })
+
 /** A batch in which a record ends with each newline. */
 export const linesOf = (content: string): Batch =>
   new Batch(Buffer.from(content, 'latin1'), { ends: createRecordEnds('\n', []) })
