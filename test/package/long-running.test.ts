@@ -75,7 +75,7 @@ class Trickle {
     const written = { position: this.text.length, crc64: crc64(this.text) }
     t.same(this.oss.tail, written, 'every line is in the object, once')
     t.same(this.appender.tail, written)
-    t.equal(this.oss.mostInFlight, 1, 'one exchange at a time')
+    t.equal(this.oss.maxInFlight, 1, 'one exchange at a time')
     t.equal(this.clock.timers.size, 0, 'and no timer is left')
   }
 }
