@@ -5,4 +5,7 @@
 
 import { register } from 'node:module'
 
+// Seconds. tap ends a test file after 30 s by default, and its runner sets the timeout of `.taprc`. This one
+// is for a file that runs by itself.
+process.env.TAP_TIMEOUT ??= '900'
 register('./typescript-hook.js', import.meta.url)

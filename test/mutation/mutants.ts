@@ -1,16 +1,17 @@
 /**
- * Deliberate faults: what the code would look like if somebody forgot one of its rules, and the tests that
- * must see it. `npm run test:mutants` tries them (mutants.ts); that each still fits its file, and so is
- * tried at all, is in the daily suite.
+ * Deliberate faults: each breaks one rule of the code, and names the tests that must fail then. main.ts runs
+ * them (`npm run test:mutants`). mutants.test.ts checks that each fits its file.
  */
+
+import { existsSync } from 'node:fs'
 
 export interface Mutant {
   readonly name: string
   readonly file: string
-  /** Stands in the file exactly once. */
+  /** Text that occurs in the file exactly once. */
   readonly find: string
   readonly replace: string
-  /** Test files, one of which must fail. */
+  /** Tests, one of which must fail: `a/b` names test/a/b.test.ts and test/a/b.slow.ts, `a/b.slow` the second. */
   readonly tests: readonly string[]
 }
 
@@ -435,9 +436,17 @@ export const MUTANTS: readonly Mutant[] = [
   },
 ]
 
-/** The mutant's file with its fault. Throws if there is not exactly one place for it. */
+/** Replaces the text in the file. @throws {Error} The file does not have the text exactly once. */
 export function mutate({ name, file, find, replace }: Mutant, text: string): string {
   const [before = '', after, ...more] = text.split(find)
   if (after !== undefined && more.length === 0) return before + replace + after
-  throw new Error(`mutant "${name}": its text is not in ${file} exactly once`)
+  throw new Error(`mutant "${name}": ${file} must contain its text exactly once`)
+}
+
+/** The test files that a name stands for, the quick one first. Relative to the project. */
+export function testFiles(name: string): string[] {
+  return [`test/${name}.ts`, `test/${name}.test.ts`, `test/${name}.slow.ts`].filter(
+    file =>
+      /\.(test|slow)\.ts$/.test(file) && existsSync(new URL(`../../${file}`, import.meta.url)),
+  )
 }
