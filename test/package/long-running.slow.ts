@@ -103,7 +103,7 @@ const APPENDER = `${MEASURE} ${MEMORY_OSS}
   }
   const appender = new Appender({
     target: { bucket: 'examplebucket', key: 'a' }, client, clock, position: 'end',
-    maxObjectBytes: 5368709120, headers: {}, creationHeaders: {}, seal: false, onRetry() {},
+    maxObjectBytes: 5368709120, highWaterMark: 4194304, headers: {}, creationHeaders: {}, seal: false, onRetry() {},
     retry: { maxRetries: Infinity, maxElapsed: 300000, minDelay: 200, maxDelay: 20000 },
   })
   await appender.open()
