@@ -7,9 +7,9 @@ import t from 'tap'
 import { runsLongTests } from '../helpers/long-tests.ts'
 import { type Troubles, World } from './settlement-model.ts'
 
-const RUNS = runsLongTests('20,000 runs in each world of the settlement model; here 400')
+const RUNS = runsLongTests('20,000 runs in each world of the settlement model; here 200')
   ? 20_000
-  : 400
+  : 200
 
 const WORLDS: [what: string, troubles: Troubles][] = [
   ['one writer', { rival: 0, sendsOnce: true }],
@@ -45,7 +45,7 @@ for (const [what, troubles] of WORLDS) {
 
 t.test('the oracle sees a layer below that sends twice where the client denies it', async t => {
   const problems = new Set<string>()
-  for (let seed = 1; seed <= 400; seed++) {
+  for (let seed = 1; seed <= 200; seed++) {
     const { problem } = await new World(seed, { rival: 30, sendsOnce: false, isLiar: true }).run()
     if (problem) problems.add(problem.replace(/\d+/g, 'N'))
   }

@@ -48,14 +48,6 @@ export const MUTANTS: readonly Mutant[] = [
     tests: ['append/settlement-model'],
   },
   {
-    name: 'doubt is forgotten at the first success',
-    file: 'lib/append/appender.ts',
-    find: 'this.#attemptSize.onSuccess(part.length)',
-    replace:
-      'this.#inDoubt.forgetBefore(Number.POSITIVE_INFINITY); this.#attemptSize.onSuccess(part.length)',
-    tests: ['append/settlement-model'],
-  },
-  {
     name: 'doubt is forgotten when the tail is absent',
     file: 'lib/append/appender.ts',
     find: `      case 'absent':
@@ -63,10 +55,10 @@ export const MUTANTS: readonly Mutant[] = [
     replace: `      case 'absent':
         this.#inDoubt.forgetBefore(Number.POSITIVE_INFINITY)
         throw refusal`,
-    tests: ['append/settlement-model'],
+    tests: ['append/position-conflict', 'append/abort'],
   },
   {
-    name: 'all doubt is forgotten, wherever the tail is',
+    name: 'doubt is forgotten at the first success, wherever the tail is',
     file: 'lib/append/attempts-in-doubt.ts',
     find: 'this.#attempts = this.#attempts.filter(({ from }) => from >= position)',
     replace: 'this.#attempts = []; void position',
@@ -117,9 +109,9 @@ export const MUTANTS: readonly Mutant[] = [
   },
   {
     name: 'an append that is aborted leaves no doubt',
-    file: 'lib/append/appender.ts',
-    find: "if (this.#retryLoop.isBusy && state.name === 'appending') {",
-    replace: 'if (Number.isNaN(state.name)) {',
+    file: 'lib/append/classify-error.ts',
+    find: "if (error.isUnsent || error.code === 'OSS_ERR_CREDENTIALS') return false",
+    replace: 'if (error.isUnsent || /CREDENTIALS|ABORTED/.test(error.code)) return false',
     tests: ['append/settlement-model', 'append/abort'],
   },
   {
