@@ -539,32 +539,35 @@ t.test('a batch can be cut where a record ends', async t => {
   }
 })
 
-t.test('of chunks, a batch remembers the first end behind each 64 KiB', async t => {
-  const KIB = 1024
-  const rows: [what: string, chunks: number[], ends: number[]][] = [
-    ['chunks of 30 KiB', Array(10).fill(30 * KIB), [90, 180, 270, 300]],
-    ['one long chunk among short ones', [KIB, 200 * KIB, KIB, 64 * KIB], [201, 266]],
-    ['exactly 64 KiB', [64 * KIB, 64 * KIB - 1, 1], [64, 128]],
-    ['short chunks', [KIB, KIB, KIB], [3]],
-  ]
-  for (const [what, chunks, ends] of rows) {
-    const batcher = createAligned('chunk', 1024 * KIB)
-    for (const length of chunks) batcher.write(Buffer.alloc(length, 'x'))
-    const expected = ends.map(end => end * KIB)
-    for (const isSecond of [false, true]) {
-      const batch = batcher.take()!
-      t.equal(batch.length, expected.at(-1))
-      const found: number[] = []
-      for (let length = 1; length <= batch.length; length++) {
-        if (batch.isRecordEnd(length)) found.push(length)
+t.test(
+  'of chunks, a batch remembers the first end behind each 64 KiB, and where a longer chunk starts',
+  async t => {
+    const KIB = 1024
+    const rows: [what: string, chunks: number[], ends: number[]][] = [
+      ['chunks of 30 KiB', Array(10).fill(30 * KIB), [90, 180, 270, 300]],
+      ['one long chunk among short ones', [KIB, 200 * KIB, KIB, 64 * KIB], [1, 201, 202, 266]],
+      ['exactly 64 KiB', [64 * KIB, 64 * KIB - 1, 1], [64, 128]],
+      ['short chunks', [KIB, KIB, KIB], [3]],
+    ]
+    for (const [what, chunks, ends] of rows) {
+      const batcher = createAligned('chunk', 1024 * KIB)
+      for (const length of chunks) batcher.write(Buffer.alloc(length, 'x'))
+      const expected = ends.map(end => end * KIB)
+      for (const isSecond of [false, true]) {
+        const batch = batcher.take()!
+        t.equal(batch.length, expected.at(-1))
+        const found: number[] = []
+        for (let length = 1; length <= batch.length; length++) {
+          if (batch.isRecordEnd(length)) found.push(length)
+        }
+        t.strictSame(found, expected, `${what}${isSecond ? ', in the next batch' : ''}`)
+        batcher.release()
+        // The next batch has ends of its own.
+        for (const length of chunks) batcher.write(Buffer.alloc(length, 'y'))
       }
-      t.strictSame(found, expected, `${what}${isSecond ? ', in the next batch' : ''}`)
-      batcher.release()
-      // The next batch has ends of its own.
-      for (const length of chunks) batcher.write(Buffer.alloc(length, 'y'))
     }
-  }
-})
+  },
+)
 
 t.test('a batch and its prefixes carry an MD5 exactly if appends carry it', async t => {
   for (const hasMd5 of [false, true]) {
