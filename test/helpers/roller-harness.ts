@@ -53,7 +53,6 @@ export function createRollerHarness(
     nameKey: compileKeyPattern(pattern, 'UTC'),
     maxBytes: 10,
     maxObjectBytes: 1000,
-    highWaterMark: 4,
     retry: RETRY,
     headers: {},
     creationHeaders: {},
