@@ -228,7 +228,7 @@ export const MUTANTS: readonly Mutant[] = [
     name: "flush that ignores Node's queue",
     file: 'lib/stream/append-stream.ts',
     find: `        this.write(NO_BYTES, error => {
-          // Whatever ends the stream tells all who wait, with what is known of their bytes.
+          // What ends the stream rejects all waiters, with what is known of their bytes.
           wait(error ? Number.POSITIVE_INFINITY : this.#flushNow())
         })`,
     replace: '        wait(this.#flushNow())',
@@ -380,30 +380,6 @@ export const MUTANTS: readonly Mutant[] = [
     tests: ['rolling/roller', 'rolling/rolling-stream'],
   },
   {
-    name: 'what was found ahead is used for another key',
-    file: 'lib/rolling/roller.ts',
-    find: `return isNeeded && found
-      ? found`,
-    replace: 'return found ? found',
-    tests: ['rolling/roller'],
-  },
-  {
-    name: 'the search ahead is not ended with the stream',
-    file: 'lib/rolling/roller.ts',
-    find: `  abort(reason: Error): void {
-    this.#nextSearch?.stop()`,
-    replace: '  abort(reason: Error): void {',
-    tests: ['rolling/roller', 'rolling/rolling-stream'],
-  },
-  {
-    name: "'close' before the search ahead has ended",
-    file: 'lib/rolling/rolling-stream.ts',
-    find: 'void this.#roller.whenIdle().then(() => callback(reason))',
-    replace: `void this.#roller.whenIdle()
-      callback(reason)`,
-    tests: ['rolling/rolling-stream'],
-  },
-  {
     name: 'a restart appends to what is full',
     file: 'lib/rolling/find-object.ts',
     find: 'low.tail.position >= this.#options.maxBytes',
@@ -439,21 +415,6 @@ export const MUTANTS: readonly Mutant[] = [
     tests: ['rolling/roller', 'rolling/rolling-stream'],
   },
   {
-    name: 'the next hour is looked for after the next index',
-    file: 'lib/rolling/roller.ts',
-    find: 'if (this.#hasKeyChanged(soon)) {',
-    replace:
-      'if (!this.#nextIndex(date, position, this.#options.highWaterMark) && this.#hasKeyChanged(soon)) {',
-    tests: ['rolling/roller'],
-  },
-  {
-    name: 'a search ahead that failed is not made again',
-    file: 'lib/rolling/roller.ts',
-    find: 'if (!found && this.#nextSearch === search) this.#nextSearch = undefined',
-    replace: '',
-    tests: ['rolling/roller'],
-  },
-  {
     name: "a key function's promise may end the process",
     file: 'lib/rolling/roller.ts',
     find: `if (typeof key !== 'string') Promise.resolve(key).catch(() => {})`,
@@ -463,7 +424,7 @@ export const MUTANTS: readonly Mutant[] = [
   {
     name: 'an object that can have none after it is opened again',
     file: 'lib/rolling/find-object.ts',
-    find: 'if (object.closedBy) throw withHint(object.closedBy)',
+    find: 'if (object.closedBy) throw withIndexHint(object.closedBy)',
     replace: '',
     tests: ['rolling/find-object'],
   },
