@@ -303,10 +303,10 @@ t.test('an object that takes no appends is passed over for the one after it', as
 
 t.test('a rival that appends between search and append is a conflict, with the key', async t => {
   const { roller, expectRequest } = await openRollerHarness('a-{index}', '12345678')
-  ;(await expectRequest('HEAD a-1')).reply(tailOf('other'))
   const rolling = roller.append(recordOf('xyz'))
   ;(await expectRequest('HEAD a-1')).reply(null)
   ;(await expectRequest('append a-1 0 xyz')).fail(positionConflict(5))
+  ;(await expectRequest('HEAD a-1')).reply(tailOf('other'))
   const error = await rejectionOf(rolling)
   t.match(error, { code: 'PositionNotEqualToLength', key: 'a-1', seen: { position: 5 } })
 })
