@@ -14,8 +14,8 @@ import {
 } from './flags.ts'
 import { UsageError } from './usage-error.ts'
 
-/** Milliseconds. ffmpeg takes about a second to write its trailer; systemd kills after 90 seconds. */
-const DEFAULT_GRACE = 10_000
+/** Milliseconds. `docker stop` kills after 10 s, and systemd after 90 s. */
+const DEFAULT_GRACE = 7_000
 /** Milliseconds. */
 const DEFAULT_INTERVAL = 1_000
 

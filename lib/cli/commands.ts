@@ -15,7 +15,7 @@ export interface CommandIO {
   readonly stdout: OutputStream
   readonly stderr: OutputStream
   readonly env: NodeJS.ProcessEnv
-  /** Emits `'SIGINT'` and `'SIGTERM'`, as `process` does. */
+  /** Emits `'SIGINT'`, `'SIGTERM'` and `'SIGHUP'`, as `process` does. */
   readonly signals: NodeJS.EventEmitter
 }
 
@@ -61,7 +61,7 @@ export interface AppendCommand {
   /** The object already has the beginning of `file`, and only the rest is appended. */
   readonly isResumed: boolean
   readonly outputMode: OutputMode
-  /** Milliseconds to read on after the first signal. */
+  /** Milliseconds to finish in after the first signal: reading on, and delivering. */
   readonly grace: number
 }
 

@@ -64,7 +64,7 @@ export function noSuchObjectError(): Error {
   return Object.assign(new Error('there is no such object'), { code: 'NoSuchKey' })
 }
 
-/** 1 failed, 2 usage, 3 conflict, 4 integrity, 130 and 143 interrupted. */
+/** 1 failed, 2 usage, 3 conflict, 4 integrity, 129, 130 and 143 interrupted. */
 export function exitCodeOf(error: unknown): number {
   if (error instanceof UsageError) return 2
   if (error instanceof MismatchError) return 4

@@ -11,7 +11,7 @@ export const HELP = `Append a stream of bytes to an object of Alibaba Cloud OSS,
   oss-append help options                                 every option there is
 
 Reads FILE, or standard input if that is a pipe or a file (-: in any case).
-Ctrl-C reads on for --grace 10s, a second one aborts. -h, --help -v, --version
+Ctrl-C finishes within --grace 7s, a second one aborts. -h, --help -v, --version
 
   ffmpeg -i rtsp://cam -c copy -f mpegts - | oss-append oss://cams/gate.ts
   journalctl -f | oss-append --roll-key 'host/{yyyy}-{MM}.log' oss://logs/
@@ -20,7 +20,7 @@ Ctrl-C reads on for --grace 10s, a second one aborts. -h, --help -v, --version
 Environment: OSS_ACCESS_KEY_ID, OSS_ACCESS_KEY_SECRET, OSS_SESSION_TOKEN,
 OSS_REGION, OSS_ENDPOINT, HTTPS_PROXY, NO_PROXY.
 Exit code: 0 done and verified, 1 failed, 2 wrong usage, 3 somebody else wrote
-to the object, 4 the object is not what was sent, 130/143 interrupted.
+to the object, 4 the object is not what was sent, 129/130/143 interrupted.
 `
 
 /** Every flag that `HELP` does not name. */
@@ -41,5 +41,6 @@ export const OPTIONS_HELP = `  place     --region ID  --endpoint HOST  --path-st
   retries   --max-elapsed 5m (default: never give up)  --max-retries N
             --min-delay 200ms  --max-delay 20s
   output    --json: one object per event  --quiet
-  Ctrl-C    reads on for --grace 10s, and sends it all; a second one aborts
+  signals   --grace 7s: the first one reads on for 5 s, and sends it all within
+            7 s; a second one aborts
 `

@@ -80,9 +80,9 @@ export function describeProgress(state: ProgressState, width: number): string {
   if (length && rate > 0 && acknowledged < length) {
     parts.push(`ETA ${formatTime((length - acknowledged) / rate)}`)
   }
-  if (retries > 0) parts.push(retries === 1 ? '1 retry' : `${retries} retries`)
+  if (retries > 0) parts.push(formatCount(retries, 'retry', 'retries'))
   if (ackAge !== undefined) parts.push(`ack ${(ackAge / 1000).toFixed(1)} s ago`)
-  parts.push(appends === 1 ? '1 append' : `${appends} appends`)
+  parts.push(formatCount(appends, 'append'))
   if (position !== undefined) parts.push(`at ${position}`)
   return parts.reduce((line, part) => {
     const longer = `${line}  ${part}`
@@ -113,6 +113,11 @@ export function formatBytes(bytes: number): string {
   if (bytes < 1024) return `${Math.round(bytes)} B`
   const exponent = Math.min(3, Math.floor(Math.log2(bytes) / 10))
   return `${(bytes / 1024 ** exponent).toFixed(1)} ${['KiB', 'MiB', 'GiB'][exponent - 1]}`
+}
+
+/** `1 append`, `2 appends`. */
+export function formatCount(count: number, singular: string, plural = `${singular}s`): string {
+  return `${count} ${count === 1 ? singular : plural}`
 }
 
 /** `12 s`, `4 min`, `2.5 h`. */

@@ -25,7 +25,7 @@ const MIB = 1024 * 1024
 const OBJECT = 'oss://examplebucket/logs/run 7.csv'
 const TEXT = Buffer.from('温度,21.5 °C\n'.repeat(1000))
 const { signal } = new AbortController()
-const signals = { first: signal, received: undefined, exitCode: 0 }
+const signals = { first: signal, second: signal, received: undefined, exitCode: 0 }
 const outputs = { stdout: new Output(), stderr: new Output(), env: {} }
 const listener = { note() {} }
 
