@@ -2,6 +2,7 @@
 
 import type { Readable, Writable } from 'node:stream'
 import type { AppendStreamOptions, ClientOptions, RollingAppendStreamOptions } from '../index.ts'
+import type { CommandName } from './flags.ts'
 
 /** An output stream, which may be a terminal. */
 export type OutputStream = Writable & { readonly isTTY?: boolean; readonly columns?: number }
@@ -112,6 +113,9 @@ export interface ServeCommand {
   readonly host: string | undefined
 }
 
+/** A command, or `options`: every flag. */
+export type HelpTopic = CommandName | 'options'
+
 export type Command =
   | AppendCommand
   | DemoCommand
@@ -119,5 +123,5 @@ export type Command =
   | CatCommand
   | VerifyCommand
   | ServeCommand
-  | { readonly name: 'help'; readonly topic?: 'options' }
+  | { readonly name: 'help'; readonly topic?: HelpTopic }
   | { readonly name: 'version' }

@@ -8,7 +8,7 @@ import type { Writable } from 'node:stream'
 import { parseArguments } from './arguments.ts'
 import type { Command, CommandIO } from './commands.ts'
 import { describeError, exitCodeOf, mapAbortError } from './failure.ts'
-import { HELP, OPTIONS_HELP } from './help.ts'
+import { formatHelp } from './help.ts'
 import { Signals } from './signals.ts'
 
 /**
@@ -78,7 +78,7 @@ function flush(output: Writable, signal: AbortSignal): Promise<void> {
 async function runCommand(command: Command, io: CommandIO, signals: Signals): Promise<number> {
   switch (command.name) {
     case 'help':
-      io.stdout.write(command.topic === 'options' ? OPTIONS_HELP : HELP)
+      io.stdout.write(formatHelp(command.topic))
       return 0
     case 'version':
       io.stdout.write(`${readVersion()}\n`)

@@ -125,8 +125,8 @@ t.test('a wrong pattern is refused with the name of its flag', async t => {
   const { runWithServer } = await startCliServer(t)
   const table: [string[], RegExp][] = [
     [['--roll-key={yy}.log', 'oss://examplebucket'], /--roll-key: \{yy\} is unknown/],
-    [['--roll-key=a', '--time-zone=Mars', 'oss://examplebucket'], /--time-zone: /],
-    [['--roll-bytes=6GiB', 'oss://examplebucket/a'], /--roll-bytes: must not be more/],
+    [['--roll-key={dd}', '--time-zone=Mars', 'oss://examplebucket'], /--time-zone: /],
+    [['--roll-bytes=6GiB', 'oss://examplebucket/a-{index}'], /--roll-bytes: must not be more/],
     [['--roll-bytes=1GiB', 'oss://examplebucket'], /its key is missing/],
   ]
   for (const [args, message] of table) {
