@@ -74,7 +74,8 @@ export async function deliver(options: DeliveryOptions): Promise<Delivery> {
   stream.once('ready', (info: ReadyInfo) => (before = info))
   const acknowledged = () => stream.bytesWritten
   const { length, bytesDone = isUnchanged ? acknowledged : undefined } = options
-  reporter.watch({ stream, length, bytesDone: bytesDone ?? acknowledged })
+  const bytesSent = () => sentHasher.bytes
+  reporter.watch({ stream, length, bytesDone: bytesDone ?? acknowledged, bytesSent })
   const stoppable = new StoppableSource(source.stream, inputHasher)
   const cancelStop = grace === undefined ? () => {} : stopInGrace(stoppable, grace, options)
   try {

@@ -111,12 +111,26 @@ t.test('an object that OSS cannot append to ends with OSS’s code and request i
   t.match(stderr, /\n {2}request id {4}[0-9A-F]{24}\n {2}host id/)
 })
 
-t.test('a missing permission exits with 1', async t => {
+t.test('a missing permission exits with 1 and names the RAM action', async t => {
   const { server, runWithServer } = await startCliServer(t)
   server.permissions.delete('oss:PutObject')
   const { code, stderr } = await runWithServer([OBJECT, '-'], { input: TEXT })
   t.equal(code, 1)
   t.match(stderr, /code {10}AccessDenied\n {2}request id {4}[0-9A-F]{24}\n {2}host id {7}[^n]/)
+  t.match(stderr, `\n  object        ${OBJECT}\n  needs         the RAM action oss:PutObject\n`)
+  const more = ['--json', '--tag=a=b', '--seal', OBJECT, '-']
+  const { stdout } = await runWithServer(more, { input: TEXT })
+  const [last] = stdout.trimEnd().split('\n').slice(-1)
+  const actions = ['oss:PutObject', 'oss:PutObjectTagging', 'oss:SealAppendObject']
+  t.match(JSON.parse(String(last)), { event: 'error', url: OBJECT, actions })
+})
+
+t.test('an error of --local names the folder', async t => {
+  const dir = t.testdir({ file: 'a file, and no folder' })
+  const local = join(dir, 'file')
+  const { code, stderr } = await runCli(['--local', local, OBJECT, '-'], { input: TEXT })
+  t.equal(code, 1)
+  t.match(stderr, `\n  object        ${OBJECT}\n  folder        ${local}\n`)
 })
 
 t.test('another writer exits with 3', async t => {

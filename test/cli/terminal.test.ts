@@ -27,13 +27,13 @@ t.test('the progress line is redrawn in place, and notes and report stay', async
   server.latency = 110
   server.faults.push({ kind: 'status', status: 500, code: 'InternalError', skip: 8 })
   const line = 'oss_append --buffer 100KiB "$OBJECT" "$FILE"'
-  const child = startOnTerminal(line, 110, { ...env, OBJECT, FILE: file })
+  const child = startOnTerminal(line, 120, { ...env, OBJECT, FILE: file })
   const { code, stdout } = await waitForExit(child)
   t.equal(code, 0, stdout)
   t.ok(server.read('examplebucket', 'a.bin')?.equals(bytes))
   const drawings = stdout.split(CLEAR).slice(1)
   const form =
-    /^\[[#-]{10}\] \d+% {2}[\d.]+ [KM]?i?B {2}[\d.]+ [KM]?i?B\/s( {2}ETA \d+ s)?( {2}1 retry)?( {2}ack \d\.\d s ago)? {2}\d+ appends?( {2}at \d+)?$/
+    /^\[[#-]{10}\] \d+% {2}[\d.]+ [KM]?i?B {2}[\d.]+ [KM]?i?B\/s( {2}ETA \d+ s)?( {2}1 retry, (trying|next in \d+ s))?( {2}[\d.]+ [KM]iB waiting)?( {2}ack \d\.\d s ago)?( {2}\d+ appends?)?( {2}at [\d.]+ [KM]?i?B)?$/
   const lines = drawings.filter(drawing => form.test(drawing))
   t.ok(lines.length >= 10, `${lines.length} of ${drawings.length} drawings`)
   const shares = lines.map(text => Number(/(\d+)%/.exec(text)?.[1]))
@@ -43,7 +43,11 @@ t.test('the progress line is redrawn in place, and notes and report stay', async
     'progress never goes back',
   )
   t.ok(new Set(shares).size > 5)
-  t.ok(lines.some(text => /\[####------\].* ack 0\.\d s ago {2}\d+ appends {2}at \d+$/.test(text)))
+  t.ok(
+    lines.some(text =>
+      /\[####------\].* ack 0\.\d s ago {2}\d+ appends {2}at [\d.]+ KiB$/.test(text),
+    ),
+  )
   // The notes stay, and the report begins on a line that was cleared.
   t.match(stdout, `${CLEAR}oss-append: trying again: `)
   t.match(stdout, /oss-append: going on after [\d.]+ s and 1 retry\r\n/)
