@@ -90,9 +90,9 @@ t.test('a tail given by --position and --crc64 is compared even if nothing is se
   checkReport(t, await runWithServer(right), NOTHING, Buffer.from('hello'))
   t.equal(String(server.read('examplebucket', 'logs/run 7.csv')), 'hello')
   const other = await runWithServer(['--position=5', '--crc64=1', OBJECT, '-'])
-  t.match(other, { code: 4, stderr: `the CRC-64 by OSS is ${crc}, not 1` })
+  t.match(other, { code: 4, stderr: new RegExp(`CRC-64 .*\\b${crc}\\b.*, not .*\\b1\\b`) })
   const shorter = await runWithServer(['--position=3', '--crc64=1', OBJECT, '-'])
-  t.match(shorter, { code: 3, stderr: 'the object has 5 bytes, not 3' })
+  t.match(shorter, { code: 3, stderr: /has 5 bytes, not 3|ends at 5, and .* at 3/ })
 })
 
 t.test('--endpoint and --region take precedence over the environment', async t => {

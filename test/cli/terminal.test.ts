@@ -98,7 +98,9 @@ t.test('a dumb terminal gets no control sequences', async t => {
 
 t.test('after Ctrl-C the last bytes of the producer are in the object', async t => {
   const { server, env } = await startCliServer(t)
-  const producer = '(trap "echo trailer; exit" INT; echo first; while :; do sleep 0.05; done)'
+  // Like ffmpeg it takes a moment to end, so the command has seen the signal before the end of its input.
+  const producer =
+    '(trap "sleep 0.2; echo trailer; exit" INT; echo first; while :; do sleep 0.05; done)'
   // The shell ignores the signal, and returns the exit code of the command.
   const line = `trap : INT; ${producer} | oss_append --flush-interval 20ms --grace 1h "$OBJECT"; exit $?`
   const child = startOnTerminal(line, 80, { ...env, OBJECT })
