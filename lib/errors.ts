@@ -1,24 +1,23 @@
 /**
- * The errors of streams and clients, and who makes them. A leaf: it imports nothing, so that each layer
- * may throw. (What only a logger can tell is in `outbox/undelivered.ts`.)
+ * The errors of streams and clients, and the functions that make them. A leaf: every layer may throw.
  *
- * Errors are told apart by `code`, never by message. Codes made by us begin with `OSS_ERR_`; an
- * error that OSS answered keeps OSS's own code (`AccessDenied`, `ObjectNotAppendable`, ...).
- * Secrets, signatures and raw bodies never get in here: whoever builds a message keeps them out.
+ * Errors are told apart by `code`, never by message. Codes of this package begin with `OSS_ERR_`. An error
+ * that OSS answered keeps OSS's own code (`AccessDenied`, `ObjectNotAppendable`, ...). No secret, signature
+ * or raw body gets into an error: the code that builds a message keeps them out.
  */
 
 /**
- * The end of an object as known: its length in bytes and the CRC-64/XZ of all its bytes, an unsigned
- * decimal string. `crc64` is undefined only where nobody could tell it (a 409 names a length alone).
+ * The end of an object as one response showed it. `crc64` is undefined only where the response did not tell
+ * it: a 409 names a length alone.
  */
 export interface ObservedTail {
   /** Length of the object in bytes. */
   readonly position: number
-  /** CRC-64 of all of it, an unsigned decimal string, where that is known. */
+  /** CRC-64/XZ of all its bytes, an unsigned decimal string, where that is known. */
   readonly crc64?: string | undefined
 }
 
-/** The codes made by us. Anything else in `code` is OSS's own word. */
+/** The codes of this package. Any other `code` is OSS's own. */
 export const OSS_ERROR_CODES = [
   'OSS_ERR_INVALID_OPTION',
   'OSS_ERR_INTEGRITY',
@@ -31,97 +30,138 @@ export const OSS_ERROR_CODES = [
   'OSS_ERR_ABORTED',
   'OSS_ERR_TIMEOUT',
   'OSS_ERR_NETWORK',
+  'OSS_ERR_BODY_REFUSED',
+  'OSS_ERR_CLIENT',
 ] as const
 
-/** A `code` of ours; README says for each what to do. */
+/** A code of this package; docs/errors.md says for each what to do. */
 export type OssErrorCode = (typeof OSS_ERROR_CODES)[number]
 
-/** What an error says beside code and message. */
+/** What an error says beside code and message. Every member is optional and has no default. */
 export interface OssErrorDetails {
-  /** Default: none; a stream adds its own. */
+  /** Bucket of the object concerned; a stream adds its own. */
   readonly bucket?: string | undefined
-  /** Default: none; a stream adds its own. */
+  /** Key of the object concerned; a stream adds its own. */
   readonly key?: string | undefined
-  /** Default: none. */
+  /** `x-oss-request-id` of the response at fault. */
   readonly requestId?: string | undefined
-  /** See {@link OssError.isRefreshable}. Default false. */
+  /** See {@link OssError.tail}. */
+  readonly tail?: ObservedTail | undefined
+  /** See {@link OssError.attempts}. */
+  readonly attempts?: number | undefined
+  /** See {@link OssError.unresolved}. */
+  readonly unresolved?: { readonly position: number; readonly length: number } | undefined
+  /** See {@link OssError.status}. */
+  readonly status?: number | undefined
+  /** See {@link OssError.retryAfter}. */
+  readonly retryAfter?: number | undefined
+  /** See {@link OssError.isRefreshable}. */
   readonly isRefreshable?: boolean | undefined
+  /** See {@link OssError.isUnsent}. */
+  readonly isUnsent?: boolean | undefined
+  /** See {@link OssError.isBodyCut}. */
+  readonly isBodyCut?: boolean | undefined
   /** The error behind this one. */
   readonly cause?: unknown
 }
 
-/** The base of all our errors. */
+/** The base of all errors of this package. */
 export class OssError extends Error {
-  /** An {@link OssErrorCode}, or OSS's own word. Tells errors apart, as no message does. */
-  readonly code: string
-  /** Of the object concerned; undefined where no object is. */
-  declare bucket?: string | undefined
-  /** Of the object concerned; undefined where no object is. */
-  declare key?: string | undefined
-  /** `x-oss-request-id` of the reply that is at fault, which Alibaba's support asks for; undefined where none is. */
+  /** An {@link OssErrorCode}, or a code of OSS. */
+  readonly code: OssErrorCode | (string & {})
+  /** Bucket of the object concerned; undefined where no object is. */
+  declare readonly bucket?: string | undefined
+  /** Key of the object concerned; undefined where no object is. */
+  declare readonly key?: string | undefined
+  /** `x-oss-request-id` of the response at fault, for Alibaba's support; undefined where none came. */
   declare readonly requestId?: string | undefined
   /** The acknowledged tail when the stream failed; undefined if it was never known. */
-  declare tail?: ObservedTail | undefined
-  /** How many attempts the failed operation took, from 1; undefined where nothing was attempted. */
-  declare attempts?: number | undefined
+  declare readonly tail?: ObservedTail | undefined
+  /** Attempts of the failed operation, from 1; undefined where nothing was attempted. */
+  declare readonly attempts?: number | undefined
   /**
-   * The batch whose fate is unknown: some of its attempts may have landed, and nobody could tell, nor
-   * whether the last one had left when it was cut.
-   * Undefined means that no byte after `tail.position` is ours.
+   * The bytes whose fate is unknown: an attempt may have stored them, or may store them yet. Undefined
+   * means that no byte after `tail.position` is of this stream.
    */
-  declare unresolved?: { readonly position: number; readonly length: number } | undefined
+  declare readonly unresolved?: { readonly position: number; readonly length: number } | undefined
+  /** HTTP status of the response at fault; undefined where none came. */
+  declare readonly status?: number | undefined
+  /** Milliseconds. What `Retry-After` of the response asks for; undefined where it asks for nothing. */
+  declare readonly retryAfter?: number | undefined
   /**
-   * The same request may be accepted if it is made afresh (corrected clock, other credentials).
-   * Says what the code alone does not: `SecurityTokenExpired` is curable with a provider, and
-   * final with a fixed token. Not enumerable: it is the appender's business, not the reader's.
+   * The same request may be accepted if it is made afresh, with a corrected clock or new credentials. The
+   * code alone does not tell: `SecurityTokenExpired` is refreshable with a provider, and final with a fixed
+   * token. Not enumerable, as the next two: they are meant for the appender. Default false.
    */
   declare readonly isRefreshable: boolean
+  /** No byte of the request has left this process, so it cannot have taken effect. Default false. */
+  declare readonly isUnsent: boolean
+  /** The connection broke while the body was leaving: a shorter body may get through. Default false. */
+  declare readonly isBodyCut: boolean
 
-  /** For clients of your own, which throw these (see `Client`). No secret belongs into `message`. */
-  constructor(code: string, message: string, details: OssErrorDetails = {}) {
+  /** Clients of your own throw these (see `Client`). Keep secrets out of `message`. */
+  constructor(code: OssErrorCode | (string & {}), message: string, details: OssErrorDetails = {}) {
     super(message, details.cause === undefined ? undefined : { cause: details.cause })
     this.code = code
-    if (details.bucket !== undefined) this.bucket = details.bucket
-    if (details.key !== undefined) this.key = details.key
-    if (details.requestId !== undefined) this.requestId = details.requestId
-    Object.defineProperty(this, 'isCurable', { value: details.isRefreshable ?? false })
+    for (const name of CONTEXT) setKnown(this, name, details[name])
+    for (const name of FACTS) Object.defineProperty(this, name, { value: details[name] ?? false })
   }
 }
 
-/** What OSS answered. */
+const CONTEXT = [
+  'bucket',
+  'key',
+  'requestId',
+  'tail',
+  'attempts',
+  'unresolved',
+  'status',
+  'retryAfter',
+] as const
+const FACTS = ['isRefreshable', 'isUnsent', 'isBodyCut'] as const
+
+/** Sets a member that is known. An undefined one would be printed by `util.inspect()`. */
+function setKnown(error: object, name: string, value: unknown): void {
+  if (value !== undefined) Object.assign(error, { [name]: value })
+}
+
+/** What a response of OSS that refuses a request says. */
 export interface OssServiceErrorDetails extends OssErrorDetails {
   /** HTTP status. */
   readonly status: number
   /** `x-oss-request-id`. */
   readonly requestId: string
-  /** `HostId` of the answer. */
+  /** `HostId` of the response. Default: none. */
   readonly hostId?: string | undefined
-  /** OSS's finer error code. */
+  /** OSS's finer error code. Default: none. */
   readonly ec?: string | undefined
-  /** `x-oss-next-append-position`: the object's length in bytes. A 409 `PositionNotEqualToLength` needs it. */
+  /** `x-oss-next-append-position`, in bytes. A 409 `PositionNotEqualToLength` needs it. Default: none. */
   readonly nextPosition?: number | undefined
 }
 
 /** OSS answered and refused. `code` is OSS's own. */
 export class OssServiceError extends OssError {
   /** HTTP status. */
-  readonly status: number
-  /** `x-oss-request-id`: what Alibaba's support asks for. */
+  declare readonly status: number
+  /** `x-oss-request-id`, for Alibaba's support. */
   declare readonly requestId: string
-  /** `HostId` of the answer: the host that was asked, as OSS calls it. */
+  /** `HostId` of the response: OSS's name of the host that answered. */
   declare readonly hostId?: string | undefined
   /** OSS's finer error code, for diagnosis only: it is not forward compatible. */
   declare readonly ec?: string | undefined
-  /** The object's true length in bytes, which a 409 `PositionNotEqualToLength` tells in a header. */
+  /** Length of the object in bytes, from the header of a 409 `PositionNotEqualToLength`. */
   declare readonly nextPosition?: number | undefined
 
-  /** For clients of your own; a 409 `PositionNotEqualToLength` needs `nextPosition`. */
-  constructor(code: string, message: string, details: OssServiceErrorDetails) {
+  /** Clients of your own throw these; a 409 `PositionNotEqualToLength` needs `nextPosition`. */
+  constructor(
+    code: OssErrorCode | (string & {}),
+    message: string,
+    details: OssServiceErrorDetails,
+  ) {
     super(code, message, details)
-    this.status = details.status
-    if (details.hostId !== undefined) this.hostId = details.hostId
-    if (details.ec !== undefined) this.ec = details.ec
-    if (details.nextPosition !== undefined) this.nextPosition = details.nextPosition
+    for (const name of ['hostId', 'ec', 'nextPosition'] as const) {
+      setKnown(this, name, details[name])
+    }
   }
 }
 
@@ -132,30 +172,30 @@ const KEY_REFUSALS = new Set([
   'AccessKeyIdAndSecurityTokenNotMatch',
 ])
 
-/** OSS refuses the keys, which others may turn into an answer. */
+/** OSS refuses the keys; new ones may be accepted. */
 export function isKeyRefusal(code: string | undefined): boolean {
   return code !== undefined && KEY_REFUSALS.has(code)
 }
 
 /** The three tails of a conflict. */
 export interface OssConflictDetails extends OssErrorDetails {
-  /** Ours before the batch. */
+  /** The stream's tail before the append. */
   readonly before: ObservedTail
-  /** Ours if the batch had landed. */
+  /** The stream's tail if the last attempt had landed. */
   readonly after: ObservedTail
-  /** What the object has. */
+  /** The object's tail. */
   readonly seen: ObservedTail
 }
 
-/** Somebody else wrote to the object: its tail is neither what we found nor what we made. */
+/** Another writer changed the object: its tail is not what the appends of this stream can have made. */
 export class OssConflictError extends OssError {
-  /** OSS's own word for it. */
+  /** OSS's own code. */
   declare readonly code: 'PositionNotEqualToLength'
-  /** Our tail before the batch. */
+  /** The stream's tail before the append. */
   readonly before: ObservedTail
-  /** Our tail if the batch had landed. */
+  /** The stream's tail if the last attempt had landed. */
   readonly after: ObservedTail
-  /** The server's tail. */
+  /** The object's tail. */
   readonly seen: ObservedTail
 
   /** Made by streams. */
@@ -176,7 +216,29 @@ for (const [type, name] of [
   Object.defineProperty(type.prototype, 'name', { value: name, configurable: true, writable: true })
 }
 
-/** The error for a wrong option; `option` is its dotted name as in the documentation. */
+/** What an error is given on its way up. */
+type ErrorContext = Pick<OssErrorDetails, 'bucket' | 'key' | 'tail' | 'attempts' | 'unresolved'>
+
+/**
+ * A copy of an error that says more: members of `context` that are known, and `hint` at the end of its
+ * message. One failed call of a credentials provider rejects many streams with the same error, so an error
+ * that was received is never changed. Anything but an OssError is returned as it is.
+ */
+export function withContext<E extends Error>(error: E, context: ErrorContext, hint = ''): E {
+  if (!(error instanceof OssError)) return error
+  const message = error.message + hint
+  // A native error of the same class, which `util.inspect()` and `structuredClone()` know, without a run of
+  // its constructor.
+  const copy = Reflect.construct(Error, [message], error.constructor as typeof OssError) as E
+  const { message: _, stack, ...own } = Object.getOwnPropertyDescriptors(error)
+  Object.defineProperties(copy, own)
+  const text = error.stack?.replace(error.message, () => message)
+  Object.defineProperty(copy, 'stack', { ...stack, value: text, writable: true })
+  for (const [name, value] of Object.entries(context)) setKnown(copy, name, value)
+  return copy
+}
+
+/** The error of a wrong option; `option` is its dotted name as in the documentation. */
 export function invalidOption(option: string, problem: string): OssError {
   return new OssError('OSS_ERR_INVALID_OPTION', `option ${option}: ${problem}`)
 }
@@ -191,7 +253,7 @@ export function notAppendable(
   return new OssServiceError(code, message, { status: 409, requestId })
 }
 
-/** OSS acknowledged something else than what was sent. */
+/** OSS acknowledged another tail than the append makes. */
 export function integrity(
   expected: ObservedTail,
   { position, crc64, requestId }: ObservedTail & { readonly requestId: string },
@@ -206,7 +268,9 @@ export function integrity(
 /** The object is shorter than what was acknowledged, or gone (`seen` is null). */
 export function replaced(before: ObservedTail, seen: ObservedTail | null, cause: Error): OssError {
   const now = seen ? `ends at ${seen.position}` : 'is gone'
-  const message = `the object ${now}, and we append at ${before.position}: it was deleted or replaced`
+  const message =
+    `the object ${now}, and the next append starts at ${before.position}: ` +
+    'it was deleted or replaced'
   return new OssError('OSS_ERR_OBJECT_REPLACED', message, { cause })
 }
 
@@ -217,20 +281,22 @@ export function conflict(
   cause: Error,
 ): OssConflictError {
   const message =
-    `somebody else wrote to the object: it ends at ${seen.position}, ` +
-    `and we append at ${before.position}`
+    `another writer changed the object: it ends at ${seen.position}, ` +
+    `and the next append starts at ${before.position}`
   return new OssConflictError(message, { before, after, seen, cause })
 }
 
-/** Nothing of the append was sent. */
+/** The object cannot take the next append, of which nothing was sent. */
 export function objectFull(position: number, maxObjectBytes: number): OssError {
-  const message = `the next append would end at ${position} bytes, and the object takes ${maxObjectBytes}`
+  const message =
+    `the next append would end at byte ${position}, ` +
+    `and the object takes ${count(maxObjectBytes, 'byte')}`
   return new OssError('OSS_ERR_OBJECT_FULL', message)
 }
 
-/** Nothing of the record was sent. */
+/** A record is too long, and nothing of it was sent. */
 export function recordTooLarge(maxRecordBytes: number): OssError {
-  const message = `the next record has more than the ${maxRecordBytes} bytes of maxRecordBytes`
+  const message = `the next record is longer than maxRecordBytes (${count(maxRecordBytes, 'byte')})`
   return new OssError('OSS_ERR_RECORD_TOO_LARGE', message)
 }
 
@@ -238,16 +304,49 @@ export function recordTooLarge(maxRecordBytes: number): OssError {
 export function resumeMismatch(tail: ObservedTail, length: number): OssError {
   const what =
     length < tail.position
-      ? `the source ends after ${length} bytes, and the object has ${tail.position}`
-      : `the first ${tail.position} bytes of the source are not those of the object`
-  const message = `${what}: this is not what was being written to it, and nothing was sent`
-  const error = new OssError('OSS_ERR_RESUME_MISMATCH', message)
-  error.tail = tail
-  return error
+      ? `the source ends after ${count(length, 'byte')}, and the object has ${tail.position}`
+      : `the first ${count(tail.position, 'byte')} of the source are not those of the object`
+  const message = `${what}: the object was written from another source, and nothing was sent`
+  return new OssError('OSS_ERR_RESUME_MISMATCH', message, { tail })
+}
+
+/** OSS, or a server on the way, refuses bodies of the least length that an append can have. */
+export function bodyRefused(length: number, cause: OssError): OssError {
+  const message =
+    `OSS or a server on the way to it refuses a body of ${count(length, 'byte')} (HTTP 413), ` +
+    'and an append cannot be shorter: raise the limit of that server'
+  return new OssError('OSS_ERR_BODY_REFUSED', message, { cause, status: cause.status })
+}
+
+/**
+ * What a client that is not of this package threw instead of an OssError. Its message may hold secrets in
+ * any form, so only name and code are kept.
+ */
+export function clientFailure(thrown: unknown): OssError {
+  const cause = nameAndCode(thrown)
+  const message = `the client failed: ${cause.message}. A client must throw an OssError`
+  return new OssError('OSS_ERR_CLIENT', message, { cause })
+}
+
+/** An error of other code as one that may be kept: its name and its code, never its message. */
+export function nameAndCode(thrown: unknown): Error & { readonly code?: string } {
+  try {
+    const { name, code } = Object(thrown) as { name?: unknown; code?: unknown }
+    const isName = thrown instanceof Error && typeof name === 'string' && /^\w{1,64}$/.test(name)
+    const word = isName ? name : 'no Error'
+    if (typeof code !== 'string' || !/^[A-Z][A-Z0-9_]{1,63}$/.test(code)) return new Error(word)
+    return Object.assign(new Error(`${word} ${code}`), { code })
+  } catch {
+    return new Error('no Error')
+  }
 }
 
 export function exhausted(cause: Error, attempts: number): OssError {
-  const times = attempts === 1 ? '1 attempt' : `${attempts} attempts`
-  const message = `gave up after ${times}: ${cause.message}`
+  const message = `gave up after ${count(attempts, 'attempt')}: ${cause.message}`
   return new OssError('OSS_ERR_RETRIES_EXHAUSTED', message, { cause })
+}
+
+/** `1 byte`, `2 bytes`. */
+function count(number: number, noun: string): string {
+  return `${number} ${noun}${number === 1 ? '' : 's'}`
 }

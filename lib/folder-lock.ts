@@ -1,8 +1,7 @@
 /**
- * One writer for a folder that stands for OSS: two would write over each other's bytes. Each leaves a file
- * in it whose name says who it is, and then looks for others. Of two that begin at once both may step back,
- * and never both go on. What one that was killed has left is removed. Processes that cannot see each other,
- * in two containers or on two hosts that share the folder, take each other for killed.
+ * Lets one process at a time write to a folder. Each creates a lock file named after itself, then looks for
+ * those of others. Two that start at once may both give up, but never both succeed. Lock files of dead
+ * processes are removed. Processes in other containers or on other hosts count as dead: they are not seen.
  */
 
 import { closeSync, openSync, readdirSync, readFileSync, rmSync } from 'node:fs'
@@ -10,7 +9,7 @@ import { join } from 'node:path'
 
 const LOCK_NAME = /^writer~(\d+)~(.*)$/
 
-/** Returns how to let go of it. Throws while another process has it. */
+/** Returns a function that unlocks the folder. Throws `EBUSY` while another process holds the lock. */
 export function lockFolder(dir: string): () => void {
   const ownName = `writer~${process.pid}~${processIdentity(process.pid) ?? ''}`
   const unlock = () => rmSync(join(dir, ownName), { force: true })
@@ -37,21 +36,20 @@ function isAlive(pid: number, identity: string): boolean {
     process.kill(pid, 0)
     return true
   } catch (error) {
-    // Somebody else's.
+    // The process exists, and belongs to another user.
     return (error as NodeJS.ErrnoException).code === 'EPERM'
   }
 }
 
 /**
- * When a process began, and in which run of the machine: numbers of processes are given again. Empty for
- * one that has ended and whose parent has not looked, undefined where there is none or nobody tells
- * (Linux, proc(5)).
+ * Start time and boot id, because pids are reused. Empty for a zombie, undefined for a process that does not
+ * exist or where there is no `/proc` (Linux, proc(5)).
  */
 function processIdentity(pid: number): string | undefined {
   try {
     const boot = readFileSync('/proc/sys/kernel/random/boot_id', 'utf8').trim()
     const stat = readFileSync(`/proc/${pid}/stat`, 'latin1')
-    // The second field is a name that may hold anything, so fields are counted from its end on.
+    // The second field is a name, which may contain spaces and parentheses.
     const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ')
     return /[ZX]/.test(fields[0] ?? '') ? '' : `${fields[19]}~${boot}`
   } catch {
@@ -60,7 +58,7 @@ function processIdentity(pid: number): string | undefined {
 }
 
 function folderInUse(pid: string, file: string): Error {
-  const remedy = `one writes at a time; if it does not, remove ${file}`
+  const remedy = `wait until it ends, or remove ${file} if it is another program`
   return Object.assign(new Error(`the folder is in use by process ${pid}: ${remedy}`), {
     code: 'EBUSY',
   })

@@ -1,14 +1,11 @@
 /**
- * gzipMembers(): a Transform that makes a gzip file out of members, each complete in itself and each a
- * chunk of its own (RFC 1952 section 2.2: a gzip file is a series of members). With `align: 'chunk'` on the append
- * stream behind it an append ends where a member ends, so whatever is acknowledged is a valid `.gz`, and
- * a later run just adds members. One long gzip stream has neither: its end comes last, and nothing can
- * be appended to it.
+ * gzipMembers(): a Transform that compresses into gzip members, each in a chunk of its own. A gzip file is a
+ * series of members (RFC 1952, 2.2), so behind `align: 'chunk'` every acknowledged length is a valid `.gz`,
+ * and a later run adds members. While one member is compressed, in libuv's thread pool, the next one fills.
  *
  *      write() --> [ filling ] --full, waited, ended--> ( compressing ) --push()--> reader
  *
- * While one member is compressed, in a thread of the pool, the next one fills. That one fills up where
- * the reader has not yet taken the last, and then a write is held: that is the backpressure.
+ * A write that does not fit is held until the reader has taken the last member: that is the backpressure.
  */
 
 import { Transform, type TransformCallback } from 'node:stream'
@@ -21,34 +18,35 @@ export interface GzipMembersOptions {
   /** How hard to compress: 0 (not at all) to 9. Default 6, as gzip's own. */
   readonly level?: number | undefined
   /**
-   * Bytes, before compression, that a member takes; 1 to 33554432. Default 1048576: log lines shrink to
-   * what one long stream makes of them, within half a percent, at the same CPU (`benchmarks/README.md`).
-   * Memory: two members before compression, and two after.
+   * Bytes of a member before compression; 1 to 33554432. Default 1048576: log lines compress as well as in
+   * one long gzip stream, within half a percent, at the same CPU (`benchmarks/README.md`). Memory: two
+   * members before compression, and two after.
    */
   readonly memberBytes?: number | undefined
   /**
-   * Milliseconds that a byte waits at most for its member to fill; then it leaves in a smaller one. 0:
-   * time alone sends nothing. The stream's own `flushInterval` comes on top of it, and its `flush()`
-   * does not reach what waits here. Default 1000.
+   * Milliseconds that a byte waits at most for its member to fill; then a smaller member is made. 0: no
+   * timer. The append stream's `flushInterval` adds to it, and its `flush()` does not flush this Transform.
+   * Default 1000.
    */
   readonly flushInterval?: number | undefined
 }
 
 type GzipSettings = { readonly [Name in keyof GzipMembersOptions]-?: number }
 
-/** A write that found no room: what is left of it, and whom to tell when all of it is copied. */
-interface HeldWrite {
+/** A write that does not fit into the member yet. */
+interface PendingWrite {
+  /** Bytes that are not copied. */
   rest: Buffer
   readonly callback: TransformCallback
 }
 
-/** A test holds README's table to these. */
+/** A test compares the documents with these. */
 export const GZIP_DEFAULTS = { level: 6, memberBytes: 1_048_576, flushInterval: 1000 } as const
 const OPTIONS = Object.keys(GZIP_DEFAULTS)
 
 /**
- * Bytes. What does not compress grows, by 1 in 3,000 at most where zlib stores it, so this is far from
- * 64 MiB, the largest record that the append stream takes by default.
+ * Bytes. zlib stores incompressible bytes, which grow by 1 in 3,000 at most. So a member stays far below 64 MiB,
+ * the largest record that the append stream takes by default.
  */
 const MAX_MEMBER_BYTES = 32 * 1024 * 1024
 
@@ -57,10 +55,10 @@ const NO_BYTES = Buffer.alloc(0)
 /**
  * Compresses into gzip members, one a chunk, for an append stream with `align: 'chunk'`.
  *
- * A chunk that fits into a member is never divided between two, so who writes whole lines gets whole
- * lines out of every member; a larger one is cut. Nothing written at all makes one empty member (20
- * bytes), since a file of 0 bytes is no gzip file. Chunks are copied: the caller may reuse its buffer.
- * Without `flushInterval` the same chunks always make the same members; with it, time has a say.
+ * A chunk that fits into a member is not divided, so a caller that writes whole lines gets members of whole
+ * lines; a larger chunk is divided. If nothing is written, one empty member (20 bytes) is made, since a file
+ * of 0 bytes is no gzip file. Chunks are copied: the caller may reuse its buffer. With `flushInterval: 0` the
+ * same chunks always make the same members.
  *
  * @throws {OssError} `OSS_ERR_INVALID_OPTION`, naming the option.
  */
@@ -82,18 +80,18 @@ class GzipMembers extends Transform {
   #filling: Buffer | undefined
   /** Bytes in `#filling`. */
   #length = 0
-  /** What is gathered is to leave without waiting for more. */
+  /** The filling member is to be compressed without waiting for more bytes. */
   #isDue = false
-  /** `pushed`: the reader has not yet asked for another. */
+  /** `pushed`: the reader has not asked for another member yet. */
   #memberState: 'none' | 'compressing' | 'pushed' = 'none'
   #hasMembers = false
-  #held: HeldWrite | undefined
+  #pending: PendingWrite | undefined
   #flushCallback: TransformCallback | undefined
-  /** Runs exactly while bytes wait for their member to fill, so it holds the process for them. */
+  /** Runs exactly while bytes wait for their member to fill, and holds the process meanwhile. */
   #timer: NodeJS.Timeout | undefined
 
   constructor(settings: GzipSettings) {
-    // Object mode on the way out, or a reader could be given two members as one chunk.
+    // Readable object mode: otherwise a reader could get two members as one chunk.
     super({ readableObjectMode: true, readableHighWaterMark: 1 })
     this.#settings = settings
   }
@@ -103,7 +101,7 @@ class GzipMembers extends Transform {
       callback()
       return
     }
-    this.#held = { rest: chunk, callback }
+    this.#pending = { rest: chunk, callback }
     this.#process()
   }
 
@@ -122,13 +120,13 @@ class GzipMembers extends Transform {
   override _destroy(error: Error | null, callback: (error?: Error | null) => void): void {
     clearTimeout(this.#timer)
     this.#filling = undefined
-    const held = this.#held
-    this.#held = undefined
-    held?.callback(error ?? new OssError('OSS_ERR_ABORTED', 'the stream was destroyed'))
+    const pending = this.#pending
+    this.#pending = undefined
+    pending?.callback(error ?? new OssError('OSS_ERR_ABORTED', 'the stream was destroyed'))
     callback(error)
   }
 
-  /** Goes on as far as possible; called whenever something has changed. */
+  /** Fills, compresses and ends as far as possible. Called after every change of state. */
   #process(): void {
     this.#fill()
     if (this.#isDue && this.#memberState === 'none') {
@@ -141,26 +139,26 @@ class GzipMembers extends Transform {
     flushCallback?.()
   }
 
-  /** Copies of the held write what the member has room for; one that has no room for it is full. */
+  /** Copies what fits of the pending write. A member that has no room for a whole chunk is full. */
   #fill(): void {
     const { memberBytes, flushInterval } = this.#settings
-    const held = this.#held
-    if (!held) return
-    if (this.#length > 0 && this.#length + held.rest.length > memberBytes) {
+    const pending = this.#pending
+    if (!pending) return
+    if (this.#length > 0 && this.#length + pending.rest.length > memberBytes) {
       this.#isDue = true
       return
     }
     this.#filling ??= Buffer.allocUnsafeSlow(memberBytes)
-    const length = held.rest.copy(this.#filling, this.#length)
+    const length = pending.rest.copy(this.#filling, this.#length)
     this.#length += length
-    held.rest = held.rest.subarray(length)
+    pending.rest = pending.rest.subarray(length)
     if (this.#length === memberBytes) this.#isDue = true
     else if (flushInterval > 0) {
       this.#timer ??= setTimeout(this.#onTimer, flushInterval)
     }
-    if (held.rest.length > 0) return
-    this.#held = undefined
-    held.callback()
+    if (pending.rest.length > 0) return
+    this.#pending = undefined
+    pending.callback()
   }
 
   #compress(): void {
@@ -172,14 +170,14 @@ class GzipMembers extends Transform {
     this.#timer = undefined
     this.#memberState = 'compressing'
     this.#hasMembers = true
-    // Pieces of output, each another turn through the thread pool: at Node's 16 KiB that would show.
+    // Each piece of output is a task for the thread pool: Node's 16 KiB would make many.
     const chunkSize = Math.max(1024, bytes.length >> 2)
     gzip(bytes, { level: this.#settings.level, chunkSize }, (error, member) => {
       if (error) {
         this.destroy(error)
         return
       }
-      // Node asks for the next one, by `_read`, as soon as there is room for it.
+      // Node calls `_read()` when the reader asks for the next member.
       this.#memberState = 'pushed'
       this.push(member)
     })

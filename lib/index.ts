@@ -35,6 +35,7 @@ export type {
   ObjectAcl,
   ServerSideEncryption,
   StorageClass,
+  UrlOptions,
 } from './options.ts'
 export {
   createRollingAppendStream,

@@ -1,6 +1,7 @@
 /**
- * Every option of a stream: its meaning, its default, its check. One resolver turns what the user said
- * into settings without holes; nobody else sees `undefined`, and nobody changes the user's objects.
+ * The options of a stream: what each means, how its value is checked, and its default. `resolveOptions()`
+ * turns the caller's options into settings, in which every value is present and of the right type. It does
+ * not change the caller's objects.
  */
 
 import type { RetryPolicy } from './append/backoff.ts'
@@ -21,63 +22,58 @@ import {
   MAX_DELAY,
 } from './validate.ts'
 
-/** `'\n'`: a record ends with a newline. A number: after so many bytes. `'chunk'`: with each write. */
+/** `'\n'`: a record is a line. A number: a record has that many bytes. `'chunk'`: a record is one `write()`. */
 export type Align = '\n' | number | 'chunk'
 
-/** Who may read and write an object beside its owner; `default`: as the bucket says (OSS, "PutObjectACL"). */
+/** Access of others to an object; `default`: as the bucket has it (OSS, "PutObjectACL"). */
 export type ObjectAcl = 'default' | 'private' | 'public-read' | 'public-read-write'
-/** What storing costs, and what reading does. Appendable objects have no colder class (OSS, "AppendObject"). */
+/** What storing and reading cost. Appendable objects have no colder class (OSS, "AppendObject"). */
 export type StorageClass = 'Standard' | 'IA' | 'Archive'
-/** Keys of OSS (`AES256`, `SM4`), or of KMS; a KMS key of your own can't be chosen (OSS, "AppendObject"). */
+/** Keys of OSS (`AES256`, `SM4`) or of KMS. A KMS key of your own can't be chosen (OSS, "AppendObject"). */
 export type ServerSideEncryption = 'AES256' | 'KMS' | 'SM4'
 
 /**
- * The options of `createAppendStream`. Bytes and milliseconds everywhere. `contentType` to `metadata`
- * take effect at creation only (OSS, "AppendObject"): they are sent with the append at position 0 and
- * its resends, and `'ready'` says whether the object was there before.
+ * The options of `createAppendStream` behind a url: all but `bucket` and `key`. Bytes and milliseconds
+ * everywhere. `contentType` to `metadata` take effect at creation only (OSS, "AppendObject"): they are sent
+ * with the append at position 0 and its retries, and `'ready'` says whether the object existed before.
  */
-export interface AppendStreamOptions extends ClientOptions {
-  /** 3 to 63 characters out of a-z, 0-9 and `-`. Required, here or in the url. */
-  readonly bucket?: string | undefined
-  /** 1 to 1,023 bytes of UTF-8, not beginning with `/` or `\`. Required, here or in the url. */
-  readonly key?: string | undefined
+export interface UrlOptions extends ClientOptions {
   /**
-   * `'end'`: append to what is there, create if absent. A number: the object must be exactly that many
-   * bytes long; 0 means absent or empty. Default `'end'`.
+   * `'end'`: append to the object, and create it if it is absent. A number: the object must be exactly that
+   * many bytes long; 0 means absent or empty. Default `'end'`.
    */
   readonly position?: 'end' | number | undefined
   /** With a number as `position`: the known CRC-64 of those bytes, an unsigned decimal string. Default: OSS is asked. */
   readonly crc64?: string | undefined
-  /** Bytes of a batch, and the stream's own mark in Node. 1 to 1 GiB. Default 4 MiB. */
+  /** Bytes of a batch, and the `highWaterMark` of the Writable. 1 to 1 GiB. Default 4 MiB. */
   readonly highWaterMark?: number | undefined
   /**
-   * Milliseconds that an accepted byte waits at most for its batch to fill. 0: a batch leaves only when
-   * it is full, flushed or ended. With `align` a byte waits for the end of its record in any case.
-   * Default 1,000.
+   * Milliseconds that an accepted byte waits at most for its batch to fill. 0: a batch is sent only when it
+   * is full, flushed or ended. With `align` a byte waits for the end of its record in any case. Default
+   * 1,000.
    */
   readonly flushInterval?: number | undefined
   /**
-   * Append whole records only, so that every acknowledged length of the object ends with one: `'\n'`,
-   * lines; a number, records of so many bytes, counted from the first byte of this stream; `'chunk'`,
-   * what one `write()` was given. Only `end()` sends a record that is not whole. Default 1: each byte is
-   * a record.
+   * Append whole records only, so that every acknowledged length of the object ends with one. `'\n'`: lines.
+   * A number: records of that many bytes, counted from the first byte of this stream. `'chunk'`: what one
+   * `write()` was given. Only `end()` sends a record that is not whole. Default 1: each byte is a record.
    */
   readonly align?: Align | undefined
   /**
-   * Bytes that a record may have: one that is longer fails the stream with `OSS_ERR_RECORD_TOO_LARGE`,
-   * the records before it are sent, and nothing of it. A record longer than `highWaterMark` is held in
-   * memory whole. 1 to 1 GiB, only with `align`. Default 64 MiB.
+   * Bytes that a record may have. A longer one fails the stream with `OSS_ERR_RECORD_TOO_LARGE`: the records
+   * before it are sent, and nothing of it. A record longer than `highWaterMark` is held in memory whole. 1
+   * to 1 GiB, only with `align`. Default 64 MiB.
    */
   readonly maxRecordBytes?: number | undefined
   /** Creation only. OSS's default: `application/octet-stream`. */
   readonly contentType?: string | undefined
-  /** Creation only: the header `Cache-Control` of whoever reads it. OSS's default: none. */
+  /** Creation only: the header `Cache-Control` of every download. OSS's default: none. */
   readonly cacheControl?: string | undefined
-  /** Creation only: the header `Content-Disposition` of whoever reads it. OSS's default: none. */
+  /** Creation only: the header `Content-Disposition` of every download. OSS's default: none. */
   readonly contentDisposition?: string | undefined
-  /** Creation only: the header `Content-Encoding` of whoever reads it. Encodes nothing. OSS's default: none. */
+  /** Creation only: the header `Content-Encoding` of every download. Encodes nothing. OSS's default: none. */
   readonly contentEncoding?: string | undefined
-  /** Creation only: the header `Expires` of whoever reads it; a Date, or an HTTP date as text. OSS's default: none. */
+  /** Creation only: the header `Expires` of every download; a Date, or an HTTP date as text. OSS's default: none. */
   readonly expires?: Date | string | undefined
   /** Creation only. OSS's default: `default`, the bucket's. */
   readonly acl?: ObjectAcl | undefined
@@ -97,11 +93,11 @@ export interface AppendStreamOptions extends ClientOptions {
    * default: none.
    */
   readonly metadata?: Readonly<Record<string, string>> | undefined
-  /** Extra headers for every append, such as `x-oss-traffic-limit`. Ours can't be overridden. Default: none. */
+  /** Extra headers for every append, such as `x-oss-traffic-limit`. The stream's own can't be overridden. Default: none. */
   readonly headers?: Readonly<Record<string, string>> | undefined
   /**
-   * Send Content-MD5, by which OSS refuses a damaged batch before it is committed. Default: true over
-   * http, false over https, where TLS protects the body already.
+   * Send Content-MD5, by which OSS refuses a damaged batch before it is stored. Default: true over http,
+   * false over https, where TLS already protects the body.
    */
   readonly contentMd5?: boolean | undefined
   /** When to try again; each member has its default. Counters start afresh with every acknowledged append. */
@@ -112,66 +108,28 @@ export interface AppendStreamOptions extends ClientOptions {
   readonly seal?: boolean | undefined
   /** Aborting it destroys the stream with Node's AbortError. Default: none. */
   readonly signal?: AbortSignal | undefined
-  /** A client to share among streams, or any other implementation. Excludes the network options. Default: one of its own. */
+  /** A client that streams share, or any other implementation. Excludes the network options. Default: a new `OssClient`. */
   readonly client?: Client | undefined
 }
 
-/** The options as checked and completed. */
-export interface Settings {
-  readonly target: Target
-  readonly position: 'end' | number
-  readonly crc64: string | undefined
-  readonly highWaterMark: number
-  readonly flushInterval: number
-  readonly align: Align
-  readonly maxRecordBytes: number
-  readonly creationHeaders: Readonly<Record<string, string>>
-  readonly headers: Readonly<Record<string, string>>
-  readonly contentMd5: boolean
-  readonly retry: RetryPolicy
-  readonly maxObjectBytes: number
-  readonly seal: boolean
-  readonly signal: AbortSignal | undefined
-  readonly client: Client
-  /** We made the client, so we close it. */
-  readonly isOwnClient: boolean
+/** The options of `createAppendStream`: the object, and everything that goes with a url too. */
+export interface AppendStreamOptions extends UrlOptions {
+  /** 3 to 63 characters out of a-z, 0-9 and `-`. Required, here or in the url. */
+  readonly bucket: string
+  /** 1 to 1,023 bytes of UTF-8, not beginning with `/` or `\`. Required, here or in the url. */
+  readonly key: string
 }
 
-const STREAM_OPTIONS = [
-  'bucket',
-  'key',
-  'position',
-  'crc64',
-  'highWaterMark',
-  'flushInterval',
-  'align',
-  'maxRecordBytes',
-  'contentType',
-  'cacheControl',
-  'contentDisposition',
-  'contentEncoding',
-  'expires',
-  'acl',
-  'storageClass',
-  'serverSideEncryption',
-  'serverSideDataEncryption',
-  'tagging',
-  'metadata',
-  'headers',
-  'contentMd5',
-  'retry',
-  'maxObjectBytes',
-  'seal',
-  'signal',
-  'client',
-] as const satisfies readonly (keyof AppendStreamOptions)[]
+export const MIB = 1024 * 1024
+const GIB = 1024 * MIB
+/** OSS, "AppendObject": limits of a tag set. */
+const MAX_TAGS = 10
+const MAX_TAG_KEY = 128
+const MAX_TAG_VALUE = 256
+/** Bytes. OSS, "PutObject": user metadata, names and values together. */
+const MAX_METADATA = 8192
 
-/** Every option there is. A test holds README's table to this list, both ways. */
-export const OPTIONS: readonly (keyof AppendStreamOptions)[] = [
-  ...STREAM_OPTIONS,
-  ...CLIENT_OPTIONS,
-]
-
+const DEFAULT_MAX_RECORD_BYTES = 64 * MIB
 export const DEFAULT_RETRY: RetryPolicy = {
   maxRetries: Number.POSITIVE_INFINITY,
   maxElapsed: 300_000,
@@ -179,231 +137,320 @@ export const DEFAULT_RETRY: RetryPolicy = {
   maxDelay: 20_000,
 }
 
-const MIB = 1024 * 1024
-const GIB = 1024 * MIB
-/** OSS, "AppendObject": limits of a tag set. */
-const MAX_TAGS = 10
-const MAX_TAG_KEY = 128
-const MAX_TAG_VALUE = 256
-/** OSS, "PutObject": user metadata, names and values together. */
-const MAX_METADATA = 8192
+/** Checks the value of the option `name`, and returns the setting; the default, where the value is undefined. */
+type Resolver<Setting> = (value: unknown, name: string, given: UrlOptions) => Setting
+type Headers = Readonly<Record<string, string>>
 
-/** @throws {OssError} `OSS_ERR_INVALID_OPTION`, naming the option. */
-export function resolveOptions(given: AppendStreamOptions, url?: string): Settings {
+/** The options that become headers of the append at position 0. */
+const CREATION_OPTIONS = {
+  contentType: text('content-type'),
+  cacheControl: text('cache-control'),
+  contentDisposition: text('content-disposition'),
+  contentEncoding: text('content-encoding'),
+  expires: resolveExpires,
+  acl: word('x-oss-object-acl', ['default', 'private', 'public-read', 'public-read-write']),
+  storageClass: word('x-oss-storage-class', ['Standard', 'IA', 'Archive']),
+  serverSideEncryption: word('x-oss-server-side-encryption', ['AES256', 'KMS', 'SM4']),
+  serverSideDataEncryption: resolveDataEncryption,
+  tagging: resolveTagging,
+  metadata: resolveMetadata,
+} satisfies { readonly [Name in keyof UrlOptions]?: Resolver<Headers> }
+
+type CreationOption = keyof typeof CREATION_OPTIONS
+
+/** All other options of a stream, in the order in which they are checked. */
+const STREAM_OPTIONS = {
+  position: resolvePosition,
+  crc64: resolveCrc64,
+  signal: resolveSignal,
+  highWaterMark: integer(4 * MIB, 1, GIB),
+  flushInterval: integer(1000, 0, MAX_DELAY),
+  maxRecordBytes: resolveMaxRecordBytes,
+  align: resolveAlign,
+  headers: resolveHeaders,
+  contentMd5: resolveContentMd5,
+  retry: resolveRetry,
+  maxObjectBytes: integer(5 * GIB, 1),
+  seal: (value = false, name) => checkBoolean(name, value),
+  client: resolveClient,
+} satisfies Record<
+  Exclude<keyof UrlOptions, keyof ClientOptions | CreationOption>,
+  Resolver<unknown>
+>
+
+/** What the resolvers of a table return, by the names of their options. */
+type Resolved<Table extends Record<string, Resolver<unknown>>> = {
+  readonly [Name in keyof Table]: ReturnType<Table[Name]>
+}
+
+/** The options as checked and completed. */
+export interface Settings extends Omit<Resolved<typeof STREAM_OPTIONS>, 'contentMd5' | 'client'> {
+  readonly target: Target
+  readonly creationHeaders: Headers
+  readonly contentMd5: boolean
+  readonly client: Client
+  /** The stream made the client, so it closes it. */
+  readonly isOwnClient: boolean
+}
+
+/** The names of all options. A test compares README's table with them. */
+export const OPTIONS: readonly (keyof AppendStreamOptions)[] = [
+  'bucket',
+  'key',
+  ...(Object.keys(STREAM_OPTIONS) as (keyof typeof STREAM_OPTIONS)[]),
+  ...(Object.keys(CREATION_OPTIONS) as CreationOption[]),
+  ...CLIENT_OPTIONS,
+]
+
+/**
+ * Resolves what `createAppendStream` was given.
+ *
+ * @throws {OssError} `OSS_ERR_INVALID_OPTION`, naming the option.
+ */
+export function resolveOptions(
+  first: string | AppendStreamOptions,
+  options?: UrlOptions | undefined,
+): Settings {
+  const given = givenOptions(first, options)
   checkKnown('options', given, OPTIONS)
-  const target = resolveTarget(given, url)
-  const { position = 'end', highWaterMark = 4 * MIB, flushInterval = 1000 } = given
-  const { headers = {}, retry = {}, maxObjectBytes = 5 * GIB, seal = false, signal } = given
-  if (position !== 'end') {
-    if (typeof position !== 'number') throw invalidOption('position', "must be 'end' or a number")
-    checkInteger('position', position, 0)
-  }
-  if (signal !== undefined && !(signal instanceof AbortSignal)) {
-    throw invalidOption('signal', 'must be an AbortSignal')
-  }
-  const settings = {
-    target,
-    position,
-    crc64: resolveCrc64(given.crc64, position),
-    highWaterMark: checkInteger('highWaterMark', highWaterMark, 1, GIB),
-    flushInterval: checkInteger('flushInterval', flushInterval, 0, MAX_DELAY),
-    ...resolveAlign(given),
-    creationHeaders: resolveCreationHeaders(given),
-    headers: resolveHeaders(headers),
-    retry: resolveRetry(retry),
-    maxObjectBytes: checkInteger('maxObjectBytes', maxObjectBytes, 1),
-    seal: checkBoolean('seal', seal),
-    signal,
-  }
-  if (given.contentMd5 !== undefined) checkBoolean('contentMd5', given.contentMd5)
-  // Last, so that nothing is left to close when another option is wrong.
-  const client =
-    given.client === undefined ? createClient(given, target) : checkClient(given, target)
+  const target = typeof first === 'string' ? resolveUrl(first, given) : resolveTarget(given)
+  const { contentMd5, client: givenClient, ...settings } = resolveAll(STREAM_OPTIONS, given)
+  const creationHeaders = Object.assign({}, ...Object.values(resolveAll(CREATION_OPTIONS, given)))
+  // Last: no client is left open when another option is wrong.
+  const client = givenClient ?? createClient(given)
+  if (client instanceof OssClient) client.checkBucket(target.bucket)
   return {
     ...settings,
-    contentMd5: given.contentMd5 ?? client.isSecure === false,
+    target,
+    creationHeaders,
+    contentMd5: contentMd5 ?? client.isSecure === false,
     client,
-    isOwnClient: given.client === undefined,
+    isOwnClient: givenClient === undefined,
   }
 }
 
-function resolveTarget(given: AppendStreamOptions, url: string | undefined): Target {
-  if (url === undefined) {
-    const target = { bucket: given.bucket, key: given.key } as Target
-    checkTarget(target)
-    return target
-  }
-  const target = parseUrl(url)
-  for (const part of ['bucket', 'key'] as const) {
-    if (given[part] !== undefined) throw invalidOption(part, 'is in the url already')
-  }
+type GivenOptions = UrlOptions & Partial<Target>
+
+function givenOptions(
+  first: string | AppendStreamOptions,
+  options: UrlOptions | undefined,
+): GivenOptions {
+  if (typeof first === 'string') return options === undefined ? {} : options
+  if (options === undefined) return first
+  throw invalidOption('options', 'are the first argument already: a second one goes with a url')
+}
+
+function resolveAll<Table extends Record<string, Resolver<unknown>>>(
+  table: Table,
+  given: GivenOptions,
+): Resolved<Table> {
+  const settings = Object.entries(table).map(([name, resolve]) => [
+    name,
+    resolve(given[name as keyof GivenOptions], name, given),
+  ])
+  return Object.fromEntries(settings)
+}
+
+function resolveTarget({ bucket, key }: GivenOptions): Target {
+  const target = { bucket, key } as Target
+  checkTarget(target)
   return target
 }
 
-function resolveCrc64(crc64: unknown, position: 'end' | number): string | undefined {
-  if (crc64 === undefined) return undefined
-  const value = typeof crc64 === 'string' ? parseCrc64(crc64)?.toString() : undefined
-  if (value === undefined) {
-    throw invalidOption('crc64', 'must be an unsigned 64-bit decimal, as a string')
+function resolveUrl(url: string, given: GivenOptions): Target {
+  for (const part of ['bucket', 'key'] as const) {
+    if (given[part] !== undefined) throw invalidOption(part, 'is in the url already: leave it out')
   }
-  if (position === 'end') throw invalidOption('crc64', 'needs a number as position')
-  if (position === 0 && value !== '0') throw invalidOption('crc64', "must be '0' for position 0")
-  return value
+  return parseUrl(url)
 }
 
-function resolveAlign(given: AppendStreamOptions): Pick<Settings, 'align' | 'maxRecordBytes'> {
-  const { align = 1, maxRecordBytes = 64 * MIB } = given
-  checkInteger('maxRecordBytes', maxRecordBytes, 1, GIB)
+function createClient(given: GivenOptions): OssClient {
+  const network = CLIENT_OPTIONS.filter(name => given[name] !== undefined)
+  return new OssClient(Object.fromEntries(network.map(name => [name, given[name]])))
+}
+
+function integer(standard: number, min: number, max?: number): Resolver<number> {
+  return (value = standard, name) => checkInteger(name, value, min, max)
+}
+
+function resolvePosition(value: unknown = 'end', name: string): 'end' | number {
+  if (value === 'end') return value
+  if (typeof value !== 'number') throw invalidOption(name, "must be 'end' or a number")
+  return checkInteger(name, value, 0)
+}
+
+function resolveCrc64(
+  value: unknown,
+  name: string,
+  { position = 'end' }: UrlOptions,
+): string | undefined {
+  if (value === undefined) return undefined
+  const crc64 = typeof value === 'string' ? parseCrc64(value)?.toString() : undefined
+  if (crc64 === undefined) {
+    throw invalidOption(name, 'must be an unsigned 64-bit decimal, as a string')
+  }
+  if (position === 'end') throw invalidOption(name, 'needs a number as position')
+  if (position === 0 && crc64 !== '0') throw invalidOption(name, "must be '0' for position 0")
+  return crc64
+}
+
+function resolveSignal(value: unknown, name: string): AbortSignal | undefined {
+  if (value === undefined || value instanceof AbortSignal) return value
+  throw invalidOption(name, 'must be an AbortSignal')
+}
+
+function resolveMaxRecordBytes(
+  value: unknown = DEFAULT_MAX_RECORD_BYTES,
+  name: string,
+  given: UrlOptions,
+): number {
+  checkInteger(name, value, 1, GIB)
   if (given.maxRecordBytes !== undefined && given.align === undefined) {
-    throw invalidOption('maxRecordBytes', 'needs align')
+    throw invalidOption(name, 'needs align')
   }
-  if (typeof align === 'number') {
-    // A record that no batch could ever take.
-    if (align > maxRecordBytes) throw invalidOption('align', 'must not be more than maxRecordBytes')
-    checkInteger('align', align, 1)
-  } else if (align !== '\n' && align !== 'chunk') {
-    throw invalidOption('align', "must be '\\n', 'chunk' or a number of bytes")
-  }
-  return { align, maxRecordBytes }
+  return value as number
 }
 
-function resolveRetry(given: object): RetryPolicy {
-  const retry = checkKnown('retry', given, Object.keys(DEFAULT_RETRY))
-  const pick = (name: keyof RetryPolicy) =>
-    retry[name] === undefined ? DEFAULT_RETRY[name] : retry[name]
+function resolveAlign(
+  value: unknown = 1,
+  name: string,
+  { maxRecordBytes = DEFAULT_MAX_RECORD_BYTES }: UrlOptions,
+): Align {
+  if (value === '\n' || value === 'chunk') return value
+  if (typeof value !== 'number') {
+    throw invalidOption(name, "must be '\\n', 'chunk' or a number of bytes")
+  }
+  // No batch would ever have room for such a record.
+  if (value > maxRecordBytes) throw invalidOption(name, 'must not be more than maxRecordBytes')
+  return checkInteger(name, value, 1)
+}
+
+function resolveContentMd5(value: unknown, name: string): boolean | undefined {
+  return value === undefined ? undefined : checkBoolean(name, value)
+}
+
+function resolveRetry(value: unknown = {}, name: string): RetryPolicy {
+  const given = checkKnown(name, value, Object.keys(DEFAULT_RETRY))
+  const pick = (member: keyof RetryPolicy) =>
+    given[member] === undefined ? DEFAULT_RETRY[member] : given[member]
   const policy = {
-    maxRetries: checkLimit('retry.maxRetries', pick('maxRetries')),
-    maxElapsed: checkLimit('retry.maxElapsed', pick('maxElapsed')),
-    minDelay: checkInteger('retry.minDelay', pick('minDelay'), 0, MAX_DELAY),
-    maxDelay: checkInteger('retry.maxDelay', pick('maxDelay'), 0, MAX_DELAY),
+    maxRetries: checkLimit(`${name}.maxRetries`, pick('maxRetries')),
+    maxElapsed: checkLimit(`${name}.maxElapsed`, pick('maxElapsed')),
+    minDelay: checkInteger(`${name}.minDelay`, pick('minDelay'), 0, MAX_DELAY),
+    maxDelay: checkInteger(`${name}.maxDelay`, pick('maxDelay'), 0, MAX_DELAY),
   }
   if (policy.minDelay > policy.maxDelay) {
-    throw invalidOption('retry.minDelay', 'must not be more than retry.maxDelay')
+    throw invalidOption(`${name}.minDelay`, `must not be more than ${name}.maxDelay`)
   }
   return policy
 }
 
-function createClient(given: AppendStreamOptions, target: Target): Client {
-  const network = CLIENT_OPTIONS.filter(name => given[name] !== undefined)
-  const client = new OssClient(Object.fromEntries(network.map(name => [name, given[name]])))
-  client.checkBucket(target.bucket)
-  return client
-}
-
-function checkClient(given: AppendStreamOptions, target: Target): Client {
-  const { client, seal } = given
-  checkMethods('client', client, seal ? ['head', 'append', 'seal'] : ['head', 'append'])
-  const network = CLIENT_OPTIONS.find(name => given[name] !== undefined)
+function resolveClient(value: unknown, name: string, given: UrlOptions): Client | undefined {
+  if (value === undefined) return undefined
+  checkMethods(name, value, given.seal ? ['head', 'append', 'seal'] : ['head', 'append'])
+  const network = CLIENT_OPTIONS.find(option => given[option] !== undefined)
   if (network) throw invalidOption(network, 'belongs to the client: give it to new OssClient()')
-  if (client instanceof OssClient) client.checkBucket(target.bucket)
-  return client as Client
-}
-
-/** Headers that carry one option's text as it is. */
-const TEXT_HEADERS = {
-  contentType: 'content-type',
-  cacheControl: 'cache-control',
-  contentDisposition: 'content-disposition',
-  contentEncoding: 'content-encoding',
-} as const
-
-/** Headers that carry one of a few words. */
-const WORD_HEADERS = {
-  acl: ['x-oss-object-acl', ['default', 'private', 'public-read', 'public-read-write']],
-  storageClass: ['x-oss-storage-class', ['Standard', 'IA', 'Archive']],
-  serverSideEncryption: ['x-oss-server-side-encryption', ['AES256', 'KMS', 'SM4']],
-  serverSideDataEncryption: ['x-oss-server-side-data-encryption', ['SM4']],
-} as const
-
-function resolveCreationHeaders(given: AppendStreamOptions): Record<string, string> {
-  const headers: Record<string, string> = {}
-  for (const [option, header] of Object.entries(TEXT_HEADERS)) {
-    const value = given[option as keyof typeof TEXT_HEADERS]
-    if (value !== undefined) headers[header] = checkHeaderValue(option, value)
-  }
-  for (const [option, [header, words]] of Object.entries(WORD_HEADERS)) {
-    const value = given[option as keyof typeof WORD_HEADERS]
-    if (value !== undefined) headers[header] = checkOneOf<string>(option, value, words)
-  }
-  if (given.serverSideDataEncryption && given.serverSideEncryption !== 'KMS') {
-    throw invalidOption('serverSideDataEncryption', "needs serverSideEncryption: 'KMS'")
-  }
-  if (given.expires !== undefined) headers.expires = resolveExpires(given.expires)
-  const { tagging = {}, metadata = {} } = given
-  const tags = resolveTagging(tagging)
-  if (tags !== '') headers['x-oss-tagging'] = tags
-  return { ...headers, ...resolveMetadata(metadata) }
-}
-
-function resolveExpires(expires: unknown): string {
-  const date = expires instanceof Date ? expires : new Date(checkHeaderValue('expires', expires))
-  const text = date.toUTCString()
-  // RFC 9110, 5.6.7, as Node writes a Date; what is none would say "expired" to every reader.
-  const isDate = !Number.isNaN(date.getTime()) && (expires === date || expires === text)
-  if (isDate) return text
-  const example = 'Wed, 21 Oct 2026 07:28:00 GMT'
-  throw invalidOption('expires', `must be a valid Date or an HTTP date, as in ${example}`)
-}
-
-function resolveTagging(given: unknown): string {
-  const tags = checkRecord('tagging', given)
-  if (tags.length > MAX_TAGS) throw invalidOption('tagging', `must have at most ${MAX_TAGS} tags`)
-  return tags
-    .map(([key, value]) => {
-      const name = `tagging.${key}`
-      if (typeof value !== 'string') throw invalidOption(name, 'must be a string')
-      const isTag = /^[\p{L}\p{N} +=._:/-]*$/u
-      if (key === '' || !isTag.test(key) || !isTag.test(value)) {
-        throw invalidOption(name, 'must consist of letters, digits, spaces and + - = . _ : /')
-      }
-      if (Buffer.byteLength(key) > MAX_TAG_KEY || Buffer.byteLength(value) > MAX_TAG_VALUE) {
-        const limit = `${MAX_TAG_KEY} bytes of key and ${MAX_TAG_VALUE} of value`
-        throw invalidOption(name, `must have at most ${limit}`)
-      }
-      return `${encodeText(key)}=${encodeText(value)}`
-    })
-    .join('&')
-}
-
-function resolveMetadata(given: unknown): Record<string, string> {
-  const headers: Record<string, string> = {}
-  let length = 0
-  for (const [name, value] of checkRecord('metadata', given)) {
-    const option = `metadata.${name}`
-    if (!/^[A-Za-z0-9-]+$/.test(name)) {
-      throw invalidOption(option, 'must have a name of letters, digits and -')
-    }
-    const header = `x-oss-meta-${name.toLowerCase()}`
-    if (Object.hasOwn(headers, header))
-      throw invalidOption(option, 'is given twice: case does not count')
-    headers[header] = checkHeaderValue(option, value)
-    length += name.length + headers[header].length
-  }
-  if (length > MAX_METADATA)
-    throw invalidOption('metadata', `must be at most ${MAX_METADATA} bytes`)
-  return headers
+  return value as Client
 }
 
 /**
- * Headers with a meaning of their own here: they have an option, or are the connection's. (A compressed
- * answer could not be read.)
+ * Headers that no caller sets: an option sets them, or they belong to the connection. (`accept-encoding`:
+ * a compressed response could not be read.)
  */
 const OUR_HEADERS =
   /^(authorization|host|date|connection|keep-alive|transfer-encoding|te|trailer|upgrade|expect|accept-encoding|proxy-.*|content-.*|cache-control|expires|if-.*|x-oss-(date|content-sha256|security-token|object-acl|storage-class|server-side-.*|tagging|meta-.*|callback.*|forbid-overwrite|hash-.*|next-append-position))$/
 
-function resolveHeaders(given: unknown): Record<string, string> {
+function resolveHeaders(value: unknown = {}, name: string): Headers {
   const headers: Record<string, string> = {}
-  for (const [name, value] of checkRecord('headers', given)) {
-    const option = `headers.${name}`
-    const header = name.toLowerCase()
+  for (const [header, text] of checkRecord(name, value)) {
+    const option = `${name}.${header}`
+    const lowerCase = header.toLowerCase()
     // RFC 9110, 5.1: a field name is a token.
-    if (!/^[!#$%&'*+.^`|~\w-]+$/.test(name) || header === '__proto__') {
+    if (!/^[!#$%&'*+.^`|~\w-]+$/.test(header) || lowerCase === '__proto__') {
       throw invalidOption(option, 'is no header name')
     }
-    if (OUR_HEADERS.test(header)) throw invalidOption(option, 'is set by us, or by an option')
-    if (Object.hasOwn(headers, header))
-      throw invalidOption(option, 'is given twice: case does not count')
-    headers[header] = checkHeaderValue(option, value)
+    if (OUR_HEADERS.test(lowerCase)) {
+      throw invalidOption(option, 'is set by the stream, or by an option of its own')
+    }
+    addHeader(headers, lowerCase, option, text)
   }
+  return headers
+}
+
+function addHeader(
+  headers: Record<string, string>,
+  header: string,
+  option: string,
+  value: unknown,
+): void {
+  if (Object.hasOwn(headers, header)) {
+    throw invalidOption(option, 'is given twice: case does not count')
+  }
+  headers[header] = checkHeaderValue(option, value)
+}
+
+/** A header that has the option's text as its value. */
+function text(header: string): Resolver<Headers> {
+  return (value, name) => (value === undefined ? {} : { [header]: checkHeaderValue(name, value) })
+}
+
+/** A header that has one of a few words as its value. */
+function word(header: string, words: readonly string[]): Resolver<Headers> {
+  return (value, name) => (value === undefined ? {} : { [header]: checkOneOf(name, value, words) })
+}
+
+function resolveDataEncryption(value: unknown, name: string, given: UrlOptions): Headers {
+  const headers = word('x-oss-server-side-data-encryption', ['SM4'])(value, name, given)
+  if (value !== undefined && given.serverSideEncryption !== 'KMS') {
+    throw invalidOption(name, "needs serverSideEncryption: 'KMS'")
+  }
+  return headers
+}
+
+function resolveExpires(value: unknown, name: string): Headers {
+  if (value === undefined) return {}
+  const date = value instanceof Date ? value : new Date(checkHeaderValue(name, value))
+  const expires = date.toUTCString()
+  // RFC 9110, 5.6.7, as Node writes a Date. Every reader takes text that is no date for "expired".
+  const isDate = !Number.isNaN(date.getTime()) && (value === date || value === expires)
+  if (isDate) return { expires }
+  const example = 'Wed, 21 Oct 2026 07:28:00 GMT'
+  throw invalidOption(name, `must be a valid Date or an HTTP date, as in ${example}`)
+}
+
+function resolveTagging(value: unknown = {}, name: string): Headers {
+  const tags = checkRecord(name, value)
+  if (tags.length > MAX_TAGS) throw invalidOption(name, `must have at most ${MAX_TAGS} tags`)
+  if (tags.length === 0) return {}
+  const pairs = tags.map(([tag, text]) => encodeTag(tag, text, `${name}.${tag}`))
+  return { 'x-oss-tagging': pairs.join('&') }
+}
+
+function encodeTag(tag: string, value: unknown, option: string): string {
+  if (typeof value !== 'string') throw invalidOption(option, 'must be a string')
+  const allowed = /^[\p{L}\p{N} +=._:/-]*$/u
+  if (tag === '' || !allowed.test(tag) || !allowed.test(value)) {
+    throw invalidOption(option, 'must consist of letters, digits, spaces and + - = . _ : /')
+  }
+  if (Buffer.byteLength(tag) > MAX_TAG_KEY || Buffer.byteLength(value) > MAX_TAG_VALUE) {
+    const limit = `${MAX_TAG_KEY} bytes of key and ${MAX_TAG_VALUE} of value`
+    throw invalidOption(option, `must have at most ${limit}`)
+  }
+  return `${encodeText(tag)}=${encodeText(value)}`
+}
+
+function resolveMetadata(value: unknown = {}, name: string): Headers {
+  const headers: Record<string, string> = {}
+  let length = 0
+  for (const [member, text] of checkRecord(name, value)) {
+    const option = `${name}.${member}`
+    if (!/^[A-Za-z0-9-]+$/.test(member)) {
+      throw invalidOption(option, 'must have a name of letters, digits and -')
+    }
+    const header = `x-oss-meta-${member.toLowerCase()}`
+    addHeader(headers, header, option, text)
+    length += member.length + (headers[header]?.length ?? 0)
+  }
+  if (length > MAX_METADATA) throw invalidOption(name, `must be at most ${MAX_METADATA} bytes`)
   return headers
 }

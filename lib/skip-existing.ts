@@ -1,9 +1,8 @@
 /**
- * skipExisting(): a Transform for sources that can be read again. Fed from their start, it leaves out
- * what the object has already, once the CRC-64 of those bytes has shown that they are the same ones. So a copy that was
- * killed, at any moment and however often, goes on by running it again. Needs nothing but the object's
- * tail, which the stream has from its opening. It knows no position of the source: who can seek, and
- * trusts the object, starts a read at `stream.position` instead.
+ * skipExisting(): a Transform for sources that can be read again from their start. It leaves out the bytes that
+ * the object already has, after comparing their CRC-64 with the object's. A copy that was killed at any moment
+ * goes on when it is run again. It needs only the object's tail. A caller that can seek in the source, and
+ * trusts the object, reads from `stream.position` instead.
  */
 
 import { Transform, type TransformCallback } from 'node:stream'
@@ -15,25 +14,25 @@ import { OssAppendStream } from './stream/append-stream.ts'
 
 /**
  * Leaves out the first bytes of a source, as many as the object of `stream` has, and passes on the
- * rest: `pipeline(source, skipExisting(stream), stream)`. The object is asked for its tail alone, and
- * nothing is downloaded. An absent or empty object: everything passes.
+ * rest: `pipeline(source, skipExisting(stream), stream)`. Only the object's tail is asked for; nothing is
+ * downloaded. If the object is absent or empty, everything passes.
  *
- * If the source begins with other bytes than the object, or ends before it, it fails with
- * `OSS_ERR_RESUME_MISMATCH`, and nothing has been sent. Chunks pass as they are, one by one, so it can
- * stand behind `gzipMembers({ flushInterval: 0 })` too.
+ * If the source begins with other bytes than the object, or ends before it, the Transform fails with
+ * `OSS_ERR_RESUME_MISMATCH`, and nothing is sent. Chunks pass one by one and are not joined, so it also works
+ * behind `gzipMembers({ flushInterval: 0 })`.
  *
- * @throws {OssError} `OSS_ERR_INVALID_OPTION` if `stream` is none, or a rolling one: there the source's
- * first bytes may be in objects before the one in use, and would be written again.
+ * @throws {OssError} `OSS_ERR_INVALID_OPTION` if `stream` is no OssAppendStream, or a rolling one: the
+ * source's first bytes may be in an earlier object, and would be written again.
  */
 export function skipExisting(stream: OssAppendStream): Transform {
-  // Others have a `flush()` too, zlib's for one: it tells no tail, and what is asked here would be lost.
+  // Other streams have a `flush()` too, as zlib's, which tells no tail.
   if (!(stream instanceof OssAppendStream)) {
-    throw invalidOption('stream', 'must be an OssAppendStream')
+    throw invalidOption('stream', 'must be an OssAppendStream, as createAppendStream() returns it')
   }
   if (stream instanceof RollingAppendStream) {
     throw invalidOption(
       'stream',
-      'must not be a rolling one: the source may begin in an earlier object',
+      'must not be a rolling one, whose earlier objects are not compared: use createAppendStream()',
     )
   }
   return new SkipExisting(stream)
@@ -41,14 +40,14 @@ export function skipExisting(stream: OssAppendStream): Transform {
 
 class SkipExisting extends Transform {
   readonly #stream: OssAppendStream
-  /** The object as it was before anything of this source; undefined until a first chunk wants to know. */
+  /** The object's tail before any byte of this source; undefined until the first chunk asks for it. */
   #tail: Tail | undefined
-  /** Bytes of the source that were compared, and their CRC. */
+  /** Number of bytes of the source that were compared, and their CRC. */
   #compared = 0
   #crc = 0n
 
   constructor(stream: OssAppendStream) {
-    // Object mode on the way out, or a reader could be given several chunks as one.
+    // Readable object mode: otherwise a reader could get several chunks as one.
     super({ readableObjectMode: true, readableHighWaterMark: 1 })
     this.#stream = stream
   }
@@ -63,7 +62,7 @@ class SkipExisting extends Transform {
     else this.#withTail(tail => this.#checkEnd(tail, callback), callback)
   }
 
-  /** Nothing of ours is owed yet, so a flush tells the tail when it is known, and holds the process till then. */
+  /** Nothing is unacknowledged yet, so a flush resolves with the tail, and holds the process until it is known. */
   #withTail(onTail: (tail: Tail) => void, callback: TransformCallback): void {
     this.#stream.flush((error, tail) => {
       if (!tail) {

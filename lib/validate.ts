@@ -1,21 +1,21 @@
 /**
- * One validator per kind of option, each called with the option's dotted name, so that the name in the
- * message is the name in the documentation. They throw `OSS_ERR_INVALID_OPTION` and return the value.
- * Values that could be secrets are never quoted.
+ * One validator per kind of option. Each takes the dotted name of the option, as in the documentation,
+ * and returns the value or throws `OSS_ERR_INVALID_OPTION`.
+ * A message shows the wrong value, except of headers and keys, which may be secrets.
  */
 
-import { invalidOption } from './errors.ts'
+import { invalidOption, type OssError } from './errors.ts'
 
-/** The longest delay that `setTimeout` takes; a longer one would fire at once (Node doc, "setTimeout"). */
+/** Milliseconds. `setTimeout` fires a longer delay immediately (Node doc, "setTimeout"). */
 export const MAX_DELAY = 2 ** 31 - 1
 
-/** Refuses what is no plain record of options, and options that do not exist. */
+/** Refuses a value that is not a plain object, and unknown options. */
 export function checkKnown(
   name: string,
   options: unknown,
   known: readonly string[],
 ): Record<string, unknown> {
-  if (!isRecord(options)) throw invalidOption(name, 'must be an object')
+  if (!isRecord(options)) throw invalidOption(name, `must be an object, not ${formatKind(options)}`)
   const prefix = name === 'options' ? '' : `${name}.`
   for (const option of Object.keys(options)) {
     if (known.includes(option)) continue
@@ -33,20 +33,20 @@ export function checkInteger(
   if (typeof value === 'number' && Number.isInteger(value) && value >= min && value <= max) {
     return value
   }
-  throw invalidOption(name, `must be a whole number from ${min} to ${max}`)
+  throw wrongValue(name, `must be a whole number from ${min} to ${max}`, value)
 }
 
-/** A whole number from `min` up, or Infinity. */
+/** A whole number of at least `min`, or Infinity. */
 export function checkLimit(name: string, value: unknown, min = 0): number {
   if (value === Number.POSITIVE_INFINITY || (Number.isSafeInteger(value) && Number(value) >= min)) {
     return value as number
   }
-  throw invalidOption(name, `must be a whole number from ${min} up, or Infinity`)
+  throw wrongValue(name, `must be a whole number from ${min} up, or Infinity`, value)
 }
 
 export function checkBoolean(name: string, value: unknown): boolean {
   if (typeof value === 'boolean') return value
-  throw invalidOption(name, 'must be true or false')
+  throw wrongValue(name, 'must be true or false', value)
 }
 
 export function checkOneOf<T extends string>(
@@ -55,10 +55,10 @@ export function checkOneOf<T extends string>(
   choices: readonly T[],
 ): T {
   if (choices.includes(value as T)) return value as T
-  throw invalidOption(name, `must be ${choices.join(', ').replace(/, ([^,]*)$/, ' or $1')}`)
+  throw wrongValue(name, `must be ${choices.join(', ').replace(/, ([^,]*)$/, ' or $1')}`, value)
 }
 
-/** Refuses an object that lacks a method of the given names. */
+/** Refuses an object that lacks one of the methods. */
 export function checkMethods(name: string, value: unknown, methods: readonly string[]): void {
   const object = Object(value) as Record<string, unknown>
   const missing = methods.find(method => typeof object[method] !== 'function')
@@ -66,13 +66,13 @@ export function checkMethods(name: string, value: unknown, methods: readonly str
 }
 
 /**
- * A header's value: printable ASCII. A line break would begin another header, and other characters
- * reach OSS as different bytes than were signed.
+ * The value of a header: printable ASCII. A line break would begin another header, and other characters
+ * reach OSS as other bytes than the signed ones.
  */
 export function checkHeaderValue(name: string, value: unknown): string {
   if (typeof value !== 'string') throw invalidOption(name, 'must be a string')
   if (/[^\x20-\x7e]/.test(value)) {
-    throw invalidOption(name, 'must be printable ASCII: encode it, e.g. with encodeURIComponent()')
+    throw invalidOption(name, 'must be printable ASCII: encode it, as with encodeURIComponent()')
   }
   const text = value.trim()
   if (text === '') throw invalidOption(name, 'must not be empty')
@@ -81,25 +81,70 @@ export function checkHeaderValue(name: string, value: unknown): string {
 
 export function checkRecord(name: string, value: unknown): [string, unknown][] {
   if (isRecord(value)) return Object.entries(value)
-  throw invalidOption(name, 'must be a plain object of names and values')
+  throw invalidOption(name, `must be a plain object of names and values, not ${formatKind(value)}`)
 }
 
-/** A Map, `Headers` or array is none: its members are no properties, and would be lost in silence. */
+/** False for a Map, `Headers` or array: their members are not properties, and would be ignored. */
 function isRecord(value: unknown): value is Record<string, unknown> {
   return typeof value === 'object' && value !== null && !(Symbol.iterator in value)
 }
 
-/** What to add to "is unknown": the name that was probably meant, or nothing. */
+function wrongValue(name: string, problem: string, value: unknown): OssError {
+  return invalidOption(name, `${problem}, not ${formatValue(value)}`)
+}
+
+/** Characters of a wrong string that a message shows. */
+const MAX_SHOWN = 64
+
+/** A wrong value for a message, in one line. Never for a value that may be a secret. */
+export function formatValue(value: unknown): string {
+  if (typeof value === 'string') {
+    return JSON.stringify(value.length > MAX_SHOWN ? `${value.slice(0, MAX_SHOWN)}...` : value)
+  }
+  if (typeof value === 'number' || typeof value === 'boolean') return String(value)
+  return formatKind(value)
+}
+
+/** The type of a value whose content may be a secret. */
+function formatKind(value: unknown): string {
+  if (value === undefined || value === null) return String(value)
+  const kind =
+    typeof value === 'object' ? Object.prototype.toString.call(value).slice(8, -1) : typeof value
+  return `${/^[aeiou]/i.test(kind) ? 'an' : 'a'} ${kind}`
+}
+
+/** Options of ali-oss: their name there, the option that replaces them here, and how. */
+const ALI_OSS_OPTIONS: readonly (readonly [name: string, option: string, remedy: string])[] = [
+  ['accessKeyId', 'credentials', 'pass credentials: { accessKeyId, accessKeySecret }'],
+  ['accessKeySecret', 'credentials', 'pass credentials: { accessKeyId, accessKeySecret }'],
+  ['stsToken', 'credentials', 'use credentials.securityToken'],
+  ['stsToken', 'securityToken', 'use securityToken'],
+  ['refreshSTSToken', 'credentials', 'pass a function as credentials'],
+  ['timeout', 'requestTimeout', 'use requestTimeout'],
+  ['secure', 'endpoint', 'https is the default; an endpoint may begin with http://'],
+  [
+    'internal',
+    'endpoint',
+    'use the internal endpoint, as in oss-cn-hangzhou-internal.aliyuncs.com',
+  ],
+  ['retryMax', 'retry', 'use retry.maxRetries'],
+  ['retryMax', 'maxRetries', 'use retry.maxRetries'],
+  ['retryMax', 'requestTimeout', 'streams retry: pass retry.maxRetries to them'],
+]
+
+/** Addition to "is unknown": the right name of an ali-oss option, a similar known name, or nothing. */
 export function suggestion(name: string, known: readonly string[], prefix = ''): string {
+  const replaced = ALI_OSS_OPTIONS.find(([from, to]) => from === name && known.includes(to))
+  if (replaced) return `: ${replaced[2]}`
   const near = nearest(name, known)
   return near ? `: did you mean ${prefix}${near}?` : ''
 }
 
-/** The known name that a wrong one was probably meant to be: at most a third of it differs. */
+/** The most similar known name, if at most a third of it differs. */
 function nearest(name: string, known: readonly string[]): string | undefined {
-  const wanted = name.toLowerCase()
+  const lowerCase = name.toLowerCase()
   const ranked = known
-    .map(word => ({ word, distance: distance(wanted, word.toLowerCase()) }))
+    .map(word => ({ word, distance: distance(lowerCase, word.toLowerCase()) }))
     .sort((a, b) => a.distance - b.distance)
   const [best] = ranked
   return best && best.distance <= Math.max(1, Math.floor(best.word.length / 3))
@@ -107,7 +152,7 @@ function nearest(name: string, known: readonly string[]): string | undefined {
     : undefined
 }
 
-/** Levenshtein's distance, a row at a time. */
+/** Levenshtein distance, computed row by row. */
 function distance(a: string, b: string): number {
   let row = Array.from({ length: b.length + 1 }, (_, index) => index)
   for (let i = 1; i <= a.length; i++) {

@@ -1,6 +1,6 @@
 import { readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { inspect } from 'node:util'
+import { inspect, types } from 'node:util'
 import t from 'tap'
 import {
   conflict,
@@ -16,6 +16,7 @@ import {
   recordTooLarge,
   replaced,
   resumeMismatch,
+  withContext,
 } from '../lib/errors.ts'
 
 const before = { position: 5, crc64: '11' }
@@ -134,7 +135,14 @@ const errors: [string, OssError, new (...args: never[]) => OssError, string, obj
     /7.*5/,
   ],
   ['objectFull', objectFull(11, 10), OssError, 'OSS_ERR_OBJECT_FULL', {}, /11.*10/],
-  ['recordTooLarge', recordTooLarge(9), OssError, 'OSS_ERR_RECORD_TOO_LARGE', {}, /9.*maxRecord/],
+  [
+    'recordTooLarge',
+    recordTooLarge(9),
+    OssError,
+    'OSS_ERR_RECORD_TOO_LARGE',
+    {},
+    /maxRecordBytes \(9 bytes\)/,
+  ],
   [
     'resumeMismatch: other bytes',
     resumeMismatch(after, 9),
@@ -180,10 +188,10 @@ for (const [label, error, type, code, properties, message] of errors) {
     const own = Object.fromEntries(
       Object.getOwnPropertyNames(error).map(n => [n, error[n as never]]),
     )
-    const { stack, message: _, isCurable, ...rest } = own
+    const { stack, message: _, isRefreshable, ...rest } = own
     t.strictSame(rest, { code, ...properties }, 'what is not known is no property')
     t.type(stack, 'string')
-    t.type(isCurable, 'boolean')
+    t.type(isRefreshable, 'boolean')
   })
 
   t.test(`${label}: as it prints`, async t => {
@@ -197,21 +205,47 @@ for (const [label, error, type, code, properties, message] of errors) {
     const text = inspect(error)
     t.ok(text.startsWith(`${name}: ${error.message}\n`), 'inspected, it begins with its name')
     t.match(text, `code: '${code}'`)
-    t.notMatch(text, /undefined|isCurable|name:/)
+    t.notMatch(text, /undefined|isRefreshable|name:/)
     t.equal(text.includes('[cause]: Error: the reason'), 'cause' in properties)
     const json = JSON.parse(JSON.stringify(error))
-    t.notOk('isCurable' in json || 'cause' in json || 'stack' in json)
+    t.notOk('isRefreshable' in json || 'cause' in json || 'stack' in json)
     t.equal(json.code, code)
   })
 }
 
-t.test('isCurable is false unless told, and fixed', async t => {
-  const curable = new OssError('X', 'x', { isRefreshable: true })
-  t.equal(curable.isRefreshable, true)
+t.test('isRefreshable is false unless told, and fixed', async t => {
+  const refreshable = new OssError('X', 'x', { isRefreshable: true })
+  t.equal(refreshable.isRefreshable, true)
   t.equal(new OssError('X', 'x').isRefreshable, false)
   t.equal(new OssError('X', 'x', { isRefreshable: undefined }).isRefreshable, false)
-  t.notOk(Object.keys(curable).includes('isCurable'))
-  t.throws(() => Object.assign(curable, { isCurable: false }))
+  t.notOk(Object.keys(refreshable).includes('isRefreshable'))
+  t.throws(() => Object.assign(refreshable, { isRefreshable: false }))
+})
+
+t.test('withContext makes a copy that says more, and leaves the error as it was', async t => {
+  const tail = { position: 3, crc64: '9' }
+  const originals = [
+    new OssError('X', 'x', { cause, isRefreshable: true, requestId: 'R' }),
+    new OssServiceError('X', 'x', { status: 409, requestId: 'R', nextPosition: 7 }),
+    conflict(before, after, seen, cause),
+  ]
+  for (const original of originals) {
+    const printed = inspect(original)
+    const copy = withContext(original, { bucket: 'b', key: undefined, tail }, ': do this')
+    t.not(copy, original)
+    t.equal(inspect(original), printed, 'the original is as it was')
+    t.equal(Object.getPrototypeOf(copy), Object.getPrototypeOf(original))
+    t.ok(types.isNativeError(copy))
+    t.equal(copy.message, `${original.message}: do this`)
+    t.ok(copy.stack?.startsWith(`${original.name}: ${copy.message}\n`))
+    t.equal(copy.stack?.split('\n')[1], original.stack?.split('\n')[1], 'where it was made')
+    t.strictSame({ ...copy }, { ...original, bucket: 'b', tail })
+    t.equal(copy.cause, original.cause)
+    t.equal(copy.isRefreshable, original.isRefreshable)
+    t.notOk(Object.keys(copy).includes('key'))
+  }
+  const foreign = new TypeError('of other code')
+  t.equal(withContext(foreign, { tail }), foreign)
 })
 
 t.test('which class says what', async t => {

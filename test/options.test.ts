@@ -298,7 +298,11 @@ t.test('unknown options are refused, with what was probably meant', async t => {
     [{ highWatermark: 5 }, 'highWatermark', 'did you mean highWaterMark\\?'],
     [{ HIGHWATERMARK: 5 }, 'HIGHWATERMARK', 'did you mean highWaterMark\\?'],
     [{ Bucket: 'x' }, 'Bucket', 'did you mean bucket\\?'],
-    [{ accessKeyId: 'x' }, 'accessKeyId', 'is unknown$'],
+    [
+      { accessKeyId: 'x' },
+      'accessKeyId',
+      'is unknown: pass credentials: \\{ accessKeyId, accessKeySecret \\}',
+    ],
     [{ nonsense: undefined }, 'nonsense', 'is unknown$'],
     [{ metaData: {} }, 'metaData', 'did you mean metadata\\?'],
     [{ retry: { retries: 3 } }, 'retry.retries', 'is unknown'],
@@ -351,7 +355,6 @@ t.test('no value is quoted that could be a secret', async t => {
     { endpoint: `https://example.com/?x-oss-signature=${SECRET}` },
     { metadata: { a: `${SECRET}é` } },
     { headers: { 'x-a': `${SECRET}\r\n` } },
-    { acl: SECRET },
     { position: SECRET },
     { crc64: SECRET },
   ]
@@ -688,7 +691,7 @@ t.test('urls', async t => {
     'oss://x/y',
   ]
   for (const key of keys) {
-    const { target } = resolveOptions(rest, `oss://examplebucket/${key}`)
+    const { target } = resolveOptions(`oss://examplebucket/${key}`, rest)
     t.same(target, { bucket: 'examplebucket', key }, key)
   }
   const urls = ['', 'examplebucket/a', 'oss:/examplebucket/a', 'oss://examplebucket', 'oss://']

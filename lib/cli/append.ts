@@ -1,7 +1,6 @@
 /**
- * `oss-append URL` and `oss-append demo`: put together from place, source, delivery, proof and reporter.
- * A command resolves to its exit code, or rejects with what went wrong; it leaves nothing open either
- * way.
+ * `oss-append URL` and `oss-append demo`: backend, source, delivery, reading back and reporter, put together.
+ * A command resolves to its exit code or rejects. Either way it leaves nothing open.
  */
 
 import { mkdtemp, rm } from 'node:fs/promises'
@@ -10,7 +9,6 @@ import { join } from 'node:path'
 import type { Duplex } from 'node:stream'
 import { parseUrl } from '../client/endpoint.ts'
 import {
-  type AppendStreamOptions,
   createAppendStream,
   createRollingAppendStream,
   gzipMembers,
@@ -18,9 +16,10 @@ import {
   type RollInfo,
   skipExisting,
   type Target,
+  type UrlOptions,
 } from '../index.ts'
 import { type OpenBackend, withBackend } from './backend.ts'
-import type { AppendCommand, Backend, DemoCommand, RollOptions } from './commands.ts'
+import type { AppendCommand, Backend, CommandIO, DemoCommand, RollOptions } from './commands.ts'
 import { type DeliveryOptions, deliver, RecordingClient } from './delivery.ts'
 import { MismatchError } from './failure.ts'
 import {
@@ -44,85 +43,98 @@ import { UsageError } from './usage-error.ts'
 
 const DEMO_URL = 'oss://demo/input'
 const DEMO_BYTES = 64 * 1024 * 1024
-/** Milliseconds that the demo waits for a pipe to say something before it makes something up. */
+/** Milliseconds that the demo waits for the first byte of a pipe before it takes sample data. */
 const DEMO_INPUT_TIMEOUT = 5_000
 
-/** Milliseconds. A server in this process fails for good (a full disk), and not because a line is down. */
+/** Milliseconds. A server in this process fails for good (a full disk), and not because of the network. */
 const LOCAL_MAX_ELAPSED = 3_000
-/** Behind a pipe nobody is there to start it again. */
+/** The input of a pipe cannot be read a second time, so giving up would lose it. */
 const OSS_MAX_ELAPSED = Number.POSITIVE_INFINITY
 
-/** Where to append, and how to get what goes there. */
+/** What `demo` and `append` have in common. */
 interface AppendJob {
   readonly url: string
   readonly backend: Backend
-  readonly options: AppendStreamOptions
+  readonly options: UrlOptions
   readonly roll?: RollOptions | undefined
   readonly isGzip?: boolean
   readonly isResumed?: boolean
   readonly openInput: () => Source | Promise<Source>
+  readonly io: CommandIO
   readonly reporter: Reporter
   readonly signals: Signals
-  /** Milliseconds to read on after the first signal; undefined: that one ends it. */
+  /** Milliseconds to read on after the first signal. Undefined: the first signal aborts. */
   readonly grace?: number | undefined
 }
 
-/** Streams into an object in a temporary folder: memory would hold no long input. */
-export async function demo({ file, bytes }: DemoCommand, signals: Signals): Promise<number> {
-  // A length that is asked for can only be that of the feed, so a pipe left open here is none of ours.
+/** Appends to an object in a temporary folder: a long input does not fit into memory. */
+export async function demo(
+  { file, bytes }: DemoCommand,
+  io: CommandIO,
+  signals: Signals,
+): Promise<number> {
+  // `--bytes` is a length of sample data, so standard input is left alone.
   const isPiped =
-    file === undefined && bytes === undefined && (await waitForStdinBytes(DEMO_INPUT_TIMEOUT))
+    file === undefined && bytes === undefined && (await waitForStdinBytes(io, DEMO_INPUT_TIMEOUT))
   const input = isPiped ? '-' : file
   const openInput = () =>
-    input === undefined ? openSampleData(bytes ?? DEMO_BYTES) : openSource(input)
-  const folder = await mkdtemp(join(tmpdir(), 'oss-append-'))
-  const reporter = new Reporter({ isJson: false, isQuiet: false })
+    input === undefined ? openSampleData(bytes ?? DEMO_BYTES) : openSource(input, io)
+  const folder = await mkdtemp(join(io.env.TMPDIR || tmpdir(), 'oss-append-'))
+  const reporter = new Reporter({ isJson: false, isQuiet: false }, io)
   const backend = { local: folder, clientOptions: {} }
   try {
-    return await runJob({ url: DEMO_URL, backend, options: {}, openInput, reporter, signals })
+    return await runJob({ url: DEMO_URL, backend, options: {}, openInput, io, reporter, signals })
   } finally {
     await rm(folder, { recursive: true, force: true })
   }
 }
 
 /** Appends to an object of OSS, or with `--local` to one in a folder. */
-export async function append(command: AppendCommand, signals: Signals): Promise<number> {
+export async function append(
+  command: AppendCommand,
+  io: CommandIO,
+  signals: Signals,
+): Promise<number> {
   const { file, outputMode } = command
-  const reporter = new Reporter(outputMode)
+  const reporter = new Reporter(outputMode, io)
   const openInput = () => {
-    if (file !== undefined || isStdinRedirected()) return openSource(file ?? '-')
-    const remedy = 'pipe something in, redirect a file, name FILE, or say - to read in any case'
-    throw new UsageError(`nothing to read: ${remedy}`)
+    if (file !== undefined || isStdinRedirected(io)) return openSource(file ?? '-', io)
+    const remedy = 'name FILE, redirect a file, use a pipe, or pass - to read standard input anyway'
+    throw new UsageError(`there is no input: ${remedy}`)
   }
-  return runJob({ ...command, openInput, reporter, signals })
+  return runJob({ ...command, openInput, io, reporter, signals })
 }
 
-/** When to try again, as the flags have it, and how long unless they say. */
+/** The retry options of the flags; where they give no time limit, the one of the backend. */
 export function withRetryDefaults(
-  given: AppendStreamOptions['retry'],
+  given: UrlOptions['retry'],
   { isLocal }: Pick<OpenBackend, 'isLocal'>,
 ) {
   const { maxElapsed = isLocal ? LOCAL_MAX_ELAPSED : OSS_MAX_ELAPSED } = given ?? {}
   return { ...given, maxElapsed }
 }
 
-/** The one way of all bytes. A folder is read back; OSS's own word has to do elsewhere. */
+/**
+ * Appends the input, compares the object with it, and reports. With `--local` the object is read back; with
+ * OSS its own length and CRC-64 are compared, since reading it back would cost a download.
+ */
 async function runJob(job: AppendJob): Promise<number> {
-  const { backend, reporter, signals, grace } = job
+  const { backend, io, reporter, signals, grace } = job
   const target = parseTarget(job)
   const { bucket } = target
   const signal = grace === undefined ? signals.first : signals.second
-  return withBackend(backend, 'append', async ({ clientOptions, isLocal }) => {
+  return withBackend(backend, 'append', io.env, async ({ clientOptions, isLocal }) => {
     const client = new RecordingClient(clientOptions)
     const retry = withRetryDefaults(job.options.retry, { isLocal })
     const reader = new RetryingReader(clientOptions, {
       signal,
       maxElapsed: retry.maxElapsed,
-      reporter,
+      listener: reporter,
     })
+    let source: Source | undefined
     try {
       client.checkBucket(bucket)
-      const source = await job.openInput()
+      source = await job.openInput()
       const stream = createStream(job, target, { ...job.options, client, retry })
       const rolled = collectRolled(stream, client, isLocal)
       const stages = createStages(job, source, stream)
@@ -137,7 +149,7 @@ async function runJob(job: AppendJob): Promise<number> {
       })
 
       const { key } = delivery
-      // The one in use is compared as such, also if it had been left before.
+      // A clock that went back may have brought a rolled object into use again.
       rolled.objects.delete(key)
       const copy = isLocal ? await readBack(reader, { bucket, key }, delivery) : undefined
       const object = { bucket, key }
@@ -156,13 +168,14 @@ async function runJob(job: AppendJob): Promise<number> {
       if (differences.length > 0) throw new MismatchError(differences)
       return signals.exitCode
     } finally {
+      source?.stream.destroy()
       await client.close()
       await reader.close()
     }
   })
 }
 
-/** The object, or with `roll` the bucket and the pattern of its objects' keys. */
+/** The object in the URL; for a rolling stream its key is the pattern of all keys. */
 function parseTarget({ url, roll }: AppendJob): Target {
   if (!roll) return parseUrl(url)
   const prefix = /^oss:\/\/[^/]*$/.test(url) ? `${url}/` : url
@@ -172,15 +185,15 @@ function parseTarget({ url, roll }: AppendJob): Target {
 function createStream(
   { roll }: AppendJob,
   { bucket, key }: Target,
-  options: AppendStreamOptions,
+  options: UrlOptions,
 ): OssAppendStream {
   if (!roll) return createAppendStream({ ...options, bucket, key })
   return createRollingAppendStream({ ...options, ...roll, bucket, key })
 }
 
-/** Compares each object that is left with what OSS said of it, and keeps in mind what can be read back. */
+/** Compares each rolled object with the tail that OSS reported; local ones are collected to be read back. */
 function collectRolled(stream: OssAppendStream, client: RecordingClient, isLocal: boolean) {
-  /** By key: a clock that went back brings one into use again, and the last word on it counts. */
+  /** By key. A clock that goes back brings a key into use again; its last roll counts. */
   const objects = new Map<string, RollInfo>()
   const differences: string[] = []
   stream.on('roll', (info: RollInfo) => {
@@ -191,7 +204,7 @@ function collectRolled(stream: OssAppendStream, client: RecordingClient, isLocal
   return { objects, differences }
 }
 
-/** What the bytes go through, and how their progress is measured. */
+/** The transforms between source and stream, and how progress is measured behind them. */
 function createStages(
   { isGzip, isResumed, options }: AppendJob,
   { length }: Source,
@@ -199,7 +212,7 @@ function createStages(
 ): Pick<DeliveryOptions, 'transforms' | 'length' | 'bytesDone'> {
   const transforms: Duplex[] = []
   if (isGzip) {
-    // By time, the same input would not make the same members twice.
+    // Flushing by time would cut the same input into other members, and `--resume` compares them.
     const flushInterval = isResumed ? 0 : options.flushInterval
     transforms.push(gzipMembers({ flushInterval }))
   }

@@ -1,7 +1,4 @@
-/**
- * What the user typed, checked and put in order. Pure: it opens nothing and looks at no environment.
- * Values are never quoted in a message: one of them may be a secret pasted into the wrong place.
- */
+/** Parses and checks the command line. Pure: it opens nothing and reads no environment. */
 
 import { parseArgs } from 'node:util'
 import { suggestion } from '../validate.ts'
@@ -17,18 +14,19 @@ import {
 } from './flags.ts'
 import { UsageError } from './usage-error.ts'
 
-/** Milliseconds. ffmpeg needs a moment for its trailer, and systemd kills after 90 seconds. */
+/** Milliseconds. ffmpeg takes about a second to write its trailer; systemd kills after 90 seconds. */
 const DEFAULT_GRACE = 10_000
+/** Milliseconds. */
 const DEFAULT_INTERVAL = 1_000
 
 const ALL_FLAGS = Object.keys(FLAGS).map(name => `--${name}`)
 
-/** The texts of flags that were given, by name. */
+/** The texts of the flags, by name. */
 type FlagValues = Readonly<Record<string, unknown>>
-/** What they say, by option. */
+/** The parsed values, by option. */
 type OptionValues = Readonly<Record<string, unknown>>
 
-/** What was given to one command. */
+/** The arguments of one command, by what they set. */
 interface ParsedArguments {
   readonly operands: readonly string[]
   readonly backend: OptionValues
@@ -37,7 +35,7 @@ interface ParsedArguments {
   readonly command: OptionValues
 }
 
-/** @throws {UsageError | OssError} naming what is wrong; `exitCodeOf` either is 2. */
+/** @throws {UsageError} naming what is wrong and how to mend it. */
 export function parseArguments(args: readonly string[]): Command {
   checkFlags(args)
   const { values, positionals } = parseStrictly(args)
@@ -136,7 +134,7 @@ function parseHelp(operands: readonly string[]): Command {
   return { name: 'help', topic }
 }
 
-/** The command's name, or none and an object to append to. */
+/** The command and its operands. A URL in first place means `append`. */
 function parseCommandName(positionals: readonly string[]): {
   name: CommandName
   operands: string[]
@@ -181,7 +179,7 @@ function parseBackend({ local, credentials, ...clientOptions }: OptionValues): B
   return { local: local as string, clientOptions: {} }
 }
 
-/** A member is a chunk, so whatever is acknowledged is a whole file. */
+/** Each gzip member is a chunk, so the acknowledged part of the object is always a complete gzip file. */
 function alignMembers(stream: OptionValues): OptionValues {
   if (stream.align !== undefined)
     throw new UsageError('--align: --gzip has an alignment of its own')
@@ -200,7 +198,7 @@ function parseRoll(roll: OptionValues, others: OptionValues): RollOptions | unde
   return roll as RollOptions
 }
 
-/** Before anything else, because only this hints at what was meant, and sees what is repeated. */
+/** Refuses unknown and repeated flags. `parseArgs` would suggest none, and would take the last of two. */
 function checkFlags(args: readonly string[]): void {
   const { tokens } = parseArgs({
     args: [...args],
@@ -220,7 +218,7 @@ function checkFlags(args: readonly string[]): void {
   }
 }
 
-/** The flag that was meant by one that does not exist, as a question; nothing if nobody knows. */
+/** `: did you mean --x?`, or nothing where no flag is similar. */
 function suggestFlag(name: string, rawName: string): string {
   const named = flagForLibraryName(name)
   if (named) return `: did you mean ${named}?`
@@ -234,7 +232,7 @@ function parseStrictly(args: readonly string[]) {
     const options = FLAGS as Record<string, Flag>
     return parseArgs({ args: [...args], options, allowPositionals: true })
   } catch (error) {
-    // Of several sentences the first says what is wrong.
+    // The first sentence names the problem; the others explain Node's API.
     const [problem = ''] = (error as Error).message.split(/\.? To specify|\n/)
     throw new UsageError(problem)
   }
@@ -247,7 +245,7 @@ function checkFlagsOfCommand(name: CommandName, values: FlagValues): void {
   throw new UsageError(`--${foreign}: is for ${allowed}, and not for ${name}`)
 }
 
-/** The options of one topic, read from their texts; `retry.maxElapsed` goes into a record `retry`. */
+/** The parsed options of one group. A dotted option such as `retry.maxElapsed` goes into a record `retry`. */
 function collectOptions(values: FlagValues, group: FlagGroup): OptionValues {
   const options: Record<string, unknown> = {}
   for (const [name, given] of Object.entries(values)) {
@@ -273,6 +271,6 @@ function parseFlag(
     if (Object.keys(record).length === pairs.length) return record
     throw new UsageError(`${name}: gives one name two values`)
   }
-  // A flag without a value that has a reader means the opposite of its option.
+  // A flag without a value that has a parser sets its option to false: `--no-content-md5`.
   return flag.type === 'boolean' ? parse(name, '') !== false : parse(name, given as string)
 }

@@ -1,38 +1,38 @@
 /**
- * Where a command finds its object: OSS, by flags and environment, or a server in this process on a
- * folder. Whoever opens a place closes it.
+ * How a command reaches its object: OSS, described by flags and environment, or with `--local` a server in
+ * this process on a folder.
  */
 
 import { mkdirSync, statSync } from 'node:fs'
 import type { Dispatcher } from 'undici'
 import { KEEP_ALIVE } from '../client/agent.ts'
-import { CLIENT_DEFAULTS } from '../client/client.ts'
+import { CLIENT_DEFAULTS, findEndpoint } from '../client/client.ts'
 import { loadCredentialsModule } from '../client/credentials-module.ts'
 import { lockFolder } from '../folder-lock.ts'
-import type { ClientOptions } from '../index.ts'
+import type { ClientOptions, Credentials } from '../index.ts'
 import type { Backend } from './commands.ts'
 import { UsageError } from './usage-error.ts'
 
-/** A place that can be talked to. */
 export interface OpenBackend {
-  /** How to reach it. */
+  /** Complete: a client needs nothing from the environment. */
   readonly clientOptions: ClientOptions
-  /** It is this process, so a read costs nothing. */
+  /** The server is in this process, so reading costs nothing. */
   readonly isLocal: boolean
   close(): Promise<void>
 }
 
-/** What is to be done there. */
+/** `append` creates the folder of `--local` and locks it; `read` does neither. */
 export type OpenMode = 'append' | 'read'
 
-/** Runs `work` with a place that is open meanwhile. */
+/** Opens the backend, runs `work`, and closes it again. */
 export async function withBackend<T>(
   backend: Backend,
   mode: OpenMode,
+  env: NodeJS.ProcessEnv,
   work: (backend: OpenBackend) => Promise<T>,
 ): Promise<T> {
   const { local } = backend
-  const opened = local === undefined ? await openOss(backend) : await openFolder(local, mode)
+  const opened = local === undefined ? await openOss(backend, env) : await openFolder(local, mode)
   try {
     return await work(opened)
   } finally {
@@ -61,13 +61,25 @@ async function openFolder(dir: string, mode: OpenMode): Promise<OpenBackend> {
   }
 }
 
-async function openOss({ clientOptions, credentials: name }: Backend): Promise<OpenBackend> {
-  if (name === undefined) requireKeys()
+async function openOss(
+  { clientOptions, credentials: moduleName }: Backend,
+  env: NodeJS.ProcessEnv,
+): Promise<OpenBackend> {
   const credentials =
-    name === undefined ? undefined : await loadCredentialsModule(name, credentialsError)
-  const dispatcher = await createProxyAgent(clientOptions)
+    moduleName === undefined
+      ? readKeys(env)
+      : await loadCredentialsModule(moduleName, credentialsError)
+  const resolved = findEndpoint(clientOptions, env)
+  const { connectTimeout = CLIENT_DEFAULTS.connectTimeout } = clientOptions
+  const dispatcher = await createProxyAgent(env, connectTimeout)
   return {
-    clientOptions: { ...clientOptions, credentials, dispatcher },
+    clientOptions: {
+      ...clientOptions,
+      endpoint: resolved.origin,
+      region: resolved.region,
+      credentials,
+      dispatcher,
+    },
     isLocal: false,
     close: async () => dispatcher?.destroy(),
   }
@@ -77,22 +89,32 @@ function credentialsError(problem: string): UsageError {
   return new UsageError(`--credentials: ${problem}`)
 }
 
-/** Asked for before anything is read: without them every request would be in vain. */
-function requireKeys(): void {
-  const names = ['OSS_ACCESS_KEY_ID', 'OSS_ACCESS_KEY_SECRET']
-  if (names.every(name => process.env[name]?.trim())) return
-  const alternatives = '--credentials MODULE, or --local DIR'
-  throw new UsageError(`no keys for OSS: set ${names.join(' and ')}, or use ${alternatives}`)
+/** The credentials in the environment. They are checked before any input is read. */
+function readKeys(env: NodeJS.ProcessEnv): Credentials {
+  const names = ['OSS_ACCESS_KEY_ID', 'OSS_ACCESS_KEY_SECRET', 'OSS_SESSION_TOKEN']
+  const [accessKeyId, accessKeySecret, securityToken] = names.map(name => env[name]?.trim())
+  if (!accessKeyId || !accessKeySecret) {
+    const variables = names.slice(0, 2).join(' and ')
+    throw new UsageError(
+      `no credentials: set ${variables}, or pass --credentials MODULE or --local DIR`,
+    )
+  }
+  const values = [accessKeyId, accessKeySecret, securityToken]
+  const wrong = names.find((_, index) => /[^\x20-\x7e]/.test(values[index] ?? ''))
+  if (wrong) throw new UsageError(`${wrong}: must hold printable ASCII characters only`)
+  return { accessKeyId, accessKeySecret, securityToken }
 }
 
-/** The proxy that the environment names. Without one the client's own Agent is better. */
-async function createProxyAgent({
-  connectTimeout = CLIENT_DEFAULTS.connectTimeout,
-}: ClientOptions): Promise<Dispatcher | undefined> {
-  const names = ['HTTPS_PROXY', 'https_proxy', 'HTTP_PROXY', 'http_proxy']
-  const setNames = names.filter(name => process.env[name])
+const PROXY_VARIABLES = ['HTTPS_PROXY', 'https_proxy', 'HTTP_PROXY', 'http_proxy'] as const
+
+/** An agent for the proxies in the environment. Undefined without one: the client's own Agent is better. */
+async function createProxyAgent(
+  env: NodeJS.ProcessEnv,
+  connectTimeout: number,
+): Promise<Dispatcher | undefined> {
+  const setNames = PROXY_VARIABLES.filter(name => env[name])
   if (setNames.length === 0) return undefined
-  const invalid = setNames.find(name => !isProxyUrl(process.env[name] ?? ''))
+  const invalid = setNames.find(name => !isProxyUrl(env[name] ?? ''))
   if (invalid) {
     const remedy = 'as in http://proxy.example:3128, user and password percent-encoded'
     throw new UsageError(`${invalid}: must be a URL, ${remedy}`)
@@ -100,6 +122,10 @@ async function createProxyAgent({
   const { EnvHttpProxyAgent } = await import('undici')
   const tls = { timeout: connectTimeout }
   return new EnvHttpProxyAgent({
+    // undici 7.30 reads `process.env` for each of these that is undefined.
+    httpProxy: env.http_proxy || env.HTTP_PROXY || '',
+    httpsProxy: env.https_proxy || env.HTTPS_PROXY || '',
+    noProxy: env.no_proxy || env.NO_PROXY || '',
     connect: tls,
     proxyTls: tls,
     requestTls: tls,
@@ -111,7 +137,7 @@ async function createProxyAgent({
 function isProxyUrl(text: string): boolean {
   try {
     const { username, password } = new URL(text)
-    // undici does, and throws.
+    // undici decodes them as well, and throws where that fails.
     decodeURIComponent(`${username}:${password}`)
     return /^https?:\/\//.test(text)
   } catch {

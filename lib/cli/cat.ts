@@ -1,6 +1,6 @@
 /**
- * `oss-append cat`: an object's bytes on standard output, and with `--follow` what is appended to it.
- * All of them together must have the CRC-64 that OSS names, or it is an error.
+ * `oss-append cat`: prints the bytes of an object, and with `--follow` those that are appended later. The
+ * CRC-64 of everything printed must be the one that OSS reports.
  */
 
 import { setTimeout } from 'node:timers/promises'
@@ -8,21 +8,27 @@ import { parseUrl } from '../client/endpoint.ts'
 import { update } from '../crc64/index.ts'
 import { OssError } from '../errors.ts'
 import { withBackend } from './backend.ts'
-import type { CatCommand } from './commands.ts'
+import type { CatCommand, CommandIO, OutputStream } from './commands.ts'
 import { noSuchObjectError } from './failure.ts'
+import { stderrListener } from './reporter.ts'
 import { RetryingReader } from './retrying-reader.ts'
 
-/** Milliseconds to try again, where nobody follows. */
+/** Milliseconds of retrying without `--follow`. */
 const READ_MAX_ELAPSED = 60_000
 
-/** Resolves at the end of the object; with `--follow`, when it is sealed. */
-export async function cat(command: CatCommand, signal: AbortSignal): Promise<number> {
+/** Resolves at the end of the object; with `--follow`, when the object is sealed. */
+export async function cat(
+  command: CatCommand,
+  io: CommandIO,
+  signal: AbortSignal,
+): Promise<number> {
   const { url, backend, isFollowed, interval } = command
   const target = parseUrl(url)
-  const writer = new StdoutWriter(signal)
-  return withBackend(backend, 'read', async ({ clientOptions }) => {
+  const writer = new OutputWriter(io.stdout, signal)
+  return withBackend(backend, 'read', io.env, async ({ clientOptions }) => {
     const maxElapsed = isFollowed ? Number.POSITIVE_INFINITY : READ_MAX_ELAPSED
-    const reader = new RetryingReader(clientOptions, { signal, maxElapsed })
+    const listener = stderrListener(io.stderr)
+    const reader = new RetryingReader(clientOptions, { signal, maxElapsed, listener })
     let position = 0
     let crc = 0n
     try {
@@ -46,7 +52,7 @@ export async function cat(command: CatCommand, signal: AbortSignal): Promise<num
     } finally {
       await reader.close()
     }
-  })
+  }).finally(() => writer.dispose())
 }
 
 function replacedError(difference: string): OssError {
@@ -56,29 +62,41 @@ function replacedError(difference: string): OssError {
   )
 }
 
-/** Standard output, at the speed of whoever reads it. */
-class StdoutWriter {
+/** Writes at the speed at which the output is read. */
+class OutputWriter {
+  readonly #output: OutputStream
   readonly #signal: AbortSignal
   #error: NodeJS.ErrnoException | undefined
   #resume: (() => void) | undefined
 
-  constructor(signal: AbortSignal) {
+  constructor(output: OutputStream, signal: AbortSignal) {
+    this.#output = output
     this.#signal = signal
-    process.stdout.on('error', (error: NodeJS.ErrnoException) => {
-      this.#error = error
-      this.#resume?.()
-    })
-    process.stdout.on('drain', () => this.#resume?.())
-    signal.addEventListener('abort', () => this.#resume?.())
+    output.on('error', this.#onError)
+    output.on('drain', this.#onWake)
+    signal.addEventListener('abort', this.#onWake)
   }
 
-  /** False: the reader has gone away, and has what it wanted. Rejects when the signal is aborted. */
+  /** False if the reader has closed its end. Rejects when the signal is aborted. */
   async write(chunk: Buffer): Promise<boolean> {
-    const isFree = process.stdout.write(chunk)
-    const isOver = this.#error || this.#signal.aborted
+    const isFree = this.#output.write(chunk)
+    const isOver = this.#error || this.#output.destroyed || this.#signal.aborted
     if (!isFree && !isOver) await new Promise<void>(resolve => (this.#resume = resolve))
     this.#signal.throwIfAborted()
     if (this.#error && this.#error.code !== 'EPIPE') throw this.#error
-    return this.#error === undefined
+    return this.#error === undefined && !this.#output.destroyed
+  }
+
+  dispose(): void {
+    this.#output.off('error', this.#onError)
+    this.#output.off('drain', this.#onWake)
+    this.#signal.removeEventListener('abort', this.#onWake)
+  }
+
+  readonly #onWake = () => this.#resume?.()
+
+  readonly #onError = (error: NodeJS.ErrnoException) => {
+    this.#error = error
+    this.#onWake()
   }
 }

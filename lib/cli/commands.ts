@@ -1,62 +1,80 @@
-/** What can be asked for, as `arguments.ts` reads it. Types alone. */
+/** The commands as `arguments.ts` reads them, and the streams they run with. Types alone. */
 
-import type { AppendStreamOptions, ClientOptions, RollingAppendStreamOptions } from '../index.ts'
+import type { Readable, Writable } from 'node:stream'
+import type { ClientOptions, RollingAppendStreamOptions, UrlOptions } from '../index.ts'
 
-/** Where an object is, and who asks for it. */
+/** An output stream, which may be a terminal. */
+export type OutputStream = Writable & { readonly isTTY?: boolean; readonly columns?: number }
+
+/** Everything outside that a command uses. `bin.ts` passes what the process has, a test its own. */
+export interface CommandIO {
+  /** Standard input. A getter in `bin.ts`: the first access to `process.stdin` opens descriptor 0. */
+  readonly stdin: Readable
+  /** The descriptor behind `stdin`, whose kind is known before it is opened. Absent: there is none. */
+  readonly stdinFd?: number
+  readonly stdout: OutputStream
+  readonly stderr: OutputStream
+  readonly env: NodeJS.ProcessEnv
+  /** Emits `'SIGINT'` and `'SIGTERM'`, as `process` does. */
+  readonly signals: NodeJS.EventEmitter
+}
+
+/** Where the object is, and how to get there. */
 export interface Backend {
-  /** A folder that stands for OSS. Without it, OSS. */
+  /** A folder that takes the place of OSS. Undefined: OSS. */
   readonly local?: string
-  /** The name of a module that gives the keys. */
+  /** Name of the module that exports the credentials. */
   readonly credentials?: string
-  /** The options that reach OSS. */
+  /** What the flags say about the connection. */
   readonly clientOptions: ClientOptions
 }
 
-/** How much is told, and to whom. */
+/** What a command prints. */
 export interface OutputMode {
-  /** Events as JSON, in place of the report. */
+  /** Events as JSON on standard output, in place of the report. */
   readonly isJson: boolean
   /** Errors alone. */
   readonly isQuiet: boolean
 }
 
-/** What makes a stream a rolling one. */
+/** Options that only a rolling stream has. */
 export type RollOptions = Pick<
   RollingAppendStreamOptions,
   'maxBytes' | 'timeZone' | 'sealOnRoll'
 > & {
+  /** Pattern of the keys, relative to the key in the URL. */
   readonly key?: string
 }
 
-/** Append to an object. */
+/** Appends a file or standard input to an object. */
 export interface AppendCommand {
   readonly name: 'append'
   readonly url: string
-  /** A path, `-` for standard input, or undefined: standard input if it is a file or a pipe. */
+  /** A path, `-` for standard input, or undefined: standard input if that is a file or a pipe. */
   readonly file: string | undefined
   readonly backend: Backend
-  readonly options: AppendStreamOptions
-  /** One object after another; their key is the one in the url and this one behind it. */
+  readonly options: UrlOptions
+  /** Undefined: a single object. */
   readonly roll: RollOptions | undefined
-  /** As gzip members. */
+  /** The bytes are appended as gzip members. */
   readonly isGzip: boolean
-  /** The object has the first part of FILE already. */
+  /** The object already has the beginning of `file`, and only the rest is appended. */
   readonly isResumed: boolean
   readonly outputMode: OutputMode
   /** Milliseconds to read on after the first signal. */
   readonly grace: number
 }
 
-/** Stream into an object on a server of our own, which is gone afterwards. */
+/** Appends to an object on a server in this process, which is removed afterwards. */
 export interface DemoCommand {
   readonly name: 'demo'
-  /** A path, `-` for standard input, or undefined: standard input if it is one, else a made-up feed. */
+  /** A path, `-` for standard input, or undefined: standard input if it has bytes, else sample data. */
   readonly file: string | undefined
-  /** Length of that feed, in bytes; undefined: not said. */
+  /** Length of the sample data in bytes. Undefined: not given. */
   readonly bytes: number | undefined
 }
 
-/** Tell what an object is. */
+/** Prints the properties of an object. */
 export interface StatCommand {
   readonly name: 'stat'
   readonly url: string
@@ -64,18 +82,18 @@ export interface StatCommand {
   readonly isJson: boolean
 }
 
-/** Print an object. */
+/** Prints the bytes of an object. */
 export interface CatCommand {
   readonly name: 'cat'
   readonly url: string
   readonly backend: Backend
-  /** Go on with what is appended. */
+  /** Goes on with what is appended later. */
   readonly isFollowed: boolean
-  /** Milliseconds between two looks. */
+  /** Milliseconds between two HEAD requests while following. */
   readonly interval: number
 }
 
-/** Compare a file with an object. */
+/** Compares a file with an object. */
 export interface VerifyCommand {
   readonly name: 'verify'
   readonly file: string
@@ -84,12 +102,12 @@ export interface VerifyCommand {
   readonly isJson: boolean
 }
 
-/** Be an OSS. */
+/** Runs the test server until a signal. */
 export interface ServeCommand {
   readonly name: 'serve'
-  /** Undefined: memory. */
+  /** Undefined: objects are kept in memory. */
   readonly dir: string | undefined
-  /** Undefined: any free one. */
+  /** Undefined: any free port. */
   readonly port: number | undefined
   readonly host: string | undefined
 }

@@ -1,51 +1,23 @@
 /**
- * The way of the bytes, the same for every command: source -> what changes them -> meter -> append
- * stream. It tells what was sent and what OSS said of it, and judges neither.
+ * Carries bytes from a source to an append stream, and measures them:
+ *
+ *     source -> hash -> transforms -> hash -> stream
+ *
+ * Whether the object is what was sent is decided in `read-back.ts`.
  */
 
 import type { Duplex } from 'node:stream'
 import { pipeline } from 'node:stream/promises'
 import type { AppendRequest, AppendResult, Head } from '../append/client-interface.ts'
 import { OssClient } from '../client/client.ts'
-import type { OssAppendStream, ReadyInfo, Tail, Target } from '../index.ts'
+import type { OssAppendStream, ReadyInfo, Target } from '../index.ts'
 import { InterruptedError, SourceError } from './failure.ts'
+import type { Delivery, ObservedTail } from './report.ts'
 import type { Reporter } from './reporter.ts'
 import type { Signals } from './signals.ts'
 import { HashingPassThrough, type Source, StoppableSource } from './source.ts'
 
-/** Length and CRC-64 of an object in OSS's own words. */
-export interface ObservedTail {
-  readonly position?: number | undefined
-  readonly crc64?: string | undefined
-}
-
-/** Bytes counted on their way, and their SHA-256 in hexadecimal. */
-export interface StreamDigest {
-  readonly bytes: number
-  readonly sha256: string
-}
-
-/** What was sent, and its sum. */
-export interface Delivery extends StreamDigest {
-  /** What was read, where that is something else: compressed, or only the rest of it was sent. */
-  readonly input?: StreamDigest | undefined
-  /** The input had not ended when reading did. */
-  readonly isCut: boolean
-  /** Bytes acknowledged. */
-  readonly acknowledged: number
-  /** The first object before, and the last one after as we computed it. */
-  readonly before: ReadyInfo
-  readonly after: Tail
-  /** Key of the last object. */
-  readonly key: string
-  /** How many objects were left for the next one. */
-  readonly rolls: number
-  readonly appends: number
-  /** Milliseconds. */
-  readonly duration: number
-}
-
-/** A client that keeps what OSS last said of each tail: the other half of the proof. */
+/** A client that records the last tail that OSS reported for each key, to be compared with the stream's. */
 export class RecordingClient extends OssClient {
   readonly #reported = new Map<string, ObservedTail>()
 
@@ -64,30 +36,30 @@ export class RecordingClient extends OssClient {
   }
 
   override async append(target: Target, request: AppendRequest): Promise<AppendResult> {
-    const reply = await super.append(target, request)
-    this.#reported.set(target.key, reply)
-    return reply
+    const result = await super.append(target, request)
+    this.#reported.set(target.key, result)
+    return result
   }
 }
 
 export interface DeliveryOptions {
   readonly source: Source
   readonly stream: OssAppendStream
-  /** What the input goes through on its way. */
+  /** What changes the bytes on their way. */
   readonly transforms?: readonly Duplex[]
-  /** Bytes that `done` will have come to at the end; undefined: nobody knows. */
+  /** Bytes that `bytesDone` will return at the end. Undefined: unknown. */
   readonly length?: number | undefined
-  /** Bytes of the input that are in the object. Default: unknown where it goes `through` something. */
+  /** Bytes of the input that are in the object. Default: unknown where there are `transforms`. */
   readonly bytesDone?: (() => number) | undefined
   readonly reporter: Reporter
   readonly signals: Pick<Signals, 'first' | 'received' | 'exitCode'>
-  /** Aborts it: the first signal or the second. */
+  /** Aborts the delivery: the first signal or the second one. */
   readonly signal: AbortSignal
-  /** Milliseconds to read on after the first one; undefined: that one aborts. */
+  /** Milliseconds to read on after the first signal. Undefined: the first signal aborts. */
   readonly grace?: number | undefined
 }
 
-/** Resolves when the last byte is acknowledged. Rejects with the stream's error, or the source's. */
+/** Resolves when every byte is acknowledged. Rejects with the error of the stream or of the source. */
 export async function deliver(options: DeliveryOptions): Promise<Delivery> {
   const { source, stream, transforms = [], reporter, signals, signal, grace } = options
   const isUnchanged = transforms.length === 0
@@ -141,7 +113,7 @@ export async function deliver(options: DeliveryOptions): Promise<Delivery> {
   }
 }
 
-/** Closes the tap `grace` after the first signal. Returns how to forget about it. */
+/** Stops the source `grace` milliseconds after the first signal. Returns a function that cancels that. */
 function stopAfterGrace(
   stoppable: StoppableSource,
   grace: number,

@@ -1,14 +1,11 @@
-/**
- * What went wrong, as text for a person, as JSON for a program and as an exit code for a script. The
- * codes are documented in the help; no message here quotes an argument or the environment.
- */
+/** Errors as text, as the fields of an event, and as exit codes, which the help documents. */
 
 import { OssError, OssServiceError } from '../errors.ts'
 import { flagOf, optionLabel } from './flags.ts'
 import type { Signals } from './signals.ts'
 import { UsageError } from './usage-error.ts'
 
-/** The bytes were acknowledged, and yet the object is not what was read. */
+/** The bytes were acknowledged, but the object differs from what was read. */
 export class MismatchError extends Error {
   readonly code = 'ERR_NOT_VERIFIED'
 
@@ -17,7 +14,7 @@ export class MismatchError extends Error {
   }
 }
 
-/** The source broke off. What it gave before is in the object. */
+/** The source failed. The bytes read before that are in the object. */
 export class SourceError extends Error {
   readonly code: string
 
@@ -27,15 +24,15 @@ export class SourceError extends Error {
   }
 }
 
-/** How far an interrupted command had come. */
+/** What an interrupted command had done. */
 export interface InterruptionState {
-  /** Where the object ends. */
+  /** The acknowledged end of the object. */
   readonly position?: number | undefined
   /** Bytes of the input that may not be in the object. */
   readonly unacknowledged?: number | undefined
 }
 
-/** A signal ended it before everything was done. */
+/** A signal ended the command before everything was done. */
 export class InterruptedError extends Error {
   readonly code = 'ERR_INTERRUPTED'
   readonly exitCode: number
@@ -50,10 +47,10 @@ export class InterruptedError extends Error {
   }
 }
 
-/** These say all there is to say: no code helps a person, and no stack. */
+/** Their messages are complete: neither a code nor a stack is printed. */
 const MESSAGE_ONLY = [UsageError, MismatchError, InterruptedError]
 
-/** What was aborted because a signal came was interrupted by it; anything else is what it is. */
+/** Maps an AbortError after a signal to an `InterruptedError`, and returns other errors as they are. */
 export function mapAbortError(
   error: unknown,
   { received, exitCode }: Pick<Signals, 'received' | 'exitCode'>,
@@ -85,7 +82,7 @@ export function exitCodeOf(error: unknown): number {
   }
 }
 
-/** One line that says it, and below it what a search or Alibaba's support asks for. */
+/** The message, and below it the details that a search or Alibaba's support needs. */
 export function describeError(error: unknown): string {
   if (!(error instanceof Error)) return `oss-append: ${String(error)}\n`
   const lines = [`oss-append: ${messageInFlagTerms(error)}`, ...detailLines(error)]
@@ -93,7 +90,7 @@ export function describeError(error: unknown): string {
   return `${lines.join('\n')}\n`
 }
 
-/** The same for a program. */
+/** The same as fields of an event. */
 export function errorFields(error: unknown): Record<string, unknown> {
   if (!(error instanceof Error)) return { message: String(error) }
   const { code, attempts, tail, unresolved } = error as Partial<OssError>
@@ -115,7 +112,7 @@ export function errorFields(error: unknown): Record<string, unknown> {
   }
 }
 
-/** The library speaks of its options by name; whoever reads this has typed flags, or set variables. */
+/** The message with flags and environment variables in place of option names. */
 function messageInFlagTerms(error: Error): string {
   const { message } = error
   if (!(error instanceof OssError) || error instanceof OssServiceError) return message
@@ -128,7 +125,7 @@ function messageInFlagTerms(error: Error): string {
     .replace(/\b[a-z]+[A-Z]\w*\b/g, word => flagOf(word) ?? word)
 }
 
-/** What is left to its cause by a message that does not quote it: the words of a provider, or of a proxy. */
+/** The message of the cause, unless the error's own message contains it. */
 export function causeMessageOf({ message, cause }: Error): string | undefined {
   const reason = cause instanceof Error ? cause.message : ''
   return message.includes(reason) ? undefined : reason
@@ -137,7 +134,7 @@ export function causeMessageOf({ message, cause }: Error): string | undefined {
 function detailLines(error: Error): string[] {
   const { code, cause } = error as { code?: unknown; cause?: unknown }
   if (MESSAGE_ONLY.some(type => error instanceof type)) return []
-  // Without a code it is nobody's answer but a fault of ours, and its place matters.
+  // No code: a bug in this package, so print the stack.
   if (typeof code !== 'string') return (error.stack ?? '').split('\n').slice(1)
   const lines = [formatRow('code', code)]
   if (error instanceof OssError) {
@@ -154,7 +151,7 @@ function detailLines(error: Error): string[] {
   return lines
 }
 
-/** Where a cause was thrown is nobody's business: it is told with what it was the cause of. */
+/** A cause without a code is not printed with its stack: the error above it has a code. */
 function causeLines(cause: Error & { code?: unknown }, reason: string | undefined): string[] {
   const lines = reason === undefined ? [] : [formatRow('reason', reason)]
   if (typeof cause.code === 'string') lines.push(...detailLines(cause))

@@ -1,7 +1,6 @@
 /**
- * Every flag of the command: how its text is read, which option of the library it sets, and which
- * commands know it. A table; `arguments.ts` reads the command line by it, and errors of the library are
- * told in its words.
+ * Every flag: how its value is parsed, which option it sets, and which commands take it. `arguments.ts`
+ * parses the command line by this table, and messages of the library are translated by it.
  */
 
 import {
@@ -20,7 +19,7 @@ export type CommandName = 'append' | 'demo' | 'stat' | 'cat' | 'verify' | 'serve
 /** In the order of the help. */
 export const COMMANDS: readonly CommandName[] = ['append', 'demo', 'stat', 'cat', 'verify', 'serve']
 
-/** What a flag is about: where the object is, the append stream, its objects, or the command itself. */
+/** What a flag sets: the connection, the append stream, its rolling, or the command itself. */
 export type FlagGroup = 'backend' | 'stream' | 'roll' | 'command'
 
 export interface Flag {
@@ -29,11 +28,11 @@ export interface Flag {
   readonly short?: string
   readonly group: FlagGroup
   readonly commands: readonly CommandName[]
-  /** The option that it sets, dotted as in the library's messages. */
+  /** The option that the flag sets, dotted as in the library's messages. */
   readonly option: string
-  /** The environment's way to say the same. */
+  /** The environment variable with the same meaning. */
   readonly envName?: string
-  /** Absent: the text as it is, or true. */
+  /** Default: the value is the text, or true for a flag without one. */
   readonly parse?: Parser<unknown>
 }
 
@@ -66,18 +65,18 @@ function commandFlag(
   return { type: 'string', group: 'command', commands, option, ...(parse && { parse }) }
 }
 
-/** The same without a value. */
+/** The flag takes no value. */
 function withoutValue(flag: Flag): Flag {
   return { ...flag, type: 'boolean' }
 }
 
-/** The same as often as wanted: together they make a record. */
+/** The flag may be repeated. Its NAME=VALUE pairs make a record. */
 function pairsFlag(option: string): Flag {
   return { ...streamFlag(option, parsePair), multiple: true }
 }
 
 export const FLAGS: Readonly<Record<string, Flag>> = {
-  // Where the object is, and who asks.
+  // The connection.
   region: { ...backendFlag('region'), envName: 'OSS_REGION' },
   endpoint: { ...backendFlag('endpoint'), envName: 'OSS_ENDPOINT' },
   'path-style': withoutValue(backendFlag('pathStyle')),
@@ -87,7 +86,7 @@ export const FLAGS: Readonly<Record<string, Flag>> = {
   'connect-timeout': backendFlag('connectTimeout', parseDuration),
   'request-timeout': backendFlag('requestTimeout', parseDuration),
 
-  // How it is appended to.
+  // Appending.
   position: streamFlag('position', (option, text) =>
     text === 'end' ? 'end' : parseCount(option, text),
   ),
@@ -106,13 +105,13 @@ export const FLAGS: Readonly<Record<string, Flag>> = {
   'min-delay': streamFlag('retry.minDelay', parseDuration),
   'max-delay': streamFlag('retry.maxDelay', parseDuration),
 
-  // One object after another.
+  // Rolling.
   'roll-key': rollFlag('key'),
   'roll-bytes': rollFlag('maxBytes', parseSize),
   'time-zone': rollFlag('timeZone'),
   'seal-on-roll': withoutValue(rollFlag('sealOnRoll')),
 
-  // What it is created with.
+  // Properties of a new object.
   'content-type': streamFlag('contentType'),
   'cache-control': streamFlag('cacheControl'),
   'content-disposition': streamFlag('contentDisposition'),
@@ -125,7 +124,7 @@ export const FLAGS: Readonly<Record<string, Flag>> = {
   tag: pairsFlag('tagging'),
   meta: pairsFlag('metadata'),
 
-  // The command's own.
+  // The command itself.
   gzip: withoutValue(commandFlag('isGzip', APPEND_ONLY)),
   resume: commandFlag('resume', APPEND_ONLY),
   grace: commandFlag('grace', APPEND_ONLY, parseDuration),
@@ -141,7 +140,7 @@ export const FLAGS: Readonly<Record<string, Flag>> = {
   version: { ...withoutValue(commandFlag('version', COMMANDS)), short: 'v' },
 }
 
-/** The flag that sets an option, as typed: `retry.maxElapsed` is `--max-elapsed`, `metadata.x` is `--meta`. */
+/** The flag that sets an option: `--max-elapsed` for `retry.maxElapsed`, `--meta` for `metadata.x`. */
 export function flagOf(option: string): string | undefined {
   const found = Object.entries(FLAGS).find(
     ([, flag]) => option === flag.option || (flag.multiple && option.startsWith(`${flag.option}.`)),
@@ -149,18 +148,18 @@ export function flagOf(option: string): string | undefined {
   return found && `--${found[0]}`
 }
 
-/** Where an option was said: `--endpoint or OSS_ENDPOINT`, `--meta host`. */
+/** The flag of an option with its variable or its name: `--endpoint or OSS_ENDPOINT`, `--meta host`. */
 export function optionLabel(option: string): string | undefined {
   const flag = flagOf(option)
   if (flag === undefined) return undefined
   const { envName, multiple } = FLAGS[flag.slice(2)]!
   if (envName) return `${flag} or ${envName}`
-  // What is longer, or no usual name, may be a key in the wrong place.
+  // A longer or unusual name may be an access key in the wrong place.
   const [, name] = /\.([A-Za-z][A-Za-z0-9-]{0,22})$/.exec(option) ?? []
   return multiple && name ? `${flag} ${name}` : flag
 }
 
-/** The flag of an option that was typed by its name in the library: `--metadata`, `--maxBytes`, `--max-bytes`. */
+/** The flag for an option's name in the library: `metadata`, `maxBytes` or `max-bytes`. */
 export function flagForLibraryName(name: string): string | undefined {
   const wanted = name.replaceAll('-', '').toLowerCase()
   const found = Object.entries(FLAGS).find(

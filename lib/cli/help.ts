@@ -1,7 +1,4 @@
-/**
- * What `--help` prints, one screen of 24 lines with the prompt, and 80 columns, and what `help options` does. A test counts,
- * and looks for every flag.
- */
+/** The texts of `--help` and `help options`. Each fits into 80 columns and 24 lines, the prompt included. */
 
 export const HELP = `Append a stream of bytes to an object of Alibaba Cloud OSS, and prove it.
 
@@ -26,7 +23,7 @@ Exit code: 0 done and verified, 1 failed, 2 wrong usage, 3 somebody else wrote
 to the object, 4 the object is not what was sent, 130/143 interrupted.
 `
 
-/** Every flag that the other one does not name. */
+/** Every flag that `HELP` does not name. */
 export const OPTIONS_HELP = `  place     --region ID  --endpoint HOST  --path-style  --cname
             --credentials MODULE  --connect-timeout 5s  --request-timeout 30s
             --local DIR: no account either, objects are kept in the folder DIR

@@ -1,21 +1,22 @@
-/** `oss-append stat` and `oss-append verify`: what an object is, and whether it is a file's copy. */
+/** `oss-append stat` and `oss-append verify`: properties of an object, and its comparison with a file. */
 
 import { addAbortSignal } from 'node:stream'
 import { parseUrl } from '../client/endpoint.ts'
 import { header } from '../client/response.ts'
 import { update } from '../crc64/index.ts'
 import { withBackend } from './backend.ts'
-import type { Backend, StatCommand, VerifyCommand } from './commands.ts'
+import type { Backend, CommandIO, StatCommand, VerifyCommand } from './commands.ts'
 import { MismatchError, noSuchObjectError } from './failure.ts'
 import type { ObjectHead } from './reader.ts'
 import { formatRows } from './report.ts'
+import { stderrListener } from './reporter.ts'
 import { RetryingReader } from './retrying-reader.ts'
 import { openSource } from './source.ts'
 
-/** Milliseconds: somebody waits for the answer. */
+/** Milliseconds of retrying. */
 const HEAD_MAX_ELAPSED = 30_000
 
-/** Headers that say something of an object, by their names here, in the order of the report. */
+/** Headers that are printed, in this order, and the names of their values in JSON. */
 const HEADER_PROPERTIES = {
   'last-modified': 'lastModified',
   etag: 'etag',
@@ -33,9 +34,13 @@ const HEADER_PROPERTIES = {
 
 const METADATA_PREFIX = 'x-oss-meta-'
 
-export async function stat(command: StatCommand, signal: AbortSignal): Promise<number> {
+export async function stat(
+  command: StatCommand,
+  io: CommandIO,
+  signal: AbortSignal,
+): Promise<number> {
   const { url, backend, isJson } = command
-  const head = await headObject(url, backend, signal)
+  const head = await headObject(url, backend, io, signal)
   const { type, length, position, crc64, sealedTime } = head
   const properties = headerProperties(head)
   const metadata = readMetadata(head)
@@ -45,7 +50,7 @@ export async function stat(command: StatCommand, signal: AbortSignal): Promise<n
     const named = Object.fromEntries(properties)
     const tags = named.tags === undefined ? undefined : Number(named.tags)
     const text = JSON.stringify({ ...known, ...named, tags, metadata })
-    process.stdout.write(`${text}\n`)
+    io.stdout.write(`${text}\n`)
     return 0
   }
   const rows: [string, string | undefined][] = [
@@ -57,21 +62,25 @@ export async function stat(command: StatCommand, signal: AbortSignal): Promise<n
     ...properties.map(([name, value]): [string, string] => [splitCamelCase(name), value]),
     ...Object.entries(metadata).map(([name, value]): [string, string] => [`meta ${name}`, value]),
   ]
-  process.stdout.write(formatRows(rows))
+  io.stdout.write(formatRows(rows))
   return 0
 }
 
-export async function verify(command: VerifyCommand, signal: AbortSignal): Promise<number> {
+export async function verify(
+  command: VerifyCommand,
+  io: CommandIO,
+  signal: AbortSignal,
+): Promise<number> {
   const { file, url, backend, isJson } = command
-  const source = await openSource(file)
-  const head = await headObject(url, backend, signal)
-  let crc = 0n
-  let length = 0
-  for await (const chunk of addAbortSignal(signal, source.stream) as AsyncIterable<Buffer>) {
-    crc = update(crc, chunk)
-    length += chunk.length
+  const source = await openSource(file, io)
+  let head: ObjectHead
+  try {
+    head = await headObject(url, backend, io, signal)
+  } catch (error) {
+    source.stream.destroy()
+    throw error
   }
-  const crc64 = crc.toString()
+  const { length, crc64 } = await readTail(addAbortSignal(signal, source.stream))
   const differences: string[] = []
   if (head.length !== length) {
     differences.push(
@@ -84,7 +93,7 @@ export async function verify(command: VerifyCommand, signal: AbortSignal): Promi
   if (isJson) {
     const object = { length: head.length, crc64: head.crc64 }
     const text = JSON.stringify({ file, url, length, crc64, object, verified: isVerified })
-    process.stdout.write(`${text}\n`)
+    io.stdout.write(`${text}\n`)
   } else {
     const rows: [string, string][] = [
       ['file', source.name],
@@ -92,18 +101,38 @@ export async function verify(command: VerifyCommand, signal: AbortSignal): Promi
       ['object', url],
       ['', `${formatInteger(head.length)} bytes, CRC-64 ${head.crc64 ?? 'unknown'}`],
     ]
-    process.stdout.write(formatRows(rows))
+    io.stdout.write(formatRows(rows))
   }
   if (!isVerified) throw new MismatchError(differences)
-  if (!isJson) process.stdout.write('verified\n')
+  if (!isJson) io.stdout.write('verified\n')
   return 0
 }
 
-/** HEAD, which must find something. */
-async function headObject(url: string, backend: Backend, signal: AbortSignal): Promise<ObjectHead> {
+/** Length and CRC-64 of a file. */
+async function readTail(chunks: AsyncIterable<Buffer>): Promise<{ length: number; crc64: string }> {
+  let crc = 0n
+  let length = 0
+  for await (const chunk of chunks) {
+    crc = update(crc, chunk)
+    length += chunk.length
+  }
+  return { length, crc64: crc.toString() }
+}
+
+/** Rejects with `NoSuchKey` if the object does not exist. */
+async function headObject(
+  url: string,
+  backend: Backend,
+  io: CommandIO,
+  signal: AbortSignal,
+): Promise<ObjectHead> {
   const target = parseUrl(url)
-  return withBackend(backend, 'read', async ({ clientOptions }) => {
-    const reader = new RetryingReader(clientOptions, { signal, maxElapsed: HEAD_MAX_ELAPSED })
+  return withBackend(backend, 'read', io.env, async ({ clientOptions }) => {
+    const reader = new RetryingReader(clientOptions, {
+      signal,
+      maxElapsed: HEAD_MAX_ELAPSED,
+      listener: stderrListener(io.stderr),
+    })
     try {
       const head = await reader.head(target)
       if (head === null) throw noSuchObjectError()
@@ -128,7 +157,7 @@ function readMetadata({ headers }: ObjectHead): Record<string, string> {
   )
 }
 
-/** `lastModified` as a person reads it. */
+/** `last modified` for `lastModified`. */
 function splitCamelCase(name: string): string {
   return name.replace(/[A-Z]/g, letter => ` ${letter.toLowerCase()}`)
 }

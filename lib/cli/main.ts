@@ -1,121 +1,100 @@
-#!/usr/bin/env node
 /**
- * The command `oss-append`: reads its arguments, runs what they ask for, and turns the outcome into an
- * exit code. The work itself is in `cli/`, and is loaded only when there is some, so that `--help`
- * answers at once.
+ * The command `oss-append` as a function: arguments and streams in, exit code out. It leaves the process
+ * as it was, so a test can call it. Each command is loaded when it runs: `--help` answers at once.
  */
 
 import { readFileSync } from 'node:fs'
+import type { Writable } from 'node:stream'
 import { parseArguments } from './arguments.ts'
-import type { Command } from './commands.ts'
+import type { Command, CommandIO } from './commands.ts'
 import { describeError, exitCodeOf, mapAbortError } from './failure.ts'
 import { HELP, OPTIONS_HELP } from './help.ts'
 import { Signals } from './signals.ts'
 
-// A reader that goes away (`| head`, a closed terminal) costs its text, and neither bytes nor the
-// exit code. Without a listener EPIPE would be an uncaught exception.
-for (const output of [process.stdout, process.stderr]) output.on('error', () => {})
-
-// Node writes to a terminal and waits: one that has stopped (Ctrl-S) would stop the bytes too, and every
-// signal. Node has no other word for it than this inner one, which npm and others rely on.
-interface StreamWithHandle {
-  readonly _handle?: { setBlocking?(isBlocking: boolean): void }
-}
-if (process.stderr.isTTY) (process.stderr as StreamWithHandle)._handle?.setBlocking?.(false)
-
-/** A disk that is full is no reader that went away: what it should keep is lost. */
+/**
+ * Errors of standard output that make the command fail: what it should keep is lost. Any other error means
+ * that the reader is gone (`| head`, a closed terminal), which changes neither the bytes nor the exit code.
+ */
 const DISK_ERRORS = ['ENOSPC', 'EDQUOT', 'EFBIG']
-let outputError: Error | undefined
-/** What `main` has told. */
-let reportedFailure: unknown
-process.stdout.on('error', (error: NodeJS.ErrnoException) => {
-  if (DISK_ERRORS.includes(error.code ?? '')) outputError ??= error
-})
 
-/** Milliseconds for what should be over at once. */
-const EXIT_TIMEOUT = 1_000
-
-const args = process.argv.slice(2)
-const signals = new Signals()
-signals.second.addEventListener('abort', exitSoon)
-// Not awaited at the top: nothing is left to do then, and Node would take it for a deadlock.
-void exit(await main())
-
-async function main(): Promise<number> {
+/** Resolves to the exit code. Never rejects. */
+export async function main(args: readonly string[], io: CommandIO): Promise<number> {
+  const signals = new Signals(io.signals)
+  let diskError: Error | undefined
+  const onStdoutError = (error: NodeJS.ErrnoException) => {
+    if (DISK_ERRORS.includes(error.code ?? '')) diskError ??= error
+  }
+  // Without a listener an error of the stream is an uncaught exception.
+  const onStderrError = () => {}
+  io.stdout.on('error', onStdoutError)
+  io.stderr.on('error', onStderrError)
   try {
-    return await runCommand(parseArguments(args))
-  } catch (cause) {
-    reportedFailure = mapAbortError(cause, signals)
-    if (wantsJson()) {
-      const { Reporter } = await import('./reporter.ts')
-      new Reporter({ isJson: true, isQuiet: true }).fail(reportedFailure)
-    }
-    process.stderr.write(describeError(reportedFailure))
-    return exitCodeOf(reportedFailure)
+    const { exitCode, failure } = await run(args, io, signals)
+    await flush(io.stdout, signals.first)
+    // `cat` fails with the same error, which is then printed already.
+    if (diskError === undefined || diskError === failure) return exitCode
+    io.stderr.write(describeError(diskError))
+    return exitCode || 1
+  } finally {
+    io.stdout.off('error', onStdoutError)
+    io.stderr.off('error', onStderrError)
+    signals.dispose()
   }
 }
 
-/** Known before the arguments are: a program that reads events is told of wrong ones by an event. */
-function wantsJson(): boolean {
+async function run(
+  args: readonly string[],
+  io: CommandIO,
+  signals: Signals,
+): Promise<{ exitCode: number; failure?: unknown }> {
+  try {
+    return { exitCode: await runCommand(parseArguments(args), io, signals) }
+  } catch (cause) {
+    const failure = mapAbortError(cause, signals)
+    if (hasJsonFlag(args)) {
+      const { Reporter } = await import('./reporter.ts')
+      new Reporter({ isJson: true, isQuiet: true }, io).fail(failure)
+    }
+    io.stderr.write(describeError(failure))
+    return { exitCode: exitCodeOf(failure), failure }
+  }
+}
+
+/** Looks for `--json` alone, so that wrong arguments are reported as an event too. */
+function hasJsonFlag(args: readonly string[]): boolean {
   const separator = args.indexOf('--')
   return args.slice(0, separator === -1 ? args.length : separator).includes('--json')
 }
 
-/**
- * The process ends by itself, or else it is ended: something may be open that nobody can close. What was
- * printed goes out first; only after a signal a reader that has stopped is not waited for.
- */
-async function exit(code: number): Promise<void> {
-  process.exitCode = code
-  signals.first.addEventListener('abort', exitSoon)
-  if (signals.first.aborted) exitSoon()
-  await flush(process.stdout)
-  if (outputError && outputError !== reportedFailure) {
-    process.stderr.write(describeError(outputError))
-    process.exitCode ||= 1
-  }
-  await flush(process.stderr)
-  exitSoon()
+/** Resolves when everything is written, or at the signal: the reader may have stopped reading. */
+function flush(output: Writable, signal: AbortSignal): Promise<void> {
+  return new Promise(resolve => {
+    if (signal.aborted) resolve()
+    signal.addEventListener('abort', () => resolve(), { once: true })
+    output.write('', () => resolve())
+  })
 }
 
-function flush(output: NodeJS.WriteStream): Promise<void> {
-  return new Promise(resolve => output.write('', () => resolve()))
-}
-
-function exitSoon(): void {
-  setTimeout(forceExit, EXIT_TIMEOUT).unref()
-}
-
-/** A thread that reads a device holds `process.exit()` too, and gives way to a signal alone. */
-function forceExit(): void {
-  const { received } = signals
-  process.exitCode ||= signals.exitCode
-  if (!process.getActiveResourcesInfo().includes('FSReqCallback')) process.exit()
-  const name = received ?? 'SIGTERM'
-  process.removeAllListeners(name)
-  process.kill(process.pid, name)
-}
-
-async function runCommand(command: Command): Promise<number> {
+async function runCommand(command: Command, io: CommandIO, signals: Signals): Promise<number> {
   switch (command.name) {
     case 'help':
-      process.stdout.write(command.topic === 'options' ? OPTIONS_HELP : HELP)
+      io.stdout.write(command.topic === 'options' ? OPTIONS_HELP : HELP)
       return 0
     case 'version':
-      process.stdout.write(`${readVersion()}\n`)
+      io.stdout.write(`${readVersion()}\n`)
       return 0
     case 'demo':
-      return (await import('./append.ts')).demo(command, signals)
+      return (await import('./append.ts')).demo(command, io, signals)
     case 'append':
-      return (await import('./append.ts')).append(command, signals)
+      return (await import('./append.ts')).append(command, io, signals)
     case 'stat':
-      return (await import('./look.ts')).stat(command, signals.first)
+      return (await import('./look.ts')).stat(command, io, signals.first)
     case 'verify':
-      return (await import('./look.ts')).verify(command, signals.first)
+      return (await import('./look.ts')).verify(command, io, signals.first)
     case 'cat':
-      return (await import('./cat.ts')).cat(command, signals.first)
+      return (await import('./cat.ts')).cat(command, io, signals.first)
     case 'serve':
-      return (await import('./serve.ts')).serve(command, signals.first)
+      return (await import('./serve.ts')).serve(command, io, signals.first)
   }
 }
 

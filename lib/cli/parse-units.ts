@@ -1,12 +1,9 @@
-/**
- * Numbers with units, as people type them: `4MiB`, `500ms`, `10s`. Pure. What cannot be read is refused
- * in a message that names the option and never quotes the text: it may be a secret in the wrong place.
- */
+/** Parses the values of flags: sizes (`4MiB`), durations (`500ms`, `10s`), counts and pairs. Pure. */
 
 import { MAX_DELAY } from '../validate.ts'
 import { UsageError } from './usage-error.ts'
 
-/** Reads the text of an option, which is named in the message if it is wrong. */
+/** Parses the value of a flag. Throws a `UsageError` that begins with the flag. */
 export type Parser<T> = (option: string, text: string) => T
 
 const SIZE_UNITS: Readonly<Record<string, number>> = {
@@ -31,25 +28,25 @@ export const parseSize: Parser<number> = (option, text) =>
   parseWithUnit(SIZE_UNITS, text) ??
   fail(option, 'must be a number of bytes, as in 500000, 64KiB, 4MiB or 1GiB')
 
-/** Milliseconds that a timer takes: `250`, `500ms`, `10s`, `1.5h`. */
+/** Milliseconds, at most what a timer takes: `250`, `500ms`, `10s`, `1.5h`. */
 export const parseDuration: Parser<number> = (option, text) => {
   const time = parseWithUnit(DURATION_UNITS, text)
   if (time === undefined) return fail(option, 'must be a time, as in 500ms, 10s, 5m or 2h')
   return time <= MAX_DELAY ? time : fail(option, 'must be a time of at most 24 days')
 }
 
-/** The same, or `Infinity`. */
+/** Milliseconds, or `Infinity`. */
 export const parseDurationOrInfinity: Parser<number> = (option, text) =>
   isInfinity(text)
     ? Number.POSITIVE_INFINITY
     : (parseWithUnit(DURATION_UNITS, text) ??
       fail(option, 'must be a time, as in 10s or 5m, or Infinity'))
 
-/** A whole number from 0 up. */
+/** A whole number, 0 or more. */
 export const parseCount: Parser<number> = (option, text) =>
   /^\d{1,15}$/.test(text) ? Number(text) : fail(option, 'must be a whole number')
 
-/** The same, or `Infinity`. */
+/** A whole number, 0 or more, or `Infinity`. */
 export const parseCountOrInfinity: Parser<number> = (option, text) => {
   if (isInfinity(text)) return Number.POSITIVE_INFINITY
   return /^\d{1,15}$/.test(text)
@@ -57,13 +54,13 @@ export const parseCountOrInfinity: Parser<number> = (option, text) => {
     : fail(option, 'must be a whole number, or Infinity')
 }
 
-/** `NAME=VALUE`; the value may hold further equals signs. */
+/** `NAME=VALUE`. The value may contain further equals signs. */
 export const parsePair: Parser<readonly [string, string]> = (option, text) => {
   const [, name, value = ''] = /^([^=]+)=(.*)$/s.exec(text) ?? []
   return name === undefined ? fail(option, 'must be NAME=VALUE') : [name, value]
 }
 
-/** Where a batch may end: after a line, a chunk, or a multiple of so many bytes. */
+/** The option `align`: `line`, `chunk`, or a number of bytes. */
 export const parseAlign: Parser<number | string> = (option, text) => {
   if (text === 'line' || text === '\n' || text === '\\n') return '\n'
   if (text === 'chunk') return 'chunk'

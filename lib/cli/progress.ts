@@ -1,18 +1,15 @@
-/**
- * The line on a terminal that says how far things are, redrawn in its place; and the text in it. On
- * anything else it prints nothing, apart from what `note` is told.
- */
+/** The progress line, redrawn in place on a terminal, and the text in it. Elsewhere only notes are printed. */
 
-/** The part of a terminal, or of what stands in for one, that is needed. */
+/** The part of `OutputStream` that is used, so that tests can replace it. */
 export interface Output {
   readonly isTTY?: boolean
   readonly columns?: number
-  /** What was written and is not out yet. */
+  /** Bytes written and not yet passed on. */
   readonly writableLength?: number
   write(text: string, callback?: () => void): unknown
 }
 
-/** Milliseconds between two drawings: often enough for an eye. */
+/** Milliseconds between two drawings. */
 const REDRAW_INTERVAL = 100
 const CLEAR_LINE = '\r\x1b[K'
 
@@ -21,47 +18,47 @@ export class Progress {
   readonly #describe: (width: number) => string
   readonly #timer: NodeJS.Timeout | undefined
 
-  /** `describe` makes the text, at each drawing, for so many columns. */
-  constructor(describe: (width: number) => string, output: Output = process.stderr) {
+  /** `describe` returns the text of a drawing, `width` columns at most. */
+  constructor(describe: (width: number) => string, output: Output) {
     this.#describe = describe
     this.#output = output
     if (output.isTTY) this.#timer = setInterval(() => this.draw(), REDRAW_INTERVAL)
   }
 
   draw(): void {
-    // A terminal that has stopped (Ctrl-S) still has the last one to show.
+    // On a terminal that has stopped (Ctrl-S) drawings would pile up in memory.
     if (!this.#output.isTTY || this.#output.writableLength) return
-    // A line that wraps cannot be redrawn: each drawing would leave its upper part behind.
+    // A line that wraps cannot be cleared: each drawing would leave its upper part behind.
     const width = (this.#output.columns || 80) - 1
     this.#output.write(CLEAR_LINE + this.#describe(width).slice(0, width))
   }
 
-  /** Prints a line that stays. */
+  /** Prints a line of text that stays, above the progress line. */
   note(text: string): void {
     this.#output.write(`${this.#output.isTTY ? CLEAR_LINE : ''}${text}\n`)
   }
 
-  /** Removes the line. */
+  /** Removes the progress line. */
   stop(): void {
     clearInterval(this.#timer)
     if (this.#output.isTTY) this.#output.write(CLEAR_LINE)
   }
 }
 
-/** How far an append is. */
+/** What the progress line shows. */
 export interface ProgressState {
-  /** Bytes that are acknowledged. */
+  /** Bytes acknowledged. */
   readonly acknowledged: number
-  /** Bytes to come in all, where that is known. */
+  /** Bytes in all. Undefined: unknown. */
   readonly length: number | undefined
-  /** Bytes per second of late. */
+  /** Bytes per second, over the last seconds. */
   readonly rate: number
   readonly appends: number
-  /** The end of the object; undefined while nobody knows. */
+  /** The acknowledged end of the object. Undefined: not known yet. */
   readonly position: number | undefined
-  /** Since the last acknowledgement. */
+  /** Retries since the last acknowledgement. */
   readonly retries: number
-  /** Milliseconds since the last acknowledgement; undefined before the first. */
+  /** Milliseconds since the last acknowledgement. Undefined: there was none. */
   readonly ackAge: number | undefined
 }
 
@@ -93,11 +90,11 @@ export function describeProgress(state: ProgressState, width: number): string {
   })
 }
 
-/** Bytes per second over the last few seconds: what an hour ago was fast says nothing of now. */
+/** Bytes per second over the last five seconds. */
 export class RateMeter {
   readonly #samples: { readonly at: number; readonly bytes: number }[] = []
 
-  /** Takes `bytes` that are acknowledged at the time `at` (milliseconds), and tells the speed. */
+  /** Takes the time in milliseconds and the bytes acknowledged by then. Returns bytes per second. */
   update(now: number, bytes: number): number {
     const samples = this.#samples
     samples.push({ at: now, bytes })
@@ -108,6 +105,7 @@ export class RateMeter {
   }
 }
 
+/** Milliseconds. */
 const RATE_WINDOW = 5_000
 
 /** `0 B`, `1.5 KiB`, `64.0 MiB`, `5.0 GiB`. */

@@ -1,27 +1,17 @@
 /**
- * The proof that an object is what was sent: reading it back over HTTP, and the comparison. It trusts
- * neither the stream nor the server: the bytes that come back are counted and summed up anew.
+ * Compares an object with what was sent. Neither the stream nor the server is trusted: an object that is
+ * read back is counted and hashed again.
  */
 
 import { createHash } from 'node:crypto'
 import { update } from '../crc64/index.ts'
 import type { OssServiceError, RollInfo, Target } from '../index.ts'
-import type { Delivery, ObservedTail, RecordingClient } from './delivery.ts'
+import type { RecordingClient } from './delivery.ts'
 import { noSuchObjectError } from './failure.ts'
+import type { Delivery, ObjectCopy, ObservedTail } from './report.ts'
 import type { RetryingReader } from './retrying-reader.ts'
 
-/** An object as read back. */
-export interface ObjectCopy {
-  /** Bytes that came. */
-  readonly length: number
-  /** CRC-64 of all of them, and what OSS says it is. */
-  readonly crc64: string
-  readonly reported: ObservedTail
-  /** SHA-256 of what comes after the first `from` bytes, in hexadecimal. */
-  readonly sha256: string
-}
-
-/** Reads an object from its first byte to its last, in flat memory; `before` is what it had. */
+/** Reads a whole object in constant memory. `before` tells how long it was before the delivery. */
 export async function readBack(
   reader: RetryingReader,
   target: Target,
@@ -41,14 +31,17 @@ export async function readBack(
   return { length, crc64: crc.toString(), reported, sha256: hash.digest('hex') }
 }
 
-/** How an object ends whose tail was given, and to which nothing was appended: OSS has said nothing yet. */
+/**
+ * Asks OSS for the tail of an object to which nothing was appended. With `--position` and `--crc64` the
+ * stream takes them as given, so OSS has reported no tail yet.
+ */
 export function requestTail(
   reader: RetryingReader,
   client: RecordingClient,
   target: Target,
   { after: { position } }: Pick<Delivery, 'after'>,
 ): Promise<ObservedTail> {
-  // An empty append changes nothing, and is allowed to those who may not look.
+  // An empty append changes nothing. It needs no permission to read, as HEAD does.
   const request = { position, body: new Uint8Array(0), headers: {} }
   return reader.retry(async signal => {
     try {
@@ -63,7 +56,7 @@ export function requestTail(
   })
 }
 
-/** Everything in which the last object differs from what was sent; nothing means verified. */
+/** Everything in which the last object differs from what was sent. Empty: verified. */
 export function compareDelivery(
   delivery: Delivery,
   reported: ObservedTail | undefined,
@@ -87,7 +80,7 @@ export function compareDelivery(
   ]
 }
 
-/** Reads objects back that were left. */
+/** Reads rolled objects back and compares them. */
 export async function compareRolledObjects(
   reader: RetryingReader,
   bucket: string,
@@ -102,7 +95,7 @@ export async function compareRolledObjects(
   return differences
 }
 
-/** The same for an object that was left. */
+/** Everything in which a rolled object differs from what was sent. */
 export function compareRolled(
   { key, bytes, crc64 }: RollInfo,
   found: ObservedTail | undefined,

@@ -1,16 +1,61 @@
-/** What a command prints when it is done. Pure text; numbers are exact where they prove something. */
+/**
+ * The report at the end of a delivery, and the data in it. Pure. Numbers that prove something are printed
+ * in full.
+ */
 
-import type { Delivery, ObservedTail } from './delivery.ts'
+import type { ReadyInfo, Tail } from '../index.ts'
 import { formatBytes } from './progress.ts'
-import type { ObjectCopy } from './read-back.ts'
+
+/** Length and CRC-64 of an object, as reported by OSS. */
+export interface ObservedTail {
+  readonly position?: number | undefined
+  readonly crc64?: string | undefined
+}
+
+/** Length of a stream and its SHA-256 in hexadecimal. */
+export interface StreamDigest {
+  readonly bytes: number
+  readonly sha256: string
+}
+
+/** What was sent. */
+export interface Delivery extends StreamDigest {
+  /** What was read, where that differs from what was sent: with `--gzip` or `--resume`. */
+  readonly input?: StreamDigest | undefined
+  /** Reading stopped before the end of the input. */
+  readonly isCut: boolean
+  /** Bytes acknowledged. */
+  readonly acknowledged: number
+  /** The first object before the delivery, and the computed tail of the last one after it. */
+  readonly before: ReadyInfo
+  readonly after: Tail
+  /** Key of the last object. */
+  readonly key: string
+  /** Number of times that the stream went on to another object. */
+  readonly rolls: number
+  readonly appends: number
+  /** Milliseconds. */
+  readonly duration: number
+}
+
+/** An object as read back. */
+export interface ObjectCopy {
+  /** Bytes read. */
+  readonly length: number
+  /** CRC-64 of the bytes read. */
+  readonly crc64: string
+  readonly reported: ObservedTail
+  /** SHA-256 of the bytes that the delivery added, in hexadecimal. */
+  readonly sha256: string
+}
 
 export interface AppendReport {
   readonly source: string
-  /** Of the last object. */
+  /** URL of the last object. */
   readonly url: string
   readonly delivery: Delivery
   readonly reported: ObservedTail | undefined
-  /** Absent where the object was not read back. */
+  /** Undefined: the object was not read back. */
   readonly copy?: ObjectCopy | undefined
 }
 
@@ -36,12 +81,12 @@ export function formatReport(report: AppendReport): string {
   if (copy) rows.push(['', `${copy.crc64} read back`])
   if (input) rows.push(['SHA-256', `${input.sha256} input`], ['', `${sha256} appended`])
   else rows.push(['SHA-256', `${sha256} source`])
-  // The bytes of one source that are in many objects have no SHA-256 there.
+  // The SHA-256 of the source cannot be compared where its bytes are in several objects.
   if (copy && rolls === 0) rows.push(['', `${copy.sha256} object${had && ', what was appended'}`])
   return formatRows(rows)
 }
 
-/** Two columns; a row without a text is left out. */
+/** Two columns. A row without a text is left out. */
 export function formatRows(rows: readonly (readonly [string, string | undefined])[]): string {
   const known = rows.filter(([, text]) => text !== undefined)
   const width = Math.max(12, ...known.map(([label]) => label.length + 2))

@@ -1,7 +1,6 @@
 /**
- * Tells what an append stream does while it does it, and what came of it: to people on standard error
- * and in a report on standard output, to programs as JSON on standard output in place of that report.
- * It listens, and decides nothing.
+ * Prints what an append stream does, and the result. For people: notes and progress on standard error, a
+ * report on standard output. With `--json`: events on standard output in place of the report.
  */
 
 import type { OssAppendStream, ReadyInfo, RetryInfo, RollInfo } from '../index.ts'
@@ -9,22 +8,27 @@ import type { OutputMode } from './commands.ts'
 import { errorFields, exitCodeOf } from './failure.ts'
 import { describeProgress, type Output, Progress, RateMeter } from './progress.ts'
 import { type AppendReport, formatReport } from './report.ts'
-import { RetryNotice } from './retry-notice.ts'
+import { type RetryListener, RetryNotice } from './retry-notice.ts'
 
 export interface Outputs {
   readonly stdout: Output
   readonly stderr: Output
+  readonly env: NodeJS.ProcessEnv
 }
 
-/** What is watched. */
 export interface WatchOptions {
   readonly stream: OssAppendStream
-  /** Bytes that the object or the stream will have at the end, and have now, where both are known. */
+  /** Bytes that `bytesDone` will return at the end. Undefined: unknown. */
   readonly length?: number | undefined
   readonly bytesDone: () => number
 }
 
-export class Reporter {
+/** Prints retries on standard error, for commands without a reporter. */
+export function stderrListener(stderr: Output): RetryListener {
+  return { note: text => stderr.write(`oss-append: ${text}\n`) }
+}
+
+export class Reporter implements RetryListener {
   readonly #outputMode: OutputMode
   readonly #outputs: Outputs
   readonly #retryNotice = new RetryNotice(text => this.note(text))
@@ -32,22 +36,22 @@ export class Reporter {
   #appends = 0
   #rolls = 0
 
-  constructor(outputMode: OutputMode, outputs: Outputs = process) {
+  constructor(outputMode: OutputMode, outputs: Outputs) {
     this.#outputMode = outputMode
     this.#outputs = outputs
   }
 
-  /** Appends that are acknowledged. */
+  /** Number of acknowledged appends. */
   get appends(): number {
     return this.#appends
   }
 
-  /** Objects that were left for the next one. */
+  /** Number of times that the stream went on to another object. */
   get rolls(): number {
     return this.#rolls
   }
 
-  /** Follows a stream until `stop()`. */
+  /** Prints the progress of a stream until `stop()`, and its events. */
   watch({ stream, length, bytesDone }: WatchOptions): void {
     const rateMeter = new RateMeter()
     let lastAckAt: number | undefined
@@ -65,9 +69,9 @@ export class Reporter {
       }
       return describeProgress(state, width)
     }
-    const { stderr } = this.#outputs
-    // A dumb terminal prints what should move it.
-    const canRedraw = stderr.isTTY && process.env.TERM !== 'dumb'
+    const { stderr, env } = this.#outputs
+    // A dumb terminal prints control sequences as text.
+    const canRedraw = stderr.isTTY && env.TERM !== 'dumb'
     const showsProgress = canRedraw && !this.#outputMode.isQuiet && !this.#outputMode.isJson
     this.#progress = new Progress(
       describe,
@@ -98,7 +102,7 @@ export class Reporter {
     this.emit('retry', { ...info, error: errorFields(error) })
   }
 
-  /** A line for people, which stays. */
+  /** Prints a line of text that stays on the terminal. */
   note(text: string): void {
     if (this.#outputMode.isQuiet) return
     const line = `oss-append: ${text}`
@@ -106,7 +110,7 @@ export class Reporter {
     else this.#outputs.stderr.write(`${line}\n`)
   }
 
-  /** One object for programs. */
+  /** Prints an event as one line of JSON. */
   emit(event: string, fields: Readonly<Record<string, unknown>>): void {
     if (!this.#outputMode.isJson) return
     const time = new Date().toISOString()
@@ -114,8 +118,8 @@ export class Reporter {
   }
 
   /**
-   * Resolves when people's part is out, or at the signal: a terminal that has stopped (Ctrl-S) would show it
-   * behind the report, which comes by another way.
+   * Resolves when standard error is written, or at the signal. Otherwise a terminal that had stopped
+   * (Ctrl-S) would show the notes behind the report, which is another stream.
    */
   drainStderr(signal: AbortSignal): Promise<void> {
     return new Promise(resolve => {
@@ -125,9 +129,9 @@ export class Reporter {
     })
   }
 
-  /** Everything is acknowledged. `differences` are what the proof found; nothing means verified. */
+  /** Prints the result. `differences`: what the object has other than what was sent. Empty: verified. */
   finish(report: AppendReport, differences: readonly string[]): void {
-    // What failed last may have been the seal, which no event tells of.
+    // The seal may have been retried, and no event follows its success.
     this.#retryNotice.onSuccess()
     const { delivery, url } = report
     const { bytes, sha256, input, isCut: cut, appends, rolls, duration, after } = delivery
@@ -140,12 +144,12 @@ export class Reporter {
     if (isVerified) this.#outputs.stdout.write('verified\n')
   }
 
-  /** It failed. What people read of it is main's. */
+  /** Prints the event `'error'`. `main` prints the text for people. */
   fail(error: unknown): void {
     this.emit('error', { ...errorFields(error), exitCode: exitCodeOf(error) })
   }
 
-  /** Ends the line on the terminal. */
+  /** Removes the progress line. */
   stop(): void {
     this.#progress?.stop()
     this.#progress = undefined

@@ -1,6 +1,15 @@
-/** An outage is told when it begins and when it ends, however many attempts lie between. */
+/** One line when an outage begins and one when it ends, however many attempts fail in between. */
 
+import type { RetryInfo } from '../index.ts'
 import { causeMessageOf } from './failure.ts'
+
+/** Where retries are reported. */
+export interface RetryListener {
+  /** Prints a line of text. */
+  note(text: string): void
+  /** Prints the event `'retry'`, where events are printed. */
+  emitRetry?(info: RetryInfo): void
+}
 
 export class RetryNotice {
   readonly #print: (text: string) => void
@@ -11,7 +20,7 @@ export class RetryNotice {
     this.#print = print
   }
 
-  /** Retries since it began; 0 while there is none. */
+  /** Retries since the outage began; 0 outside one. */
   get retries(): number {
     return this.#retries
   }
@@ -25,13 +34,13 @@ export class RetryNotice {
     this.#print(`trying again: ${error.message}${reason === undefined ? '' : ` (${reason})`}`)
   }
 
-  /** Something succeeded. */
+  /** An attempt succeeded. */
   onSuccess(): void {
     if (this.#startedAt === undefined) return
     const seconds = ((performance.now() - this.#startedAt) / 1000).toFixed(1)
-    const times = this.#retries === 1 ? '1 retry' : `${this.#retries} retries`
+    const count = this.#retries === 1 ? '1 retry' : `${this.#retries} retries`
     this.#startedAt = undefined
     this.#retries = 0
-    this.#print(`going on after ${seconds} s and ${times}`)
+    this.#print(`going on after ${seconds} s and ${count}`)
   }
 }

@@ -1,6 +1,6 @@
 /**
- * Reading that outlasts bad networks: the exchanges of an `ObjectReader`, tried again by the rules of
- * every append, and a range taken up where it broke off.
+ * Reads objects over unreliable networks: the exchanges of an `ObjectReader`, retried by the same rules as
+ * appends. A range that breaks off is requested again from where it stopped.
  */
 
 import { classifyError } from '../append/classify-error.ts'
@@ -10,15 +10,13 @@ import { OssError } from '../errors.ts'
 import type { ClientOptions, Target } from '../index.ts'
 import { DEFAULT_RETRY } from '../options.ts'
 import { type ObjectHead, ObjectReader } from './reader.ts'
-import type { Reporter } from './reporter.ts'
-import { RetryNotice } from './retry-notice.ts'
+import { type RetryListener, RetryNotice } from './retry-notice.ts'
 
 export interface RetryingReaderOptions {
   readonly signal: AbortSignal
-  /** Milliseconds from the first failure since the last success, or Infinity. */
+  /** Milliseconds of retrying, from the first failure since the last success, or Infinity. */
   readonly maxElapsed: number
-  /** Who is told of outages. Default: whoever reads standard error. */
-  readonly reporter?: Pick<Reporter, 'note' | 'emitRetry'>
+  readonly listener: RetryListener
 }
 
 export class RetryingReader {
@@ -27,11 +25,8 @@ export class RetryingReader {
   readonly #retryLoop: RetryLoop
   readonly #retryNotice: RetryNotice
 
-  constructor(options: ClientOptions, { signal, maxElapsed, reporter }: RetryingReaderOptions) {
-    this.#retryNotice = new RetryNotice(text => {
-      if (reporter) reporter.note(text)
-      else process.stderr.write(`oss-append: ${text}\n`)
-    })
+  constructor(options: ClientOptions, { signal, maxElapsed, listener }: RetryingReaderOptions) {
+    this.#retryNotice = new RetryNotice(text => listener.note(text))
     this.#reader = new ObjectReader(options)
     this.#signal = signal
     this.#retryLoop = new RetryLoop({
@@ -39,7 +34,7 @@ export class RetryingReader {
       retry: { ...DEFAULT_RETRY, maxElapsed },
       onRetry: info => {
         this.#retryNotice.onRetry(info.error)
-        reporter?.emitRetry(info)
+        listener.emitRetry?.(info)
       },
     })
     this.#retryLoop.keepProcessAlive()
@@ -48,12 +43,12 @@ export class RetryingReader {
       signal.addEventListener('abort', () => this.#retryLoop.abort(signal.reason), { once: true })
   }
 
-  /** Null where there is no such object. */
+  /** Null if the object does not exist. */
   head(target: Target): Promise<ObjectHead | null> {
     return this.retry(() => this.#reader.head(target, this.#signal))
   }
 
-  /** The bytes from `start` to before `end`, all of them. */
+  /** The bytes from `start` up to, and without, `end`. */
   async *read(target: Target, start: number, end: number): AsyncGenerator<Buffer> {
     for (let position = start; position < end; ) {
       const { chunks, first } = await this.retry(() => this.#openRange(target, position, end))
@@ -65,7 +60,7 @@ export class RetryingReader {
           position += chunk.length
         }
       } catch (error) {
-        // It has come further, so this is no failed attempt but a new start.
+        // Bytes have arrived, so the next request is a new operation, and not a retry of this one.
         if (this.#signal.aborted || classifyError(error) === 'final') throw error
       }
     }
@@ -75,18 +70,18 @@ export class RetryingReader {
     return this.#reader.close()
   }
 
-  /** Any exchange, tried again by the same rules. */
+  /** Retries any other exchange by the same rules. */
   async retry<T>(attempt: (signal: AbortSignal) => Promise<T>): Promise<T> {
     const result = await this.#retryLoop.run(undefined, () => this.#retryLoop.exchange(attempt))
     this.#retryNotice.onSuccess()
     return result
   }
 
-  /** An answer counts from its first byte. */
+  /** Resolves with the first bytes: a response counts as a success only when they have arrived. */
   async #openRange(target: Target, start: number, end: number) {
     const chunks = this.#reader.read(target, { start, end, signal: this.#signal })
     const { value: first } = await chunks.next()
     if (first) return { chunks, first }
-    throw new OssError('OSS_ERR_NETWORK', 'an answer without the bytes that it announced')
+    throw new OssError('OSS_ERR_NETWORK', 'a response without the bytes that it announced')
   }
 }

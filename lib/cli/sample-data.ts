@@ -1,7 +1,6 @@
 /**
- * A made-up source for those who have none at hand: the readings of a small plant as CSV, as fast as
- * they are wanted. The same bytes every time, on every machine. Lines are made when they are asked
- * for, so a feed of any length takes the memory of one chunk.
+ * Sample data for a demo without input: readings of a small plant as CSV. The bytes are the same at each run
+ * on each machine. They are generated as they are read, so any length takes the memory of one chunk.
  */
 
 import { Readable } from 'node:stream'
@@ -12,7 +11,7 @@ const START_TIME = Date.UTC(2026, 0, 1)
 /** Milliseconds between two rounds of readings. */
 const READING_INTERVAL = 100
 
-/** Name, quantity, unit, mean, and how far a value strays from it. */
+/** Name, quantity, unit, mean, and greatest deviation from the mean. */
 const SENSORS = [
   ['boiler-1', 'temperature', '°C', 182, 9],
   ['boiler-2', 'temperature', '°C', 176, 7],
@@ -24,7 +23,7 @@ const SENSORS = [
   ['hall', 'temperature', '°C', 27, 4],
 ] as const
 
-/** A stream of `length` bytes of readings; the last line is cut where they end. */
+/** A stream of `length` bytes of readings. The last line may be incomplete. */
 export function createSampleData(length: number): Readable {
   return Readable.from(generateChunks(length), { objectMode: false, highWaterMark: CHUNK_BYTES })
 }
@@ -42,7 +41,7 @@ function* generateChunks(length: number): Generator<Buffer> {
   }
 }
 
-/** One line of every sensor. */
+/** One line for each sensor. */
 function formatReadings(time: number, random: () => number): string {
   const timestamp = new Date(time).toISOString()
   let lines = ''
@@ -53,7 +52,7 @@ function formatReadings(time: number, random: () => number): string {
   return lines
 }
 
-/** Uniform in [0, 1), by the linear congruential generator of Numerical Recipes: `Math.random` takes no seed. */
+/** Uniform in [0, 1): the linear congruential generator of Numerical Recipes. `Math.random` takes no seed. */
 function createRandom(seed: number): () => number {
   let state = seed
   return () => {

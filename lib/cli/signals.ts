@@ -1,13 +1,13 @@
 /**
- * SIGINT and SIGTERM in two steps: the first asks to come to an end, the second one to stop. After that
- * Node's own rule holds again, and a third kills. SIGHUP is left alone: a handler would undo `nohup`.
+ * SIGINT and SIGTERM in two steps: the first one asks the command to finish, the second one to abort. After
+ * that the default action holds again, so a third one kills. SIGHUP has no handler: it would undo `nohup`.
  */
 
 import { constants } from 'node:os'
 
 /**
- * Milliseconds in which signals count as one. A terminal sends Ctrl-C to everybody, and `npm` and `npx`
- * hand theirs on to us once more.
+ * Milliseconds in which several signals count as one. A terminal sends Ctrl-C to the whole process group,
+ * and `npm` and `npx` forward theirs to the command as well.
  */
 const DUPLICATE_WINDOW = 300
 const SIGNAL_NAMES = ['SIGINT', 'SIGTERM'] as const
@@ -15,14 +15,13 @@ const SIGNAL_NAMES = ['SIGINT', 'SIGTERM'] as const
 export class Signals {
   readonly #first = new AbortController()
   readonly #second = new AbortController()
+  readonly #emitter: NodeJS.EventEmitter
+  readonly #now: () => number
   #received: NodeJS.Signals | undefined
   #firstAt = 0
 
-  readonly #emitter: NodeJS.EventEmitter
-  readonly #now: () => number
-
-  /** A test has signals and a time of its own. */
-  constructor(emitter: NodeJS.EventEmitter = process, now = () => performance.now()) {
+  /** Listens until the second signal, or `dispose()`. `now` returns milliseconds. */
+  constructor(emitter: NodeJS.EventEmitter, now = () => performance.now()) {
     this.#emitter = emitter
     this.#now = now
     for (const name of SIGNAL_NAMES) emitter.on(name, this.#onSignal)
@@ -33,19 +32,24 @@ export class Signals {
     return this.#first.signal
   }
 
-  /** Aborted by the second one. */
+  /** Aborted by the second signal. */
   get second(): AbortSignal {
     return this.#second.signal
   }
 
-  /** The last one that came. */
+  /** The last signal that was acted on. */
   get received(): NodeJS.Signals | undefined {
     return this.#received
   }
 
-  /** As a shell has it: 130 for SIGINT, 143 for SIGTERM; 0 if none came. */
+  /** As shells report it: 130 after SIGINT, 143 after SIGTERM, 0 without a signal. */
   get exitCode(): number {
     return this.#received ? 128 + constants.signals[this.#received] : 0
+  }
+
+  /** Stops listening. */
+  dispose(): void {
+    for (const name of SIGNAL_NAMES) this.#emitter.removeListener(name, this.#onSignal)
   }
 
   readonly #onSignal = (name: NodeJS.Signals): void => {
@@ -56,7 +60,7 @@ export class Signals {
       this.#first.abort()
     } else if (now - this.#firstAt >= DUPLICATE_WINDOW) {
       this.#received = name
-      for (const each of SIGNAL_NAMES) this.#emitter.removeListener(each, this.#onSignal)
+      this.dispose()
       this.#second.abort()
     }
   }

@@ -1,7 +1,6 @@
 /**
- * Where the bytes come from: a file, standard input, or the made-up feed; the tap that lets them in
- * until somebody shuts it; and the meter that they pass on their way. Nothing is read before somebody
- * reads the stream.
+ * Where the bytes come from: a file, standard input or sample data; a source that can be stopped early; and
+ * a stream that hashes what passes through it. Opening a source reads nothing from it.
  */
 
 import { createHash } from 'node:crypto'
@@ -16,26 +15,29 @@ import {
 } from 'node:stream'
 import { isatty, ReadStream } from 'node:tty'
 import { promisify } from 'node:util'
+import type { CommandIO } from './commands.ts'
 import { createSampleData } from './sample-data.ts'
 
 export interface Source {
-  /** For the report. */
+  /** As the report shows it. */
   readonly name: string
   readonly stream: Readable
-  /** Bytes to come, where that is known. */
+  /** Bytes. Undefined: unknown. */
   readonly length?: number | undefined
 }
 
-/** Opens a file, or standard input for `-`. Rejects when there is no such file. */
-export async function openSource(file: string): Promise<Source> {
-  if (file === '-') return openStdin()
-  // A named pipe that nobody writes to yet would be waited for in a thread, where no signal ends it.
+type Stdin = Pick<CommandIO, 'stdin' | 'stdinFd'>
+
+/** Opens a file, or standard input for `-`. Rejects if the file does not exist. */
+export async function openSource(file: string, io: Stdin): Promise<Source> {
+  if (file === '-') return openStdin(io)
+  // Opening a named pipe without a writer would block a thread, and no signal ends that.
   const fd = await promisify(open)(file, constants.O_RDONLY | constants.O_NONBLOCK)
   const stat = statFd(fd)
   return { name: file, stream: createFdStream(fd, stat), length: fileLength(stat) }
 }
 
-/** The same for reading: a thread is for files alone, whose bytes are there. */
+/** Pipes and terminals are read without a thread: reading one there would block until bytes come. */
 function createFdStream(fd: number, stat: BigIntStats): Readable {
   if (stat.isFIFO()) return new Socket({ fd, readable: true, writable: false })
   return isatty(fd) ? new ReadStream(fd) : createReadStream('', { fd })
@@ -46,34 +48,34 @@ function fileLength(stat: BigIntStats): number | undefined {
 }
 
 /**
- * In BigInts: numbers stay where Node's own `realpathSync` finds them, which then takes what it looks at for
- * a pipe. Node 22 would load a package that is linked, as pnpm does it, without its exports.
+ * As BigInts. Node 22: after `fstatSync` of a pipe with numbers, `realpathSync` takes a symbolic link for a
+ * pipe, and a package that is linked, as pnpm does it, loads without its exports.
  */
 function statFd(fd: number): BigIntStats {
   return fstatSync(fd, { bigint: true })
 }
 
 export function openSampleData(length: number): Source {
-  return { name: 'made-up sensor feed', stream: createSampleData(length), length }
+  return { name: 'sample data', stream: createSampleData(length), length }
 }
 
 /**
- * Whether standard input was redirected from a file or a pipe. A socket or a bare device says
- * nothing: services and test runners leave them there, and reading one may wait for ever.
+ * Whether standard input is a file or a pipe. A socket or a device is no sign of input: services and test
+ * runners pass them to every child, and reading one may wait for ever.
  */
-export function isStdinRedirected(): boolean {
-  const stat = statStdin()
+export function isStdinRedirected(io: Stdin): boolean {
+  const stat = statStdin(io)
   return stat !== undefined && (stat.isFile() || stat.isFIFO())
 }
 
 /**
- * Whether anything comes from standard input: false for a pipe that ends at once, or stays silent for
- * so long that whoever started us has only left it there.
+ * Whether standard input has bytes. False for a pipe that ends without any, or has none within `timeout`
+ * milliseconds: the parent process may have left it open without writing to it.
  */
-export async function waitForStdinBytes(timeout: number): Promise<boolean> {
-  const stat = statStdin()
-  if (!stat?.isFIFO()) return isStdinRedirected()
-  const { stdin } = process
+export async function waitForStdinBytes(io: Stdin, timeout: number): Promise<boolean> {
+  const stat = statStdin(io)
+  if (!stat?.isFIFO()) return isStdinRedirected(io)
+  const { stdin } = io
   await new Promise<void>(resolve => {
     const timer = setTimeout(resolve, timeout)
     stdin.once('readable', () => {
@@ -86,31 +88,32 @@ export async function waitForStdinBytes(timeout: number): Promise<boolean> {
   return false
 }
 
-function openStdin(): Source {
-  const stat = statStdin()
-  // Node reads a folder as if nothing were there.
+function openStdin(io: Stdin): Source {
+  const stat = statStdin(io)
+  // Node reads a folder as an empty input.
   if (stat?.isDirectory()) {
     throw Object.assign(new Error('standard input is a folder'), { code: 'EISDIR' })
   }
-  return { name: 'standard input', stream: process.stdin, length: stat && fileLength(stat) }
+  return { name: 'standard input', stream: io.stdin, length: stat && fileLength(stat) }
 }
 
-function statStdin() {
+/** Undefined: there is no descriptor, or the parent process has closed it. */
+function statStdin({ stdinFd }: Stdin): BigIntStats | undefined {
   try {
-    return statFd(0)
+    return stdinFd === undefined ? undefined : statFd(stdinFd)
   } catch {
-    // Closed by whoever started us.
     return undefined
   }
 }
 
-/** Bytes that a pipe and Node's own buffer hold, at least where nobody has made the pipe larger. */
+/** Bytes. The largest pipe that Linux allows without privileges (`F_SETPIPE_SZ`). */
 const PIPE_CAPACITY = 1_048_576
-/** Milliseconds between two looks at whether anything keeps us from reading, and how many that does not. */
+/** Milliseconds between two checks whether the destination takes bytes. */
 const POLL_INTERVAL = 20
+/** Checks after which a destination that took bytes has received all that the pipe held. */
 const MAX_IDLE_POLLS = 5
 
-/** The source's flow into `entry`, which ends with it. */
+/** Pipes `input` into `destination`, and can end that before the input does. */
 export class StoppableSource {
   readonly #input: Readable
   readonly #destination: Writable
@@ -123,28 +126,29 @@ export class StoppableSource {
   constructor(input: Readable, destination: Writable) {
     this.#input = input
     this.#destination = destination
-    input.on('data', (chunk: Buffer) => (this.#bytes += chunk.length))
+    input.on('data', this.#onData)
     input.pipe(destination)
     finished(input, { writable: false }, error => {
       clearInterval(this.#pollTimer)
+      input.off('data', this.#onData)
       if (error && !this.#isStopped) this.#onSourceError(error)
     })
   }
 
-  /** There was, or may have been, more to come when it was closed. */
+  /** The input had not ended, as far as is known, when it was stopped. */
   get isCut(): boolean {
     return this.#isCut
   }
 
-  /** Why the source broke off, if it did after it had given something. */
+  /** Why the input failed, if it did so after its first byte. */
   get error(): Error | undefined {
     return this.#error
   }
 
   /**
-   * Lets in what was said before, and no more. Whoever has ended may have left his last words in the pipe
-   * while we could not read on: that is as much as a pipe holds, or what comes in a moment in which nothing
-   * keeps us from reading.
+   * Reads what a pipe already holds, then stops. A producer that has ended may have filled the pipe while the
+   * destination took nothing. So reading goes on for as much as a pipe can hold, or until the destination
+   * has taken bytes for `MAX_IDLE_POLLS` checks.
    */
   stopWhenIdle(): void {
     if (this.#isStopped || this.#pollTimer || this.#input.readableEnded) return
@@ -158,7 +162,7 @@ export class StoppableSource {
     }, POLL_INTERVAL)
   }
 
-  /** Lets nothing more in: what is through is all there is. */
+  /** Reads no more, and ends the destination. */
   stop(): void {
     clearInterval(this.#pollTimer)
     if (this.#isStopped) return
@@ -168,7 +172,11 @@ export class StoppableSource {
     if (!this.#destination.destroyed) this.#destination.end()
   }
 
-  /** What came before is worth keeping; of nothing, not even an empty object. */
+  readonly #onData = (chunk: Buffer): void => {
+    this.#bytes += chunk.length
+  }
+
+  /** The bytes read before the error are delivered. Without any, not even an empty object is created. */
   #onSourceError(error: Error): void {
     if (this.#bytes === 0) {
       this.#destination.destroy(error)
@@ -179,17 +187,17 @@ export class StoppableSource {
   }
 }
 
-/** Counts and hashes what flows through it. Chunks are handed on, not copied. */
+/** Counts and hashes what passes through it. Chunks are passed on without a copy. */
 export class HashingPassThrough extends Transform {
   bytes = 0
   readonly #hash = createHash('sha256')
 
   constructor() {
-    // As objects, or the stream could be given two chunks in one, and `align: 'chunk'` would not know.
+    // In object mode, since a byte stream may join two chunks, and `align: 'chunk'` needs their ends.
     super({ readableObjectMode: true, readableHighWaterMark: 1 })
   }
 
-  /** To be called once, at the end. */
+  /** May be called once, at the end. */
   digest(): { readonly bytes: number; readonly sha256: string } {
     return { bytes: this.bytes, sha256: this.#hash.digest('hex') }
   }

@@ -1,20 +1,23 @@
 /**
- * Our own undici Agent: loaded when it is first needed, since loading undici takes longer than everything
- * else together, and cut when it is closed. A dispatcher that was given is none of ours.
+ * The client's own undici Agent. Created at the first request, because loading undici takes longer than
+ * loading everything else. Closing it destroys every connection.
  */
 
 import type { Socket } from 'node:net'
 import type { Agent } from 'undici'
 
 /**
- * Connections to a bucket, and so exchanges in flight at once. Without a bound a thousand streams open a
- * thousand sockets: more than a process may have by default (256 on macOS), and on a line of 10 MB/s a
- * full batch gets 10 KB/s of it, when its deadline expects 64. By 64 all of them get through, at 20 ms
- * each, three times a second.
+ * Connections to a bucket, and so exchanges in flight at once.
+ * Without a limit, a thousand streams open a thousand sockets: more than a process may have by default
+ * (256 on macOS). On a link of 10 MB/s, a full batch then gets 10 KB/s, and its deadline expects 64.
+ * 64 connections serve a thousand streams three times a second, at 20 ms each.
  */
 export const CONNECTIONS = 64
 
-/** Below the idle timeout of OSS and of usual proxies: a socket that the peer has just closed costs a doubt. */
+/**
+ * Milliseconds. Shorter than the idle timeout of OSS and of usual proxies: an append on a socket that the
+ * peer has just closed is in doubt.
+ */
 export const KEEP_ALIVE = 15_000
 
 export class OwnAgent {
@@ -23,7 +26,7 @@ export class OwnAgent {
   readonly #sockets = new Set<Socket>()
   #closedBy: Error | undefined
 
-  /** Milliseconds to open a connection. */
+  /** `connectTimeout`: milliseconds to open a connection. */
   constructor(connectTimeout: number) {
     this.#connectTimeout = connectTimeout
   }
@@ -34,13 +37,13 @@ export class OwnAgent {
   }
 
   /**
-   * Cuts every connection; who waits for one is told the reason. Not by the Agent alone: that ends no
-   * attempt to connect, and forgets the connections to an origin, with the requests that wait for one,
-   * once all of them were cut at a time.
+   * Destroys every connection, and fails the requests that use or wait for one.
+   * undici 7.30: `Agent.destroy()` leaves pending connects open, and forgets origins whose connections
+   * all closed at once, with the requests that wait for them. So this destroys every socket itself.
    */
   async close(reason: Error): Promise<void> {
     this.#closedBy = reason
-    // That undici could not be loaded has been told to whoever asked.
+    // If undici could not be loaded, the requests have failed with that error.
     const agent = await this.#agent?.catch(() => undefined)
     await agent?.destroy()
     for (const socket of this.#sockets) socket.destroy(reason)
@@ -55,13 +58,13 @@ export class OwnAgent {
           callback(this.#closedBy, null)
           return
         }
-        // It returns the socket, which its type does not say.
+        // The connector returns the socket; its type does not say so.
         const socket = connect(options, callback) as unknown as Socket
         this.#sockets.add(socket)
         socket.once('close', () => this.#sockets.delete(socket))
       },
-      // After an exchange that was cut, undici connects again though nothing is to be sent: that only so
-      // much is sent at once does not bound them.
+      // The limiter does not limit connections: undici 7.30 reconnects after an aborted exchange even if
+      // no request waits.
       connections: CONNECTIONS,
       keepAliveTimeout: KEEP_ALIVE,
       keepAliveMaxTimeout: KEEP_ALIVE,

@@ -1,6 +1,6 @@
 /**
- * Credentials by the name of a module, for whoever can't be given a function: a worker, a command. Loads it,
- * and leaves what it exports to be checked as `credentials`.
+ * Loads credentials from a module, for a worker or a command, which cannot be given a function. The
+ * caller checks the export as it checks the option `credentials`.
  */
 
 import { statSync } from 'node:fs'
@@ -11,19 +11,20 @@ import { type CredentialsOption, PROVIDER_METHODS } from './credentials.ts'
 import { redactNamed } from './redact.ts'
 
 /**
- * The default export of a module: keys, a function that gives them, an object with `getCredential()` or
- * `getCredentials()`, or a class of such objects that is made without arguments (`@alicloud/credentials`).
- * The name is a `file:` URL, a path from the working directory, or a package, there first and then beside
- * this one. A file goes before the latter.
+ * The default export of a module: keys, a function that returns keys, an object with `getCredential()` or
+ * `getCredentials()`, or a class of such objects whose constructor needs no argument
+ * (`@alicloud/credentials`).
+ * `name` is a `file:` URL, a path from the working directory, or a package. A package is looked up from
+ * the working directory, then from this package; a file of that name goes before the second lookup.
  *
- * @param createError makes the error to throw, of words without a secret
+ * @param createError makes the error to throw, from a text without secrets
  */
 export async function loadCredentialsModule(
   name: string,
   createError: (problem: string) => Error,
 ): Promise<CredentialsOption> {
   const credentials = await importDefault(name).catch(cause => {
-    // Node quotes what it looked for, which may be a key that was pasted here; a module may name its own.
+    // Node quotes the name, which may be a key pasted by mistake. A module may quote its own secrets.
     const [message = ''] = String(cause?.message ?? cause).split(' imported from ')
     const problem = redactNamed(message).replaceAll(/(['"]).*?\1/g, '...')
     throw createError(`cannot be loaded: ${problem}`)
@@ -47,7 +48,7 @@ function resolveModule(name: string): string {
   } catch {
     const isPath = /^\.{1,2}[/\\]/.test(name) || isAbsolute(name)
     const isFile = statSync(name, { throwIfNoEntry: false })?.isFile()
-    // Else a package without a door for `require`, or one that is installed beside us.
+    // Otherwise a package that `require` cannot load, or one that is installed beside this package.
     return isPath || isFile ? pathToFileURL(resolve(name)).href : name
   }
 }

@@ -1,40 +1,39 @@
 /**
- * Where keys come from: a fixed set, the environment, or a provider that is asked anew each time.
- *
- * Nothing is cached beyond the call in flight: providers such as `@alicloud/credentials` renew
- * their tokens by themselves, and a copy kept here could only be older than theirs. This file signs
- * nothing and reads no metadata service. Secrets live in private members, so that nothing prints
- * them, and no message here quotes a value or another's message.
+ * The sources of keys: a fixed set, the environment, or a provider, which is called for each request.
+ * Nothing is cached beyond the call in flight: providers such as `@alicloud/credentials` refresh their
+ * tokens themselves, and a cached copy could only be older.
+ * Secrets are in private members, so that no inspected object shows them. No message quotes a value.
  */
 
 import { type Clock, systemClock, type Timer } from '../clock.ts'
 import { invalidOption, OssError } from '../errors.ts'
+import { suggestion } from '../validate.ts'
 import { createRedactor, type Redact, redactError, redactNamed } from './redact.ts'
 
 /** An access key, with the token that makes it a temporary (STS) one. */
 export interface Credentials {
-  /** Sent with each request, in the clear. */
+  /** Sent with each request, readable. */
   readonly accessKeyId: string
-  /** Signs, and is never sent. */
+  /** Makes the signature. Never sent. */
   readonly accessKeySecret: string
-  /** Of STS, beside keys that expire. Default: none, and empty is none too. */
+  /** The token of temporary (STS) keys. Default: none. An empty string means none. */
   readonly securityToken?: string | undefined
 }
 
-/** What a provider may answer, loosely typed: it is checked. Other members are ignored. */
+/** The result of a provider, loosely typed, because it is checked. Other members are ignored. */
 export interface CredentialsLike {
-  /** Needed: without it the attempt fails with `OSS_ERR_CREDENTIALS`. */
+  /** Required: without it, the attempt fails with `OSS_ERR_CREDENTIALS`. */
   readonly accessKeyId?: string | null | undefined
-  /** Needed, likewise. */
+  /** Required: without it, the attempt fails with `OSS_ERR_CREDENTIALS`. */
   readonly accessKeySecret?: string | null | undefined
-  /** Of STS. Empty, null and undefined: none. */
+  /** The token of temporary (STS) keys. Empty, null and undefined mean none. */
   readonly securityToken?: string | null | undefined
 }
 
 /**
- * The option `credentials`: keys, a function returning them or a promise of them, or an object with
- * `getCredential()` or `getCredentials()` (both kinds that `@alicloud/credentials` has). Undefined:
- * `OSS_ACCESS_KEY_ID`, `OSS_ACCESS_KEY_SECRET`, `OSS_SESSION_TOKEN` from the environment.
+ * The option `credentials`: keys, a function that returns keys or a promise of keys, or an object with
+ * `getCredential()` or `getCredentials()`, as in `@alicloud/credentials`. Undefined: the environment's
+ * `OSS_ACCESS_KEY_ID`, `OSS_ACCESS_KEY_SECRET` and `OSS_SESSION_TOKEN`.
  */
 export type CredentialsOption =
   | Credentials
@@ -43,35 +42,35 @@ export type CredentialsOption =
   | { getCredentials(): CredentialsLike | PromiseLike<CredentialsLike> }
   | undefined
 
-/** Whom the client asks before every attempt. */
+/** The request signer calls it for each attempt. */
 export interface CredentialSource {
-  /** Asking again may give other credentials. */
-  readonly isRenewable: boolean
+  /** A later `get()` may return other credentials. */
+  readonly isRefreshable: boolean
   /**
-   * The credentials as of now. Aborting `signal` rejects this call alone, with the signal's reason.
+   * The current credentials. Aborting `signal` rejects only this call, with the reason of the signal.
    *
-   * Rejects with `OSS_ERR_CREDENTIALS`: curable when the provider failed or was too slow, final
-   * when what it gave, or the environment, lacks something; the message says what.
+   * Rejects with `OSS_ERR_CREDENTIALS`: refreshable if the provider failed or was too slow, final if its
+   * result or the environment is incomplete.
    */
   get(signal?: AbortSignal | undefined): Promise<Credentials>
 }
 
-/** Its timer holds the process, as an exchange that is on its way does. */
+/** Its timer keeps the process alive, as an exchange in flight does. */
 export type DeadlineClock = Pick<Clock, 'now' | 'setTimeout' | 'clearTimeout'>
 
 export interface CredentialSourceDetails {
-  /** How long a provider may take, in milliseconds; default 30 000. */
+  /** Milliseconds that a provider may take. Default 30,000. */
   readonly timeout?: number | undefined
   readonly clock?: DeadlineClock | undefined
 }
 
 type Provider = () => unknown
 
-/** Makes the error for a wrong member; an undefined member is the answer as a whole. */
+/** Makes the error for a wrong member. `undefined` stands for the whole result. */
 type Refuse = (member: keyof Credentials | undefined, problem: string) => OssError
 
 /**
- * Turn the option into a source. A fixed set is checked here and copied.
+ * Turns the option into a source. Fixed keys are checked and copied immediately.
  *
  * @throws OssError `OSS_ERR_INVALID_OPTION`, naming `credentials` or its member
  */
@@ -86,7 +85,7 @@ export function createCredentialSource(
   return new FixedSource(readCredentials(option, refuseOption))
 }
 
-/** Of an object that gives keys. Alibaba's own packages have either. */
+/** The methods of a provider object. Each of Alibaba's own packages has one of them. */
 export const PROVIDER_METHODS = ['getCredential', 'getCredentials'] as const
 
 function providerOf(option: unknown): Provider | undefined {
@@ -100,7 +99,7 @@ function providerOf(option: unknown): Provider | undefined {
 
 /** Keys that never change. */
 class FixedSource implements CredentialSource {
-  readonly isRenewable = false
+  readonly isRefreshable = false
   readonly #credentials: Credentials
 
   constructor(credentials: Credentials) {
@@ -113,9 +112,9 @@ class FixedSource implements CredentialSource {
   }
 }
 
-/** The environment, read at each call: a program may change its own while it runs. */
+/** The environment, read at each call, because a program may change it. */
 class EnvironmentSource implements CredentialSource {
-  readonly isRenewable = true
+  readonly isRefreshable = true
   readonly #env: NodeJS.ProcessEnv
 
   constructor(env: NodeJS.ProcessEnv) {
@@ -129,37 +128,37 @@ class EnvironmentSource implements CredentialSource {
       name => !env[name]?.trim(),
     )
     if (missing.length > 0) {
-      const mend = `set ${missing.join(' and ')} in the environment, or pass the option credentials`
-      throw credentialsError(`no credentials: ${mend}`)
+      const remedy = `set ${missing.join(' and ')} in the environment, or pass the option credentials`
+      throw credentialsError(`no credentials: ${remedy}`)
     }
-    const answer = {
+    const keys = {
       accessKeyId: env.OSS_ACCESS_KEY_ID,
       accessKeySecret: env.OSS_ACCESS_KEY_SECRET,
       securityToken: env.OSS_SESSION_TOKEN,
     }
-    return readCredentials(answer, refuseEnvironment)
+    return readCredentials(keys, refuseEnvironment)
   }
 }
 
-/** One call of the provider, shared by all who ask while it runs. */
-interface Flight {
-  readonly answer: Promise<Credentials>
-  /** When everybody stops waiting for it, by the clock. */
+/** One call of the provider, shared by every `get()` that begins while it runs. */
+interface PendingCall {
+  readonly result: Promise<Credentials>
+  /** A time of the clock. Every `get()` that waits for this call gives up then. */
   readonly deadline: number
 }
 
 /**
- * A provider, asked at each `get()`. The timer belongs to the caller and not to the call: it exists
- * exactly while somebody waits, so a provider that hangs cannot hold a process that gave up.
+ * A provider, called at each `get()`. Each `get()` has a timer of its own, which ends with it: a provider
+ * that hangs does not keep the process alive after the last `get()` was aborted.
  */
 class ProviderSource implements CredentialSource {
-  readonly isRenewable = true
+  readonly isRefreshable = true
   readonly #provider: Provider
   readonly #timeout: number
   readonly #clock: DeadlineClock
-  #flight: Flight | undefined
-  /** Hides what the provider gave last, should it quote that when it fails. */
-  #conceal: Redact = text => text
+  #pendingCall: PendingCall | undefined
+  /** Redacts the keys that the provider returned last, because its errors may quote them. */
+  #redact: Redact = text => text
 
   constructor(
     provider: Provider,
@@ -172,39 +171,39 @@ class ProviderSource implements CredentialSource {
 
   async get(signal?: AbortSignal): Promise<Credentials> {
     signal?.throwIfAborted()
-    return this.#wait(this.#join(), signal)
+    return this.#wait(this.#joinCall(), signal)
   }
 
-  /** The call that is in flight, or a new one. A call past its deadline is nobody's any more. */
-  #join(): Flight {
+  /** The call in flight, or a new one if there is none or its deadline has passed. */
+  #joinCall(): PendingCall {
     const now = this.#clock.now()
-    if (this.#flight === undefined || now >= this.#flight.deadline) {
-      const flight: Flight = { answer: this.#ask(), deadline: now + this.#timeout }
-      // A call that ends after its deadline must not end the one that took its place.
-      const leave = () => {
-        if (this.#flight === flight) this.#flight = undefined
+    if (this.#pendingCall === undefined || now >= this.#pendingCall.deadline) {
+      const call: PendingCall = { result: this.#callProvider(), deadline: now + this.#timeout }
+      // A call that settles after its deadline must not remove its successor.
+      const remove = () => {
+        if (this.#pendingCall === call) this.#pendingCall = undefined
       }
-      flight.answer.then(leave, leave)
-      this.#flight = flight
+      call.result.then(remove, remove)
+      this.#pendingCall = call
     }
-    return this.#flight
+    return this.#pendingCall
   }
 
-  async #ask(): Promise<Credentials> {
-    let answer: unknown
+  async #callProvider(): Promise<Credentials> {
+    let result: unknown
     try {
-      answer = pickMembers(await this.#provider())
+      result = pickMembers(await this.#provider())
     } catch (error) {
-      const cause = redactError(error, text => redactNamed(this.#conceal(text)))
-      throw credentialsError('the credentials provider failed', { isCurable: true, cause })
+      const cause = redactError(error, text => redactNamed(this.#redact(text)))
+      throw credentialsError('the credentials provider failed', { isRefreshable: true, cause })
     }
-    const credentials = readCredentials(answer, refuseAnswer)
-    this.#conceal = createRedactor(Object.values(credentials))
+    const credentials = readCredentials(result, refuseResult)
+    this.#redact = createRedactor(Object.values(credentials))
     return credentials
   }
 
-  /** The answer, unless the deadline passes or the caller aborts. Leaves no timer or listener. */
-  async #wait(flight: Flight, signal: AbortSignal | undefined): Promise<Credentials> {
+  /** The result, unless the deadline passes or the signal is aborted. Leaves no timer or listener. */
+  async #wait(call: PendingCall, signal: AbortSignal | undefined): Promise<Credentials> {
     let timer: Timer | undefined
     let abort = () => {}
     const interruption = new Promise<never>((_, reject) => {
@@ -212,11 +211,11 @@ class ProviderSource implements CredentialSource {
       signal?.addEventListener('abort', abort)
       timer = this.#clock.setTimeout(() => {
         const problem = `the credentials provider did not answer within ${this.#timeout} ms`
-        reject(credentialsError(problem, { isCurable: true }))
-      }, flight.deadline - this.#clock.now())
+        reject(credentialsError(problem, { isRefreshable: true }))
+      }, call.deadline - this.#clock.now())
     })
     try {
-      return await Promise.race([flight.answer, interruption])
+      return await Promise.race([call.result, interruption])
     } finally {
       if (timer) this.#clock.clearTimeout(timer)
       signal?.removeEventListener('abort', abort)
@@ -224,27 +223,37 @@ class ProviderSource implements CredentialSource {
   }
 }
 
-/** What an answer holds, read while it may throw: its members may be getters. */
-function pickMembers(answer: unknown): unknown {
-  if (typeof answer !== 'object' || answer === null) return answer
-  const { accessKeyId, accessKeySecret, securityToken, type } = answer as Record<string, unknown>
-  return { accessKeyId, accessKeySecret, securityToken, type }
+const MEMBERS = ['accessKeyId', 'accessKeySecret', 'securityToken'] as const
+
+/** Reads the members of a result inside the `try` of the call, because getters may throw. */
+function pickMembers(result: unknown): unknown {
+  if (typeof result !== 'object' || result === null) return result
+  const { accessKeyId, accessKeySecret, securityToken, stsToken, type } = result as Partial<
+    Record<string, unknown>
+  >
+  return { accessKeyId, accessKeySecret, securityToken, stsToken, type }
 }
 
-/** Copy the three members out of an answer, trimmed and checked. */
-function readCredentials(answer: unknown, refuse: Refuse): Credentials {
-  if (typeof answer !== 'object' || answer === null) {
+/** Copies the three members, trimmed and checked. */
+function readCredentials(keys: unknown, refuse: Refuse): Credentials {
+  if (typeof keys !== 'object' || keys === null) {
     throw refuse(undefined, 'must be an object with accessKeyId and accessKeySecret')
   }
-  const { accessKeyId, accessKeySecret, securityToken, type } = answer as Record<string, unknown>
+  const { accessKeyId, accessKeySecret, securityToken, stsToken, type } = keys as Partial<
+    Record<string, unknown>
+  >
   if (type === 'bearer' && !accessKeyId) {
     throw refuse(undefined, 'must be an access key or an STS triple: OSS takes no bearer token')
+  }
+  // Without this check the keys would be sent without their token, and OSS would call them unknown.
+  if (stsToken && !securityToken) {
+    throw refuse(undefined, `must not have stsToken${suggestion('stsToken', MEMBERS)}`)
   }
   const required = {
     accessKeyId: readValue('accessKeyId', accessKeyId, refuse),
     accessKeySecret: readValue('accessKeySecret', accessKeySecret, refuse),
   }
-  // A plain access key has no token; providers and environments say so with an empty one too.
+  // Providers and environments may have an empty token for a plain access key.
   const isPlain = typeof securityToken === 'string' ? securityToken.trim() === '' : !securityToken
   if (isPlain) return required
   return { ...required, securityToken: readValue('securityToken', securityToken, refuse) }
@@ -255,31 +264,31 @@ function readValue(member: keyof Credentials, value: unknown, refuse: Refuse): s
   if (typeof value !== 'string') throw refuse(member, 'must be a string')
   const text = value.trim()
   if (text === '') throw refuse(member, 'must not be empty')
-  // It goes into a header as it is: a line break would begin another header.
-  if (/[^\x20-\x7e]/.test(text)) throw refuse(member, 'must hold printable ASCII characters only')
+  // The value becomes a header: a line break would begin another header.
+  if (/[^\x20-\x7e]/.test(text)) throw refuse(member, 'must have printable ASCII characters only')
   return text
 }
 
 const refuseOption: Refuse = (member, problem) =>
   invalidOption(member === undefined ? 'credentials' : `credentials.${member}`, problem)
 
-const refuseAnswer: Refuse = (member, problem) =>
+const refuseResult: Refuse = (member, problem) =>
   credentialsError(
-    `${member === undefined ? 'the answer' : `the ${member}`} of the credentials provider ${problem}`,
+    `${member === undefined ? 'the result' : `the ${member}`} of the credentials provider ${problem}`,
   )
 
-const variables = {
+const VARIABLES = {
   accessKeyId: 'OSS_ACCESS_KEY_ID',
   accessKeySecret: 'OSS_ACCESS_KEY_SECRET',
   securityToken: 'OSS_SESSION_TOKEN',
 } as const
 
 const refuseEnvironment: Refuse = (member, problem) =>
-  credentialsError(`the environment variable ${variables[member ?? 'accessKeyId']} ${problem}`)
+  credentialsError(`the environment variable ${VARIABLES[member ?? 'accessKeyId']} ${problem}`)
 
 function credentialsError(
   message: string,
-  details: { isCurable?: boolean; cause?: unknown } = {},
+  details: { isRefreshable?: boolean; cause?: unknown } = {},
 ): OssError {
   return new OssError('OSS_ERR_CREDENTIALS', message, details)
 }

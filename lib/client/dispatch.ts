@@ -1,21 +1,21 @@
 /**
- * One request and its answer over an undici Dispatcher, under a deadline and the caller's signal. It
- * knows HTTP, and nothing of OSS. Below `request()`, which wraps every answer in a stream and would
- * have it read by somebody: ours have no body worth a stream.
- *
- * A promise settles at once when its time is over or its signal aborted, and its connection is
- * destroyed then: a request that nobody waits for must not be obeyed later than its successor.
+ * One HTTP exchange over an undici Dispatcher, under a deadline and an AbortSignal. Knows HTTP, not OSS.
+ * Uses `dispatch()`, the layer below `request()`, which wraps every response in a stream.
+ * A timeout or an abort settles the promise at once and destroys the connection, so that an abandoned
+ * append cannot take effect after its successor.
  */
 
+import { Readable } from 'node:stream'
 import type { Dispatcher } from 'undici'
 import { invalidOption, OssError } from '../errors.ts'
 import { MAX_DELAY } from '../validate.ts'
+import { hostAndPort } from './endpoint.ts'
 
 interface HttpRequest {
   readonly origin: string
-  /** The request target as it is written: never parsed, since that would rewrite `..` and `\`. */
+  /** The request target as it is sent. Never parsed: a URL parser would rewrite `..` and `\`. */
   readonly path: string
-  readonly method: 'HEAD' | 'POST'
+  readonly method: 'HEAD' | 'GET' | 'POST'
   readonly headers: Record<string, string>
   readonly body: Uint8Array | null
 }
@@ -23,102 +23,181 @@ interface HttpRequest {
 export interface HttpResponse {
   readonly status: number
   readonly headers: Readonly<Record<string, string | string[] | undefined>>
-  /** The body's first bytes. */
+  /** The first 64 KiB of the body; empty if `body` is set. */
   readonly text: string
-  /** The answer broke off before its end. */
-  readonly failure?: Error | undefined
+  /** Why the response ended early. */
+  readonly failure?: unknown
+  /** The body of a 2xx response to a request with `streamBody`. Read it to its end, or destroy it. */
+  readonly body?: Readable | undefined
 }
 
-interface ExchangeLimits {
-  /** Milliseconds from now to the end of the answer. */
+export interface DispatchOptions {
+  /** Milliseconds for the whole exchange. With `streamBody`: for the headers, then for each chunk. */
   readonly timeout: number
   readonly signal: AbortSignal
+  /** Hand over the body of a 2xx response as a stream. Bodies of other responses are collected. */
+  readonly streamBody?: boolean | undefined
+  /** Makes the error with which the promise rejects or the body fails. */
+  readonly toError: (error: unknown) => unknown
 }
 
-/** Bytes of a body that are read; the connection of a longer one is cut. OSS's errors are under 2 KiB. */
+/**
+ * Bytes. A collected body is read up to here; a longer one costs the connection. Error documents of OSS
+ * have less than 2 KiB.
+ */
 const MAX_BODY = 65_536
 
-/** Sends a request; resolves with its answer, of whatever status. */
+/** Sends a request. Resolves with the response, whatever its status. */
 export function dispatch(
   dispatcher: Dispatcher,
   request: HttpRequest,
-  limits: ExchangeLimits,
+  options: DispatchOptions,
 ): Promise<HttpResponse> {
-  const conversation = new ExchangeHandler(limits)
-  // Ours counts for the whole exchange, and knows how long the body is.
+  const handler = new ExchangeHandler(request, options)
+  // The handler's own deadline replaces undici's: it covers the whole exchange.
   const timeouts = { headersTimeout: 0, bodyTimeout: 0 }
   try {
-    // `reset`: else undici closes the connection of a HEAD, and the append behind it waits for another.
-    dispatcher.dispatch({ ...request, ...timeouts, reset: false }, conversation)
+    // undici 7.30 closes the connection after a HEAD, unless `reset` is false: the next append would
+    // need a new connection.
+    dispatcher.dispatch({ ...request, ...timeouts, reset: false }, handler)
   } catch (error) {
-    conversation.abort(isMisuse(error) ? incompatibleDispatcher() : error)
+    handler.abort(isMisuse(error) ? incompatibleDispatcher() : error)
   }
-  return conversation.response
+  return handler.response
 }
 
-/** What undici's dispatchers throw at once where they do not understand what calls them, and always will. */
+/** undici throws this synchronously if it does not support the handler; no attempt can succeed. */
 function isMisuse(error: unknown): boolean {
   return (error as { code?: unknown } | undefined)?.code === 'UND_ERR_INVALID_ARG'
 }
 
 function incompatibleDispatcher(): OssError {
-  const problem = 'it does not understand our requests: it must be of undici 7 or later'
-  return invalidOption('dispatcher', problem)
+  return invalidOption(
+    'dispatcher',
+    'does not understand our requests: use one of undici 7 or later',
+  )
 }
 
-/** What undici calls while it sends one request and reads its answer. */
+/** The callbacks that undici invokes for one request. */
 class ExchangeHandler implements Dispatcher.DispatchHandler {
   readonly response: Promise<HttpResponse>
-  #resolve!: (answer: HttpResponse) => void
+  #resolve!: (response: HttpResponse) => void
   #reject!: (reason: unknown) => void
-  readonly #signal: AbortSignal
-  readonly #timer: NodeJS.Timeout
+  readonly #options: DispatchOptions
+  readonly #peer: string
+  #timer: NodeJS.Timeout | undefined
   #controller: Dispatcher.DispatchController | undefined
   #isAborted = false
   #status = 0
   #headers: HttpResponse['headers'] = {}
+  /** A collected body. */
   readonly #chunks: Buffer[] = []
   #length = 0
+  /** A streamed body. */
+  #body: Readable | undefined
+  #isPaused = false
 
-  constructor({ timeout, signal }: ExchangeLimits) {
+  constructor({ origin }: HttpRequest, options: DispatchOptions) {
     this.response = new Promise((resolve, reject) => {
       this.#resolve = resolve
       this.#reject = reject
     })
-    this.#signal = signal
-    signal.addEventListener('abort', this.#onAbort)
-    this.#timer = setTimeout(
-      () =>
-        this.abort(new OssError('OSS_ERR_TIMEOUT', `no answer within ${Math.round(timeout)} ms`)),
-      Math.min(timeout, MAX_DELAY),
-    )
+    this.#options = options
+    this.#peer = hostAndPort(origin)
+    options.signal.addEventListener('abort', this.#onAbort)
+    this.#startTimer()
   }
 
-  /** Ends it now, and its connection; undici keeps a request until it has one, so that may come later. */
+  /** Fails the exchange and destroys its connection. undici may assign that connection only later. */
   abort(reason: unknown): void {
     this.#cleanUp()
-    this.#reject(reason)
     this.#isAborted = true
-    this.#controller?.abort(new Error('cut'))
+    this.#fail(reason)
+    this.#controller?.abort(new Error('aborted'))
   }
 
   onRequestStart(controller: Dispatcher.DispatchController): void {
     this.#controller = controller
-    if (this.#isAborted) controller.abort(new Error('cut'))
+    if (this.#isAborted) controller.abort(new Error('aborted'))
   }
 
   onResponseStart(
-    _controller: Dispatcher.DispatchController,
+    controller: Dispatcher.DispatchController,
     status: number,
     headers: HttpResponse['headers'],
   ): void {
-    // 1xx: the answer is still to come.
+    // 1xx: the final response follows.
     if (status < 200) return
     this.#status = status
     this.#headers = headers
+    if (!this.#options.streamBody || status >= 300) return
+    this.#startTimer()
+    this.#body = this.#createBody(controller)
+    this.#resolve({ status, headers, text: '', body: this.#body })
   }
 
-  onResponseData(_controller: Dispatcher.DispatchController, chunk: Buffer): void {
+  onResponseData(controller: Dispatcher.DispatchController, chunk: Buffer): void {
+    if (!this.#body) {
+      this.#collect(chunk)
+      return
+    }
+    if (this.#body.push(chunk)) {
+      this.#startTimer()
+      return
+    }
+    // A slow reader is no timeout.
+    clearTimeout(this.#timer)
+    this.#isPaused = true
+    controller.pause()
+  }
+
+  onResponseEnd(): void {
+    if (this.#body) {
+      this.#cleanUp()
+      this.#body.push(null)
+    } else this.#end()
+  }
+
+  onResponseError(_controller: Dispatcher.DispatchController, error: Error): void {
+    this.#cleanUp()
+    if (this.#status === 0 || this.#body) this.#fail(error)
+    else this.#end(this.#options.toError(error))
+  }
+
+  readonly #onAbort = (): void => this.abort(this.#options.signal.reason)
+
+  #startTimer(): void {
+    clearTimeout(this.#timer)
+    const { timeout } = this.#options
+    this.#timer = setTimeout(
+      () => {
+        const problem = `no answer within ${Math.round(timeout)} ms from ${this.#peer}`
+        this.abort(new OssError('OSS_ERR_TIMEOUT', problem))
+      },
+      Math.min(timeout, MAX_DELAY),
+    )
+  }
+
+  #createBody(controller: Dispatcher.DispatchController): Readable {
+    const body = new Readable({
+      read: () => {
+        if (!this.#isPaused) return
+        this.#isPaused = false
+        this.#startTimer()
+        controller.resume()
+      },
+      destroy: (error, callback) => {
+        this.#cleanUp()
+        // Without effect after the end of the response.
+        controller.abort(new Error('aborted'))
+        callback(error)
+      },
+    })
+    // The error stays in the stream for its reader; without a listener it would end the process.
+    return body.on('error', () => {})
+  }
+
+  #collect(chunk: Buffer): void {
     this.#chunks.push(chunk)
     this.#length += chunk.length
     if (this.#length <= MAX_BODY) return
@@ -126,27 +205,22 @@ class ExchangeHandler implements Dispatcher.DispatchHandler {
     this.abort(undefined)
   }
 
-  onResponseEnd(): void {
-    this.#end()
-  }
-
-  onResponseError(_controller: Dispatcher.DispatchController, error: Error): void {
-    this.#cleanUp()
-    if (this.#status === 0) this.#reject(error)
-    else this.#end(error)
-  }
-
-  readonly #onAbort = (): void => this.abort(this.#signal.reason)
-
-  #end(failure?: Error): void {
+  #end(failure?: unknown): void {
     this.#cleanUp()
     const text = Buffer.concat(this.#chunks).toString('utf8', 0, MAX_BODY)
     this.#resolve({ status: this.#status, headers: this.#headers, text, failure })
   }
 
-  /** Nothing of ours is left; a second end changes nothing. */
+  /** Has no effect on a promise that is settled, or on a body that has ended. */
+  #fail(reason: unknown): void {
+    const error = this.#options.toError(reason)
+    // The reason of an AbortSignal may be any value, and Node passes it on as it is.
+    if (this.#body) this.#body.destroy(error as Error)
+    else this.#reject(error)
+  }
+
   #cleanUp(): void {
     clearTimeout(this.#timer)
-    this.#signal.removeEventListener('abort', this.#onAbort)
+    this.#options.signal.removeEventListener('abort', this.#onAbort)
   }
 }

@@ -1,18 +1,18 @@
 /**
- * Lets so many tasks run at once; the others wait outside, first come first served. It knows neither
- * what they do nor how long they may take: whoever waits uses up none of his own time, and may leave.
+ * Limits the number of tasks that run at once. The others wait in order. A deadline of a task starts when
+ * the task does, so waiting costs none of it.
  */
 
 export class Limiter {
   #free: number
-  /** Those outside, in the order in which they came. */
+  /** Resumes each waiting task, in order of arrival. */
   readonly #queue = new Set<() => void>()
 
-  constructor(places: number) {
-    this.#free = places
+  constructor(maxRunning: number) {
+    this.#free = maxRunning
   }
 
-  /** Runs `task` when its turn comes. Aborting `signal` before that rejects with its reason. */
+  /** Runs `task` when a slot is free. If `signal` is aborted before that, rejects with its reason. */
   async run<T>(signal: AbortSignal, task: () => Promise<T>): Promise<T> {
     await this.#acquire(signal)
     try {
@@ -29,21 +29,21 @@ export class Limiter {
       return
     }
     await new Promise<void>((resolve, reject) => {
-      const enter = () => {
+      const start = () => {
         signal.removeEventListener('abort', abort)
         resolve()
       }
       const abort = () => {
-        this.#queue.delete(enter)
+        this.#queue.delete(start)
         signal.removeEventListener('abort', abort)
         reject(signal.reason)
       }
       signal.addEventListener('abort', abort)
-      this.#queue.add(enter)
+      this.#queue.add(start)
     })
   }
 
-  /** The place goes to the next in order, and is never free in between: nobody can push in. */
+  /** Hands the slot directly to the next task, so that a new task cannot take it first. */
   #release(): void {
     const [next] = this.#queue
     if (!next) {

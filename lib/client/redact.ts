@@ -1,51 +1,50 @@
 /**
- * Keeps secrets out of what others said. An HTTP library quotes the request that failed, a provider of
- * credentials the answer that it could not read (`@alicloud/credentials` does, keys and all), and an
- * error of either may carry all of it in further properties. Secrets that we know are hidden wherever
- * they stand; those that we do not know, where their name stands before them. It is no filter for the
- * errors of this package: those are made without secrets.
+ * Removes secrets from texts and errors of other libraries. undici quotes the request that failed;
+ * `@alicloud/credentials` quotes the response that it could not read, with the keys in it.
+ * Known secrets are replaced everywhere, unknown ones after a name such as `token`.
+ * Not for errors of this package, which are made without secrets.
  */
 
-/** Hides secrets in a text. */
+/** Replaces secrets in a text by `***`. */
 export type Redact = (text: string) => string
 
-/** What is shorter is nobody's secret, and would riddle the text. */
+/** Characters. Shorter strings are not redacted: they would match ordinary text. */
 const SHORTEST_SECRET = 8
 
-/** Hides these, wherever they stand, also within JSON. */
+/** Redacts the given secrets, as they are and as JSON writes them. */
 export function createRedactor(secrets: readonly (string | undefined)[]): Redact {
-  const hidden = secrets
+  const spellings = secrets
     .filter(secret => secret !== undefined)
     .filter(secret => secret.length >= SHORTEST_SECRET)
     .flatMap(secret => [secret, JSON.stringify(secret).slice(1, -1)])
-    // One may begin another: the longer goes first, or the rest of it would be left.
+    // Longest first: a secret may begin with another one, whose rest would stay visible.
     .sort((a, b) => b.length - a.length)
-  return text => hidden.reduce((rest, secret) => rest.replaceAll(secret, '***'), text)
+  return text => spellings.reduce((rest, secret) => rest.replaceAll(secret, '***'), text)
 }
 
-/** As JSON, a query, a header, XML or Node write a name and its value, quotes escaped or not. */
+/** A name and its value, as in JSON, a query, a header, XML or Node's `inspect()`. Quotes may be escaped. */
 const NAMED =
   /((?:secret|token|signature|password|authorization)[\w-]{0,32}\\?["']?\s{0,2}[:=>]\s{0,2}\\?["']?(?:(?:bearer|basic)\s+)?)[^\s"'\\&<>,;{}]{8,}/gi
-/** User and password in a URL. */
+/** User and password of a URL. */
 const USER = /:\/\/[^\s/@"']+@/g
 
-/** Hides what is called a secret. */
+/** Redacts values whose name says that they are secret. */
 export function redactNamed(text: string): string {
   return text.replace(NAMED, '$1***').replace(USER, '://***@')
 }
 
 /**
- * An error of others as one that may be kept as a `cause`: its words, its stack and its code, and none
- * of its other properties. Never throws, whatever was thrown.
+ * A copy of a foreign error that is safe as a `cause`: redacted message, stack and code, and no other
+ * property. Takes any thrown value, and never throws.
  */
-export function redactError(cause: unknown, conceal: Redact): Error & { code?: string } {
+export function redactError(cause: unknown, redact: Redact): Error & { code?: string } {
   try {
     const { message, stack, code } = (
       cause instanceof Error ? cause : new Error(String(cause))
     ) as NodeJS.ErrnoException
-    const plain = new Error(conceal(String(message)))
-    plain.stack = conceal(String(stack ?? plain.message))
-    return typeof code === 'string' ? Object.assign(plain, { code: conceal(code) }) : plain
+    const copy = new Error(redact(String(message)))
+    copy.stack = redact(String(stack ?? copy.message))
+    return typeof code === 'string' ? Object.assign(copy, { code: redact(code) }) : copy
   } catch {
     return new Error('what was thrown cannot be read')
   }

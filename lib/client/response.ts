@@ -1,7 +1,7 @@
 /**
- * What an HTTP answer says, pure: success headers read strictly, refusals turned into errors. Bodies
- * may be cut short, hostile or from a proxy, so nothing here parses a document: a handful of known
- * elements is picked out of a bounded text, the first of each.
+ * Reads HTTP responses. Pure: success headers are read strictly, refusals become errors.
+ * A body may be cut short, hostile, or a proxy's, so it is not parsed as XML. The first occurrence of
+ * each known element is picked out of a text of bounded length.
  */
 
 import type { Head } from '../append/client-interface.ts'
@@ -11,7 +11,14 @@ import { type Redact, redactError } from './redact.ts'
 
 export type ResponseHeaders = Readonly<Record<string, string | string[] | undefined>>
 
-/** What OSS's error XML and the headers beside it say, as far as we look. */
+interface HeadResponse {
+  readonly status: number
+  readonly headers: ResponseHeaders
+  /** Host and port that answered. */
+  readonly peer: string
+}
+
+/** The known parts of OSS's error XML and of the headers beside it. */
 export interface ErrorDocument {
   readonly requestId?: string | undefined
   readonly code?: string | undefined
@@ -22,34 +29,34 @@ export interface ErrorDocument {
   readonly endpoint?: string | undefined
 }
 
-/** A header that came once, and says something; one that came twice lies at least once, and counts as missing. */
+/** The value of a header. An empty header, or one that occurs twice, counts as missing. */
 export function header(headers: ResponseHeaders, name: string): string | undefined {
   const value = headers[name]
   return typeof value === 'string' && value !== '' ? value : undefined
 }
 
-/** A length or position in bytes: digits alone, and exact as a Number. */
+/** Bytes: digits only, and exact as a Number. */
 export function readLength(text: string | undefined): number | undefined {
   if (text === undefined || !/^\d{1,16}$/.test(text)) return undefined
   const value = Number(text)
   return Number.isSafeInteger(value) ? value : undefined
 }
 
-/** A word such as `Appendable`, which messages quote: nothing that could be a secret or a page of text. */
+/** A word such as `Appendable`, short enough for a message and no secret. */
 export function readWord(text: string | undefined): string | undefined {
   return text !== undefined && /^[A-Za-z]{1,16}$/.test(text) ? text : undefined
 }
 
-/** A CRC-64 as OSS writes it, in the one form that can be compared as text. */
+/** A CRC-64, in a canonical form that can be compared as text. */
 export function readCrc64(text: string | undefined): string | undefined {
   return text === undefined ? undefined : parseCrc64(text)?.toString()
 }
 
-/** What a HEAD says of an object. Throws where it does not speak of one. */
-export function readHead(headers: ResponseHeaders): Omit<Head, 'requestId'> {
+/** The headers of a successful HEAD. Throws if they do not describe an object. */
+export function readHead({ status, headers, peer }: HeadResponse): Omit<Head, 'requestId'> {
   const type = readWord(header(headers, 'x-oss-object-type'))
   const length = readLength(header(headers, 'content-length'))
-  if (type === undefined || length === undefined) throw notOssResponse(200)
+  if (type === undefined || length === undefined) throw notOssResponse(status, peer)
   return {
     type,
     length,
@@ -59,11 +66,11 @@ export function readHead(headers: ResponseHeaders): Omit<Head, 'requestId'> {
   }
 }
 
-/** The error document: in the body, or for HEAD, which has none, base64 in `x-oss-err`. */
+/** The error document: the body, or base64 in `x-oss-err` for HEAD, whose response has no body. */
 export function readErrorDocument(
   headers: ResponseHeaders,
   body: string,
-  conceal: Redact = text => text,
+  redact: Redact = text => text,
 ): ErrorDocument {
   const encoded = header(headers, 'x-oss-err')
   const text = body === '' && encoded ? Buffer.from(encoded, 'base64').toString() : body
@@ -71,22 +78,22 @@ export function readErrorDocument(
   const ec = header(headers, 'x-oss-ec')
   const pick = (name: string, form: RegExp) => {
     const value = element(text, name)
-    return value !== undefined && form.test(value) ? conceal(value) : undefined
+    return value !== undefined && form.test(value) ? redact(value) : undefined
   }
   return {
-    requestId: requestId && conceal(requestId),
-    // By our codes errors are told apart: they are no one else's to use.
+    requestId: requestId && redact(requestId),
+    // The codes `OSS_ERR_*` are reserved for errors of this package.
     code: pick('Code', /^(?!OSS_ERR_)[A-Za-z0-9._-]{1,128}$/),
     message: pick('Message', /./)?.slice(0, MAX_MESSAGE),
     hostId: pick('HostId', /^[\w.:[\]-]{1,256}$/),
-    ec: ec && EC.test(ec) ? conceal(ec) : pick('EC', EC),
+    ec: ec && EC.test(ec) ? redact(ec) : pick('EC', EC),
     serverTime: pick('ServerTime', /^[\w:.+-]{1,40}$/),
     endpoint: pick('Endpoint', /^[\w.:-]{1,256}$/),
   }
 }
 
 const EC = /^[\w-]{1,64}$/
-/** Characters of a message that are kept; OSS's have a line or two. */
+/** Characters. Messages of OSS have one or two lines. */
 const MAX_MESSAGE = 1024
 
 function element(text: string, name: string): string | undefined {
@@ -112,35 +119,38 @@ function unescapeXml(text: string): string {
     .replace(/[\p{Cc}\p{Cf}]+/gu, ' ')
 }
 
-/** An answer without `x-oss-request-id`: a proxy or a captive portal spoke, whatever the status says. */
-export function notOssResponse(status: number): OssError {
-  return new OssError('OSS_ERR_NETWORK', `HTTP ${status} that is not an answer of OSS`)
+/**
+ * A response without `x-oss-request-id`, or without what OSS always sends. Whatever its status, it comes
+ * from a proxy or a captive portal.
+ */
+export function notOssResponse(status: number, peer: string): OssError {
+  return new OssError('OSS_ERR_NETWORK', `HTTP ${status} from ${peer} is not a response of OSS`)
 }
 
 /**
- * No answer, or half of one. The cause loses all but its words: undici's parser adds the bytes that it
- * could not read, and a port that echoes sends our own headers.
+ * No response, or an incomplete one. The cause keeps only message, stack and code. undici 7.30 adds the
+ * bytes that its parser could not read, and those are our own headers if the port echoes.
  */
-export function networkError(error: unknown, conceal: Redact): OssError {
-  const cause = redactError(error, conceal)
-  const message = `the exchange with OSS failed: ${cause.code ?? cause.message}`
+export function networkError(error: unknown, redact: Redact, peer: string): OssError {
+  const cause = redactError(error, redact)
+  const message = `the exchange with ${peer} failed: ${cause.code ?? cause.message}`
   return new OssError('OSS_ERR_NETWORK', message, { cause })
 }
 
 /**
- * OSS refused. Without a code in the answer it is `BadErrorResponse`, as in Alibaba's own SDKs; but a 409
- * that tells the object's length is known by that header, should its body have been lost on the way.
+ * A refusal of OSS. Without a code in the response it is `BadErrorResponse`, as in Alibaba's own SDKs.
+ * A 409 that has lost its body is still recognized by the header with the object's length.
  */
 export function serviceError(
   status: number,
   headers: ResponseHeaders,
   document: ErrorDocument,
-  isCurable: boolean,
+  isRefreshable: boolean,
 ): OssServiceError {
   const nextPosition = readLength(header(headers, 'x-oss-next-append-position'))
   const isPositionRefused = status === 409 && nextPosition !== undefined
-  const otherwise = isPositionRefused ? 'PositionNotEqualToLength' : 'BadErrorResponse'
-  const { code = otherwise, message = `HTTP ${status}`, endpoint, hostId, ec } = document
+  const defaultCode = isPositionRefused ? 'PositionNotEqualToLength' : 'BadErrorResponse'
+  const { code = defaultCode, message = `HTTP ${status}`, endpoint, hostId, ec } = document
   const hint = endpoint ? ` (the bucket's endpoint is ${endpoint})` : ''
   return new OssServiceError(code, message + hint, {
     status,
@@ -148,6 +158,6 @@ export function serviceError(
     hostId,
     ec,
     nextPosition,
-    isRefreshable: isCurable,
+    isRefreshable,
   })
 }

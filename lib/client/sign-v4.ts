@@ -2,12 +2,11 @@
  * The OSS V4 signature (`OSS4-HMAC-SHA256`) in its header form. ("Include a V4 signature in the
  * Authorization header", Alibaba Cloud.)
  *
- * Pure: clock and credentials are arguments. A request goes through three texts:
+ * Pure: clock and credentials are arguments. Three texts lead to the signature:
  *
  *     canonical request --SHA-256--> string to sign --HMAC with the signing key--> signature
  *
- * The body is not part of it (`UNSIGNED-PAYLOAD`, as in every SDK): its integrity is what the
- * CRC-64 is for. Presigned URLs and the retired V1 are not made here.
+ * The body is not signed (`UNSIGNED-PAYLOAD`, as in every SDK); the CRC-64 proves it.
  */
 
 import { createHash, createHmac } from 'node:crypto'
@@ -15,22 +14,22 @@ import type { Target } from '../append/client-interface.ts'
 import type { Credentials } from './credentials.ts'
 import { encodePath, encodeText } from './endpoint.ts'
 
-/** What is to be signed. */
+/** A request to be signed. */
 export interface SignableRequest {
   readonly method: string
   readonly target: Target
   /** An empty value means a bare name: `{ append: '', position: '0' }`. */
   readonly query: Readonly<Record<string, string>>
   readonly headers: Readonly<Record<string, string>>
-  /** Headers to sign beyond those that always are; what the request lacks is passed over. */
+  /** Headers to sign beside those that are always signed. Names that the request lacks are ignored. */
   readonly additionalHeaders?: readonly string[] | undefined
 }
 
-/** Who signs, for which region, and when. */
+/** Keys, region and time of a signature. */
 export interface Identity {
   readonly credentials: Credentials
   readonly region: string
-  /** The moment of signing by the server's clock: OSS refuses 15 minutes of difference. */
+  /** The time of the server. OSS refuses a difference of 15 minutes. */
   readonly date: Date
   /** Default `oss`. */
   readonly product?: string | undefined
@@ -41,8 +40,8 @@ const UNSIGNED_PAYLOAD = 'UNSIGNED-PAYLOAD'
 const REQUEST_TYPE = 'aliyun_v4_request'
 
 /**
- * Sign a request: returns the headers to send, as a new record with lower-case names and trimmed
- * values. Send exactly these: a header added or changed later breaks the signature.
+ * Signs a request. Returns the headers to send, as a new record with lower-case names and trimmed values.
+ * Send exactly these: a header that is added or changed later breaks the signature.
  */
 export function sign(request: SignableRequest, identity: Identity): Record<string, string> {
   const { credentials, region, product = 'oss' } = identity
@@ -61,12 +60,12 @@ export function sign(request: SignableRequest, identity: Identity): Record<strin
   return headers
 }
 
-/** The query string of the request line, exactly as it is signed: `append&position=0`. */
+/** The query string, as it is signed and sent: `append&position=0`. */
 export function encodeQuery(query: Readonly<Record<string, string>>): string {
   return (
     Object.entries(query)
       .map(([name, value]) => [encodeText(name), encodeText(value)] as const)
-      // By encoded name alone: `=` sorts after `-`, so sorted pairs would swap `a=1` and `a-b=2`.
+      // Sort by encoded name only. `=` sorts after `-`, so sorting pairs would swap `a=1` and `a-b=2`.
       .sort(([a], [b]) => compare(a, b))
       .map(([name, value]) => (value === '' ? name : `${name}=${value}`))
       .join('&')
@@ -74,8 +73,8 @@ export function encodeQuery(query: Readonly<Record<string, string>>): string {
 }
 
 /**
- * The canonical request. `headers` must be normal: lower-case names, trimmed values. The bucket
- * opens the path whatever the style of the URL.
+ * The canonical request. `headers` must have lower-case names and trimmed values. The path begins with
+ * the bucket, in every style of URL.
  */
 export function canonicalRequest(
   { method, target, query }: SignableRequest,
@@ -96,21 +95,20 @@ export function canonicalRequest(
   ].join('\n')
 }
 
-/** The text that the signature is made of. `time` is the value of `x-oss-date`. */
+/** `time` is the value of `x-oss-date`. */
 export function stringToSign(time: string, scope: string, canonical: string): string {
-  // latin1: header values leave as latin1 and all else here is ASCII, so these are the bytes that
-  // OSS sees. UTF-8 would sign two bytes where one is sent.
+  // Header values are sent as latin1; UTF-8 would sign two bytes for a character that is sent as one.
   const digest = createHash('sha256').update(canonical, 'latin1').digest('hex')
   return `${ALGORITHM}\n${time}\n${scope}\n${digest}`
 }
 
-/** The key that signs everything of one secret within one scope (`day/region/product/type`). */
+/** The signing key of one secret for one scope (`day/region/product/type`). */
 export function signingKey(secret: string, scope: string): Buffer {
   return scope.split('/').reduce<Buffer>(hmac, Buffer.from(`aliyun_v4${secret}`))
 }
 
-// Four HMACs are saved on all but the first append of a day. One entry: most processes have one
-// identity, and a second one costs microseconds. A module's variable, so that nothing prints it.
+// Saves four HMACs for each request but the first of a day. One entry: most processes have one identity,
+// and a second one costs microseconds. A variable of the module, so that no inspected object shows it.
 let lastKey: { secret: string; scope: string; key: Buffer } | undefined
 
 function cachedKey(secret: string, scope: string): Buffer {
@@ -130,17 +128,17 @@ function formatTime(date: Date): string {
 }
 
 function normalizeHeaders(headers: Readonly<Record<string, string>>): Record<string, string> {
-  // fromEntries defines properties, where an assignment would swallow the name `__proto__`.
+  // Object.fromEntries() defines properties. An assignment would lose the name `__proto__`.
   return Object.fromEntries(
     Object.entries(headers).map(([name, value]) => [name.toLowerCase(), value.trim()]),
   )
 }
 
 function additionalNames(
-  wanted: readonly string[] = [],
+  requested: readonly string[] = [],
   headers: Readonly<Record<string, string>>,
 ): string[] {
-  const names = new Set(wanted.map(name => name.toLowerCase()))
+  const names = new Set(requested.map(name => name.toLowerCase()))
   return Object.keys(headers)
     .filter(name => names.has(name) && headers[name] !== '' && !isAlwaysSigned(name))
     .sort(compare)
@@ -150,7 +148,7 @@ function isAlwaysSigned(name: string): boolean {
   return name.startsWith('x-oss-') || name === 'content-type' || name === 'content-md5'
 }
 
-/** Byte order, which `<` is for ASCII; a locale's order would sign another text. */
+/** Byte order, which `<` is for ASCII. The order of a locale would sign another text. */
 function compare(a: string, b: string): number {
   return a < b ? -1 : a > b ? 1 : 0
 }

@@ -1,40 +1,40 @@
-/** The options that both loggers' transports have: those of a rolling stream, and two of their own. */
+/** The options that both transports share: those of a rolling stream, and two of their own. */
 
 import { invalidOption } from '../errors.ts'
+import { MIB } from '../options.ts'
 import type { RollingAppendStreamOptions } from '../rolling/rolling-stream.ts'
 import { checkInteger, checkRecord, MAX_DELAY } from '../validate.ts'
 
-/** Options of a stream that are decided here. */
+/** Stream options that a transport sets itself. */
 const FIXED_OPTIONS = ['align', 'maxRecordBytes', 'signal'] as const
 
-/** The options that both transports have. Bytes and milliseconds. */
+/** Options of both transports. Bytes and milliseconds. */
 export interface TransportOptions
   extends Omit<RollingAppendStreamOptions, (typeof FIXED_OPTIONS)[number] | 'retry'> {
   /**
-   * When to try again, as for a stream; but `maxElapsed` is Infinity by default: nobody is there to start
-   * a log again.
+   * When to retry, as for a stream. But `maxElapsed` is Infinity by default, because a log must outlast any
+   * outage.
    */
   readonly retry?: RollingAppendStreamOptions['retry']
   /**
-   * Bytes that may wait for their acknowledgement: what comes then is dropped. 1 byte to 256 MiB, default
-   * 64 MiB.
+   * Bytes that may wait for their acknowledgement. Records that do not fit are dropped. 1 byte to 256 MiB,
+   * default 64 MiB.
    */
   readonly maxBuffered?: number | undefined
   /**
-   * Milliseconds that an end waits for what is owed, before it is given up; 0: not at all. Default 8,000:
-   * pino kills its worker after 10 s, without a word.
+   * Milliseconds that an end waits for acknowledgements before it gives up the remaining records; 0 does not
+   * wait. Default 8,000, because pino stops its worker after 10 s and reports nothing.
    */
   readonly closeTimeout?: number | undefined
 }
 
-const MIB = 1_048_576
 export const TRANSPORT_DEFAULTS = { maxBuffered: 64 * MIB, closeTimeout: 8000 } as const
 
-/** The options as checked and completed. */
+/** The options, checked and completed. */
 export interface TransportSettings {
   readonly maxBuffered: number
   readonly closeTimeout: number
-  /** What is not checked here, the stream's own resolver checks. */
+  /** Checked by the stream, apart from `retry` and the options that a transport sets itself. */
   readonly streamOptions: RollingAppendStreamOptions
 }
 
@@ -48,10 +48,11 @@ export function resolveTransportOptions(given: TransportOptions): TransportSetti
   } = given
   checkInteger('maxBuffered', maxBuffered, 1, 256 * MIB)
   checkInteger('closeTimeout', closeTimeout, 0, MAX_DELAY)
-  for (const name of FIXED_OPTIONS) if (name in rest) throw invalidOption(name, 'is not for a log')
+  for (const name of FIXED_OPTIONS)
+    if (name in rest) throw invalidOption(name, 'is not an option of a logger; remove it')
   checkRecord('retry', retry)
   const { maxElapsed = Number.POSITIVE_INFINITY } = retry
-  // Chunks are whole records; and none is too long that the queue has taken.
+  // A chunk holds whole records. The limit is above `maxBuffered`, so each record that the queue takes fits.
   const fixed = { align: 'chunk', maxRecordBytes: 1024 * MIB } as const
   const streamOptions = { ...rest, ...fixed, retry: { ...retry, maxElapsed } }
   return { maxBuffered, closeTimeout, streamOptions }

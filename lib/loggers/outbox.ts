@@ -1,17 +1,11 @@
 /**
- * What a logger writes into: a bounded queue of records in front of an append stream, which takes
- * records at once whatever the network does. It needs to be told how to open a stream, and what line
- * stands for records that found no room. It is no stream itself, and knows no logger.
+ * The queue of a logger in front of an append stream. `add()` takes a record at once, whatever the network does.
+ * Each chunk stays here until it is acknowledged. If a stream fails, the next stream gets the same chunks,
+ * except those that may already be in the object: these are given up and reported, so no record is sent twice.
+ * No loss is silent: a line in the object reports dropped records, standard error those that are given up.
  *
- *              a turn of the loop, or 64 KiB     while it takes them            'append'
- *     add() --> [ slab that grows ] --> [ slabs that wait | slabs handed to the stream ] --> gone
- *
- * A slab is whole records, and stays here until it is acknowledged: a stream that fails for good is
- * followed by a new one, which gets the same slabs again. Only what the failed one may have delivered
- * is not sent twice, but reported. All that is here counts against `maxBuffered`.
- *
- * No loss is silent: dropped records are told by a line in the object, and records that were given up,
- * or came after the end, on standard error.
+ *              next turn, or 64 KiB         while the stream has room         'append'
+ *     add() --> [ open chunk ] --> [ waiting chunks | chunks in flight ] --> removed
  */
 
 import type { RetryInfo } from '../append/retry-loop.ts'
@@ -30,43 +24,46 @@ import { codeOf, mergeLosses, UndeliveredError } from './undelivered-error.ts'
 export { type RollInfo, type TransportOptions, UndeliveredError }
 
 /**
- * What `'drop'` carries: how much was dropped while the queue was full. The line in the object says the
- * same; if it is given up, these records are counted in the loss as well.
+ * What `'drop'` carries: the records that were dropped while the queue was full. A line in the object reports
+ * the same number. If that line is given up, the loss counts these records too.
  */
 export type DropInfo = RecordTotals
 
 export interface OutboxEvents {
-  /** Room has returned, or the outbox closes: so much was dropped before that. */
+  /** Records were dropped. Emitted once the queue has room again, or when the transport ends. */
   drop: [info: DropInfo]
-  /** Records were given up, or something is wrong that waiting alone may not mend; we go on trying. */
+  /**
+   * Records were given up, or a stream failed with an error that waiting alone may not solve. In the second
+   * case another stream is opened.
+   */
   warn: [error: Error]
-  /** An attempt failed, and will be made again after the delay. */
+  /** An attempt failed. Another one follows after `delay`. */
   retry: [info: RetryInfo]
-  /** An object was left, complete, for the next one. */
+  /** An object is complete. The next records go to another one. */
   roll: [info: RollInfo]
 }
 
-/** What the two loggers do each in their own way. */
+/** The parts in which the two loggers differ. */
 export interface LoggerAdapter {
-  /** The record that stands for so many which were dropped. */
+  /** Formats the line that stands for this many dropped records. */
   readonly formatDroppedRecord: (records: number) => string
-  /** Tells the user, from a tick of its own. False: nobody listens. */
+  /** Emits an event. Returns whether it has a listener. The outbox calls it in a tick of its own. */
   readonly emit: <E extends keyof OutboxEvents>(event: E, ...args: OutboxEvents[E]) => boolean
 }
 
 /**
- * Characters of a slab that grows no more. Much less, and the stream's cost per chunk shows; more gains
- * nothing, and batches, which take slabs whole, are less full: of a small batch it is a 64th.
+ * Characters at which an open chunk is closed. Smaller chunks cost time, because each is one `write()`. Larger
+ * ones fill batches less, because a batch holds whole chunks; so a chunk has at most a 64th of a batch.
  */
 const MAX_CHUNK_LENGTH = 65_536
-/** Milliseconds before a failed stream is followed by another: doubled with each that brings nothing. */
+/** Milliseconds from the failure of a stream to the next stream. Doubled while nothing is acknowledged. */
 const MIN_REOPEN_DELAY = 1000
 const MAX_REOPEN_DELAY = 30_000
 
-/** Those that owe records, for the last words of a process that does not wait for them. */
+/** Outboxes with records that are neither acknowledged nor reported. Reported when the process exits. */
 const outboxesToReport = new Set<Outbox>()
 const NO_RECORDS: RecordTotals = { records: 0, bytes: 0 }
-/** Listeners of `'exit'` that come after ours may log, and nothing will be sent any more. */
+/** Set at `'exit'`. Later listeners of `'exit'` may still log, and those records can only be reported. */
 let isExiting = false
 process.on('exit', () => {
   isExiting = true
@@ -75,31 +72,32 @@ process.on('exit', () => {
 
 export class Outbox {
   readonly #adapter: LoggerAdapter
-  /** Makes a stream; called again when one has failed. */
+  /** Opens a stream: at the start, and after each failure. */
   readonly #createStream: () => RollingAppendStream
-  /** As the options have them; the key may be a pattern. */
+  /** From the options. The key may be a pattern. */
   readonly #target: { readonly bucket: string | undefined; readonly key: string }
-  /** Bytes that there is room for. */
+  /** Bytes that the queue holds. */
   readonly maxBuffered: number
-  /** Characters that are worth being added at once. */
+  /** Characters at which a chunk is closed. Shorter texts are better added together. */
   readonly chunkLength: number
   readonly #closeTimeout: number
   readonly #queue = new RecordQueue()
   #stream: RollingAppendStream
-  #state: 'open' | 'ending' | 'cut' | 'closed' = 'open'
-  /** The queue was full: what was dropped since. */
+  #state: 'open' | 'ending' | 'aborting' | 'closed' = 'open'
+  /** Set while the queue is full: the records dropped since then. */
   #dropped: RecordTotals | undefined
-  /** What came after the end, and is not told yet. */
+  /** Records logged after the end that are not reported yet. */
   #lateTotals = NO_RECORDS
   readonly #waiters = new Waiters<void>()
-  /** How many slabs from the first one on somebody waits for, and the stream was told not to wait for. */
+  /** Chunks, counted from the first one ever: how many to flush, and how many the stream was asked to flush. */
   #flushWanted = 0
   #flushRequested = 0
   #reopenTimer: NodeJS.Timeout | undefined
+  /** Streams that failed since something was acknowledged. */
   #failures = 0
-  /** Of the object that was last in use: its key, and how it ended. */
+  /** The object last in use. A new stream has no key and no tail at first. */
   #lastObject: { readonly key: string; readonly tail: ObservedTail } | undefined
-  /** What went wrong since something was acknowledged: the last of it, and the code of the last warning. */
+  /** The last error since something was acknowledged, and the code of the last warning since then. */
   #lastError: Error | undefined
   #lastWarningCode: string | undefined
   #loss: UndeliveredError | undefined
@@ -111,10 +109,7 @@ export class Outbox {
     const { maxBuffered, closeTimeout, streamOptions } = resolveTransportOptions(options)
     const { bucket, key } = streamOptions
     this.#adapter = adapter
-    this.#target = {
-      bucket,
-      key: typeof key === 'string' ? key : 'an object that is not known yet',
-    }
+    this.#target = { bucket, key: typeof key === 'string' ? key : '(unknown key)' }
     this.maxBuffered = maxBuffered
     this.#closeTimeout = closeTimeout
     this.#createStream = () => createRollingAppendStream(streamOptions)
@@ -128,17 +123,17 @@ export class Outbox {
     return this.#queue.bytes
   }
 
-  /** The records that were given up so far, if any were. */
+  /** All records that were given up so far; undefined if there are none. */
   get loss(): UndeliveredError | undefined {
     return this.#loss
   }
 
   /**
-   * Takes a whole record, or so many in one text, or drops all of it if there is no room. Costs no system
-   * call, and never throws.
+   * Takes one record, or `records` whole records joined in one text. Drops them if the queue has no room for
+   * all of them. Makes no system call, and never throws.
    */
   add(text: string, records = 1): void {
-    // No append would ever acknowledge it.
+    // An append of 0 bytes would never be acknowledged.
     if (text === '') return
     if (this.#state !== 'open') this.#addLate(text, records)
     else if (!this.hasRoom(text)) this.#drop(text, records)
@@ -146,14 +141,14 @@ export class Outbox {
     if (isExiting) this.reportOnExit()
   }
 
-  /** Whether `add()` would drop nothing of it. */
+  /** Whether `add()` would take this text. */
   hasRoom(text: string): boolean {
     return !this.#dropped && this.#queue.fits(text, this.maxBuffered)
   }
 
   /**
-   * Settles when all that was taken before is acknowledged, however long that may be. Rejects with the
-   * loss if some of it was given up.
+   * Resolves when all records added before are acknowledged, however long that takes. Rejects with the loss
+   * if some of them are given up.
    */
   async flush(): Promise<void> {
     if (this.#state !== 'open') {
@@ -168,7 +163,10 @@ export class Outbox {
     }
   }
 
-  /** Delivers what is owed within `closeTimeout`. Resolves, in any case, with what could not be. */
+  /**
+   * Ends the outbox. Delivers what is unacknowledged, within `closeTimeout`, and gives up the rest. Resolves
+   * with the loss, and never rejects.
+   */
   close(): Promise<UndeliveredError | undefined> {
     if (this.#state === 'open') {
       this.#state = 'ending'
@@ -182,16 +180,16 @@ export class Outbox {
     return this.#closed
   }
 
-  /** Gives up at once what is not acknowledged. */
+  /** Gives up at once what is unacknowledged. Resolves with the loss, and never rejects. */
   abort(): Promise<UndeliveredError | undefined> {
     if (this.#state === 'open' || this.#state === 'ending') {
-      this.#state = 'cut'
+      this.#state = 'aborting'
       this.#reportDropped()
       clearTimeout(this.#reopenTimer)
       if (this.#stream.closed) {
         this.#finish(null)
       } else {
-        // Ended, so that its error says what it leaves in doubt.
+        // An ended stream closes with an error, which says what is unresolved. `destroy()` alone gives none.
         this.#stream.end()
         this.#stream.destroy()
       }
@@ -199,15 +197,16 @@ export class Outbox {
     return this.#closed
   }
 
-  /** The process exits without waiting. All that can still be done is to say so. */
+  /** Reports what is unacknowledged when the process exits: nothing can be sent any more. */
   reportOnExit(): void {
     this.#reportDropped()
     this.#queue.closeChunk()
-    // What the stream has may be on its way, unless it has not even found the object.
-    this.#giveUp(this.#stream.pending ? 0 : this.#queue.inFlight)
+    // The stream may have sent what it has accepted, unless it does not know the tail yet.
+    const { pending, bytesBuffered } = this.#stream
+    this.#giveUp(pending ? 0 : this.#queue.countChunks(bytesBuffered))
   }
 
-  /** The slab that grows has so many characters, with this text at its end. */
+  /** The open chunk has `length` characters. `text` is the last of them. */
   #onAdded(length: number, text: string): void {
     const isFirst = length === text.length
     if (isFirst) {
@@ -229,12 +228,12 @@ export class Outbox {
     }
     this.#dropped = addRecords(this.#dropped ?? NO_RECORDS, text, records)
     const isTooLarge = Buffer.byteLength(text) > this.maxBuffered
-    // There is no acknowledgement to come that would make room for it.
+    // The queue is not full, and may be empty: no acknowledgement will come and call `#onRoom()`.
     const canNeverFit = isTooLarge && this.#queue.bytes < this.maxBuffered
     if (canNeverFit || this.#queue.length === 0) this.#reportDropped()
   }
 
-  /** Records that were dropped leave a line in their place. */
+  /** Adds the line that stands for the dropped records, in their place. */
   #reportDropped(): void {
     const dropped = this.#dropped
     if (!dropped) return
@@ -244,34 +243,40 @@ export class Outbox {
     this.#onAdded(this.#queue.addPlaceholder(record, dropped), record)
   }
 
-  /** The end does not wait for what comes after it: an application that goes on logging has no other. */
+  /**
+   * Counts records logged after the end as undelivered. To deliver them would prolong the end for as long as the
+   * application logs.
+   */
   #addLate(text: string, records: number): void {
-    // Else it is told when all has been closed.
+    // While the outbox ends, the loss at the close reports them.
     if (this.#state === 'closed' && this.#lateTotals === NO_RECORDS)
       this.#emitOrReport(this.#createLateError())
     this.#lateTotals = addRecords(this.#lateTotals, text, records)
     outboxesToReport.add(this)
   }
 
-  /** All that is here is to go without waiting for more. */
+  /** Sends the whole queue without waiting for full batches. */
   #flushQueue(): void {
     this.#flushWanted = this.#queue.removed + this.#queue.length
     this.#queue.closeChunk()
     this.#pump()
   }
 
-  /** Hands over what there is, as long as the stream takes it. */
+  /**
+   * Writes chunks while the stream has room. After the last one it ends or flushes the stream, if needed.
+   * At the end it writes all chunks at once, because the end of the stream cuts a running backoff short.
+   */
   #pump(): void {
     const stream = this.#stream
     const queue = this.#queue
     if (stream.destroyed || stream.writableEnded) return
-    while (!stream.writableNeedDrain) {
-      const bytes = queue.next()
-      if (bytes === undefined) break
-      stream.write(bytes)
+    while (this.#state === 'ending' || !stream.writableNeedDrain) {
+      const chunk = queue.next()
+      if (chunk === undefined) break
+      stream.write(chunk)
     }
     if (queue.inFlight < queue.length) return
-    // A stream that got nothing is not ended: it would create an object.
+    // `end()` on a stream without bytes would create an empty object.
     if (this.#state === 'ending') queue.hasStarted ? stream.end() : stream.destroy()
     else if (this.#flushWanted > this.#flushRequested) {
       this.#flushRequested = this.#flushWanted
@@ -293,7 +298,7 @@ export class Outbox {
       this.#emitLater('retry', info)
     })
     stream.on('roll', info => this.#emitLater('roll', info))
-    // All is known at 'close', and told then.
+    // `'close'` follows, with the same error in `errored`.
     stream.on('error', () => {})
     stream.on('close', () => this.#onClose(stream))
     return stream
@@ -319,12 +324,12 @@ export class Outbox {
     this.#onRoom()
   }
 
-  /** One that follows knows no object at first. */
   #rememberObject({ key, position, crc64 }: RollingAppendStream): void {
     if (key === undefined || position === undefined) return
     this.#lastObject = { key, tail: { position, crc64 } }
   }
 
+  /** Chunks were removed from the queue. */
   #onRoom(): void {
     this.#reportDropped()
     if (this.#queue.length === 0 && this.#lateTotals === NO_RECORDS) outboxesToReport.delete(this)
@@ -333,11 +338,11 @@ export class Outbox {
 
   #onClose(stream: RollingAppendStream): void {
     this.#onAcknowledged(stream)
-    if (this.#state === 'cut') this.#finish(stream.errored)
+    if (this.#state === 'aborting') this.#finish(stream.errored)
     else this.#onStreamFailed(stream.errored)
   }
 
-  /** The stream is gone. What it leaves in doubt is lost to us; with the rest a new one goes on. */
+  /** Gives up the chunks that the stream left in doubt. A new stream gets the rest. */
   #onStreamFailed(error: Error | null): void {
     const unresolved = this.#countUnresolved(error)
     if (error) {
@@ -347,7 +352,7 @@ export class Outbox {
     }
     if (unresolved > 0) {
       const loss = this.#reportLoss(unresolved, unresolved)
-      // They are the oldest: whoever waits, waits for them too.
+      // The chunks in doubt are the oldest, so each waiter waits for them.
       this.#waiters.reject(loss)
       this.#onRoom()
     }
@@ -355,7 +360,7 @@ export class Outbox {
     if (this.#state === 'ending' && this.#queue.length === 0) {
       this.#finish(null)
     } else {
-      // At the end there is not the time to wait longer.
+      // While the outbox ends, longer waits would exceed `closeTimeout`.
       const failures = this.#state === 'ending' ? 0 : this.#failures++
       const delay = Math.min(MAX_REOPEN_DELAY, MIN_REOPEN_DELAY * 2 ** failures)
       this.#reopenTimer = setTimeout(() => this.#reopen(), delay)
@@ -363,10 +368,10 @@ export class Outbox {
     }
   }
 
-  /** How many slabs from the front may or may not be in the object. */
+  /** The number of chunks, from the front, that the failed stream left in doubt. */
   #countUnresolved(error: Error | null): number {
-    const length = error instanceof OssError ? error.unresolved?.length : undefined
-    return this.#queue.countChunks(length ?? 0)
+    const { unresolved } = (error ?? {}) as Partial<OssError>
+    return this.#queue.countChunks(unresolved?.length ?? 0)
   }
 
   #finish(error: Error | null): void {
@@ -379,7 +384,7 @@ export class Outbox {
     this.#resolveClosed(loss)
   }
 
-  /** Gives up all that is here, and all that came after the end. */
+  /** Gives up the whole queue and all late records. The first `unresolved` chunks may be in the object. */
   #giveUp(unresolved: number): UndeliveredError | undefined {
     const { length } = this.#queue
     return length > 0 || this.#lateTotals !== NO_RECORDS
@@ -387,7 +392,7 @@ export class Outbox {
       : undefined
   }
 
-  /** So many slabs from the front are lost, and of those so many may be in the object. */
+  /** Gives up the first `count` chunks and all late records. The first `unresolved` chunks may be in the object. */
   #reportLoss(count: number, unresolved: number): UndeliveredError {
     const { records, bytes } = this.#queue.totals(count)
     const lateTotals = this.#lateTotals
@@ -415,11 +420,13 @@ export class Outbox {
   }
 
   #createLateError(): OssError {
-    const message = 'logged after the end: this and what follows is not delivered, only counted'
+    const message =
+      'a record was logged after the end: it and all later records are counted and not delivered; ' +
+      'end the logger after its last record'
     return new OssError('OSS_ERR_ABORTED', message, this.#objectName)
   }
 
-  /** Nobody may be listening, and then logs would end without a word. */
+  /** Emits a warning. Without a listener it goes to standard error, so that a log never stops silently. */
   #emitOrReport(error: Error): void {
     process.nextTick(() => {
       if (this.#adapter.emit('warn', error)) return

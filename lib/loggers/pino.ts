@@ -1,10 +1,8 @@
 /**
- * A transport for pino: NDJSON lines to an appendable object. The default export is what
- * `pino.transport({ target: 'oss-append-stream/pino', options })` runs in its worker; `createTransport`
- * is for `pino(options, createTransport(...))` in-process. It does not load pino.
- *
- * After it is made it never emits `'error'`: pino's worker would die of it, and with it all later
- * records. An object that can't be written is a `'warn'`, and tried again without end.
+ * A transport for pino: NDJSON lines to an appendable object. pino's worker runs the default export, as in
+ * `pino.transport({ target: 'oss-append-stream/pino', options })`. `createTransport` makes one for the same
+ * thread. It does not load pino. Once made, a transport never emits `'error'`, which would end pino's worker
+ * and lose all later records: a failure is a `'warn'`, and is retried without end.
  */
 
 import { once } from 'node:events'
@@ -15,43 +13,42 @@ import type { Credentials } from '../client/credentials.ts'
 import { loadCredentialsModule } from '../client/credentials-module.ts'
 import { invalidOption } from '../errors.ts'
 import type { Listen } from '../stream/event-types.ts'
+import { endLate, type WriteCallback, writeLate } from './late-writes.ts'
 import { Outbox, type OutboxEvents, type TransportOptions, UndeliveredError } from './outbox.ts'
 import { writeStderr } from './stderr.ts'
 
 export type { DropInfo, RollInfo, TransportOptions } from './outbox.ts'
 export { UndeliveredError }
 
-/** The options of a worker: plain data, since they are copied to it. */
+/** The options of a transport in a worker. They must be plain data, because they are copied to the worker. */
 export interface WorkerOptions extends Omit<TransportOptions, 'credentials'> {
   /**
-   * The name of a module whose default export is a provider, a class of providers, or keys: a path or a
-   * package as seen from the working directory, or a `file:` URL. Or the keys themselves. Default: the
-   * environment as it was when the worker began.
+   * The keys, or the name of a module whose default export is a provider, a class of providers, or keys. The
+   * name is a path or a package as seen from the working directory, or a `file:` URL. Default: the environment
+   * as it was when the worker started.
    */
   readonly credentials?: string | Credentials | undefined
 }
 
 const LINE = /[^\n]*\n/g
 
-type Callback = (error?: Error | null) => void
-
-/** What `pino` writes to. Never says that it is full; see `maxBuffered`. */
+/** The stream that pino writes to. It never asks pino to wait: see `maxBuffered`. */
 export class PinoTransport extends Writable {
   declare readonly on: Listen<OutboxEvents, this>
   declare readonly once: Listen<OutboxEvents, this>
   declare readonly off: Listen<OutboxEvents, this>
   readonly #outbox: Outbox
   readonly #decoder = new StringDecoder()
-  /** The beginning of a line whose end has not come yet. Undefined: it was too long, and is dropped. */
+  /** A line whose end is not written yet. Undefined if the line is too long: the rest of it is dropped too. */
   #partialLine: string | undefined = ''
 
   /**
-   * Opens the object at once, and holds records until that is done. Made by `createTransport`.
+   * Opens the object at once, and queues records until it is open. Made by `createTransport`.
    *
    * @throws {OssError} `OSS_ERR_INVALID_OPTION`, naming the option.
    */
   constructor(options: TransportOptions) {
-    // Everything is taken at once, so no size of a chunk is a reason to wait for 'drain'.
+    // `_write` takes each chunk at once, so no chunk is too large, and `'drain'` is never needed.
     super({ decodeStrings: false, highWaterMark: Number.MAX_SAFE_INTEGER })
     this.#outbox = new Outbox(options, {
       formatDroppedRecord: records =>
@@ -60,19 +57,19 @@ export class PinoTransport extends Writable {
     })
   }
 
-  /** The records that were given up so far; undefined if there were none. Dropped ones are not meant. */
+  /** The records that were given up so far; undefined if there are none. Dropped records are not counted. */
   get failed(): UndeliveredError | undefined {
     return this.#outbox.loss
   }
 
-  /** Bytes that are not acknowledged yet, without the beginning of a line whose end has not been written. */
+  /** Bytes that are not acknowledged yet, without a line whose end is not written yet. */
   get bytesBuffered(): number {
     return this.#outbox.buffered
   }
 
   /**
-   * Settles when everything written before is acknowledged, however long that takes. Rejects with what
-   * was given up, if anything was. Dropped records are not waited for.
+   * Resolves when everything written before is acknowledged, however long that takes. Rejects with an
+   * `UndeliveredError` if records are given up. Does not wait for dropped records.
    */
   flush(): Promise<void>
   /** The same with a callback, which gets the error. */
@@ -87,47 +84,47 @@ export class PinoTransport extends Writable {
     return undefined
   }
 
-  /** As with any Writable, but what comes after the end is no error: it is counted as given up. */
-  override write(chunk: unknown, callback?: Callback): boolean
-  override write(chunk: unknown, encoding: BufferEncoding, callback?: Callback): boolean
+  /** As with any Writable, but a write after the end is no error: its records are counted as given up. */
+  override write(chunk: unknown, callback?: WriteCallback): boolean
+  override write(chunk: unknown, encoding: BufferEncoding, callback?: WriteCallback): boolean
   override write(
     chunk: unknown,
-    encoding?: BufferEncoding | Callback,
-    callback?: Callback,
+    encoding?: BufferEncoding | WriteCallback,
+    callback?: WriteCallback,
   ): boolean {
-    // Node would destroy the stream for it, and what is being delivered would be lost too.
-    if (this.writableEnded || this.destroyed) {
-      this.#addChunk(this.#decode(chunk as Buffer | string))
+    if (!this.#isEnded) return super.write(chunk, encoding as BufferEncoding, callback)
+    const addLate = (done: WriteCallback) => {
+      const isEncoding = typeof encoding === 'string'
+      this.#addChunk(this.#decode(chunk as Buffer | string, isEncoding ? encoding : 'utf8'))
       this.#endPartialLine()
-      const done = typeof encoding === 'function' ? encoding : callback
-      if (done) process.nextTick(done, null)
-      return true
+      done()
     }
-    return super.write(chunk, encoding as BufferEncoding, callback)
+    return writeLate(addLate, encoding, callback)
   }
 
-  /** As with any Writable, but who ends it again is told when it has ended, and what comes with that is counted. */
+  /**
+   * As with any Writable, but a second end calls back when the transport has closed. Records that come with it
+   * are counted as given up.
+   */
   override end(callback?: () => void): this
   override end(chunk: unknown, callback?: () => void): this
   override end(chunk: unknown, encoding?: BufferEncoding, callback?: () => void): this
   override end(...args: unknown[]): this {
-    if (!this.writableEnded && !this.destroyed) return super.end(...(args as [unknown]))
-    const [chunk] = args
-    if (chunk !== undefined && chunk !== null && typeof chunk !== 'function') this.write(chunk)
-    const callback = args.find(arg => typeof arg === 'function') as (() => void) | undefined
-    if (callback) void this.#outbox.close().then(() => process.nextTick(callback))
+    if (!this.#isEnded) return super.end(...(args as [unknown]))
+    const write = (chunk: unknown) => this.write(chunk)
+    endLate(args, write, () => this.#outbox.close())
     return this
   }
 
-  /** Ends it and waits. Node's own would drop what is owed. */
+  /** Ends the transport and waits for its close. Node's own method destroys it, which gives records up. */
   async [Symbol.asyncDispose](): Promise<void> {
     this.end()
     if (!this.closed) await once(this, 'close')
   }
 
-  override _write(chunk: Buffer | string, _encoding: BufferEncoding, callback: () => void): void {
-    const text = this.#decode(chunk)
-    // In-process, a write is a line; out of the worker's buffer come many, and the last may be cut.
+  override _write(chunk: Buffer | string, encoding: BufferEncoding, callback: () => void): void {
+    const text = this.#decode(chunk, encoding)
+    // In-process, each write is one line. A worker reads many lines at once, and the last may be incomplete.
     if (this.#partialLine === '' && text.indexOf('\n') === text.length - 1) this.#outbox.add(text)
     else this.#addChunk(text)
     callback()
@@ -143,17 +140,25 @@ export class PinoTransport extends Writable {
     void this.#outbox.abort().then(() => callback(error))
   }
 
-  /** Tells of an event; false if nobody has heard it. */
+  /** Emits an event. Returns whether it has a listener. */
   protected emitToListeners(event: keyof OutboxEvents, info: unknown): boolean {
     return this.emit(event, info)
   }
 
-  #decode(chunk: Buffer | string): string {
-    return typeof chunk === 'string' ? chunk : this.#decoder.write(chunk)
+  get #isEnded(): boolean {
+    return this.writableEnded || this.destroyed
+  }
+
+  /** The text of a chunk, whose bytes are UTF-8. A character that is not complete yet waits for the next chunk. */
+  #decode(chunk: Buffer | string, encoding: string): string {
+    if (typeof chunk !== 'string') return this.#decoder.write(chunk)
+    // Node accepts the encoding 'buffer' for a string. The text is kept, because a logger must lose no record.
+    if (encoding === 'utf8' || !Buffer.isEncoding(encoding)) return chunk
+    return this.#decoder.write(Buffer.from(chunk, encoding))
   }
 
   #addChunk(chunk: string): void {
-    // Not looked through again and again while no end of the line comes: that would take time squared.
+    // The partial line is not searched again for each chunk: that would take quadratic time.
     if (this.#partialLine !== undefined && !chunk.includes('\n')) {
       this.#setPartialLine(this.#partialLine + chunk)
       return
@@ -175,13 +180,13 @@ export class PinoTransport extends Writable {
     this.#setPartialLine(text.slice(end))
   }
 
-  /** Many at once: to add each by itself would cost as much as to log it. */
+  /** Adds lines joined in one text. One by one they would take as long as pino needs to log them. */
   #addLines(text: string, lines: number): void {
     if (this.#outbox.hasRoom(text)) this.#outbox.add(text, lines)
     else for (const line of text.match(LINE) ?? []) this.#outbox.add(line)
   }
 
-  /** No line is held that can't be taken. */
+  /** A line longer than `maxBuffered` is dropped before its end comes, so that it cannot fill the memory. */
   #setPartialLine(partialLine: string): void {
     this.#partialLine = partialLine
     if (partialLine.length <= this.#outbox.maxBuffered) return
@@ -189,7 +194,7 @@ export class PinoTransport extends Writable {
     this.#partialLine = undefined
   }
 
-  /** No more of the line comes. */
+  /** Adds the partial line with an end of line, because no more of it comes. */
   #endPartialLine(): void {
     const last = this.#decoder.end()
     const line = this.#partialLine === undefined ? '' : this.#partialLine + last
@@ -204,7 +209,7 @@ function textAfterNewline(text: string): string | undefined {
 }
 
 /**
- * Makes a transport for this very thread: `pino(options, createTransport({ bucket, key }))`.
+ * Makes a transport that runs in this thread: `pino(options, createTransport({ bucket, key }))`.
  *
  * @throws {OssError} `OSS_ERR_INVALID_OPTION` at once, naming the option.
  */
@@ -213,12 +218,12 @@ export function createTransport(options: TransportOptions): PinoTransport {
 }
 
 /**
- * What pino calls in its worker. Does not wait for the network.
+ * The function that pino calls in its worker. Does not wait for the network.
  *
  * @throws {OssError} `OSS_ERR_INVALID_OPTION`, as a rejection, naming the option.
  */
 export default async function transport(options: WorkerOptions): Promise<PinoTransport> {
-  // pino's own words to its worker.
+  // pino adds these two for its worker. The stream would refuse them as unknown options.
   const { $context, pinoWillSendConfig, ...transportOptions } = options as WorkerOptions &
     OptionsAddedByPino
   const credentials = await resolveCredentials(options)
@@ -232,20 +237,25 @@ interface OptionsAddedByPino {
   readonly pinoWillSendConfig?: unknown
 }
 
-/** Milliseconds that pino waits for its worker to end. */
+/** Milliseconds that pino waits for its worker to end. Then it terminates the worker. */
 const PINO_WORKER_TIMEOUT = 10_000
 
-/** pino's threads before thread-stream 2.2, which says its version, may take an event for a fault of theirs. */
+/**
+ * thread-stream, which runs pino's worker, passes events on from 2.1 and gives its version from 2.2. Older ones
+ * fail on an event.
+ */
 const acceptsEvents = workerData?.workerData?.$context?.threadStreamVersion !== undefined
 
-/** Within pino's worker, where nobody listens: what happens is told to the stream in the main thread. */
+/** The transport in pino's worker. It emits its events on the stream in the main thread. */
 class WorkerTransport extends PinoTransport {
   constructor(options: TransportOptions) {
     super(options)
     const { closeTimeout = 0 } = options
     if (closeTimeout < PINO_WORKER_TIMEOUT) return
-    const problem = `closeTimeout is ${closeTimeout}, and pino ends its worker after ${PINO_WORKER_TIMEOUT} ms`
-    writeStderr(`${problem}: what is owed then is lost without a word`)
+    writeStderr(
+      `closeTimeout is ${closeTimeout} ms, but pino terminates its worker after ${PINO_WORKER_TIMEOUT} ms, ` +
+        'and then records are lost without a report; set closeTimeout to less',
+    )
   }
 
   protected override emitToListeners(name: keyof OutboxEvents, info: unknown): boolean {
@@ -253,7 +263,7 @@ class WorkerTransport extends PinoTransport {
     return false
   }
 
-  /** An error here would be an `'error'` there, which the app may not expect of a log. */
+  /** Calls back without an error: thread-stream would emit it as `'error'` in the main thread. */
   override flush(): Promise<void>
   override flush(callback: () => void): void
   override flush(callback?: () => void): Promise<void> | undefined {
@@ -263,7 +273,7 @@ class WorkerTransport extends PinoTransport {
   }
 }
 
-/** Fit for the way to another thread, on which an error would lose all but its words. */
+/** Errors as plain objects: a structured clone of an error keeps little more than its message. */
 function toCloneable(info: unknown): unknown {
   if (info instanceof UndeliveredError)
     return { ...errorToObject(info), cause: errorToObject(info.cause) }

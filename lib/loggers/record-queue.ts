@@ -1,82 +1,83 @@
 /**
- * The outbox's queue: records joined to slabs, in the order in which they came. A slab is whole records,
- * is handed over as one chunk, and stays until all its bytes are acknowledged. Pure: knows no stream.
+ * The outbox's queue: records joined to chunks, in the order in which they were logged. A chunk holds whole
+ * records, goes to the stream in one `write()`, and stays until all its bytes are acknowledged.
+ * Pure: it knows no stream.
  *
- *     [ handed over, not acknowledged | waiting ] [ growing ]
+ *     [ chunks in flight: written, not acknowledged | waiting chunks ] [ open chunk, which grows ]
  */
 
-/**
- * Records that are sent together. As bytes, not as text: what lives until it is acknowledged
- * would be copied again and again by the garbage collector.
- */
+/** Records that are written together. */
 interface Chunk {
-  readonly bytes: Buffer
-  /** What these are, or stand for. */
+  readonly data: Buffer | string
+  /** Bytes of `data`. */
+  readonly length: number
+  /** The records in it. A line that reports dropped records counts as those records. */
   readonly totals: RecordTotals
 }
 
-/** So many records. */
+/** A number of records, and the bytes of them. */
 export interface RecordTotals {
-  /** How many. */
+  /** How many records. */
   readonly records: number
-  /** How many bytes those have. */
+  /** Bytes of these records. */
   readonly bytes: number
 }
 
 export class RecordQueue {
-  /** Those that were handed over, then those that wait. */
+  /** Chunks in flight, then those that wait. */
   readonly #chunks: Chunk[] = []
-  /** Records of the slab that grows: none, no slab. */
+  /** Records in the open chunk; 0 means that there is none. */
   #openRecords = 0
   #openText = ''
-  /** How many bytes more than the text the records have that it stands for; negative if they have less. */
+  /** Bytes of the records that the open chunk stands for, less the bytes of its text. May be negative. */
   #openExcessBytes = 0
-  /** How many were handed over. */
+  /** Chunks in flight. */
   #inFlight = 0
-  /** Bytes of slabs that have left since what is handed over was last taken back. */
+  /** Bytes of acknowledged chunks since the last `rewind()`. */
   #acknowledgedBytes = 0
   #chunkBytes = 0
   #removed = 0
 
-  /** Bytes of all. */
+  /** Bytes of all chunks. */
   get bytes(): number {
     return this.#chunkBytes + Buffer.byteLength(this.#openText)
   }
 
+  /** Number of chunks, the open one included. */
   get length(): number {
     return this.#chunks.length + (this.#openRecords === 0 ? 0 : 1)
   }
 
-  /** How many of them are handed over. */
+  /** Number of chunks in flight. */
   get inFlight(): number {
     return this.#inFlight
   }
 
-  /** Something was handed over since it was last taken back, acknowledged or not. */
+  /** A chunk was taken by `next()` since the last `rewind()`, whether acknowledged or not. */
   get hasStarted(): boolean {
     return this.#inFlight > 0 || this.#acknowledgedBytes > 0
   }
 
-  /** How many have left since the beginning. */
+  /** Number of chunks that were removed since the beginning. */
   get removed(): number {
     return this.#removed
   }
 
-  /** Whether all would be at most so many bytes with these records. */
+  /** Whether the queue has at most `limit` bytes once this text is added. */
   fits(text: string, limit: number): boolean {
-    // A character has three bytes at most. To count them takes long, and is seldom needed.
+    // A UTF-16 unit has at most three bytes in UTF-8. The exact count takes long and is seldom needed.
     const maxBytes = this.#chunkBytes + 3 * (this.#openText.length + text.length)
     return maxBytes <= limit || this.bytes + Buffer.byteLength(text) <= limit
   }
 
-  /** Adds so many records. Says how many characters the slab has now. */
+  /** Adds `records` records, joined in one text. Returns the number of characters in the open chunk. */
   add(text: string, records = 1): number {
     this.#openRecords += records
     this.#openText += text
     return this.#openText.length
   }
 
-  /** The same with a line that stands for others. */
+  /** Adds a line that stands for other records, and counts as them. Returns the same as `add()`. */
   addPlaceholder(text: string, replaced: RecordTotals): number {
     this.#openRecords += replaced.records
     this.#openExcessBytes += replaced.bytes - Buffer.byteLength(text)
@@ -84,55 +85,58 @@ export class RecordQueue {
     return this.#openText.length
   }
 
-  /** The slab that grows has grown enough. */
+  /** Closes the open chunk. The next record begins another one. */
   closeChunk(): void {
     if (this.#openRecords === 0) return
-    const bytes = Buffer.from(this.#openText)
-    const totals = { records: this.#openRecords, bytes: bytes.length + this.#openExcessBytes }
+    const data = encode(this.#openText)
+    const length = Buffer.byteLength(data)
+    const totals = { records: this.#openRecords, bytes: length + this.#openExcessBytes }
     this.#openText = ''
     this.#openRecords = 0
     this.#openExcessBytes = 0
-    this.#chunkBytes += bytes.length
-    this.#chunks.push({ bytes, totals })
+    this.#chunkBytes += length
+    this.#chunks.push({ data, length, totals })
   }
 
-  /** The bytes of the next slab, which counts as handed over with that. */
-  next(): Buffer | undefined {
+  /** The next chunk that waits, which is in flight from now on. Closes the open chunk if needed. */
+  next(): Buffer | string | undefined {
     if (this.#inFlight === this.#chunks.length) this.closeChunk()
     const chunk = this.#chunks[this.#inFlight]
     if (chunk) this.#inFlight++
-    return chunk?.bytes
+    return chunk?.data
   }
 
-  /** Of what was handed over, so many bytes are acknowledged: true if slabs have left by that. */
+  /**
+   * Removes the chunks in flight whose last byte is acknowledged. `acknowledged` counts bytes since the last
+   * `rewind()`. Returns whether a chunk was removed.
+   */
   acknowledge(acknowledged: number): boolean {
     let count = 0
     while (count < this.#inFlight) {
-      const bytes = this.#chunks[count]?.bytes.length ?? 0
-      if (this.#acknowledgedBytes + bytes > acknowledged) break
-      this.#acknowledgedBytes += bytes
+      const length = this.#chunks[count]?.length ?? 0
+      if (this.#acknowledgedBytes + length > acknowledged) break
+      this.#acknowledgedBytes += length
       count++
     }
     this.remove(count)
     return count > 0
   }
 
-  /** What was handed over and has not left waits again. */
+  /** Chunks in flight wait again, because their stream has failed. */
   rewind(): void {
     this.#inFlight = 0
     this.#acknowledgedBytes = 0
   }
 
-  /** How many slabs from the front share the next `length` bytes of what was handed over. */
+  /** The number of chunks in flight that contain the next `length` bytes. */
   countChunks(length: number): number {
     let remaining = length
     let count = 0
-    while (remaining > 0 && count < this.#inFlight)
-      remaining -= this.#chunks[count++]?.bytes.length ?? 0
+    while (remaining > 0 && count < this.#inFlight) remaining -= this.#chunks[count++]?.length ?? 0
     return count
   }
 
-  /** What so many slabs from the front are, or stand for. */
+  /** The records of the first `count` closed chunks. */
   totals(count: number): RecordTotals {
     const chunks = this.#chunks.slice(0, count)
     return {
@@ -141,9 +145,22 @@ export class RecordQueue {
     }
   }
 
+  /** Removes the first `count` closed chunks. */
   remove(count: number): void {
-    for (const { bytes } of this.#chunks.splice(0, count)) this.#chunkBytes -= bytes.length
+    for (const { length } of this.#chunks.splice(0, count)) this.#chunkBytes -= length
     this.#inFlight = Math.max(0, this.#inFlight - count)
     this.#removed += count
+  }
+}
+
+/**
+ * As bytes, because the garbage collector would copy a long-lived text repeatedly. If the allocation fails, the
+ * text is kept: a logger must neither throw nor lose records, and the stream encodes it later.
+ */
+function encode(text: string): Buffer | string {
+  try {
+    return Buffer.from(text)
+  } catch {
+    return text
   }
 }

@@ -1,16 +1,15 @@
 /**
- * Standard error, for what nobody may miss. It writes at once and to the end, and not by `process.stderr`:
- * a worker's needs the main thread, which may wait for us, and what a process has not written when it
- * exits is gone.
+ * Reports losses on standard error, synchronously and completely. `process.stderr` cannot do that: in a worker
+ * it needs the main thread, which may be blocked by pino, and what it has not written at exit is lost.
  */
 
 import { writeSync } from 'node:fs'
 
-/** Milliseconds for which a pipe that is full may hold us up, and from one look at it to the next. */
+/** Milliseconds that a full pipe may block the thread in a row, and between two attempts to write. */
 const MAX_BLOCKED = 1000
 const POLL_INTERVAL = 10
 
-/** What is left of it: a reader that reads no more costs it once, and not once for each line. */
+/** What is left of `MAX_BLOCKED` since the last whole line, so that a pipe that is never read costs it only once. */
 let blockedTimeLeft = MAX_BLOCKED
 const sleepCell = new Int32Array(new SharedArrayBuffer(4))
 
@@ -25,13 +24,13 @@ export function writeStderr(text: string): void {
   blockedTimeLeft = MAX_BLOCKED
 }
 
-/** How many bytes it took. Undefined: it is closed, or stays full, and there is nobody left to tell. */
+/** The number of bytes written. Undefined if standard error is closed or stays full. */
 function writeSome(bytes: Uint8Array): number | undefined {
   for (;;) {
     try {
       return writeSync(2, bytes)
     } catch (error) {
-      // A pipe does not block once `process.stderr` was touched: that it is full looks like a failure.
+      // Any use of `process.stderr` makes a pipe non-blocking, and a full pipe then fails with EAGAIN.
       if ((error as NodeJS.ErrnoException).code !== 'EAGAIN' || blockedTimeLeft <= 0)
         return undefined
       blockedTimeLeft -= POLL_INTERVAL

@@ -3,7 +3,7 @@
 import { type ObservedTail, OssError } from '../errors.ts'
 import type { RecordTotals } from './record-queue.ts'
 
-/** What is known of records that were given up. */
+/** What is known about records that were given up. */
 interface LossDetails extends RecordTotals {
   readonly unresolvedRecords: number
   readonly lateRecords: number
@@ -14,17 +14,21 @@ interface LossDetails extends RecordTotals {
 }
 
 /**
- * Records that were given up. Its `code` is `OSS_ERR_ABORTED`, its `tail` the acknowledged end of the object,
- * and its `cause` what went wrong last, if anything did: a process that exits gives up what is on its way.
+ * Records that were given up. `code` is `OSS_ERR_ABORTED`, `tail` the acknowledged end of the object. `cause`
+ * is the last error since an append was acknowledged; it is undefined if there was none, as when a process
+ * exits while an append is in flight.
  */
 export class UndeliveredError extends OssError {
-  /** How many were not acknowledged. Those that a line stands for, which is given up too, are among them. */
+  /**
+   * Records that were not acknowledged. If the line that reports dropped records is given up, those records
+   * are counted too.
+   */
   readonly records: number
-  /** How many bytes those have. */
+  /** Bytes of these records. */
   readonly bytes: number
-  /** How many of them may be in the object all the same: nobody could tell. */
+  /** How many of these records may be in the object: their append was sent, and its outcome is unknown. */
   readonly unresolvedRecords: number
-  /** How many of them were logged after the end. */
+  /** How many of these records were logged after the end. */
   readonly lateRecords: number
 
   /** Made by transports. */
@@ -34,12 +38,11 @@ export class UndeliveredError extends OssError {
     this.bytes = details.bytes
     this.unresolvedRecords = details.unresolvedRecords
     this.lateRecords = details.lateRecords
-    if (details.tail !== undefined) this.tail = details.tail
   }
 }
 Object.defineProperty(UndeliveredError.prototype, 'name', { value: 'UndeliveredError' })
 
-/** As on standard error. */
+/** The message, which is also the report on standard error. */
 function formatLoss({
   records,
   bytes,
@@ -47,16 +50,29 @@ function formatLoss({
   lateRecords,
   ...details
 }: LossDetails): string {
+  const part = (count: number) => (records === 1 ? 'it' : `${count} of them`)
   return [
-    `${records} records (${bytes} bytes) were not acknowledged by oss://${details.bucket}/${details.key}, ` +
+    `${countOf(records, 'record')} (${countOf(bytes, 'byte')}) ${wasOrWere(records)} ` +
+      `not acknowledged by oss://${details.bucket}/${details.key}, ` +
       `which ends at ${details.tail ? `position ${details.tail.position}` : 'an unknown position'}`,
-    ...(unresolvedRecords > 0 ? [`${unresolvedRecords} of them may be there`] : []),
-    ...(lateRecords > 0 ? [`${lateRecords} of them were logged after the end`] : []),
+    ...(unresolvedRecords > 0 ? [`${part(unresolvedRecords)} may be there`] : []),
+    ...(lateRecords > 0
+      ? [`${part(lateRecords)} ${wasOrWere(lateRecords)} logged after the end`]
+      : []),
     ...(details.cause instanceof Error ? [`the last error was ${codeOf(details.cause)}`] : []),
   ].join('; ')
 }
 
-/** Both losses as one, with the object and the cause of the later. */
+/** "1 record", "2 records". */
+export function countOf(count: number, noun: string): string {
+  return `${count} ${noun}${count === 1 ? '' : 's'}`
+}
+
+function wasOrWere(count: number): string {
+  return count === 1 ? 'was' : 'were'
+}
+
+/** One loss from two. The object and the cause are those of the later one. */
 export function mergeLosses(earlier: UndeliveredError, later: UndeliveredError): UndeliveredError {
   const { bucket, key, tail, cause } = later
   return new UndeliveredError({
@@ -68,7 +84,7 @@ export function mergeLosses(earlier: UndeliveredError, later: UndeliveredError):
   })
 }
 
-/** What tells an error from others. */
+/** The code of an error of this package, the name of any other. */
 export function codeOf(error: Error): string {
   return error instanceof OssError ? error.code : error.name
 }

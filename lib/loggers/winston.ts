@@ -1,26 +1,23 @@
 /**
- * A transport for winston 3: formatted records to an appendable object. Needs `winston-transport`, which
- * winston brings along, and is not loaded by the main entry.
- *
- * Its rules are winston's. A transport that makes winston wait loses the records that wait when the
- * logger ends, so everything is acknowledged at once, and the outbox is the queue. One that calls back
- * with an error is detached, and `'error'` ends the process, so there is only `'warn'`. And `'finish'`
- * comes after a failed end too: `failed` says whether it was one.
- *
- * (`transports.Stream` around a stream of ours keeps none of them: it ignores that the stream is full,
- * never ends it, and the logger's `'finish'` comes with nothing delivered.)
+ * A transport for winston 3: formatted records to an appendable object. The rules are winston's. Each write calls
+ * back at once, because winston loses records that wait when the logger ends: the outbox is the queue. There is
+ * only `'warn'`: winston removes a transport that calls back with an error, and `'error'` ends the process.
+ * `'finish'` follows a failed end too, and `failed` holds the loss. (winston's `transports.Stream` around an
+ * append stream ignores backpressure, never ends the stream, and finishes before anything is delivered.)
  */
 
 import { EOL } from 'node:os'
 import Transport from 'winston-transport'
 import { invalidOption } from '../errors.ts'
 import type { Listen } from '../stream/event-types.ts'
+import { endLate, type WriteCallback, writeLate } from './late-writes.ts'
 import {
   Outbox,
   type OutboxEvents,
   type TransportOptions,
   type UndeliveredError,
 } from './outbox.ts'
+import { countOf } from './undelivered-error.ts'
 
 export { type DropInfo, type RollInfo, type TransportOptions, UndeliveredError } from './outbox.ts'
 
@@ -30,25 +27,23 @@ type WinstonOptions = Pick<
   'format' | 'level' | 'silent' | 'handleExceptions' | 'handleRejections'
 >
 
-/** winston's options for any transport, and those of the object. */
+/** winston's options for any transport, and those of this one. */
 export interface OssTransportOptions extends WinstonOptions, TransportOptions {
-  /** What ends each record. Default: the system's end of line. */
+  /** The text after each record. Default: the system's end of line. */
   readonly eol?: string | undefined
 }
-
-type Callback = (error?: Error | null) => void
 
 const LEVEL = Symbol.for('level')
 const MESSAGE = Symbol.for('message')
 
-/** A record on its way through the formats; its text is under a symbol (triple-beam, `MESSAGE`). */
+/** A record as formats take it. Its text is under a symbol (triple-beam, `MESSAGE`). */
 type Info = Parameters<Format['transform']>[0] & { readonly [MESSAGE]?: unknown }
 
-/** What others keep at a transport, and declare nowhere. */
+/** Properties that readable-stream and winston set on a transport, without a declaration. */
 interface TransportInternals {
-  /** Of readable-stream 3, which has no `writableEnded`. */
+  /** readable-stream 3 has no `writableEnded`. */
   readonly _writableState: { readonly ending: boolean }
-  /** winston's own listener (logger.js, `_onEvent`), which stays when we are removed. */
+  /** winston's own listener (logger.js, `_onEvent`). winston leaves it when it removes the transport. */
   readonly __winstonwarn?: unknown
 }
 
@@ -62,13 +57,13 @@ export class OssTransport extends Transport {
   readonly #outbox: Outbox
   readonly #eol: string
   /**
-   * The logger that we were first piped from. winston-transport has it as `parent`, and forgets it when we
-   * are removed; but what is owed then is still told to it, and in its format.
+   * The first logger of this transport. winston-transport clears its `parent` when a logger removes the
+   * transport, but the queued records are still delivered, in this logger's format and with events on it.
    */
   #logger: WinstonLogger | undefined
 
   /**
-   * Opens the object at once, and holds records until that is done.
+   * Opens the object at once, and queues records until it is open.
    *
    * @throws {OssError} `OSS_ERR_INVALID_OPTION` at once, naming the option.
    */
@@ -86,6 +81,8 @@ export class OssTransport extends Transport {
     super(winstonOptions as Transport.TransportStreamOptions)
     if (typeof eol !== 'string') throw invalidOption('eol', 'must be a string')
     this.#eol = eol
+    // Each logger adds listeners. Node's limit of 10 would print a warning when several loggers share a transport.
+    this.setMaxListeners(0)
     this.on('pipe', logger => {
       this.#logger ??= logger as WinstonLogger
     })
@@ -95,7 +92,7 @@ export class OssTransport extends Transport {
     })
   }
 
-  /** The records that were given up so far; undefined if there were none. Dropped ones are not meant. */
+  /** The records that were given up so far; undefined if there are none. Dropped records are not counted. */
   get failed(): UndeliveredError | undefined {
     return this.#outbox.loss
   }
@@ -106,65 +103,55 @@ export class OssTransport extends Transport {
   }
 
   /**
-   * Settles when everything logged before is acknowledged, however long that takes. Rejects with what
-   * was given up, if anything was. Dropped records are not waited for.
+   * Resolves when everything logged before is acknowledged, however long that takes. Rejects with an
+   * `UndeliveredError` if records are given up. Does not wait for dropped records.
    */
   flush(): Promise<void> {
     return this.#outbox.flush()
   }
 
   /**
-   * As with any transport, but what comes after the end is no error, which would be the logger's, and end the
-   * process: it is counted as given up.
+   * As with any transport, but a write after the end is no error: the record is counted as given up. winston
+   * would emit the error on the logger, which ends the process.
    */
-  override write(info: unknown, callback?: Callback): boolean
-  override write(info: unknown, encoding: BufferEncoding, callback?: Callback): boolean
+  override write(info: unknown, callback?: WriteCallback): boolean
+  override write(info: unknown, encoding: BufferEncoding, callback?: WriteCallback): boolean
   override write(
     info: unknown,
-    encoding?: BufferEncoding | Callback,
-    callback?: Callback,
+    encoding?: BufferEncoding | WriteCallback,
+    callback?: WriteCallback,
   ): boolean {
-    if (!this.#internals._writableState.ending && !this.destroyed) {
-      return super.write(info, encoding as BufferEncoding, callback)
-    }
-    const done = typeof encoding === 'function' ? encoding : callback
-    this._write(info, 'utf8', error => {
-      if (done) process.nextTick(done, error)
-    })
-    return true
+    if (!this.#isEnded) return super.write(info, encoding as BufferEncoding, callback)
+    return writeLate(done => this._write(info, 'utf8', done), encoding, callback)
   }
 
   /**
-   * As with any transport, but who ends it again is told when it has ended: readable-stream would forget
-   * him, and a handler of SIGTERM would wait for ever.
+   * As with any transport, but a second end calls back when the transport has closed. readable-stream 3 would
+   * never call back, and a handler of SIGTERM would wait for ever.
    */
   override end(callback?: () => void): this
   override end(info: unknown, callback?: () => void): this
   override end(info: unknown, encoding?: BufferEncoding, callback?: () => void): this
   override end(...args: unknown[]): this {
-    if (!this.#internals._writableState.ending && !this.destroyed) {
-      return super.end(...(args as [unknown])) as unknown as this
-    }
-    const [info] = args
-    if (info !== undefined && info !== null && typeof info !== 'function') this.write(info)
-    const callback = args.find(arg => typeof arg === 'function') as (() => void) | undefined
-    if (callback) void this.#outbox.close().then(() => process.nextTick(callback))
+    if (!this.#isEnded) return super.end(...(args as [unknown])) as unknown as this
+    const write = (info: unknown) => this.write(info)
+    endLate(args, write, () => this.#outbox.close())
     return this
   }
 
-  override log(info: Info, callback?: Callback): void {
+  override log(info: Info, callback?: WriteCallback): void {
     this.#outbox.add(`${info[MESSAGE]}${this.#eol}`)
     if (this.listenerCount('logged') > 0) setImmediate(() => this.emit('logged', info))
-    // winston will exit, and waits for us three seconds at most.
+    // winston exits after an exception or rejection, and waits for its transports for three seconds at most.
     if (info.exception || info.rejection) this.flush().catch(() => {})
     callback?.()
   }
 
   /**
-   * Many at once, as after `cork()`. Here winston leaves the format to us. One that throws is the user's
-   * to hear of, and costs no other record.
+   * Logs many records at once, as after `cork()`. winston-transport formats no record on this path. An error
+   * of the format is thrown after all other records are logged.
    */
-  override logv(writes: readonly { readonly chunk: Info }[], callback: Callback): void {
+  override logv(writes: readonly { readonly chunk: Info }[], callback: WriteCallback): void {
     const errors: unknown[] = []
     for (const { chunk } of writes) {
       try {
@@ -178,41 +165,45 @@ export class OssTransport extends Transport {
     if (errors.length > 0) throw errors[0]
   }
 
-  override _final(callback: Callback): void {
+  override _final(callback: WriteCallback): void {
     void this.#outbox.close().then(() => callback())
   }
 
-  override _destroy(error: Error | null, callback: Callback): void {
+  override _destroy(error: Error | null, callback: WriteCallback): void {
     void this.#outbox.abort().then(() => callback(error))
   }
 
-  /** winston's word for our removal from a logger. What is owed is delivered as at an end. */
+  /** winston calls it when a logger removes the transport. Queued records are delivered as at an end. */
   override close(): void {
     this.end()
+  }
+
+  get #isEnded(): boolean {
+    return this.#internals._writableState.ending || this.destroyed
   }
 
   get #internals(): TransportInternals {
     return this as unknown as TransportInternals
   }
 
-  /** In the user's own format, if that can be had. */
+  /** Uses the formats of the logger and of the transport, if they make a text of it. */
   #formatDroppedRecord(records: number): string {
     const fields = { level: 'warn', oss_append_stream: 'dropped', records }
     try {
-      const message = `oss-append-stream: dropped ${records} records`
+      const message = `oss-append-stream: dropped ${countOf(records, 'record')}`
       const info = { ...fields, message, [LEVEL]: 'warn' }
       const shared = transform(this.#logger?.format, info)
       const own = shared && transform(this.format, shared)
-      // Without a format that makes a text there is none.
+      // Only a format that finalizes, such as `json()`, makes a text.
       if (own && typeof own[MESSAGE] === 'string') return `${own[MESSAGE]}${this.#eol}`
     } catch {
-      // A format that fails must not hide the gap.
+      // The line below must be written even if a format throws.
     }
     return `${JSON.stringify(fields)}${this.#eol}`
   }
 
   #emitToListeners<E extends keyof OutboxEvents>(event: E, ...args: OutboxEvents[E]): boolean {
-    // Before they hear it: one that listens once is gone then.
+    // Counted before the event is emitted, which removes listeners added by `once()`.
     const userListeners = this.listeners(event).filter(
       listener => listener !== this.#internals.__winstonwarn,
     )

@@ -4,13 +4,14 @@
  */
 
 import { invalidOption } from '../errors.ts'
-import { type AppendStreamOptions, OPTIONS, resolveOptions, type Settings } from '../options.ts'
+import { OPTIONS, resolveOptions, type Settings, type UrlOptions } from '../options.ts'
 import { checkBoolean, checkInteger, checkKnown, checkMethods } from '../validate.ts'
 import { compileKeyPattern, type KeyFunction } from './key-pattern.ts'
 
 /** The options of `createRollingAppendStream`. Creation options go with each new object. */
-export interface RollingAppendStreamOptions
-  extends Omit<AppendStreamOptions, 'key' | 'position' | 'crc64'> {
+export interface RollingAppendStreamOptions extends Omit<UrlOptions, 'position' | 'crc64'> {
+  /** 3 to 63 characters out of a-z, 0-9 and `-`. Required. */
+  readonly bucket: string
   /**
    * A pattern with `{yyyy}`, `{MM}`, `{dd}`, `{HH}`, `{mm}` and `{index}`, or a function of date and
    * index. It is asked before each batch; another answer for the present begins another object. What

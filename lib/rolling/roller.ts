@@ -18,6 +18,8 @@ import {
   Appender,
   type AppenderOptions,
   type AppendInfo,
+  type AppendShared,
+  createShared,
   type Destination,
 } from '../append/appender.ts'
 import { RetryLoop } from '../append/retry-loop.ts'
@@ -67,13 +69,13 @@ const LOOKAHEAD_TIME = 2_000
 
 export class Roller implements Destination {
   readonly #options: RollerOptions
-  readonly #retryLoop: RetryLoop
+  readonly #shared: AppendShared
   #current: CurrentObject | undefined
   #nextSearch: NextObjectSearch | undefined
 
   constructor(options: RollerOptions) {
     this.#options = options
-    this.#retryLoop = new RetryLoop(options)
+    this.#shared = createShared(options)
   }
 
   get key(): string | undefined {
@@ -89,13 +91,17 @@ export class Roller implements Destination {
   }
 
   keepProcessAlive(): void {
-    this.#retryLoop.keepProcessAlive()
+    this.#shared.retryLoop.keepProcessAlive()
+  }
+
+  hurry(): void {
+    this.#shared.retryLoop.hurry()
   }
 
   abort(reason: Error): void {
     this.#nextSearch?.stop()
     if (this.#current) this.#current.appender.abort(reason)
-    else this.#retryLoop.abort(reason)
+    else this.#shared.retryLoop.abort(reason)
   }
 
   throwIfAborted(): void {
@@ -175,7 +181,7 @@ export class Roller implements Destination {
 
   async #switchTo({ key, index, tail, exists }: FoundObject, date: Date): Promise<Tail> {
     const target = { bucket: this.#options.bucket, key }
-    const appender = new Appender({ ...this.#options, target, ...tail, exists }, this.#retryLoop)
+    const appender = new Appender({ ...this.#options, target, ...tail, exists }, this.#shared)
     await appender.open()
     this.#current = { appender, index, startedAt: date, endedAt: date }
     return tail
@@ -190,7 +196,7 @@ export class Roller implements Destination {
     this.#nextSearch = undefined
     return isNeeded && found
       ? found
-      : new ObjectFinder(this.#options, this.#retryLoop).find(keyOf, from)
+      : new ObjectFinder(this.#options, this.#shared.retryLoop).find(keyOf, from)
   }
 
   /** While a batch that ends at `position` is on its way: looks for the next object, if its time is near. */

@@ -1,16 +1,24 @@
 /**
- * RollingAppendStream: the same Writable face over one object after another. What is written, when a
- * batch leaves, how it ends and who holds the process is all the plain stream's; which object a batch
- * goes to is the roller's.
+ * RollingAppendStream: an OssAppendStream whose destination is a Roller. When a batch is sent, how the stream
+ * ends and what holds the process is decided by OssAppendStream; which object a batch goes to, by the Roller.
  */
 
-import { OssAppendStream, type OssAppendStreamEvents } from '../stream/append-stream.ts'
-import type { Emit, Listen } from '../stream/event-types.ts'
+import type { AppenderOptions, AppendInfo } from '../append/appender.ts'
+import type { RetryInfo } from '../append/retry-loop.ts'
 import {
-  type RollingAppendStreamOptions,
-  type RollingSettings,
-  resolveRollingOptions,
-} from './options.ts'
+  OssAppendStream,
+  type OssAppendStreamEvents,
+  type ReadyInfo,
+} from '../stream/append-stream.ts'
+import type {
+  AnyListener,
+  EventName,
+  Listener,
+  OtherEvent,
+  WritableEvents,
+} from '../stream/event-types.ts'
+import { internalsOf, withInternals } from '../stream/internals.ts'
+import { type RollingAppendStreamOptions, resolveRollingOptions } from './options.ts'
 import { Roller, type RollInfo } from './roller.ts'
 
 export type { KeyFunction, KeyParts } from './key-pattern.ts'
@@ -19,56 +27,160 @@ export type { RollInfo } from './roller.ts'
 
 /** The events of a RollingAppendStream besides a Writable's, and what their listeners are given. */
 export interface RollingAppendStreamEvents extends OssAppendStreamEvents {
-  /** An object was left, complete; the next is in use. Not told of the last one: that is `'finish'`. */
+  /** An object was left, complete; the next one is in use. The last object has `'finish'` instead. */
   roll: [info: RollInfo]
 }
 
 /**
- * Opens an append stream to one object after another: a new one when the key of the present changes, or
- * the object has `maxBytes`.
+ * Opens an append stream to one object after another: the next one begins when the key of the present
+ * time changes, or when the object has `maxBytes`.
  *
  * @throws {OssError} `OSS_ERR_INVALID_OPTION` at once, naming the option.
  */
 export function createRollingAppendStream(
   options: RollingAppendStreamOptions,
 ): RollingAppendStream {
-  return new RollingAppendStream(resolveRollingOptions(options))
+  return new RollingAppendStream(options)
+}
+
+export interface RollingAppendStream {
+  /** The tail is known: `{ position, crc64, exists }`. */
+  on(event: 'ready', listener: (info: ReadyInfo) => void): this
+  /** One append is acknowledged: its bytes are in the object, position and CRC agreed. */
+  on(event: 'append', listener: (info: AppendInfo) => void): this
+  /** An attempt failed: `error` says why. Another one follows after `delay` milliseconds. */
+  on(event: 'retry', listener: (info: RetryInfo) => void): this
+  /** An object was left, complete: `key` and `bytes` say which. The next one is in use. */
+  on(event: 'roll', listener: (info: RollInfo) => void): this
+  on<E extends keyof WritableEvents>(event: E, listener: Listener<WritableEvents, E>): this
+  on<E extends EventName>(
+    event: OtherEvent<E, RollingAppendStreamEvents>,
+    listener: AnyListener,
+  ): this
+  on<E extends keyof RollingAppendStreamEvents>(
+    event: E,
+    listener: Listener<RollingAppendStreamEvents, E>,
+  ): this
+
+  /** The tail is known: `{ position, crc64, exists }`. */
+  once(event: 'ready', listener: (info: ReadyInfo) => void): this
+  /** One append is acknowledged: its bytes are in the object, position and CRC agreed. */
+  once(event: 'append', listener: (info: AppendInfo) => void): this
+  /** An attempt failed: `error` says why. Another one follows after `delay` milliseconds. */
+  once(event: 'retry', listener: (info: RetryInfo) => void): this
+  /** An object was left, complete: `key` and `bytes` say which. The next one is in use. */
+  once(event: 'roll', listener: (info: RollInfo) => void): this
+  once<E extends keyof WritableEvents>(event: E, listener: Listener<WritableEvents, E>): this
+  once<E extends EventName>(
+    event: OtherEvent<E, RollingAppendStreamEvents>,
+    listener: AnyListener,
+  ): this
+  once<E extends keyof RollingAppendStreamEvents>(
+    event: E,
+    listener: Listener<RollingAppendStreamEvents, E>,
+  ): this
+
+  off<E extends keyof WritableEvents>(event: E, listener: Listener<WritableEvents, E>): this
+  off<E extends EventName>(
+    event: OtherEvent<E, RollingAppendStreamEvents>,
+    listener: AnyListener,
+  ): this
+  off<E extends keyof RollingAppendStreamEvents>(
+    event: E,
+    listener: Listener<RollingAppendStreamEvents, E>,
+  ): this
+
+  addListener<E extends keyof WritableEvents>(event: E, listener: Listener<WritableEvents, E>): this
+  addListener<E extends EventName>(
+    event: OtherEvent<E, RollingAppendStreamEvents>,
+    listener: AnyListener,
+  ): this
+  addListener<E extends keyof RollingAppendStreamEvents>(
+    event: E,
+    listener: Listener<RollingAppendStreamEvents, E>,
+  ): this
+
+  removeListener<E extends keyof WritableEvents>(
+    event: E,
+    listener: Listener<WritableEvents, E>,
+  ): this
+  removeListener<E extends EventName>(
+    event: OtherEvent<E, RollingAppendStreamEvents>,
+    listener: AnyListener,
+  ): this
+  removeListener<E extends keyof RollingAppendStreamEvents>(
+    event: E,
+    listener: Listener<RollingAppendStreamEvents, E>,
+  ): this
+
+  prependListener<E extends keyof WritableEvents>(
+    event: E,
+    listener: Listener<WritableEvents, E>,
+  ): this
+  prependListener<E extends EventName>(
+    event: OtherEvent<E, RollingAppendStreamEvents>,
+    listener: AnyListener,
+  ): this
+  prependListener<E extends keyof RollingAppendStreamEvents>(
+    event: E,
+    listener: Listener<RollingAppendStreamEvents, E>,
+  ): this
+
+  prependOnceListener<E extends keyof WritableEvents>(
+    event: E,
+    listener: Listener<WritableEvents, E>,
+  ): this
+  prependOnceListener<E extends EventName>(
+    event: OtherEvent<E, RollingAppendStreamEvents>,
+    listener: AnyListener,
+  ): this
+  prependOnceListener<E extends keyof RollingAppendStreamEvents>(
+    event: E,
+    listener: Listener<RollingAppendStreamEvents, E>,
+  ): this
+
+  emit<E extends EventName>(
+    event: OtherEvent<E, RollingAppendStreamEvents>,
+    ...args: unknown[]
+  ): boolean
+  emit<E extends keyof RollingAppendStreamEvents>(
+    event: E,
+    ...args: RollingAppendStreamEvents[E]
+  ): boolean
 }
 
 /**
  * An OssAppendStream whose bytes end up in one object after another, in order, once each, and no batch
- * in two of them. `key`, `position` and `crc64` are those of the object in use. Made by
- * `createRollingAppendStream`.
+ * in two of them. `key`, `position` and `crc64` are those of the object in use.
  */
+// biome-ignore lint/suspicious/noUnsafeDeclarationMerging: only methods that EventEmitter has are declared
 export class RollingAppendStream extends OssAppendStream {
-  declare readonly on: Listen<RollingAppendStreamEvents, this>
-  declare readonly once: Listen<RollingAppendStreamEvents, this>
-  declare readonly off: Listen<RollingAppendStreamEvents, this>
-  declare readonly addListener: Listen<RollingAppendStreamEvents, this>
-  declare readonly removeListener: Listen<RollingAppendStreamEvents, this>
-  declare readonly prependListener: Listen<RollingAppendStreamEvents, this>
-  declare readonly prependOnceListener: Listen<RollingAppendStreamEvents, this>
-  declare readonly emit: Emit<RollingAppendStreamEvents>
-
   readonly #roller: Roller
 
-  /** `now`: the wall clock, by which keys are asked for. */
-  constructor(settings: RollingSettings, now: () => Date = () => new Date()) {
+  /**
+   * The same as `createRollingAppendStream`.
+   *
+   * @throws {OssError} `OSS_ERR_INVALID_OPTION`, naming the option.
+   */
+  constructor(options: RollingAppendStreamOptions) {
+    const settings = resolveRollingOptions(options)
+    const { now = () => new Date() } = internalsOf(options)
     let roller: Roller | undefined
-    super(settings, options => {
+    const createDestination = (appenderOptions: AppenderOptions) => {
       const { bucket } = settings.target
       const { nameKey, maxBytes, highWaterMark, sealOnRoll } = settings
       const onRoll = (info: RollInfo) => process.nextTick(() => this.emit('roll', info))
       const rollingOptions = { bucket, nameKey, maxBytes, highWaterMark, sealOnRoll, now, onRoll }
-      roller = new Roller({ ...options, ...rollingOptions })
+      roller = new Roller({ ...appenderOptions, ...rollingOptions })
       return roller
-    })
+    }
+    super(withInternals({ ...settings.target }, { settings, createDestination }))
     this.#roller = roller as Roller
   }
 
   override _destroy(error: Error | null, callback: (error?: Error | null) => void): void {
     super._destroy(error, reason => {
-      // The look-out for the next object may take a moment longer to end than the batch.
+      // A search for the next object may end a moment after the batch.
       void this.#roller.whenIdle().then(() => callback(reason))
     })
   }

@@ -1,11 +1,10 @@
 /**
- * The headers that say what an object is, checked by OSS's rules: read from a creating request and
- * from no other, since OSS ignores them on every later append, even when they are wrong. (The ACL
- * is OSS's own exception, and is checked whenever it is sent.) Also the headers that any writing
- * request may carry and those that none may.
+ * The headers that describe an object, checked by OSS's rules, and the headers that a request may have at
+ * all. Only the request that creates an object is read for them: OSS ignores them on every later append,
+ * even if they are wrong. The exception is the ACL, which OSS checks and applies whenever it is sent.
  */
 
-import { invalidArgument, OssRefusal } from './errors.ts'
+import { invalidArgument, OssRefusal, unsupportedHeader } from './errors.ts'
 import type { Attributes } from './objects.ts'
 import type { OssRequest } from './request.ts'
 
@@ -26,7 +25,7 @@ const MAX_TAG_KEY_BYTES = 128
 const MAX_TAG_VALUE_BYTES = 256
 const TAG_PATTERN = /^[\p{L}\p{N} +\-=._:/]*$/u
 
-/** Reads what a creating request says of its object. Throws a Refusal for what OSS does not take. */
+/** The attributes in a creating request. Throws an OssRefusal for a value that OSS refuses. */
 export function parseAttributes(request: OssRequest): Attributes {
   return {
     headers: parseStoredHeaders(request),
@@ -37,7 +36,7 @@ export function parseAttributes(request: OssRequest): Attributes {
   }
 }
 
-/** The ACL that is asked for, if any. */
+/** The ACL in a request, if any. */
 export function parseAcl({ headers }: OssRequest): string | undefined {
   return checkOneOf('x-oss-object-acl', headers.get('x-oss-object-acl'), ACLS)
 }
@@ -126,8 +125,8 @@ function invalidTag(): OssRefusal {
 }
 
 /**
- * What a request may say with a header of OSS's own. Anything else is a mistake or a feature that
- * is not here, and either should show.
+ * The `x-oss-*` headers that any request may have. Another one is a mistake, or asks for a feature that this
+ * server lacks: ignoring it would hide either.
  */
 const COMMON_HEADERS = [
   'x-oss-content-sha256',
@@ -146,7 +145,7 @@ const WRITE_HEADERS = [
   'x-oss-forbid-overwrite',
 ]
 
-/** Refuses headers that the operation does not have, and wrong values of those that any may have. */
+/** Refuses headers that the operation does not have, and wrong values of the common ones. */
 export function checkHeaders({ operation, headers, query }: OssRequest): void {
   const isWrite = operation === 'append' || operation === 'put'
   for (const name of headers.keys()) {
@@ -154,12 +153,12 @@ export function checkHeaders({ operation, headers, query }: OssRequest): void {
     if (COMMON_HEADERS.includes(name)) continue
     if (isWrite && (WRITE_HEADERS.includes(name) || name.startsWith(META_PREFIX))) continue
     if (operation === 'get' && name === 'x-oss-range-behavior') continue
-    throw notImplemented(name)
+    throw unsupportedHeader(name)
   }
   if (operation !== 'get' && operation !== 'head' && operation !== 'meta') {
     const conditions = ['if-match', 'if-none-match', 'if-modified-since', 'if-unmodified-since']
     const condition = conditions.find(each => headers.has(each))
-    if (condition !== undefined) throw notImplemented(condition)
+    if (condition !== undefined) throw unsupportedHeader(condition)
   }
   checkOneOf('x-oss-request-payer', headers.get('x-oss-request-payer'), ['requester'])
   checkOneOf('x-oss-forbid-overwrite', headers.get('x-oss-forbid-overwrite'), ['true', 'false'])
@@ -183,9 +182,4 @@ function checkTrafficLimit(header: string | undefined, parameter: string | undef
 function checkOneOf(name: string, value: string | undefined, allowed: readonly string[]) {
   if (value === undefined || allowed.includes(value)) return value
   throw invalidArgument(name, value, `The value of ${name} is invalid.`)
-}
-
-function notImplemented(header: string): OssRefusal {
-  const message = 'A header you provided implies functionality that is not implemented.'
-  return new OssRefusal(400, 'NotImplemented', message, { children: { Header: header } })
 }

@@ -1,8 +1,7 @@
 /**
- * The body of a request: read whole before anything is decided about it, so that a body that ends
- * early changes nothing. Its MD5 and its CRC are computed while it comes in. It can be read slowly,
- * stopped half-way or damaged, for the faults that ask for it. Needs a stream that throws when the
- * connection breaks off; it does not touch objects.
+ * The body of a request. It is read whole before the request is served, so that a body that ends early
+ * changes nothing. Its MD5 and CRC are computed as it arrives. Faults have it read slowly, stopped half-way
+ * or damaged.
  */
 
 import { createHash, type Hash } from 'node:crypto'
@@ -15,30 +14,31 @@ import { entityTooLarge } from './errors.ts'
 export interface RequestBody {
   readonly chunks: readonly Buffer[]
   readonly length: number
-  /** Base64, or undefined when nobody asked. */
+  /** Base64; undefined without `wantsMd5`. */
   readonly md5: string | undefined
-  /** CRC of the bytes with `seed` before them, where it was known when they came. */
+  /** CRC of the object up to `initialCrc64` and these bytes. */
   readonly crc64: string
+  /** As in the options. */
   readonly initialCrc64: string
 }
 
 /** How to read a body. */
 export interface ReadBodyOptions {
-  /** CRC of what the bytes will probably follow. */
+  /** CRC of the object that the bytes will probably follow, as it is when they begin to arrive. */
   readonly initialCrc64: string
   readonly wantsMd5: boolean
   /** Refuse more than this many bytes. */
   readonly maxBytes: number
-  /** Bytes per second; Infinity for as they come. */
+  /** Bytes per second, or Infinity. */
   readonly rate: number
-  /** Stop, with what there is, after this many bytes. */
+  /** Stop after this many bytes. */
   readonly stopAfter?: number | undefined
   /** Damage the byte at this index. */
   readonly corruptAt?: number | undefined
   readonly signal: AbortSignal
 }
 
-/** Reads a body. Rejects when the connection breaks off before its end, or when it is too long. */
+/** Reads a body. Rejects if the connection breaks before its end, or if it is longer than `maxBytes`. */
 export async function readBody(
   req: IncomingMessage,
   options: ReadBodyOptions,

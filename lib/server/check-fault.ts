@@ -1,6 +1,6 @@
 /**
- * Refuses a fault that is not written as it was meant: it would strike nothing, or something else, and
- * the test that scripts it would pass by that.
+ * Refuses a fault with a wrong or unknown member. Such a fault would strike nothing, or something else, and
+ * the test that scripts it would pass for the wrong reason.
  */
 
 import { invalidOption } from '../errors.ts'
@@ -15,55 +15,63 @@ import {
 } from '../validate.ts'
 import type { Fault, FaultKind, FaultScope } from './faults.ts'
 
-/** Refuses a value, by the dotted name of where it stands. */
-type FieldCheck = (name: string, value: unknown) => unknown
+/** Returns a value, or throws, naming the member: `fault.how`. */
+type FieldCheck<T = unknown> = (name: string, value: unknown) => T
 
-const checkString: FieldCheck = (name, value) => {
-  if (typeof value !== 'string') throw invalidOption(name, 'must be a string')
+const checkString: FieldCheck<string> = (name, value) => {
+  if (typeof value === 'string') return value
+  throw invalidOption(name, 'must be a string')
 }
-const checkBuffer: FieldCheck = (name, value) => {
-  if (!Buffer.isBuffer(value)) throw invalidOption(name, 'must be a Buffer')
+const checkBuffer: FieldCheck<Buffer> = (name, value) => {
+  if (Buffer.isBuffer(value)) return value
+  throw invalidOption(name, 'must be a Buffer')
 }
-const checkStringOrBuffer: FieldCheck = (name, value) => {
-  if (typeof value === 'string' || Buffer.isBuffer(value)) return
+const checkStringOrBuffer: FieldCheck<string | Buffer> = (name, value) => {
+  if (typeof value === 'string' || Buffer.isBuffer(value)) return value
   throw invalidOption(name, 'must be a string or a Buffer')
 }
-const checkStringRecord: FieldCheck = (name, value) =>
-  checkRecord(name, value).map(([key, each]) => checkString(`${name}.${key}`, each))
-const checkStringOrList: FieldCheck = (name, value) =>
-  [value].flat().forEach(each => {
-    checkString(name, each)
-  })
-const checkHeaderRecord: FieldCheck = (name, value) =>
-  checkRecord(name, value).map(([key, each]) => checkStringOrList(`${name}.${key}`, each))
-const checkCount: FieldCheck = (name, value) => checkInteger(name, value, 0)
-const checkDelay: FieldCheck = (name, value) => checkInteger(name, value, 0, MAX_DELAY)
-const checkTimes: FieldCheck = (name, value) => checkLimit(name, value, 1)
-const checkRate: FieldCheck = (name, value) => checkInteger(name, value, 1)
-const checkOffset: FieldCheck = (name, value) => checkInteger(name, value, Number.MIN_SAFE_INTEGER)
-const checkStatus: FieldCheck = (name, value) => checkInteger(name, value, 100, 599)
+const checkStringOrList: FieldCheck<string | string[]> = (name, value) =>
+  Array.isArray(value) ? value.map(each => checkString(name, each)) : checkString(name, value)
+const recordOf =
+  <T>(check: FieldCheck<T>): FieldCheck<Record<string, T>> =>
+  (name, value) =>
+    Object.fromEntries(
+      checkRecord(name, value).map(([key, each]) => [key, check(`${name}.${key}`, each)]),
+    )
+const integer =
+  (min: number, max?: number): FieldCheck<number> =>
+  (name, value) =>
+    checkInteger(name, value, min, max)
+const checkCount = integer(0)
+const checkDelay = integer(0, MAX_DELAY)
+const checkStatus = integer(100, 599)
 
 const oneOf =
-  (...choices: string[]): FieldCheck =>
+  <const T extends string>(...choices: readonly T[]): FieldCheck<T> =>
   (name, value) =>
     checkOneOf(name, value, choices)
-/** One of two words, or a number of this range. */
+/** One of two words, or a number in this range. */
 const wordOrInteger =
-  (words: readonly [string, string], min: number, max: number): FieldCheck =>
+  <const T extends string>(
+    words: readonly [T, T],
+    min: number,
+    max: number,
+  ): FieldCheck<T | number> =>
   (name, value) => {
-    if (words.includes(value as string)) return
-    if (Number.isInteger(value) && Number(value) >= min && Number(value) <= max) return
+    if (words.includes(value as T)) return value as T
+    if (Number.isInteger(value) && Number(value) >= min && Number(value) <= max)
+      return Number(value)
     throw invalidOption(name, `must be ${words.join(', ')} or a whole number from ${min} to ${max}`)
   }
 const optional =
-  (check: FieldCheck): FieldCheck =>
+  <T>(check: FieldCheck<T>): FieldCheck<T | undefined> =>
   (name, value) =>
-    value === undefined || check(name, value)
+    value === undefined ? undefined : check(name, value)
 
 const checkCommits = optional(checkBoolean)
 const checkUnanswered = wordOrInteger(['reset', 'hang'], 100, 599)
 
-/** What each kind takes, besides its scope. */
+/** The members of each kind, besides its scope. A word that the type of a member lacks does not compile. */
 const FAULT_FIELDS: FaultFields = {
   refused: { duration: checkDelay },
   reset: { when: oneOf('before', 'middle', 'after') },
@@ -74,8 +82,8 @@ const FAULT_FIELDS: FaultFields = {
     code: optional(checkString),
     message: optional(checkString),
     ec: optional(checkString),
-    children: optional(checkStringRecord),
-    headers: optional(checkHeaderRecord),
+    children: optional(recordOf(checkString)),
+    headers: optional(recordOf(checkStringOrList)),
     body: optional(checkStringOrBuffer),
     commits: checkCommits,
   },
@@ -94,41 +102,43 @@ const FAULT_FIELDS: FaultFields = {
   corrupted: { at: optional(checkCount) },
   forbidden: {},
   stale: {},
-  skewed: { offset: checkOffset, hidesServerTime: optional(checkBoolean) },
+  skewed: {
+    offset: integer(Number.MIN_SAFE_INTEGER),
+    hidesServerTime: optional(checkBoolean),
+  },
   expired: {},
-  slowRead: { rate: checkRate },
+  slowRead: { rate: integer(1) },
   slowAnswer: { delay: checkDelay },
   early: { status: optional(checkStatus), code: optional(checkString) },
   closed: { how: oneOf('header', 'silent') },
 }
 
+type FieldsOf<T> = { readonly [K in keyof T]-?: FieldCheck<T[K] | undefined> }
+
 type FaultFields = {
-  readonly [K in FaultKind['kind']]: Readonly<
-    Record<Exclude<keyof Extract<FaultKind, { kind: K }>, 'kind'>, FieldCheck>
-  >
+  readonly [K in FaultKind['kind']]: FieldsOf<Omit<Extract<FaultKind, { kind: K }>, 'kind'>>
 }
 
-const SCOPE_FIELDS: Readonly<Record<keyof FaultScope, FieldCheck>> = {
+const SCOPE_FIELDS: FieldsOf<FaultScope> = {
   on: optional(oneOf('append', 'probe', 'head', 'get', 'put', 'delete', 'seal', 'any')),
   bucket: optional(checkString),
   key: optional(checkString),
-  times: optional(checkTimes),
+  times: optional((name, value) => checkLimit(name, value, 1)),
   skip: optional(checkLimit),
   name: optional(checkString),
   with: optional((name, value) => {
     if (!Array.isArray(value)) throw invalidOption(name, 'must be a list of faults')
-    for (const [i, fault] of value.entries()) checkFault(fault, `${name}[${i}]`)
+    return value.map((fault, i) => checkFault(fault, `${name}[${i}]`))
   }),
 }
 
 /** @throws {OssError} `OSS_ERR_INVALID_OPTION`, naming the member: `fault.how`. */
-export function checkFault(fault: unknown, name = 'fault'): asserts fault is Fault {
+export function checkFault(fault: unknown, name = 'fault'): Fault {
   const { kind } = Object.fromEntries(checkRecord(name, fault))
-  const kindFields: Readonly<Record<string, FieldCheck>> =
-    FAULT_FIELDS[
-      checkOneOf(`${name}.kind`, kind, Object.keys(FAULT_FIELDS) as (keyof FaultFields)[])
-    ]
+  const kinds = Object.keys(FAULT_FIELDS) as (keyof FaultFields)[]
+  const kindFields = FAULT_FIELDS[checkOneOf(`${name}.kind`, kind, kinds)]
   const fields: Readonly<Record<string, FieldCheck>> = { ...SCOPE_FIELDS, ...kindFields }
   const given = checkKnown(name, fault, ['kind', ...Object.keys(fields)])
   for (const [field, check] of Object.entries(fields)) check(`${name}.${field}`, given[field])
+  return fault as Fault
 }

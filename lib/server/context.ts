@@ -1,42 +1,78 @@
 /**
- * The server as one request sees it: what it keeps, what it allows, and how it is set. An OssServer is
- * one, though its public type does not say so; requests and faults know it by this face only.
+ * The state of a server: what requests and faults read and change. `OssServer` adds what its user needs:
+ * a port, connections, and direct access to objects.
  */
 
-import type { DelayedAppends } from './delayed-appends.ts'
-import type { FaultQueue } from './faults.ts'
+import { randomBytes } from 'node:crypto'
+import { DelayedAppends } from './delayed-appends.ts'
+import { FaultQueue } from './fault-queue.ts'
+import { FolderStore } from './folder-store.ts'
 import type { RequestRecord } from './log.ts'
-import type { Objects } from './objects.ts'
-import type { Addressing } from './request.ts'
+import { MemoryStore } from './memory-store.ts'
+import { Objects } from './objects.ts'
+import type { ServerSettings } from './options.ts'
 import type { Identity } from './signature.ts'
 
-/** The server, as far as a request is concerned. */
-export interface ServerContext extends Addressing {
-  readonly objects: Objects
-  readonly faults: FaultQueue
-  readonly delayedAppends: DelayedAppends
-  readonly requests: RequestRecord[]
-  readonly identities: readonly Identity[]
-  /** RAM actions that are allowed, such as `oss:GetObject`. */
-  readonly permissions: ReadonlySet<string>
-  /** Buckets that exist; undefined: all do. */
+/** The state of a server. */
+export abstract class ServerContext {
+  /** Id of its region, which signatures have to name: `cn-hangzhou`. */
+  readonly region: string
+  /** Scripted faults. */
+  readonly faults = new FaultQueue()
+  /** The last 10,000 requests. */
+  readonly requests: RequestRecord[] = []
+  /** RAM actions that are allowed. A test may remove some. */
+  readonly permissions: Set<string>
+  /** The buckets that exist. Undefined: every bucket exists. */
   readonly buckets: ReadonlySet<string> | undefined
+  /** Bytes. The largest object. */
   readonly maxObjectBytes: number
+  /** Milliseconds that the server's clock is ahead of the machine's, default 0. */
+  clockOffset = 0
+  /** Milliseconds before each response, default 0. */
+  latency = 0
+  /** Bytes per second at which each body is read, default Infinity. */
+  readRate = Number.POSITIVE_INFINITY
+  /** Custom domains: host to bucket. @internal */
+  readonly cnames: Readonly<Record<string, string>>
+  /** Whether SealAppendObject is enabled. @internal */
   readonly canSeal: boolean
-  /** ms that the server's clock is ahead of the machine's. */
-  clockOffset: number
-  /** ms before each answer. */
-  readonly latency: number
-  /** Bytes per second at which bodies are read. */
-  readonly readRate: number
-  /** Aborted when the server closes. */
-  readonly signal: AbortSignal
-  newRequestId(): string
-  /** Closes the port for so many ms. */
-  refuse(duration: number): void
-}
+  /** @internal */
+  readonly objects: Objects
+  /** Requests that the fault `late` holds back. @internal */
+  readonly delayedAppends = new DelayedAppends()
+  /** The access keys that are known. @internal */
+  identities: Identity[]
+  /** Request ids count up from a random start: unique in a log, and different for each server. */
+  #requestNumber = BigInt(`0x${randomBytes(11).toString('hex')}`)
 
-/** The server's clock, ms since 1970. */
-export function serverTime(server: ServerContext): number {
-  return Date.now() + server.clockOffset
+  /** @internal */
+  constructor(settings: ServerSettings) {
+    const { region, cnames, permissions, buckets, maxObjectBytes, seal, dir } = settings
+    this.region = region
+    this.cnames = cnames
+    this.permissions = new Set(permissions)
+    this.buckets = buckets && new Set(buckets)
+    this.maxObjectBytes = maxObjectBytes
+    this.canSeal = seal
+    this.identities = [...settings.credentials]
+    this.objects = new Objects(dir === undefined ? new MemoryStore() : new FolderStore(dir))
+  }
+
+  /** Aborted when the server closes. @internal */
+  abstract get signal(): AbortSignal
+
+  /** Closes the port for `duration` ms. */
+  abstract refuse(duration: number): void
+
+  /** The server's clock, ms since 1970. @internal */
+  now(): number {
+    return Date.now() + this.clockOffset
+  }
+
+  /** @internal */
+  newRequestId(): string {
+    this.#requestNumber += 1n
+    return this.#requestNumber.toString(16).toUpperCase().padStart(24, '6').slice(-24)
+  }
 }

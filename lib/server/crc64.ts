@@ -1,18 +1,16 @@
 /**
- * CRC-64/XZ of what the server stores, by the npm package crc64-ecma182.js and on purpose not by the
- * client's own engine: a client and a server that shared one could be wrong together and agree.
+ * CRC-64/XZ of what the server stores, by the npm package crc64-ecma182.js. The client has an engine of its
+ * own: if both shared one, they could be wrong together and still agree.
  *
- * A CRC is an unsigned decimal string everywhere here, as on the wire: it does not fit a Number.
+ * A CRC is an unsigned decimal string, as on the wire: it does not fit a Number.
  */
 
 import { crc64 } from 'crc64-ecma182.js'
 
-/**
- * The package copies its input into a fixed heap and aborts the process on more than about 12 MB.
- */
+/** crc64-ecma182.js 2.0: aborts the process on an input of more than about 12 MB. */
 const SLICE_SIZE = 4 * 1024 * 1024
 
-/** CRC of the bytes seen so far (`previous`, '0' for none) followed by `chunk`. */
+/** CRC of the bytes so far (`previous`, '0' for none) followed by `chunk`. */
 export function updateCrc64(chunk: Buffer, previous: string): string {
   let crc = previous
   for (let start = 0; start < chunk.length; start += SLICE_SIZE) {

@@ -1,14 +1,15 @@
 /**
- * Appends that their senders have given up on and that land all the same: a request that timed out
- * at the client can still be executing at the server. Holds each until its moment has come.
+ * Appends that land late. A request that timed out at the client can still be executing at the server, and
+ * take effect afterwards.
  */
 
+import type { LandingEvent } from './faults.ts'
 import { isEmptyAppend, type OssRequest } from './request.ts'
 
 interface DelayedAppend {
   readonly bucket: string
   readonly key: string
-  readonly lands: 'beforeNext' | 'afterLook'
+  readonly lands: LandingEvent
   readonly land: () => void
 }
 
@@ -17,8 +18,8 @@ export class DelayedAppends {
   #pending: DelayedAppend[] = []
   readonly #timers = new Set<NodeJS.Timeout>()
 
-  /** Serves a request later: `land` is called once, at its moment. */
-  add(request: OssRequest, lands: 'beforeNext' | 'afterLook' | number, land: () => void): void {
+  /** Serves a request later. `land` is called once: at this event, or after a number of ms. */
+  add(request: OssRequest, lands: LandingEvent | number, land: () => void): void {
     if (typeof lands === 'string') {
       this.#pending.push({ bucket: request.bucket, key: request.key, lands, land })
       return
@@ -35,25 +36,25 @@ export class DelayedAppends {
     return this.#pending.length + this.#timers.size
   }
 
-  /** To be called before a request is judged. */
+  /** To be called before a request is served. */
   landBeforeRequest(request: OssRequest): void {
     this.#land(request, 'beforeNext')
   }
 
-  /** To be called after a request was judged. */
+  /** To be called after a request was served. */
   landAfterRequest(request: OssRequest): void {
     if (request.operation === 'head' || isEmptyAppend(request)) this.#land(request, 'afterLook')
   }
 
-  /** Forgets them all. */
+  /** Drops them all. */
   clear(): void {
     this.#pending = []
     for (const timer of this.#timers) clearTimeout(timer)
     this.#timers.clear()
   }
 
-  /** Taken off the list before they land, since landing judges a request and comes back here. */
-  #land({ bucket, key }: OssRequest, lands: 'beforeNext' | 'afterLook'): void {
+  /** `land()` serves a request and so comes back here: take the due ones off the list first. */
+  #land({ bucket, key }: OssRequest, lands: LandingEvent): void {
     const isDue = (each: DelayedAppend) =>
       each.bucket === bucket && each.key === key && each.lands === lands
     const due = this.#pending.filter(isDue)

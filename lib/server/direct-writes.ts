@@ -1,17 +1,13 @@
-/**
- * What somebody else does to an object while a request is on its way: appends of a rival, and other
- * objects put in its place. Direct writes, by no request.
- */
+/** Writes that come from no request: the appends of a rival, and objects that replace others. */
 
-import { createHash } from 'node:crypto'
 import type { RequestBody } from './body.ts'
-import { type ServerContext, serverTime } from './context.ts'
-import { DEFAULT_ATTRIBUTES } from './objects.ts'
+import type { ServerContext } from './context.ts'
+import { DEFAULT_ATTRIBUTES, md5Etag } from './objects.ts'
 import type { OssRequest } from './request.ts'
 
 /**
- * Appends `bytes` bytes that are not ours, or as many as ours. Creates the object if there is none;
- * does nothing to one that cannot be appended to.
+ * Appends `bytes` bytes that differ from the request's, default as many as the request's. Creates the object
+ * if it is absent. An object that takes no appends stays as it is.
  */
 export function appendRivalBytes(
   server: ServerContext,
@@ -21,13 +17,13 @@ export function appendRivalBytes(
 ): void {
   const chunk = Buffer.alloc(bytes ?? Math.max(1, body.length), 'rival ')
   let index = 0
-  for (const ours of body.chunks) {
-    for (let i = 0; i < ours.length && index < chunk.length; i++) chunk[index++] = ours[i]! ^ 0xff
+  for (const sent of body.chunks) {
+    for (let i = 0; i < sent.length && index < chunk.length; i++) chunk[index++] = sent[i]! ^ 0xff
   }
-  server.objects.appendOrCreate(request.bucket, request.key, [chunk], serverTime(server))
+  server.objects.appendOrCreate(request.bucket, request.key, [chunk], server.now())
 }
 
-/** Puts another object in the place of this one, of `length` bytes, default as long as it was. */
+/** Replaces an object by another one of `length` bytes, default the same length. */
 export function replaceObject(
   server: ServerContext,
   { bucket, key }: OssRequest,
@@ -36,11 +32,6 @@ export function replaceObject(
 ): void {
   const { objects } = server
   const chunk = Buffer.alloc(length ?? objects.get(bucket, key)?.state.length ?? 0, 'other ')
-  const init = { type, chunks: [chunk], attributes: DEFAULT_ATTRIBUTES, now: serverTime(server) }
+  const init = { type, chunks: [chunk], attributes: DEFAULT_ATTRIBUTES, now: server.now() }
   objects.create(bucket, key, type === 'Normal' ? { ...init, etag: md5Etag(chunk) } : init)
-}
-
-/** The ETag of a Normal object. */
-export function md5Etag(bytes: Buffer): string {
-  return `"${createHash('md5').update(bytes).digest('hex').toUpperCase()}"`
 }

@@ -1,7 +1,7 @@
 /**
- * How the server says no: a Refusal is thrown by whichever rule is broken, and rendered here, once,
- * in OSS's form: an XML body, `x-oss-ec`, and for HEAD, which has no body, the same XML as base64 in
- * `x-oss-err`. The finer code `EC` is given where OSS documents one, and left out where it does not.
+ * How the server refuses a request. The rule that is broken throws an `OssRefusal`. It is rendered here,
+ * in OSS's form: an XML body and `x-oss-ec`. A response to HEAD has no body, so it carries the same XML as
+ * base64 in `x-oss-err`. The finer code `EC` is given where OSS documents one, and left out otherwise.
  */
 
 import type { ResponseSpec } from './response.ts'
@@ -12,13 +12,13 @@ export interface OssRefusalDetails {
   /** Further children of `<Error>`, such as `ArgumentName`. */
   readonly children?: Readonly<Record<string, string>> | undefined
   readonly headers?: Readonly<Record<string, string | string[]>> | undefined
-  /** The framing of the request cannot be trusted: nothing more is read from its connection. */
+  /** The end of the request is not known: nothing more is read from its connection. */
   readonly close?: boolean | undefined
 }
 
-/** A request that OSS's rules turn down. */
+/** A request that OSS's rules refuse. */
 export class OssRefusal extends Error {
-  override readonly name = 'Refusal'
+  override readonly name = 'OssRefusal'
   readonly status: number
   readonly code: string
   readonly details: OssRefusalDetails
@@ -39,25 +39,42 @@ export function invalidArgument(name: string, value: string, message: string, ec
   })
 }
 
-/** 400 EntityTooLarge; with `close` when the rest of the body is not going to be read. */
+/** 400 EntityTooLarge. `close`: the rest of the body is not read. */
 export function entityTooLarge(maxBytes: number, close = false): OssRefusal {
   const message = 'Your proposed upload exceeds the maximum allowed size'
   const children = { MaxSizeAllowed: String(maxBytes) }
   return new OssRefusal(400, 'EntityTooLarge', message, { close, children })
 }
 
-/** 403 AccessDenied, as a RAM policy says it. */
+/** 403 AccessDenied, as for a RAM policy that does not allow the action. */
 export function accessDenied(): OssRefusal {
   const message = 'You have no right to access this object.'
   return new OssRefusal(403, 'AccessDenied', message, { ec: '0003-00000001' })
 }
 
-/** A request whose form is wrong: refused, and its connection closed. */
+/** 404 NoSuchKey. */
+export function noSuchKey(key: string): OssRefusal {
+  const message = 'The specified key does not exist.'
+  return new OssRefusal(404, 'NoSuchKey', message, { ec: '0026-00000001', children: { Key: key } })
+}
+
+/** An operation of OSS that this server does not have. */
+export function unsupportedOperation(message: string): OssRefusal {
+  return new OssRefusal(501, 'NotImplemented', message)
+}
+
+/** A header of OSS that this operation does not have. */
+export function unsupportedHeader(header: string): OssRefusal {
+  const message = 'A header you provided implies functionality that is not implemented.'
+  return new OssRefusal(400, 'NotImplemented', message, { children: { Header: header } })
+}
+
+/** A request whose form is wrong. Its connection is closed. */
 export function malformedRequest(message: string, code = 'BadRequest'): OssRefusal {
   return new OssRefusal(400, code, message, { close: true })
 }
 
-/** The reply to a refused request. */
+/** The response to a refused request. */
 export function errorResponse(
   refusal: OssRefusal,
   method: string,
@@ -93,7 +110,7 @@ function toErrorXml(refusal: OssRefusal, requestId: string, hostId: string): str
   return `<?xml version="1.0" encoding="UTF-8"?>\n<Error>\n${lines.join('')}</Error>\n`
 }
 
-/** XML 1.0 cannot hold most control characters in any spelling, and a key may contain them. */
+/** XML 1.0 cannot hold most control characters, not even escaped, and a key may contain them. */
 function escapeXml(text: string): string {
   return text
     .replaceAll('&', '&amp;')

@@ -1,22 +1,21 @@
 /**
- * Objects kept in a folder, so that they outlive the process, also one that is killed at any moment.
+ * Objects kept in a folder. They outlive the process, even if it is killed in the middle of a write. One
+ * process writes at a time. There is no fsync: a power failure may lose what the system had not written yet.
  *
  *   DIR/examplebucket~logs_app.log~<32 hex>/     one folder for each object
  *     bytes-<16 hex>                             its bytes
- *     states.jsonl                               what it is, how long, and which bytes file:
- *                                                one line a commit, and the last whole one counts
+ *     states.jsonl                               its state and the name of its bytes file:
+ *                                                one line a commit; the last whole line counts
  *
- * An append writes bytes after the committed length and then adds a line: until then the object is
- * what it was. What a killed process left behind it (bytes past the length, half a line, files that
- * no state names) is cut off before the first write, and not sooner: what looks like that may be the
- * work of another process, and a server that only reads changes nothing. (Replacing a file by rename
- * would do without the lines, but some file systems then write it to the disk at once: 2 ms an append.)
- * It does not fsync: a power failure may cost what the operating system still held. One process writes
- * at a time; nothing watches the folder.
+ * An append writes bytes after the committed length and then adds a line, which commits it. The remains of a
+ * killed process are bytes past the length, half a line, and files that no state names. They are removed
+ * before the first write, and not when the folder is opened: they may be the work of another process, and
+ * reading must change nothing. (Replacing the states file by rename needs no lines, but some file systems
+ * then write it to disk at once: 2 ms an append.)
  *
- * The name of a folder ends in a hash of bucket and key and begins with as much of them as every
- * file system takes: no key leads out of DIR, no two meet, however long or odd they are and whether
- * or not the file system tells upper case from lower.
+ * The name of a folder ends in a hash of bucket and key. It begins with a part of them in characters that
+ * every file system takes. No key leads out of DIR, and no two keys share a folder, also where upper and
+ * lower case are the same.
  */
 
 import { createHash, randomBytes } from 'node:crypto'
@@ -28,7 +27,7 @@ const READ_SIZE = 256 * 1024
 const OBJECT_FOLDER = /~[0-9a-f]{32}$/
 const STATES_FILE = 'states.jsonl'
 const NEXT_STATES_FILE = 'states.jsonl.next'
-/** A states file is written anew after so many commits, so that it stays short. */
+/** After this many lines a states file is written anew, so that it stays short. */
 const MAX_STATES = 256
 
 interface SavedObject {
@@ -36,10 +35,10 @@ interface SavedObject {
   readonly state: ObjectState
 }
 
-/** A shelf on disk. Creates `dir`. */
+/** A store on disk. Creates `dir`. */
 export class FolderStore implements Store {
   readonly #dir: string
-  /** Lines in the states file of each folder; unknown until it is written whole. */
+  /** Lines in the states file of each folder; unknown until this process has written it anew. */
   readonly #stateCounts = new Map<string, number>()
   #isRecovered = false
 
@@ -48,7 +47,7 @@ export class FolderStore implements Store {
     fs.mkdirSync(dir, { recursive: true })
   }
 
-  /** Every object in the folder. Throws when one of them is damaged. */
+  /** Every object in the folder. Throws if one is damaged. */
   *load(): Iterable<StoredObject> {
     for (const folder of this.#folders()) {
       const saved = readSavedObject(folder)
@@ -57,7 +56,7 @@ export class FolderStore implements Store {
       const path = contentPath(folder, saved)
       const isMisplaced = folderName(state.bucket, state.key) !== basename(folder)
       if (isMisplaced || fs.statSync(path).size < state.length) {
-        throw new Error(`Damaged object in ${folder}`)
+        throw damagedObject(folder)
       }
       yield { state, content: new FileContent(path, this.#recover) }
     }
@@ -76,7 +75,7 @@ export class FolderStore implements Store {
     const folder = join(this.#dir, folderName(state.bucket, state.key))
     const saved: SavedObject = { file: basename(path), state }
     const count = (this.#stateCounts.get(folder) ?? MAX_STATES) + 1
-    // It begins a line of its own, since the one before may have failed half-way.
+    // The line break comes first: the commit before may have failed half-way through its line.
     if (count <= MAX_STATES)
       fs.appendFileSync(join(folder, STATES_FILE), `\n${JSON.stringify(saved)}`)
     else rewriteStatesFile(folder, saved)
@@ -96,7 +95,7 @@ export class FolderStore implements Store {
     return names.map(name => join(this.#dir, name))
   }
 
-  /** Before the first write: cuts off what a killed process has left. */
+  /** Removes the remains of a killed process, before the first write. */
   readonly #recover = (): void => {
     if (this.#isRecovered) return
     this.#isRecovered = true
@@ -112,7 +111,7 @@ class FileContent implements ObjectContent {
   readonly path: string
   readonly #beforeWrite: () => void
 
-  /** `prepare` is called before each write. */
+  /** `beforeWrite` is called before each write. */
   constructor(path: string, beforeWrite: () => void) {
     this.path = path
     this.#beforeWrite = beforeWrite
@@ -157,6 +156,10 @@ function folderName(bucket: string, key: string): string {
   return `${bucket}~${readable}~${hash}`
 }
 
+function damagedObject(folder: string): Error {
+  return new Error(`Damaged object in ${folder}`)
+}
+
 function contentPath(folder: string, { file }: SavedObject): string {
   return join(folder, basename(file))
 }
@@ -169,10 +172,10 @@ function readSavedObject(folder: string): SavedObject | undefined {
     try {
       return JSON.parse(line) as SavedObject
     } catch {
-      // Half a line, of a commit that never was.
+      // Half a line, of a commit that failed.
     }
   }
-  throw new Error(`Damaged object in ${folder}`)
+  throw damagedObject(folder)
 }
 
 function rewriteStatesFile(folder: string, saved: SavedObject): void {
@@ -180,7 +183,7 @@ function rewriteStatesFile(folder: string, saved: SavedObject): void {
   fs.renameSync(join(folder, NEXT_STATES_FILE), join(folder, STATES_FILE))
 }
 
-/** Removes what no state names, and the folder when nothing is left. Only files that we made. */
+/** Removes the bytes files that no state names, and the folder if it is empty then. */
 function removeUnreferenced(folder: string, file: string | undefined): void {
   for (const name of fs.readdirSync(folder)) {
     const isOurs = /^bytes-[0-9a-f]{16}$/.test(name) || name === NEXT_STATES_FILE

@@ -1,8 +1,8 @@
 /**
- * One request from its first header to the end of its answer, in the order in which OSS decides:
- * is it well formed, who signed it, has all of its body come, may it, do the rules allow it. Faults
- * step in at three places: when the headers are in, while the body is read, and around the rules.
- * The rules themselves (reading.ts, writing.ts) run in one turn of the event loop.
+ * One request, from its headers to the end of its response, in OSS's order of decisions: is it well formed,
+ * is it signed, has its body arrived, is it permitted, do the rules allow it. Faults act at three points:
+ * after the headers, while the body is read, and around the rules. The rules themselves (reading.ts,
+ * writing.ts) run in one turn of the event loop.
  */
 
 import type { IncomingMessage, ServerResponse } from 'node:http'
@@ -12,15 +12,16 @@ import { pipeline } from 'node:stream/promises'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { checkHeaders } from './attributes.ts'
 import { type RequestBody, readBody } from './body.ts'
-import { type ServerContext, serverTime } from './context.ts'
-import { accessDenied, entityTooLarge, errorResponse, OssRefusal } from './errors.ts'
+import type { ServerContext } from './context.ts'
+import { accessDenied, entityTooLarge, errorResponse, noSuchKey, OssRefusal } from './errors.ts'
 import { type Injection, inject } from './inject.ts'
-import { addRecord, type RequestRecord } from './log.ts'
-import { getObject, getObjectMeta, headObject, toHttpDate } from './reading.ts'
+import { addRecord, type RequestRecord, recordRequest } from './log.ts'
+import { requiredActions } from './permissions.ts'
+import { getObject, getObjectMeta, headObject } from './reading.ts'
 import { isEmptyAppend, type OssRequest, parseRequest } from './request.ts'
-import type { ResponseOrFailure, ResponseSpec } from './response.ts'
+import { commonHeaders, type ResponseOrFailure, type ResponseSpec } from './response.ts'
 import { authenticate, type Identity } from './signature.ts'
-import { appendObject, deleteObject, noSuchKey, putObject, sealObject } from './writing.ts'
+import { appendObject, deleteObject, putObject, sealObject } from './writing.ts'
 
 interface PendingRequest {
   readonly req: IncomingMessage
@@ -28,15 +29,15 @@ interface PendingRequest {
 }
 
 /**
- * What is being served on each connection. Node's parser hands over a request that was sent along
- * with the one before it while that one is still undecided; if that one is refused as untrustworthy
- * then what follows it is not a request but part of it, and must never be served.
+ * The last request of each connection. Node's parser emits a pipelined request while the one before it is
+ * still being served. If that one is refused as malformed, the bytes behind it are a part of it, and must
+ * never be served.
  */
 const lastRequests = new WeakMap<Socket, PendingRequest>()
-/** Connections on which nothing more is served. */
+/** Connections on which no further request is served. */
 const finishedSockets = new WeakSet<Socket>()
 
-/** Serves one request, after those that came before it on its connection. Never rejects. */
+/** Serves one request, after those before it on the same connection. Never rejects. */
 export function handleRequest(
   server: ServerContext,
   req: IncomingMessage,
@@ -52,7 +53,7 @@ export function handleRequest(
     try {
       await handler.run()
     } catch {
-      // The connection broke off, or the server is closing: nobody is left to answer.
+      // The connection broke, or the server is closing: no response can be sent.
       socket.destroy()
     }
   })
@@ -61,9 +62,9 @@ export function handleRequest(
 }
 
 /**
- * Resolves when nothing that arrived whole on a connection is waiting to be served, to whether another
- * answer may follow: not after one that was the last, or whoever is in between would take it for the
- * answer to somebody else's request.
+ * Resolves when each request that arrived whole on a connection has been served: to whether another response
+ * may follow. Behind the last response of a connection, a proxy would take it for the response to the request
+ * of another client.
  */
 export async function waitForPendingRequest(socket: Socket): Promise<boolean> {
   const pending = lastRequests.get(socket)
@@ -98,7 +99,7 @@ class RequestHandler {
 
   async #process(): Promise<ResponseOrFailure> {
     const request = parseRequest(this.#req, this.#server)
-    this.#recordRequest(request)
+    recordRequest(this.record, request)
     const identity = this.#authenticate(request)
     this.record.accessKeyId = identity.accessKeyId
     const { maxObjectBytes } = this.#server
@@ -116,8 +117,8 @@ class RequestHandler {
   }
 
   /**
-   * A body that is not wanted is still read, so that the answer arrives in order on a connection
-   * that can be used again; unless the request cannot be trusted to say where its body ends.
+   * The body of a refused request is read all the same, so that the connection can be used again. Not if the
+   * request is malformed: then the end of its body is not known.
    */
   async #respondToError(error: unknown): Promise<ResponseSpec> {
     const response = this.#toResponse(error)
@@ -126,27 +127,9 @@ class RequestHandler {
     return response
   }
 
-  #recordRequest(request: OssRequest): void {
-    const { record } = this
-    record.operation = request.operation
-    record.bucket = request.bucket
-    record.key = request.key
-    const secretParameters = [
-      'x-oss-security-token',
-      'security-token',
-      'x-oss-signature',
-      'Signature',
-    ]
-    record.query = Object.fromEntries(
-      [...request.query].filter(([name]) => !secretParameters.includes(name)),
-    )
-    const position = request.query.get('position')
-    if (position !== undefined) record.position = position === '' ? Number.NaN : Number(position)
-  }
-
   #authenticate(request: OssRequest): Identity {
     const { identities, region } = this.#server
-    return authenticate(request, { identities, region, now: serverTime(this.#server) })
+    return authenticate(request, { identities, region, now: this.#server.now() })
   }
 
   #inject(request: OssRequest, identity: Identity): Injection {
@@ -199,14 +182,9 @@ class RequestHandler {
   }
 
   #toResponse(error: unknown): ResponseSpec {
+    const message = 'We encountered an internal error. Please try again.'
     const refusal =
-      error instanceof OssRefusal
-        ? error
-        : new OssRefusal(
-            500,
-            'InternalError',
-            'We encountered an internal error. Please try again.',
-          )
+      error instanceof OssRefusal ? error : new OssRefusal(500, 'InternalError', message)
     const host = this.#req.headers.host ?? ''
     return errorResponse(refusal, this.#req.method ?? '', this.record.requestId, host)
   }
@@ -225,7 +203,7 @@ class RequestHandler {
     this.record.status = response.status
     if (response.code !== undefined) this.record.code = response.code
     this.#res.sendDate = false
-    this.#res.writeHead(response.status, this.#withCommonHeaders(response))
+    this.#res.writeHead(response.status, this.#allHeaders(response))
     const { body } = response
     if (response.closesSilently === true) this.#res.once('finish', () => socket.destroySoon())
     if (body === undefined || this.#req.method === 'HEAD') this.#res.end()
@@ -233,22 +211,14 @@ class RequestHandler {
     else await pipeline(Readable.from(body.chunks()), this.#res)
   }
 
-  /** The headers that every answer of OSS has. */
-  #withCommonHeaders({
-    status,
-    headers,
-    body,
-    omitsOssHeaders,
-  }: ResponseSpec): ResponseSpec['headers'] {
-    const allHeaders = { ...headers }
-    if (status !== 204 && status !== 304) allHeaders['Content-Length'] ??= String(body?.length ?? 0)
-    if (omitsOssHeaders === true) return allHeaders
+  #allHeaders({ status, headers, body, omitsOssHeaders }: ResponseSpec): ResponseSpec['headers'] {
+    const framed = { ...headers }
+    if (status !== 204 && status !== 304) framed['Content-Length'] ??= String(body?.length ?? 0)
+    if (omitsOssHeaders === true) return framed
     return {
-      Server: 'AliyunOSS',
-      Date: toHttpDate(serverTime(this.#server)),
-      'x-oss-request-id': this.record.requestId,
+      ...commonHeaders(this.#server.now(), this.record.requestId),
       'x-oss-server-time': String(Math.ceil(performance.now() - this.record.received)),
-      ...allHeaders,
+      ...framed,
     }
   }
 
@@ -257,17 +227,7 @@ class RequestHandler {
   }
 }
 
-/** What the caller may is asked for before what there is: a forbidden HEAD tells nothing. */
-const RAM_ACTIONS = {
-  append: 'oss:PutObject',
-  put: 'oss:PutObject',
-  delete: 'oss:DeleteObject',
-  seal: 'oss:SealAppendObject',
-  head: 'oss:GetObject',
-  meta: 'oss:GetObject',
-  get: 'oss:GetObject',
-} as const
-
+/** Permissions are checked before the object is looked up: a forbidden HEAD tells nothing about it. */
 function executeOperation(
   server: ServerContext,
   request: OssRequest,
@@ -280,11 +240,10 @@ function executeOperation(
       children: { BucketName: request.bucket },
     })
   }
-  const actions: string[] = [RAM_ACTIONS[request.operation]]
-  if (request.headers.has('x-oss-tagging')) actions.push('oss:PutObjectTagging')
+  const actions = requiredActions(request.operation, request.headers.has('x-oss-tagging'))
   if (!actions.every(action => server.permissions.has(action))) throw accessDenied()
   const { objects, maxObjectBytes, canSeal } = server
-  const context = { objects, maxObjectBytes, canSeal, now: serverTime(server) }
+  const context = { objects, maxObjectBytes, canSeal, now: server.now() }
   switch (request.operation) {
     case 'append':
       return appendObject(request, body, context)
@@ -303,8 +262,8 @@ function executeOperation(
     : getObjectMeta(request, object.state)
 }
 
-/** A TLS socket has no RST of its own; the plain one below it is not ours to reach for. */
-function resetSocket(socket: IncomingMessage['socket']): void {
+/** A TLS socket cannot send RST, and Node does not expose the plain socket below it. */
+function resetSocket(socket: Socket): void {
   if ('encrypted' in socket) socket.destroy()
   else socket.resetAndDestroy()
 }

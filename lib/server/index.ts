@@ -1,6 +1,14 @@
-/** `oss-append-stream/server`: an OSS that fits in a test. What is public, and nothing else. */
+/** `oss-append-stream/server`: an OSS for tests. */
 
-export type { Fault, FaultKind, FaultQueue, FaultScope, FaultTarget, Unanswered } from './faults.ts'
+export type { FaultQueue } from './fault-queue.ts'
+export type {
+  Fault,
+  FaultKind,
+  FaultScope,
+  FaultTarget,
+  LandingEvent,
+  Unanswered,
+} from './faults.ts'
 export type { RequestRecord } from './log.ts'
 export type { Attributes, ObjectState } from './objects.ts'
 export type { OssServerOptions } from './options.ts'

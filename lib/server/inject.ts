@@ -1,42 +1,41 @@
 /**
- * What each fault does to a request. A fault becomes a Mischief: at most one act when the headers
- * are in, a way to read the body, and a wrapper around the rules. `run` judges the request by the
- * rules and may be called now, later, or never; what is returned in its place is what is sent.
+ * What each fault does to a request. A fault becomes an `Injection`: an action when the headers have arrived,
+ * options for reading the body, and a wrapper around the rules. The wrapper calls `next()`, which serves the
+ * request by the rules, now, later or never. Its result is what is sent.
  */
 
 import type { ReadBodyOptions, RequestBody } from './body.ts'
-import { type ServerContext, serverTime } from './context.ts'
+import type { ServerContext } from './context.ts'
 import { crc64OfChunks } from './crc64.ts'
 import { appendRivalBytes, replaceObject } from './direct-writes.ts'
-import { accessDenied, OssRefusal } from './errors.ts'
+import { accessDenied, noSuchKey, OssRefusal } from './errors.ts'
 import type { Fault, Unanswered } from './faults.ts'
 import { headObject } from './reading.ts'
 import type { OssRequest } from './request.ts'
 import type { ResponseOrFailure, ResponseSpec } from './response.ts'
 import type { Identity } from './signature.ts'
-import { noSuchKey } from './writing.ts'
 
-/** How one request is dealt with. */
+/** The changes to the course of one request. */
 export interface Injection {
-  /** The headers are in. An answer here means that the body is not read. */
+  /** Called when the headers have arrived. With a response the body is not read. */
   readonly onHeaders?: () => ResponseOrFailure
   readonly bodyOptions?: Partial<ReadBodyOptions>
   readonly intercept?: (next: () => ResponseOrFailure, body: RequestBody) => ResponseOrFailure
-  /** ms between judgement and answer. */
+  /** Milliseconds between serving the request and sending the response. */
   readonly delay?: number
 }
 
-/** What a fault can lay hands on. */
+/** What a fault can read and change. */
 export interface FaultContext {
   readonly server: ServerContext
   readonly request: OssRequest
   readonly identity: Identity
-  /** Checks the signature again. Throws a Refusal. */
+  /** Checks the signature again. Throws an OssRefusal. */
   authenticate(): void
   toResponse(error: unknown): ResponseSpec
 }
 
-/** Makes one mischief of all faults that strike a request; the first is outermost. */
+/** Combines all faults that strike a request. The first is the outermost. */
 export function inject(faults: readonly Fault[], context: FaultContext): Injection {
   return faults.map(fault => injectionOf(fault, context)).reduce(combineInjections, {})
 }
@@ -115,7 +114,7 @@ function injectionOf(fault: Fault, context: FaultContext): Injection {
     case 'sealed':
       return beforeExecution(() => {
         const target = object()
-        if (target !== undefined) objects.seal(target, serverTime(server))
+        if (target !== undefined) objects.seal(target, server.now())
       })
     case 'corrupted':
       return {
@@ -195,7 +194,7 @@ type SubstituteFault = Extract<Fault, { kind: 'status' | 'html' | 'garbage' }>
 
 function substituteResponse(fault: SubstituteFault, context: FaultContext): ResponseOrFailure {
   if (fault.kind === 'garbage') {
-    return { raw: fault.bytes ?? Buffer.from('\x16\x03\x01 this is no HTTP\r\n\r\n\xff\xfe') }
+    return { raw: fault.bytes ?? Buffer.from('\x16\x03\x01 this is not HTTP\r\n\r\n\xff\xfe') }
   }
   if (fault.kind === 'html') {
     const status = fault.status ?? 502
@@ -210,7 +209,7 @@ function substituteResponse(fault: SubstituteFault, context: FaultContext): Resp
   return code === '' ? { status, headers: { ...headers } } : response
 }
 
-/** Header name, and what to put when it is to be wrong and plausible. */
+/** The header, and how a wrong but plausible value is made from the correct one. */
 const MANGLED_HEADERS = {
   requestId: ['x-oss-request-id', () => '000000000000000000000000'],
   position: ['x-oss-next-append-position', (correct: string) => String(Number(correct) + 1)],
@@ -233,7 +232,7 @@ function mangleResponse(
   return { ...response, headers: others, omitsOssHeaders: fault.part === 'requestId' }
 }
 
-/** The answer that an append would have had. */
+/** The response that an append would have had. */
 function pretendedAppend({ server, request }: FaultContext, body: RequestBody): ResponseSpec {
   const state = server.objects.get(request.bucket, request.key)?.state
   const position = (state?.length ?? 0) + body.length

@@ -1,58 +1,59 @@
 /**
- * What the server has seen, for tests and benchmarks: one record for each request, begun when its
- * headers arrive and completed as it goes on. The oldest are dropped. No secret is kept: neither
- * the Authorization header nor a security token.
+ * The log of requests, for tests and benchmarks. A record begins when the headers of a request arrive, and
+ * is completed as the request goes on. The oldest records are dropped. No secret is kept: neither the
+ * Authorization header nor a security token.
  */
 
 import type { IncomingMessage } from 'node:http'
-import type { Operation } from './request.ts'
+import type { Operation, OssRequest } from './request.ts'
 
-/** One request. Times are `performance.now()`; lengths are bytes. */
+/** One request. Times are `performance.now()`, lengths are bytes. */
 export interface RequestRecord {
-  /** As the answer's `x-oss-request-id`. */
+  /** The response's `x-oss-request-id`. */
   readonly requestId: string
   /** `POST`, `HEAD`, ... */
   readonly method: string
-  /** As it came, still encoded. */
+  /** Path and query as they arrived, still encoded. */
   readonly target: string
   /** Lower-case names, without `authorization` and `x-oss-security-token`. */
   readonly headers: Readonly<Record<string, string>>
   /** The client's port: the same for all requests of one connection. */
   readonly remotePort: number
-  /** When the headers had come. */
+  /** When the headers had arrived. */
   readonly received: number
-  /** What was asked for; absent when the request made no sense, as the next three are. */
+  /** What the request asks for. Absent, as the next three are, if the request could not be parsed. */
   operation?: Operation
-  /** Of host or path. */
+  /** From the host or the path. */
   bucket?: string
   /** Decoded. */
   key?: string
   /** Decoded; a bare name has the value ''. Without token and signature. */
   query?: Readonly<Record<string, string>>
-  /** Of an append or a seal, as a number; NaN when it is none. */
+  /** Of an append or a seal; NaN if it is not a number. */
   position?: number
-  /** Who signed it. */
+  /** The access key that signed the request. */
   accessKeyId?: string
-  /** Bytes of body that were read. */
+  /** Bytes of the body that were read. */
   length: number
-  /** When the body had come. */
+  /** When the whole body had arrived. */
   bodyRead?: number
   /** The faults that struck, each by its name or else its kind. */
   faults?: readonly string[]
-  /** Status by the rules; differs from `status` when a fault hid, changed or delayed it. */
+  /** The status by the rules. It differs from `status` if a fault hid, changed or delayed it. */
   outcome?: number
-  /** What was answered; absent when nothing was, or no HTTP. */
+  /** The status that was sent; absent if none was, or no HTTP. */
   status?: number
-  /** OSS's error code, if the answer had one. */
+  /** The OSS error code that was sent, if any. */
   code?: string
-  /** When the last byte of the answer had left, or the connection was gone. */
+  /** When the last byte of the response had left, or the connection had closed. */
   answered?: number
 }
 
 const MAX_RECORDS = 10_000
 const SECRET_HEADERS = ['authorization', 'x-oss-security-token']
-/** V4's names and V1's. */
-const SECRET_PARAMETER = /((?:x-oss-)?(?:security-token|signature)=)[^&]*/gi
+/** The names of V4 and of V1. */
+const SECRET_PARAMETERS = ['x-oss-security-token', 'security-token', 'x-oss-signature', 'Signature']
+const SECRET_IN_TARGET = new RegExp(`((?:${SECRET_PARAMETERS.join('|')})=)[^&]*`, 'gi')
 
 /** Adds a record for a request to `log`, which keeps the last 10,000. */
 export function addRecord(log: RequestRecord[], req: IncomingMessage, requestId: string) {
@@ -64,7 +65,7 @@ export function addRecord(log: RequestRecord[], req: IncomingMessage, requestId:
   const record: RequestRecord = {
     requestId,
     method: req.method ?? '',
-    target: (req.url ?? '').replace(SECRET_PARAMETER, '$1...'),
+    target: (req.url ?? '').replace(SECRET_IN_TARGET, '$1...'),
     headers,
     remotePort: req.socket.remotePort ?? 0,
     received: performance.now(),
@@ -73,4 +74,13 @@ export function addRecord(log: RequestRecord[], req: IncomingMessage, requestId:
   log.push(record)
   if (log.length > MAX_RECORDS) log.shift()
   return record
+}
+
+/** Adds what a request asks for to its record. */
+export function recordRequest(record: RequestRecord, request: OssRequest): void {
+  const { operation, bucket, key, query } = request
+  const visible = [...query].filter(([name]) => !SECRET_PARAMETERS.includes(name))
+  Object.assign(record, { operation, bucket, key, query: Object.fromEntries(visible) })
+  const position = query.get('position')
+  if (position !== undefined) record.position = position === '' ? Number.NaN : Number(position)
 }

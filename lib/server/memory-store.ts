@@ -1,7 +1,6 @@
 /**
- * Objects kept in memory, gone with the process. Bytes are copied into blocks of 1 MiB: an object
- * of a million small appends is then a few blocks and not a million slices of socket buffers, and
- * no append copies what is already there. It never shrinks, and it is not shared.
+ * Objects kept in memory. Bytes are copied into blocks of 1 MiB, so that an object of a million small
+ * appends does not hold a million socket buffers, and no append copies the bytes before it.
  */
 
 import type { ObjectContent, Store, StoredObject } from './objects.ts'
@@ -9,7 +8,7 @@ import type { ObjectContent, Store, StoredObject } from './objects.ts'
 const BLOCK_SIZE = 1024 * 1024
 const FIRST_BLOCK_SIZE = 4 * 1024
 
-/** A shelf that forgets. */
+/** A store that ends with the process. */
 export class MemoryStore implements Store {
   load(): Iterable<StoredObject> {
     return []
@@ -25,7 +24,7 @@ export class MemoryStore implements Store {
 }
 
 class MemoryContent implements ObjectContent {
-  /** All full but the last, which grows by doubling: small objects are many and stay small. */
+  /** All are full but the last, which grows by doubling, so that small objects stay small. */
   readonly #blocks: Buffer[] = []
 
   append(length: number, chunks: readonly Buffer[]): void {
@@ -49,7 +48,7 @@ class MemoryContent implements ObjectContent {
     }
   }
 
-  /** The free part, from `end` on, of the block that `end` lies in. */
+  /** The free part, from `end` on, of the block that contains `end`. */
   #freeSpace(end: number, wanted: number): Buffer {
     const index = Math.floor(end / BLOCK_SIZE)
     const used = end % BLOCK_SIZE

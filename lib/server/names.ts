@@ -1,4 +1,4 @@
-/** OSS's rules for the names of buckets and objects. Needs nothing. */
+/** OSS's rules for the names of buckets and objects. */
 
 import { OssRefusal } from './errors.ts'
 
@@ -14,7 +14,7 @@ export function checkBucketName(bucket: string): void {
   }
 }
 
-/** Throws `InvalidObjectName` unless `key` is 1 to 1023 bytes of UTF-8 with no leading / or \. */
+/** Throws `InvalidObjectName` unless `key` is 1 to 1023 bytes of UTF-8 without a leading / or \. */
 export function checkObjectKey(key: string): void {
   const isValid =
     key !== '' &&

@@ -1,37 +1,36 @@
 /**
- * The objects themselves: what each is, and the ways it changes: `create`, `append`, `setAcl`, `seal`,
- * `remove`. All are synchronous, so that whoever compares a position and then writes has done both in one
- * turn of the event loop: this is what makes an append atomic. Bytes and states are kept by a Shelf
- * (memory.ts, folder.ts). It knows nothing of HTTP, and it believes its caller about positions.
+ * The objects: what each is, and how it changes. All methods are synchronous: the caller compares a position
+ * and writes in the same turn of the event loop, which makes an append atomic. A `Store` keeps bytes and
+ * states. `Objects` checks no positions.
  *
  *   Objects ── Map "bucket/key" ──> StoredObject { state, content, previous }
  *                                        │            │
- *                                   JSON, replaced   bytes; only ever longer,
+ *                                   JSON, replaced   bytes; they only grow,
  *                                   as a whole       valid up to state.length
  */
 
-import { randomBytes } from 'node:crypto'
+import { createHash, randomBytes } from 'node:crypto'
 import { crc64OfChunks } from './crc64.ts'
 
-/** An object without its bytes; plain JSON. Times are ms since 1970. */
+/** An object without its bytes, as plain JSON. Times are ms since 1970. */
 export interface ObjectState {
-  /** Where it is. */
+  /** Its bucket. */
   readonly bucket: string
-  /** Not encoded. */
+  /** Its key, not encoded. */
   readonly key: string
-  /** How it was made: by an append, or by a put. */
+  /** Created by an append, or by a put. */
   readonly type: 'Appendable' | 'Normal'
   /** Bytes. */
   readonly length: number
-  /** Of all its bytes, unsigned decimal. */
+  /** CRC-64 of all its bytes, unsigned decimal. */
   readonly crc64: string
   /** With its quotes, as on the wire. */
   readonly etag: string
   /** When its bytes last changed. */
   readonly lastModified: number
-  /** When it was first sealed; undefined if it takes appends. */
+  /** When it was first sealed; undefined if it is not. */
   readonly sealedTime?: number | undefined
-  /** What its creation said of it. */
+  /** As its creation set them. */
   readonly attributes: Attributes
 }
 
@@ -41,9 +40,9 @@ export interface Attributes {
   readonly headers: Readonly<Record<string, string>>
   /** The one attribute that a later append can change. */
   readonly acl: string
-  /** `Standard`, unless the creation said otherwise. */
+  /** Default `Standard`. */
   readonly storageClass: string
-  /** The `x-oss-server-side-*` headers that every answer repeats. */
+  /** The `x-oss-server-side-*` headers that every response repeats. */
   readonly encryption: Readonly<Record<string, string>>
   /** Decoded, in the order in which they were sent. */
   readonly tagging: readonly (readonly [key: string, value: string])[]
@@ -51,17 +50,17 @@ export interface Attributes {
 
 /** The bytes of one object. */
 export interface ObjectContent {
-  /** Writes after the first `length` bytes, over anything that a failed write left there. */
+  /** Writes after the first `length` bytes, over the remains of a failed write. */
   append(length: number, chunks: readonly Buffer[]): void
-  /** Bytes [start, end). What is appended or removed meanwhile does not show. */
+  /** Bytes [start, end). */
   read(start: number, end: number): Iterable<Buffer>
 }
 
-/** Where bytes and states are kept. */
+/** Keeps bytes and states. */
 export interface Store {
   load(): Iterable<StoredObject>
   create(bucket: string, key: string): ObjectContent
-  /** Makes `object`, as it now is, the truth; with `replaced` gone. All or nothing. */
+  /** Saves the state of `object`, and removes `replaced`. All or nothing. */
   commit(object: StoredObject, replaced: StoredObject | undefined): void
   discard(object: StoredObject): void
 }
@@ -70,11 +69,11 @@ export interface Store {
 export interface StoredObject {
   state: ObjectState
   readonly content: ObjectContent
-  /** The state before its last append, for a HEAD that is behind. */
+  /** The state before its last append, for a HEAD that shows an old state. */
   previous?: ObjectState | undefined
 }
 
-/** What a write does to an object beside the bytes. */
+/** A new object. */
 export interface ObjectInit {
   readonly type: 'Appendable' | 'Normal'
   readonly chunks: readonly Buffer[]
@@ -85,7 +84,7 @@ export interface ObjectInit {
   readonly now: number
 }
 
-/** What an object has when its creator said nothing. */
+/** The attributes of an object that was created without any. */
 export const DEFAULT_ATTRIBUTES: Attributes = {
   headers: { 'Content-Type': 'application/octet-stream' },
   acl: 'default',
@@ -108,7 +107,7 @@ export class Objects {
     return this.#objects.get(objectPath({ bucket, key }))
   }
 
-  /** Creates an object, in the place of whatever was there. */
+  /** Creates an object, and replaces the one before it. */
   create(bucket: string, key: string, init: ObjectInit): StoredObject {
     const content = this.#store.create(bucket, key)
     const replaced = this.get(bucket, key)
@@ -145,10 +144,7 @@ export class Objects {
     object.previous = state
   }
 
-  /**
-   * Adds bytes to the end of whatever is there, or creates an object of them. False: what is there takes
-   * no appends.
-   */
+  /** Appends to an object, or creates it if it is absent. False: the object takes no appends. */
   appendOrCreate(bucket: string, key: string, chunks: readonly Buffer[], now: number): boolean {
     const object = this.get(bucket, key)
     if (object === undefined) {
@@ -166,7 +162,7 @@ export class Objects {
     this.#replaceState(object, { ...object.state, attributes })
   }
 
-  /** Ends an object for good. The time of the first seal stays. */
+  /** Seals an object for good. The time of the first seal stays. */
   seal(object: StoredObject, now: number): void {
     if (object.state.sealedTime !== undefined) return
     this.#replaceState(object, { ...object.state, sealedTime: now })
@@ -183,24 +179,34 @@ export class Objects {
     return this.#objects.values()
   }
 
-  /** In memory only once it is on the shelf: a failed write leaves the old state standing. */
+  /** Commits before it changes the state in memory: after a failed commit the old state stands. */
   #replaceState(object: StoredObject, state: ObjectState): void {
     this.#store.commit({ ...object, state }, undefined)
     object.state = state
   }
 }
 
-/** Sum of lengths, in bytes. */
+/** Bytes. */
 function totalLength(chunks: readonly Buffer[]): number {
   return chunks.reduce((sum, chunk) => sum + chunk.length, 0)
 }
 
-/** A bucket's name has no slash, so that this is one-to-one. */
+/** One-to-one, because a bucket's name has no slash. */
 function objectPath({ bucket, key }: { bucket: string; key: string }): string {
   return `${bucket}/${key}`
 }
 
-/** An appendable object's ETag is no MD5; it only says that something changed. */
+/** The ETag of a Normal object. */
+export function md5Etag(bytes: Buffer): string {
+  return etagOfMd5(createHash('md5').update(bytes).digest())
+}
+
+/** The same, from the digest. */
+export function etagOfMd5(digest: Buffer): string {
+  return `"${digest.toString('hex').toUpperCase()}"`
+}
+
+/** The ETag of an appendable object is no MD5: it changes with each append. */
 function newEtag(): string {
   return `"${randomBytes(12).toString('hex').toUpperCase()}00000000"`
 }

@@ -1,12 +1,13 @@
-/** What a server may be asked for, refused at once where it can't be, with its defaults. */
+/** The options of a server, checked, with their defaults. */
 
 import { invalidOption } from '../errors.ts'
 import { checkBoolean, checkInteger, checkKnown, checkOneOf, checkRecord } from '../validate.ts'
+import { ALL_ACTIONS } from './permissions.ts'
 import type { ServerCredentials } from './signature.ts'
 
 /** Options of {@link createOssServer}. */
 export interface OssServerOptions {
-  /** Default 0: any free one. */
+  /** Default 0: any free port. */
   readonly port?: number | undefined
   /** Address to listen on, default `127.0.0.1`. */
   readonly host?: string | undefined
@@ -16,56 +17,19 @@ export interface OssServerOptions {
   readonly credentials?: ServerCredentials | readonly ServerCredentials[] | undefined
   /** Default `cn-hangzhou`. */
   readonly region?: string | undefined
-  /** Largest object, bytes; default 5 GiB. */
+  /** Bytes. The largest object, default 5 GiB. */
   readonly maxObjectBytes?: number | undefined
-  /** The buckets that exist. Default: every bucket does. */
+  /** The buckets that exist. Default: every bucket exists. */
   readonly buckets?: readonly string[] | undefined
   /** Custom domains: host to bucket. Default: none. */
   readonly cnames?: Readonly<Record<string, string>> | undefined
-  /** RAM actions that are allowed. Default: all that are served. */
+  /** RAM actions that are allowed. Default: all that the server knows. */
   readonly permissions?: readonly string[] | undefined
   /** Whether SealAppendObject is enabled, default true. */
   readonly seal?: boolean | undefined
   /** Serve https with this key and certificate (PEM). Default: http. */
   readonly tls?: { readonly key: string; readonly cert: string } | undefined
 }
-
-/** The same, complete: what has no default stays undefined. */
-export interface ServerSettings {
-  readonly port: number
-  readonly host: string
-  readonly dir: string | undefined
-  readonly credentials: readonly ServerCredentials[]
-  readonly region: string
-  readonly maxObjectBytes: number
-  readonly buckets: readonly string[] | undefined
-  readonly cnames: Readonly<Record<string, string>>
-  readonly permissions: readonly string[]
-  readonly seal: boolean
-  readonly tls: { readonly key: string; readonly cert: string } | undefined
-}
-
-const OPTIONS = [
-  'port',
-  'host',
-  'dir',
-  'credentials',
-  'region',
-  'maxObjectBytes',
-  'buckets',
-  'cnames',
-  'permissions',
-  'seal',
-  'tls',
-] as const satisfies readonly (keyof OssServerOptions)[]
-
-const PERMISSIONS = [
-  'oss:GetObject',
-  'oss:PutObject',
-  'oss:PutObjectTagging',
-  'oss:DeleteObject',
-  'oss:SealAppendObject',
-]
 
 const DEFAULTS = {
   port: 0,
@@ -76,32 +40,36 @@ const DEFAULTS = {
   maxObjectBytes: 5 * 1024 * 1024 * 1024,
   buckets: undefined,
   cnames: {},
-  permissions: PERMISSIONS,
+  permissions: ALL_ACTIONS,
   seal: true,
   tls: undefined,
-}
+} satisfies Record<keyof OssServerOptions, unknown>
+
+/** The options, checked and complete. An option without a default may be undefined. */
+export type ServerSettings = ReturnType<typeof resolveServerOptions>
 
 /** @throws {OssError} `OSS_ERR_INVALID_OPTION`, naming the option. */
-export function resolveServerOptions(options: unknown = {}): ServerSettings {
-  const given = checkKnown('options', options, OPTIONS)
-  const pick = (name: (typeof OPTIONS)[number]) => given[name] ?? DEFAULTS[name]
-  const isAbsent = (name: (typeof OPTIONS)[number]) => pick(name) === undefined
+export function resolveServerOptions(options: unknown = {}) {
+  const given = checkKnown('options', options, Object.keys(DEFAULTS))
+  const pick = (name: keyof typeof DEFAULTS) => given[name] ?? DEFAULTS[name]
+  const optional = <T>(name: keyof typeof DEFAULTS, check: (name: string, value: unknown) => T) =>
+    pick(name) === undefined ? undefined : check(name, pick(name))
   return {
     port: checkInteger('port', pick('port'), 0, 65_535),
     host: checkString('host', pick('host')),
-    dir: isAbsent('dir') ? undefined : checkString('dir', pick('dir')),
+    dir: optional('dir', checkString),
     credentials: checkCredentials(pick('credentials')),
     region: checkString('region', pick('region')),
     maxObjectBytes: checkInteger('maxObjectBytes', pick('maxObjectBytes'), 1),
-    buckets: isAbsent('buckets') ? undefined : checkList('buckets', pick('buckets'), checkString),
+    buckets: optional('buckets', (name, value) => checkList(name, value, checkString)),
     cnames: checkStringRecord('cnames', pick('cnames')),
     permissions: checkList('permissions', pick('permissions'), checkPermission),
     seal: checkBoolean('seal', pick('seal')),
-    tls: isAbsent('tls') ? undefined : checkTls(pick('tls')),
+    tls: optional('tls', checkTls),
   }
 }
 
-/** One access key, or a list of at least one. Nothing of it is quoted. */
+/** One access key, or a list of at least one. A message quotes none of it. */
 export function checkCredentials(value: unknown): readonly ServerCredentials[] {
   const list = Array.isArray(value) ? value : [value]
   if (list.length === 0) throw invalidOption('credentials', 'must not be an empty list')
@@ -116,13 +84,13 @@ export function checkCredentials(value: unknown): readonly ServerCredentials[] {
   })
 }
 
-function checkTls(value: unknown): { readonly key: string; readonly cert: string } {
+function checkTls(_name: string, value: unknown): { readonly key: string; readonly cert: string } {
   const { key, cert } = checkKnown('tls', value, ['key', 'cert'])
   return { key: checkString('tls.key', key), cert: checkString('tls.cert', cert) }
 }
 
 function checkPermission(name: string, value: unknown): string {
-  return checkOneOf(name, value, PERMISSIONS)
+  return checkOneOf(name, value, ALL_ACTIONS)
 }
 
 function checkString(name: string, value: unknown): string {

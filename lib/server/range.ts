@@ -1,11 +1,11 @@
 /**
- * Which bytes of an object a Range header asks for, by OSS's two readings of it. By default OSS
- * answers anything that is not wholly inside the object with 200 and all of it; with
- * `x-oss-range-behavior: standard` it behaves as HTTP has it: cut to the end, or 416. Of several
- * ranges OSS serves the first. (Alibaba Cloud, "HTTP Range requests".) Pure.
+ * Which bytes of an object a Range header asks for. By default OSS answers a range that is not wholly inside
+ * the object with 200 and the whole object. With `x-oss-range-behavior: standard` it follows HTTP: the range
+ * is cut to the end, or refused with 416. Of several ranges OSS serves the first. (Alibaba Cloud, "HTTP
+ * Range requests".)
  */
 
-/** Bytes [start, end), all of the object, or none that exist. */
+/** Bytes [start, end), the whole object, or a range that does not exist. */
 export type ByteRange = { readonly start: number; readonly end: number } | 'whole' | 'unsatisfiable'
 
 /** Reads a Range header for an object of `length` bytes. */

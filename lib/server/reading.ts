@@ -1,18 +1,18 @@
-/** HeadObject, GetObjectMeta and GetObject: what an object says of itself. Changes nothing. */
+/** HeadObject, GetObjectMeta and GetObject. */
 
 import { OssRefusal } from './errors.ts'
 import type { ObjectState, StoredObject } from './objects.ts'
 import { parseRange } from './range.ts'
 import type { OssRequest } from './request.ts'
-import type { ContentSlice, ResponseSpec } from './response.ts'
+import { type ContentSlice, type ResponseSpec, toHttpDate } from './response.ts'
 
-/** HEAD: everything but the bytes. */
+/** HEAD: all but the bytes. */
 export function headObject(request: OssRequest, state: ObjectState): ResponseSpec {
   const headers = objectHeaders(state)
   return checkConditions(request, state) ?? { status: 200, headers }
 }
 
-/** HEAD ?objectMeta: length, ETag, time and CRC; neither type nor next position. */
+/** HEAD ?objectMeta: length, ETag, time and CRC; no type, no next position. */
 export function getObjectMeta(request: OssRequest, state: ObjectState): ResponseSpec {
   const headers = {
     ETag: state.etag,
@@ -23,7 +23,7 @@ export function getObjectMeta(request: OssRequest, state: ObjectState): Response
   return checkConditions(request, state) ?? { status: 200, headers }
 }
 
-/** GET, with OSS's idea of a Range. */
+/** GET, with OSS's rules for Range. */
 export function getObject(request: OssRequest, { state, content }: StoredObject): ResponseSpec {
   if (state.attributes.storageClass.endsWith('Archive')) {
     const message = "The operation is not valid for the object's state"
@@ -79,8 +79,8 @@ function objectHeaders(state: ObjectState): Record<string, string> {
 }
 
 /**
- * 412 by exception, 304 by reply, undefined for go on. Times are compared in whole seconds, which
- * is all that the headers can say.
+ * Throws for 412, returns a response for 304, undefined if all conditions hold. The headers tell whole
+ * seconds, so that times are compared in those.
  */
 function checkConditions({ headers }: OssRequest, state: ObjectState): ResponseSpec | undefined {
   const modified = Math.floor(state.lastModified / 1000) * 1000
@@ -100,9 +100,4 @@ function checkConditions({ headers }: OssRequest, state: ObjectState): ResponseS
 
 function listsEtag(list: string, etag: string): boolean {
   return list.split(',').some(each => [etag, etag.slice(1, -1), '*'].includes(each.trim()))
-}
-
-/** RFC 1123, GMT. */
-export function toHttpDate(time: number): string {
-  return new Date(time).toUTCString()
 }

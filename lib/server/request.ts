@@ -1,20 +1,18 @@
 /**
- * A request as it came over the wire, read without any normalisation: the path that was signed is
- * the path that names the object. Takes Node's IncomingMessage and gives a Call, or throws a
- * Refusal. Where HTTP leaves room for two readings of one message (repeated headers, bodies where
- * none belongs, absolute targets) there is no reading at all but a refusal, for two readings are how
- * one request is smuggled inside another. It does not look at objects or credentials.
+ * Parses a request without any normalisation: the path that was signed is the path that names the object.
+ * A message that HTTP lets two parsers read in two ways (repeated headers, a body on GET, absolute targets)
+ * is refused: that is how one request is smuggled inside another.
  */
 
 import type { IncomingMessage } from 'node:http'
 import { isIPv4, isIPv6 } from 'node:net'
-import { invalidArgument, malformedRequest, OssRefusal } from './errors.ts'
+import { invalidArgument, malformedRequest, OssRefusal, unsupportedOperation } from './errors.ts'
 import { checkBucketName, checkObjectKey } from './names.ts'
 
-/** What is asked for. `meta` is HEAD with `?objectMeta`. */
+/** What a request asks for. `meta` is HEAD with `?objectMeta`. */
 export type Operation = 'append' | 'seal' | 'put' | 'delete' | 'head' | 'meta' | 'get'
 
-/** A request, taken apart. */
+/** A parsed request. */
 export interface OssRequest {
   readonly method: string
   readonly operation: Operation
@@ -22,19 +20,19 @@ export interface OssRequest {
   readonly key: string
   /** Decoded names and values; a bare name has the value ''. */
   readonly query: ReadonlyMap<string, string>
-  /** Lower-case names; each occurs once. Values are latin1, byte for byte as they came. */
+  /** Lower-case names; each occurs once. Values are latin1, byte for byte as they arrived. */
   readonly headers: ReadonlyMap<string, string>
   /** Bytes, or undefined for a chunked body. */
   readonly contentLength: number | undefined
 }
 
-/** Where buckets are found: which custom domains stand for a bucket, and the server's region. */
+/** How a host names a bucket: the server's region, and its custom domains. */
 export interface Addressing {
   readonly region: string
   readonly cnames: Readonly<Record<string, string>>
 }
 
-/** Repeating one of these is ordinary HTTP and means nothing to OSS. */
+/** Ordinary HTTP clients repeat these, and OSS ignores them. */
 const REPEATABLE_HEADERS = new Set([
   'accept',
   'accept-encoding',
@@ -43,7 +41,7 @@ const REPEATABLE_HEADERS = new Set([
   'via',
 ])
 
-/** Headers by lower-case name. Throws when one that matters comes twice. */
+/** Headers by lower-case name. Throws if one that matters is repeated. */
 function parseHeaders(rawHeaders: readonly string[]): Map<string, string> {
   const headers = new Map<string, string>()
   for (let i = 0; i < rawHeaders.length; i += 2) {
@@ -55,16 +53,16 @@ function parseHeaders(rawHeaders: readonly string[]): Map<string, string> {
   return headers
 }
 
-/** Takes a request apart by OSS's rules. Throws a Refusal. */
+/** Parses a request by OSS's rules. Throws an OssRefusal. */
 export function parseRequest(req: IncomingMessage, addressing: Addressing): OssRequest {
   const headers = parseHeaders(req.rawHeaders)
   const contentLength = parseContentLength(req, headers)
   const { path, query } = parseTarget(req.url ?? '')
   const { bucket, key } = parseBucketAndKey(headers.get('host') ?? '', path, addressing)
   const method = req.method ?? ''
-  if (bucket === '') throw notImplemented('Operations on the service are not served here.')
+  if (bucket === '') throw unsupportedOperation('Operations on the service are not served here.')
   checkBucketName(bucket)
-  if (key === '') throw notImplemented('Operations on a bucket are not served here.')
+  if (key === '') throw unsupportedOperation('Operations on a bucket are not served here.')
   checkObjectKey(key)
   const operation = parseOperation(method, query)
   if (contentLength === undefined && operation !== 'append' && operation !== 'put') {
@@ -73,12 +71,12 @@ export function parseRequest(req: IncomingMessage, addressing: Addressing): OssR
   return { method, operation, bucket, key, query, headers, contentLength }
 }
 
-/** Whether a request is an append of nothing. */
+/** Whether a request is an append of no bytes. */
 export function isEmptyAppend(request: OssRequest): boolean {
   return request.operation === 'append' && request.contentLength === 0
 }
 
-/** How long the body is, by exactly one header. Node's parser has refused the worst already. */
+/** The length of the body, which exactly one header may tell. Undefined: chunked. */
 function parseContentLength(
   req: IncomingMessage,
   headers: Map<string, string>,
@@ -108,7 +106,7 @@ function parseContentLength(
   return bytes
 }
 
-/** Origin form and nothing else, in visible ASCII: whatever else a client means, it must encode. */
+/** Origin form only, in visible ASCII. Other characters have to be percent-encoded. */
 function parseTarget(target: string): { path: string; query: Map<string, string> } {
   if (!/^\/[!-~]*$/.test(target) || target.includes('#'))
     throw malformedRequest('Bad request target.')
@@ -122,7 +120,7 @@ function parseTarget(target: string): { path: string; query: Map<string, string>
     const value = equals === -1 ? '' : pair.slice(equals + 1)
     if (name === '') throw malformedRequest('A query parameter has no name.')
     if (query.has(name)) throw malformedRequest(`Repeated query parameter: ${name}`)
-    // Some decoders read a bare plus as a space and some as a plus: refused rather than guessed at.
+    // Some decoders read a bare plus as a space, others as a plus: refuse it.
     if (pair.includes('+')) throw malformedRequest('A plus in a query must be written %2B.')
     query.set(name, decodePercent(value))
   }
@@ -138,8 +136,8 @@ function decodePercent(text: string): string {
 }
 
 /**
- * The style follows from the Host header alone, as at OSS: an address or a name without a dot says
- * nothing of a bucket, so the path does; a name below an endpoint begins with the bucket.
+ * The Host header alone decides the style, as at OSS. An address, or a name without a dot, names no bucket:
+ * the path does. A name below an endpoint begins with the bucket.
  */
 function parseBucketAndKey(host: string, path: string, addressing: Addressing) {
   const name = parseHost(host)
@@ -185,7 +183,7 @@ function parseHost(host: string): string {
   return name.toLowerCase()
 }
 
-/** Split before decoding: an encoded slash does not end a bucket's name. */
+/** Splits before it decodes: an encoded slash does not end a bucket's name. */
 function splitPath(path: string): { bucket: string; key: string } {
   const slash = path.indexOf('/', 1)
   if (slash === -1) return { bucket: decodePercent(path.slice(1)), key: '' }
@@ -193,8 +191,8 @@ function splitPath(path: string): { bucket: string; key: string } {
 }
 
 /**
- * Every query parameter must be one that the operation knows: a sub-resource that is ignored would
- * turn, say, `DELETE ?tagging` into the loss of the object.
+ * The query parameters of each operation. Others are refused: if it were ignored, `DELETE ?tagging` would
+ * delete the object.
  */
 const QUERY_PARAMETERS: Readonly<Record<Operation, readonly string[]>> = {
   append: ['append', 'position', 'versionId', 'x-oss-traffic-limit'],
@@ -217,9 +215,7 @@ const PRESIGNED_PARAMETERS = [
   'x-oss-signature',
 ]
 
-/**
- * The version 1 form of the same; let through so that the signature check can say what is wrong.
- */
+/** The same for version 1. They pass, so that the signature check can name the version. */
 const PRESIGNED_V1_PARAMETERS = ['OSSAccessKeyId', 'Expires', 'Signature', 'security-token']
 
 function parseOperation(method: string, query: ReadonlyMap<string, string>): Operation {
@@ -227,7 +223,7 @@ function parseOperation(method: string, query: ReadonlyMap<string, string>): Ope
   for (const [name, value] of query) {
     if (PRESIGNED_PARAMETERS.includes(name) || PRESIGNED_V1_PARAMETERS.includes(name)) continue
     if (!QUERY_PARAMETERS[operation].includes(name)) {
-      throw notImplemented(`The query parameter ${name} is not served here.`)
+      throw unsupportedOperation(`The query parameter ${name} is not served here.`)
     }
     if (['append', 'seal', 'objectMeta'].includes(name) && value !== '') {
       throw invalidArgument(name, value, `The sub-resource ${name} takes no value.`)
@@ -241,7 +237,7 @@ function operationOf(method: string, query: ReadonlyMap<string, string>): Operat
     case 'POST':
       if (query.has('append') && !query.has('seal')) return 'append'
       if (query.has('seal')) return 'seal'
-      throw notImplemented('POST is served for ?append and ?seal only.')
+      throw unsupportedOperation('POST is served for ?append and ?seal only.')
     case 'PUT':
       return 'put'
     case 'DELETE':
@@ -258,8 +254,4 @@ function operationOf(method: string, query: ReadonlyMap<string, string>): Operat
         { headers: { Allow: 'GET, HEAD, PUT, POST, DELETE' } },
       )
   }
-}
-
-function notImplemented(message: string): OssRefusal {
-  return new OssRefusal(501, 'NotImplemented', message)
 }

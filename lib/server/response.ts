@@ -1,25 +1,35 @@
-/**
- * What goes back for a request, before any fault has had its way with it. No behaviour, only shapes.
- */
+/** What is sent back for a request, before a fault changes it, and the headers that every response has. */
 
-/** An HTTP answer. `code` is the OSS error code, for the log. */
+/** An HTTP response. */
 export interface ResponseSpec {
   status: number
+  /** OSS's error code, for the log. */
   code?: string
-  /** A list is sent as so many headers of the same name. */
+  /** A list is sent as several headers of the same name. */
   headers: Record<string, string | string[]>
   body?: Buffer | ContentSlice
-  /** Close the connection afterwards without having said so. */
+  /** Close the connection after the response, without announcing it. */
   closesSilently?: boolean
-  /** Not from OSS at all: none of OSS's own headers are added. */
+  /** As from a proxy: OSS's common headers are left out. */
   omitsOssHeaders?: boolean
 }
 
-/** A part of an object, sent block by block so that a large one is never whole in memory. */
+/** A part of an object, sent block by block, so that a large one is never whole in memory. */
 export interface ContentSlice {
+  /** Bytes. */
   readonly length: number
   chunks(): Iterable<Buffer>
 }
 
-/** What a fault can make of an answer: an answer, bytes that are no HTTP, a reset, or silence. */
+/** What a fault can make of a response: a response, bytes that are not HTTP, a reset, or silence. */
 export type ResponseOrFailure = ResponseSpec | { raw: Buffer } | 'reset' | 'hang'
+
+/** The headers of every response of OSS. `now`: the server's clock, ms since 1970. */
+export function commonHeaders(now: number, requestId: string): Record<string, string> {
+  return { Server: 'AliyunOSS', Date: toHttpDate(now), 'x-oss-request-id': requestId }
+}
+
+/** RFC 1123, GMT. */
+export function toHttpDate(time: number): string {
+  return new Date(time).toUTCString()
+}

@@ -1,37 +1,30 @@
 /**
- * The server as its user holds it: it listens, it can be looked into and meddled with by tests, and
- * it closes at once. Objects live in memory, or with `dir` in a folder. It serves one machine's
- * tests, demonstrations and local runs: it is not made to face a network, and its buckets all exist
- * unless `buckets` says which do.
+ * The server as its user sees it: it listens, tests read and change its objects, and it closes at once.
+ * Objects live in memory, or with `dir` in a folder. It serves the tests, demonstrations and local runs of
+ * one machine, and is not made to face a network.
  */
 
-import { randomBytes } from 'node:crypto'
 import { once } from 'node:events'
 import { createServer, type RequestListener, type Server } from 'node:http'
 import { createServer as createTlsServer } from 'node:https'
 import type { AddressInfo, Socket } from 'node:net'
 import { checkInteger, MAX_DELAY } from '../validate.ts'
-import { serverTime } from './context.ts'
-import { DelayedAppends } from './delayed-appends.ts'
-import { md5Etag } from './direct-writes.ts'
+import { ServerContext } from './context.ts'
 import { errorResponse, malformedRequest } from './errors.ts'
-import { FaultQueue } from './faults.ts'
-import { FolderStore } from './folder-store.ts'
 import { handleRequest, waitForPendingRequest } from './handler.ts'
-import type { RequestRecord } from './log.ts'
-import { MemoryStore } from './memory-store.ts'
-import { DEFAULT_ATTRIBUTES, type ObjectState, Objects } from './objects.ts'
+import { DEFAULT_ATTRIBUTES, md5Etag, type ObjectState } from './objects.ts'
 import { checkCredentials, type OssServerOptions, resolveServerOptions } from './options.ts'
-import type { Identity, ServerCredentials } from './signature.ts'
+import { commonHeaders } from './response.ts'
+import type { ServerCredentials } from './signature.ts'
 
 /** Above OSS's 8 KB of metadata and a key of 1023 bytes, percent-encoded. */
 const MAX_HEADER_BYTES = 32 * 1024
 
 /**
- * Starts a server and resolves when it listens.
+ * Starts a server. Resolves when it listens.
  *
- * @throws {OssError} As a rejection: `OSS_ERR_INVALID_OPTION`, naming the option. Node's own where the port
- * is taken (`EADDRINUSE`).
+ * @throws {OssError} As a rejection: `OSS_ERR_INVALID_OPTION`, naming the option. A port that is taken rejects
+ * with Node's own error (`EADDRINUSE`).
  */
 export async function createOssServer(options: OssServerOptions = {}): Promise<OssServer> {
   const server = new OssServer(options)
@@ -39,73 +32,31 @@ export async function createOssServer(options: OssServerOptions = {}): Promise<O
   return server
 }
 
-// To requests it is a House. What only they need is marked, and left out of the declarations.
-
 /** An OSS on this machine. Made by `createOssServer`. */
-export class OssServer {
-  /** @internal */
-  readonly host: string
-  /** Id of its region, which signatures have to name: `cn-hangzhou`. */
-  readonly region: string
-  /** @internal */
-  readonly cnames: Readonly<Record<string, string>>
-  /** Scripted faults. */
-  readonly faults = new FaultQueue()
-  /** Requests still to be served, by the fault `late`. @internal */
-  readonly delayedAppends = new DelayedAppends()
-  /** The last 10,000 requests. */
-  readonly requests: RequestRecord[] = []
-  /** RAM actions that are allowed; a test may take some away. */
-  readonly permissions: Set<string>
-  /** The buckets that exist; undefined: all do. */
-  readonly buckets: ReadonlySet<string> | undefined
-  /** Largest object, bytes. */
-  readonly maxObjectBytes: number
-  /** @internal */
-  readonly canSeal: boolean
-  /** @internal */
-  readonly objects: Objects
-  /** @internal */
-  identities: Identity[] = []
-  /** ms that the server's clock is ahead of the machine's, default 0. */
-  clockOffset = 0
-  /** ms before each answer, default 0. */
-  latency = 0
-  /** Bytes per second at which each body is read, default Infinity. */
-  readRate = Number.POSITIVE_INFINITY
+export class OssServer extends ServerContext {
   /** Connections accepted since the start. */
   connections = 0
   readonly #closeController = new AbortController()
   readonly #sockets = new Set<Socket>()
   readonly #server: Server
   readonly #scheme: string
+  readonly #host: string
   #port: number
   #reopenTimer: NodeJS.Timeout | undefined
-  /** Ids count up from a random start: unique in a log, and no two servers alike. */
-  #requestNumber = BigInt(`0x${randomBytes(11).toString('hex')}`)
 
-  /** It does not listen yet. */
+  /** It does not listen yet. @internal */
   constructor(options: OssServerOptions) {
     const settings = resolveServerOptions(options)
-    const { host, region, cnames, permissions, buckets, maxObjectBytes } = settings
-    const { seal, credentials, dir, port, tls } = settings
-    this.host = host
-    this.region = region
-    this.cnames = cnames
-    this.permissions = new Set(permissions)
-    this.buckets = buckets && new Set(buckets)
-    this.maxObjectBytes = maxObjectBytes
-    this.canSeal = seal
-    this.credentials = credentials
-    this.objects = new Objects(dir === undefined ? new MemoryStore() : new FolderStore(dir))
-    this.#port = port
-    this.#scheme = tls === undefined ? 'http' : 'https'
-    this.#server = this.#createServer(tls)
+    super(settings)
+    this.#host = settings.host
+    this.#port = settings.port
+    this.#scheme = settings.tls === undefined ? 'http' : 'https'
+    this.#server = this.#createServer(settings.tls)
   }
 
   /** `http://127.0.0.1:PORT` */
   get url(): string {
-    const host = this.host.includes(':') ? `[${this.host}]` : this.host
+    const host = this.#host.includes(':') ? `[${this.#host}]` : this.#host
     return `${this.#scheme}://${host}:${this.#port}`
   }
 
@@ -114,20 +65,20 @@ export class OssServer {
     return this.#port
   }
 
-  /** The first access key that is known. */
+  /** The first of the access keys that are known. */
   get credentials(): ServerCredentials {
     const { accessKeyId, accessKeySecret, securityToken } = this.identities[0]!
     if (securityToken === undefined) return { accessKeyId, accessKeySecret }
     return { accessKeyId, accessKeySecret, securityToken }
   }
 
-  /** From now on these are known, and no others. */
+  /** Replaces the access keys that are known. */
   set credentials(credentials: ServerCredentials | readonly ServerCredentials[]) {
-    this.identities = checkCredentials(credentials).map(each => ({ ...each }))
+    this.identities = [...checkCredentials(credentials)]
   }
 
-  /** Aborted when the server closes. @internal */
-  get signal(): AbortSignal {
+  /** @internal */
+  override get signal(): AbortSignal {
     return this.#closeController.signal
   }
 
@@ -136,50 +87,36 @@ export class OssServer {
     return this.#sockets.size
   }
 
-  /** @internal */
-  newRequestId(): string {
-    this.#requestNumber += 1n
-    return this.#requestNumber.toString(16).toUpperCase().padStart(24, '6').slice(-24)
-  }
-
-  /** All bytes of an object, or undefined. */
+  /** All bytes of an object; undefined if it is absent. */
   read(bucket: string, key: string): Buffer | undefined {
     const object = this.objects.get(bucket, key)
     if (object === undefined) return undefined
     return Buffer.concat([...object.content.read(0, object.state.length)])
   }
 
-  /** What an object is, without its bytes, or undefined. */
+  /** The state of an object, without its bytes; undefined if it is absent. */
   stat(bucket: string, key: string): ObjectState | undefined {
     return this.objects.get(bucket, key)?.state
   }
 
-  /** Puts a Normal object in the place of whatever was there. */
+  /** Creates a Normal object, and replaces the one before it. */
   put(bucket: string, key: string, bytes: Buffer | string): void {
     const chunk = Buffer.from(bytes)
     const init = { type: 'Normal', chunks: [chunk], etag: md5Etag(chunk) } as const
-    this.objects.create(bucket, key, {
-      ...init,
-      attributes: DEFAULT_ATTRIBUTES,
-      now: serverTime(this),
-    })
+    const now = this.now()
+    this.objects.create(bucket, key, { ...init, attributes: DEFAULT_ATTRIBUTES, now })
   }
 
-  /** Appends as a rival would, at the end. Creates the object if there is none. */
+  /** Appends as another writer would. Creates the object if it is absent. */
   append(bucket: string, key: string, bytes: Buffer | string): void {
-    const isAppended = this.objects.appendOrCreate(
-      bucket,
-      key,
-      [Buffer.from(bytes)],
-      serverTime(this),
-    )
+    const isAppended = this.objects.appendOrCreate(bucket, key, [Buffer.from(bytes)], this.now())
     if (!isAppended) throw new Error(`${bucket}/${key} cannot be appended to`)
   }
 
   /** Seals an object. */
   seal(bucket: string, key: string): void {
     const object = this.objects.get(bucket, key)
-    if (object !== undefined) this.objects.seal(object, serverTime(this))
+    if (object !== undefined) this.objects.seal(object, this.now())
   }
 
   /** Deletes an object. */
@@ -187,22 +124,22 @@ export class OssServer {
     this.objects.remove(bucket, key)
   }
 
-  /** Listens, on the same port as before. */
+  /** Listens again, on the same port as before. */
   async listen(): Promise<void> {
     clearTimeout(this.#reopenTimer)
     const server = this.#server
-    // Not by its callback, which Node leaves behind where the port is taken: each new attempt would add one.
-    await once(server.listen(this.#port, this.host), 'listening')
+    // Node keeps the callback of a listen() that fails, so that each new attempt would add a listener.
+    await once(server.listen(this.#port, this.#host), 'listening')
     this.#port = (server.address() as AddressInfo).port
   }
 
   /**
-   * Drops every connection and closes the port, so that connecting is refused: for `duration` ms,
-   * or until `listen()`.
+   * Drops every connection and closes the port, so that connecting is refused: for `duration` ms, default
+   * until `listen()`.
    *
-   * @throws {OssError} `OSS_ERR_INVALID_OPTION` if it is longer than a timer of Node's can be.
+   * @throws {OssError} `OSS_ERR_INVALID_OPTION` if a timer of Node cannot be that long.
    */
-  refuse(duration = Number.POSITIVE_INFINITY): void {
+  override refuse(duration = Number.POSITIVE_INFINITY): void {
     if (duration !== Number.POSITIVE_INFINITY) checkInteger('duration', duration, 0, MAX_DELAY)
     this.#server.close()
     for (const socket of this.#sockets) socket.destroy()
@@ -210,7 +147,7 @@ export class OssServer {
     if (duration !== Number.POSITIVE_INFINITY) this.#reopenAfter(duration)
   }
 
-  /** Closes at once: connections, delayed answers and late appends are dropped. */
+  /** Closes at once. Connections, delayed responses and late appends are dropped. */
   async close(): Promise<void> {
     this.#closeController.abort()
     this.delayedAppends.clear()
@@ -224,7 +161,7 @@ export class OssServer {
     return this.close()
   }
 
-  /** Another process may have taken the port meanwhile, so that one attempt may not be enough. */
+  /** Tries again every 20 ms while another process has the port. */
   #reopenAfter(duration: number): void {
     if (this.signal.aborted) return
     this.#reopenTimer = setTimeout(() => {
@@ -248,7 +185,7 @@ export class OssServer {
       this.connections++
       this.#sockets.add(socket)
       socket.once('close', () => this.#sockets.delete(socket))
-      // A reset is news to nobody here, and without a listener it would end the process.
+      // A client may reset its connection. Without a listener the error would end the process.
       socket.on('error', () => socket.destroy())
     })
     server.on(
@@ -258,25 +195,24 @@ export class OssServer {
     return server
   }
 
-  /** Node's parser could not make a request of what came, after those that it could. */
+  /** Answers bytes that Node's parser cannot read, after the requests before them. */
   async #respondToMalformed(error: Error, socket: Socket): Promise<void> {
     const canRespond = await waitForPendingRequest(socket)
     if (!canRespond || !socket.writable) {
-      // What was said before has to get out.
+      // The responses before it still have to be sent.
       socket.destroySoon()
       return
     }
     const requestId = this.newRequestId()
     const refusal = malformedRequest(`Malformed request: ${error.message}`)
     const { body } = errorResponse(refusal, 'GET', requestId, '') as { body: Buffer }
-    socket.end(
-      'HTTP/1.1 400 Bad Request\r\n' +
-        'Server: AliyunOSS\r\n' +
-        `Date: ${new Date(serverTime(this)).toUTCString()}\r\n` +
-        `x-oss-request-id: ${requestId}\r\n` +
-        'Content-Type: application/xml\r\n' +
-        `Content-Length: ${body.length}\r\n` +
-        `Connection: close\r\n\r\n${body}`,
-    )
+    const headers = {
+      ...commonHeaders(this.now(), requestId),
+      'Content-Type': 'application/xml',
+      'Content-Length': String(body.length),
+      Connection: 'close',
+    }
+    const lines = Object.entries(headers).map(([name, value]) => `${name}: ${value}\r\n`)
+    socket.end(`HTTP/1.1 400 Bad Request\r\n${lines.join('')}\r\n${body}`)
   }
 }

@@ -1,8 +1,7 @@
 /**
- * Who sent a request: the check of OSS's V4 signature (OSS4-HMAC-SHA256), in the Authorization
- * header or in a presigned URL, written from the protocol and sharing nothing with the client's
- * signer. Every request must be signed. Version 1 signatures are refused as OSS refuses them for
- * new buckets; anonymous requests are refused even for public objects.
+ * Checks OSS's V4 signature (OSS4-HMAC-SHA256), in the Authorization header or in a presigned URL. Written
+ * from the protocol: it shares no code with the client's signer. Version 1 signatures are refused, as OSS
+ * refuses them for new buckets. Anonymous requests are refused, also for public objects.
  */
 
 import { createHash, createHmac, timingSafeEqual } from 'node:crypto'
@@ -11,20 +10,20 @@ import type { OssRequest } from './request.ts'
 
 /** An access key that the server knows. */
 export interface ServerCredentials {
-  /** Names it. */
+  /** Id of the key. */
   readonly accessKeyId: string
-  /** Signs. */
+  /** The secret that signs. */
   readonly accessKeySecret: string
-  /** With it, requests have to bring it. Default: none, and then they may bring none. */
+  /** If given, requests must carry it. Default: none, and then requests must not carry one. */
   readonly securityToken?: string | undefined
 }
 
-/** The same with what may have become of it. */
+/** An access key and its present state. */
 export interface Identity extends ServerCredentials {
   isExpired?: boolean
 }
 
-/** What a signature is held against. `now` is the server's clock in ms since 1970. */
+/** What a signature is checked against. `now`: the server's clock, ms since 1970. */
 export interface SignatureContext {
   readonly identities: readonly Identity[]
   readonly region: string
@@ -45,7 +44,7 @@ interface SignatureFields {
   readonly token: string | undefined
 }
 
-/** Returns who signed the call. Throws a Refusal with OSS's code when it is not rightly signed. */
+/** The access key that signed a request. Throws an OssRefusal if the signature is wrong. */
 export function authenticate(request: OssRequest, context: SignatureContext): Identity {
   const fields = parseSignature(request)
   const [accessKeyId, scope] = parseCredential(fields, context.region)
@@ -136,8 +135,8 @@ function parsePresignedQuery({ query }: OssRequest): SignatureFields {
 }
 
 /**
- * Credential = access key id / day / region / product / aliyun_v4_request; all but the first is the
- * scope. OSS names the part that is wrong, and so do we.
+ * Credential = access key id / day / region / product / aliyun_v4_request. All but the first part is the
+ * scope. The refusal names the part that is wrong, as OSS does.
  */
 function parseCredential(
   fields: SignatureFields,
@@ -147,9 +146,7 @@ function parseCredential(
   const where = fields.form === 'header' ? 'Authorization header' : 'x-oss-credential'
   const invalidCredential = (part: string, ec: string) =>
     invalidArgument('Credential', fields.credential, `Invalid signing ${part} in ${where}.`, ec)
-  if (!/^\d{8}T\d{6}Z$/.test(fields.date)) {
-    throw denied('OSS authentication requires a valid Date.', '0002-00000502')
-  }
+  if (!/^\d{8}T\d{6}Z$/.test(fields.date)) throw invalidDate()
   if (day !== fields.date.slice(0, 8)) throw invalidCredential('date', '0002-00000212')
   if (rest[0] !== region) throw invalidCredential('region', '0002-00000228')
   if (rest[1] !== 'oss') throw invalidCredential('product', '0002-00000213')
@@ -162,7 +159,7 @@ function findIdentity(id: string, token: string | undefined, known: readonly Ide
   const candidates = known.filter(each => each.accessKeyId === id)
   const identity = candidates.find(each => each.securityToken === token)
   if (identity === undefined) {
-    // A temporary key without its token is as unknown as a key that never was.
+    // OSS calls a temporary key without its token unknown.
     if (candidates.length === 0 || token === undefined) throw unknownAccessKey(id)
     if (known.some(each => each.securityToken === token)) {
       const message = 'The OSS access key id and security token you provided does not match.'
@@ -183,8 +180,7 @@ function findIdentity(id: string, token: string | undefined, known: readonly Ide
 
 function checkTime(request: OssRequest, fields: SignatureFields, now: number): void {
   const signed = parseDate(fields.date)
-  if (Number.isNaN(signed))
-    throw denied('OSS authentication requires a valid Date.', '0002-00000502')
+  if (Number.isNaN(signed)) throw invalidDate()
   if (fields.form === 'header') {
     if (Math.abs(now - signed) > MAX_SKEW_MS) throw tooSkewed(signed, now)
     return
@@ -197,7 +193,7 @@ function checkTime(request: OssRequest, fields: SignatureFields, now: number): v
   if (now > signed + Number(expires) * 1000) throw denied('Request has expired.', '0002-00000069')
 }
 
-/** 403 RequestTimeTooSkewed, with both clocks as OSS tells them. */
+/** 403 RequestTimeTooSkewed, with both clocks. */
 function tooSkewed(requestTime: number, serverTime: number): OssRefusal {
   return new OssRefusal(
     403,
@@ -214,7 +210,7 @@ function tooSkewed(requestTime: number, serverTime: number): OssRefusal {
   )
 }
 
-/** 20231216T162057Z -> ms. Date rolls the 31st of June over to July: such a day is no date here. */
+/** 20231216T162057Z to ms, or NaN. `Date` takes 31 June for 1 July: such a day is NaN here. */
 function parseDate(text: string): number {
   const [, y, mo, d, h, mi, s] = /^(....)(..)(..)T(..)(..)(..)Z$/.exec(text) ?? []
   const iso = `${y}-${mo}-${d}T${h}:${mi}:${s}.000Z`
@@ -222,7 +218,7 @@ function parseDate(text: string): number {
   return Number.isNaN(time) || new Date(time).toISOString() !== iso ? Number.NaN : time
 }
 
-/** The bucket is always part of the signed path, also where the Host header names it. */
+/** The signed path always contains the bucket, also if the Host header names it. */
 function canonicalRequest(request: OssRequest, fields: SignatureFields): string {
   const uri = `/${encode(request.bucket)}/${encode(request.key).replaceAll('%2F', '/')}`
   const query = [...request.query]
@@ -246,12 +242,12 @@ function isSignedByDefault(name: string): boolean {
   return name.startsWith('x-oss-') || name === 'content-type' || name === 'content-md5'
 }
 
-/** Both sides are ASCII once encoded, so that code unit order is byte order. */
+/** Byte order: encoded names are ASCII. */
 function compare(a: string, b: string): number {
   return a < b ? -1 : a > b ? 1 : 0
 }
 
-/** encodeURIComponent spares five characters that OSS does not. */
+/** OSS encodes five more characters than encodeURIComponent. */
 function encode(text: string): string {
   return encodeURIComponent(text).replace(
     /[!'()*]/g,
@@ -269,11 +265,13 @@ function hmac(key: Buffer, text: string) {
   return createHmac('sha256', key).update(text).digest()
 }
 
-/**
- * Header values are latin1 strings, one character for each byte that came: hashed as those bytes.
- */
+/** Header values are latin1, one character for each byte that arrived: hash those bytes. */
 function sha256(text: string): string {
   return createHash('sha256').update(text, 'latin1').digest('hex')
+}
+
+function invalidDate(): OssRefusal {
+  return denied('OSS authentication requires a valid Date.', '0002-00000502')
 }
 
 function denied(message: string, ec?: string): OssRefusal {

@@ -1,19 +1,18 @@
 /**
- * AppendObject, PutObject, DeleteObject and SealAppendObject: the rules by which an object changes.
- * Each runs without a pause from its first check to its commit, so that no other request comes
- * between. Where OSS is silent the stricter reading is taken: creation headers are not applied
- * again to an empty object that exists, and `x-oss-forbid-overwrite` forbids appending to one.
+ * AppendObject, PutObject, DeleteObject and SealAppendObject. Each runs synchronously from its first check
+ * to its commit, so that no other request comes between. Where OSS documents nothing, the stricter rule
+ * holds: creation headers do not apply again to an empty object, and `x-oss-forbid-overwrite` forbids
+ * appends to an existing one.
  */
 
 import { parseAcl, parseAttributes } from './attributes.ts'
 import type { RequestBody } from './body.ts'
-import { entityTooLarge, invalidArgument, OssRefusal } from './errors.ts'
-import type { Objects, StoredObject } from './objects.ts'
-import { toHttpDate } from './reading.ts'
+import { entityTooLarge, invalidArgument, noSuchKey, OssRefusal } from './errors.ts'
+import { etagOfMd5, type Objects, type StoredObject } from './objects.ts'
 import type { OssRequest } from './request.ts'
-import type { ResponseSpec } from './response.ts'
+import { type ResponseSpec, toHttpDate } from './response.ts'
 
-/** What the rules need beside the request. */
+/** What an operation needs besides the request. */
 export interface WriteContext {
   readonly objects: Objects
   /** The server's clock, ms since 1970. */
@@ -22,7 +21,7 @@ export interface WriteContext {
   readonly canSeal: boolean
 }
 
-/** Adds the body to the end of an object, if `position` is where it ends. */
+/** Appends the body, if `position` is the object's length. */
 export function appendObject(
   request: OssRequest,
   body: RequestBody,
@@ -41,7 +40,7 @@ export function appendObject(
   const length = object?.state.length ?? 0
   if (position !== length) throw wrongPosition(length)
   if (length + body.length > context.maxObjectBytes) throw entityTooLarge(context.maxObjectBytes)
-  // The CRC was computed on the way in, over what the object was then. If it has changed, again.
+  // Computed while the body arrived, for the object of that moment. Undefined, and computed again, if it changed.
   const crc64 = body.initialCrc64 === (object?.state.crc64 ?? '0') ? body.crc64 : undefined
   if (object === undefined) {
     const attributes = parseAttributes(request)
@@ -64,7 +63,7 @@ function appendResponse({ state }: StoredObject): ResponseSpec {
   return { status: 200, headers }
 }
 
-/** Puts an object in the place of whatever was there. */
+/** Creates or replaces an object. */
 export function putObject(
   request: OssRequest,
   body: RequestBody,
@@ -75,7 +74,7 @@ export function putObject(
   if (body.length > maxObjectBytes) throw entityTooLarge(maxObjectBytes)
   checkOverwrite(request, objects.get(request.bucket, request.key))
   const md5 = body.md5!
-  const etag = `"${Buffer.from(md5, 'base64').toString('hex').toUpperCase()}"`
+  const etag = etagOfMd5(Buffer.from(md5, 'base64'))
   const attributes = parseAttributes(request)
   const init = { type: 'Normal', chunks: body.chunks, crc64: body.crc64, etag } as const
   const { state } = objects.create(request.bucket, request.key, { ...init, attributes, now })
@@ -88,13 +87,13 @@ export function putObject(
   return { status: 200, headers }
 }
 
-/** Deletes an object; that there is none is no error. */
+/** Deletes an object. An absent object is no error. */
 export function deleteObject(request: OssRequest, { objects }: WriteContext): ResponseSpec {
   objects.remove(request.bucket, request.key)
   return { status: 204, headers: {} }
 }
 
-/** Makes an object refuse every further append. */
+/** Seals an object: it refuses every further append. */
 export function sealObject(
   request: OssRequest,
   body: RequestBody,
@@ -118,7 +117,7 @@ export function sealObject(
   return { status: 200, headers: { 'x-oss-sealed-time': sealedTime } }
 }
 
-/** Larger numbers than any object are compared as what Number makes of them, which is large too. */
+/** A position past 2^53 loses precision, but stays larger than every object. */
 function parsePosition({ query }: OssRequest): number {
   const text = query.get('position')
   if (text === undefined) {
@@ -172,10 +171,4 @@ function wrongPosition(length: number): OssRefusal {
     ec: '0026-00000016',
     headers: { 'x-oss-next-append-position': String(length) },
   })
-}
-
-/** 404 NoSuchKey. */
-export function noSuchKey(key: string): OssRefusal {
-  const message = 'The specified key does not exist.'
-  return new OssRefusal(404, 'NoSuchKey', message, { ec: '0026-00000001', children: { Key: key } })
 }

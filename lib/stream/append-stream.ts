@@ -1,42 +1,48 @@
 /**
- * OssAppendStream: the Writable face. It puts intake, schedule and batcher together, and runs the one
- * loop that hands batches to a destination. `Writable` owns the life-cycle; certainty is the appender's.
+ * OssAppendStream: a Writable whose loop hands batches to a destination. The file reads in the order of a
+ * stream's life: open, accept, send, flush, end, destroy.
  *
- * There is no `_construct`: Node holds `_destroy` back until that calls back, so a slow opening could
- * not be aborted. Opening is the first step of the loop, and chunks are copied meanwhile.
- *
- * Whatever calls the user's code (listeners, callbacks) does so from a tick of its own: if it throws,
- * that is an uncaught exception of the user's, and never a failure of the loop.
+ * There is no `_construct()`: Node delays `_destroy()` until it calls back, so a slow opening could not be
+ * aborted. Listeners and callbacks run in ticks of their own, so what they throw does not end the loop.
  */
 
 import { AsyncResource } from 'node:async_hooks'
 import { addAbortSignal, Writable } from 'node:stream'
-import {
-  Appender,
-  type AppenderOptions,
-  type AppendInfo,
-  type Destination,
-} from '../append/appender.ts'
+import { Appender, type AppendInfo, type Destination } from '../append/appender.ts'
 import type { RetryInfo } from '../append/retry-loop.ts'
 import type { Batch, Tail } from '../append/tail.ts'
 import { systemClock } from '../clock.ts'
 import { OssError, recordTooLarge } from '../errors.ts'
-import { type AppendStreamOptions, resolveOptions, type Settings } from '../options.ts'
+import {
+  type AppendStreamOptions,
+  resolveOptions,
+  type Settings,
+  type UrlOptions,
+} from '../options.ts'
 import { Batcher } from './batcher.ts'
-import type { Emit, Listen } from './event-types.ts'
+import type {
+  AnyListener,
+  EventName,
+  Listener,
+  OtherEvent,
+  WritableEvents,
+  WriteCallback,
+  WrittenChunk,
+} from './event-types.ts'
 import { FlushTimer } from './flush-timer.ts'
-import { type Callback, type Chunk, HeldWrite } from './held-write.ts'
+import { HeldWrite } from './held-write.ts'
+import { internalsOf } from './internals.ts'
 import { Waiters } from './waiters.ts'
 
 /** What `'ready'` carries. */
 export interface ReadyInfo {
   /** The object's length in bytes. */
   readonly position: number
-  /** CRC-64 of all of it, an unsigned decimal string. */
+  /** CRC-64 of all its bytes, an unsigned decimal string. */
   readonly crc64: string
   /**
-   * The object was there before, so creation options had no effect. False where nobody asked or may
-   * ask: `position: 0`, and an object of 0 bytes that we may not read.
+   * The object existed before, so creation options have no effect. False where OSS was not asked
+   * (`position: 0`), and for an object of 0 bytes that may not be read.
    */
   readonly exists: boolean
 }
@@ -47,74 +53,161 @@ export interface OssAppendStreamEvents {
   ready: [info: ReadyInfo]
   /** One append is acknowledged: its bytes are in the object, position and CRC agreed. */
   append: [info: AppendInfo]
-  /** An attempt failed, and will be made again after the delay. */
+  /** An attempt failed. Another one follows after `delay`. */
   retry: [info: RetryInfo]
 }
 
 const NO_BYTES = Buffer.alloc(0)
-/** Bytes: a tenth of a millisecond's work or two, and less than a socket holds. */
-const PIECE = 524_288
+/** Bytes. Copied and summed in 0.1 to 0.2 ms, and less than the send buffer of a socket holds. */
+const PIECE_BYTES = 524_288
 
 /**
- * Opens an append stream to one object of OSS.
+ * Opens an append stream to one object of OSS: that of `bucket` and `key`, or that of a url,
+ * `oss://bucket/key`. The key is everything behind the third slash, byte for byte: nothing is decoded, and
+ * `?` and `#` are part of it.
  *
  * @throws {OssError} `OSS_ERR_INVALID_OPTION` at once, naming the option.
  */
-export function createAppendStream(options: AppendStreamOptions): OssAppendStream
-/**
- * Opens an append stream to `oss://bucket/key`. The key is everything behind the third slash, byte for
- * byte: nothing is decoded, and `?` and `#` are part of it.
- *
- * @throws {OssError} `OSS_ERR_INVALID_OPTION` at once, naming the option.
- */
-export function createAppendStream(url: string, options?: AppendStreamOptions): OssAppendStream
 export function createAppendStream(
   first: string | AppendStreamOptions,
-  second: AppendStreamOptions = {},
+  options?: UrlOptions,
 ): OssAppendStream {
-  const settings = typeof first === 'string' ? resolveOptions(second, first) : resolveOptions(first)
-  return new OssAppendStream(settings)
+  return new OssAppendStream(first, options)
+}
+
+export interface OssAppendStream {
+  /** The tail is known: `{ position, crc64, exists }`. */
+  on(event: 'ready', listener: (info: ReadyInfo) => void): this
+  /** One append is acknowledged: its bytes are in the object, position and CRC agreed. */
+  on(event: 'append', listener: (info: AppendInfo) => void): this
+  /** An attempt failed: `error` says why. Another one follows after `delay` milliseconds. */
+  on(event: 'retry', listener: (info: RetryInfo) => void): this
+  on<E extends keyof WritableEvents>(event: E, listener: Listener<WritableEvents, E>): this
+  on<E extends EventName>(event: OtherEvent<E, OssAppendStreamEvents>, listener: AnyListener): this
+  on<E extends keyof OssAppendStreamEvents>(
+    event: E,
+    listener: Listener<OssAppendStreamEvents, E>,
+  ): this
+
+  /** The tail is known: `{ position, crc64, exists }`. */
+  once(event: 'ready', listener: (info: ReadyInfo) => void): this
+  /** One append is acknowledged: its bytes are in the object, position and CRC agreed. */
+  once(event: 'append', listener: (info: AppendInfo) => void): this
+  /** An attempt failed: `error` says why. Another one follows after `delay` milliseconds. */
+  once(event: 'retry', listener: (info: RetryInfo) => void): this
+  once<E extends keyof WritableEvents>(event: E, listener: Listener<WritableEvents, E>): this
+  once<E extends EventName>(
+    event: OtherEvent<E, OssAppendStreamEvents>,
+    listener: AnyListener,
+  ): this
+  once<E extends keyof OssAppendStreamEvents>(
+    event: E,
+    listener: Listener<OssAppendStreamEvents, E>,
+  ): this
+
+  off<E extends keyof WritableEvents>(event: E, listener: Listener<WritableEvents, E>): this
+  off<E extends EventName>(event: OtherEvent<E, OssAppendStreamEvents>, listener: AnyListener): this
+  off<E extends keyof OssAppendStreamEvents>(
+    event: E,
+    listener: Listener<OssAppendStreamEvents, E>,
+  ): this
+
+  addListener<E extends keyof WritableEvents>(event: E, listener: Listener<WritableEvents, E>): this
+  addListener<E extends EventName>(
+    event: OtherEvent<E, OssAppendStreamEvents>,
+    listener: AnyListener,
+  ): this
+  addListener<E extends keyof OssAppendStreamEvents>(
+    event: E,
+    listener: Listener<OssAppendStreamEvents, E>,
+  ): this
+
+  removeListener<E extends keyof WritableEvents>(
+    event: E,
+    listener: Listener<WritableEvents, E>,
+  ): this
+  removeListener<E extends EventName>(
+    event: OtherEvent<E, OssAppendStreamEvents>,
+    listener: AnyListener,
+  ): this
+  removeListener<E extends keyof OssAppendStreamEvents>(
+    event: E,
+    listener: Listener<OssAppendStreamEvents, E>,
+  ): this
+
+  prependListener<E extends keyof WritableEvents>(
+    event: E,
+    listener: Listener<WritableEvents, E>,
+  ): this
+  prependListener<E extends EventName>(
+    event: OtherEvent<E, OssAppendStreamEvents>,
+    listener: AnyListener,
+  ): this
+  prependListener<E extends keyof OssAppendStreamEvents>(
+    event: E,
+    listener: Listener<OssAppendStreamEvents, E>,
+  ): this
+
+  prependOnceListener<E extends keyof WritableEvents>(
+    event: E,
+    listener: Listener<WritableEvents, E>,
+  ): this
+  prependOnceListener<E extends EventName>(
+    event: OtherEvent<E, OssAppendStreamEvents>,
+    listener: AnyListener,
+  ): this
+  prependOnceListener<E extends keyof OssAppendStreamEvents>(
+    event: E,
+    listener: Listener<OssAppendStreamEvents, E>,
+  ): this
+
+  emit<E extends EventName>(
+    event: OtherEvent<E, OssAppendStreamEvents>,
+    ...args: unknown[]
+  ): boolean
+  emit<E extends keyof OssAppendStreamEvents>(event: E, ...args: OssAppendStreamEvents[E]): boolean
 }
 
 /**
  * A Writable whose bytes end up in one appendable object, in order, once each. A write's callback
- * means *accepted*: copied, so that the caller may reuse its buffer. *Durable* are `flush()`,
- * `'append'` and `'finish'`. Made by `createAppendStream`.
+ * means *accepted*: the bytes are copied, so the caller may reuse its buffer. `flush()`, `'append'` and
+ * `'finish'` mean *acknowledged*.
  */
+// biome-ignore lint/suspicious/noUnsafeDeclarationMerging: only methods that EventEmitter has are declared
 export class OssAppendStream extends Writable {
-  declare readonly on: Listen<OssAppendStreamEvents, this>
-  declare readonly once: Listen<OssAppendStreamEvents, this>
-  declare readonly off: Listen<OssAppendStreamEvents, this>
-  declare readonly addListener: Listen<OssAppendStreamEvents, this>
-  declare readonly removeListener: Listen<OssAppendStreamEvents, this>
-  declare readonly prependListener: Listen<OssAppendStreamEvents, this>
-  declare readonly prependOnceListener: Listen<OssAppendStreamEvents, this>
-  declare readonly emit: Emit<OssAppendStreamEvents>
-
   readonly #settings: Settings
   readonly #batcher: Batcher
   readonly #heldWrite: HeldWrite
   readonly #flushTimer: FlushTimer
   readonly #destination: Destination
+  /** Calls of `flush()`, by the count of accepted bytes that they wait for. */
   readonly #waiters = new Waiters<Tail>()
-  /** Settles, and never rejects, when the loop has ended and nothing of ours is in flight. */
+  /** Settles, and never rejects, when the loop has ended and no request of it is in flight. */
   readonly #ended: Promise<Error | undefined>
   #acknowledged = 0
-  /** The turn of the event loop in which a held write goes on. */
-  #refillTurn: NodeJS.Immediate | undefined
-  #finish: Callback | undefined
-  #isComplete = false
-  /** What Node was told at the end. Its own `errored` is also what a held write was told. */
-  #failure: Error | null = null
-  /** Why nobody who waits from now on will see the finish; everybody who did wait has been told. */
-  #failedWith: Error | undefined
+  /** Ends the loop's wait for work. */
   #resumeLoop: (() => void) | undefined
+  /** The turn of the event loop in which the copy of a held write goes on. */
+  #refillTurn: NodeJS.Immediate | undefined
+  /** Set once the stream has been ended. */
+  #finalCallback: WriteCallback | undefined
+  #isComplete = false
+  /** Set once the stream cannot finish. Later `flush()` calls reject with it. */
+  #failedWith: Error | undefined
+  /** What `close()` callbacks get. `errored` is no substitute: Node sets it for a failed write callback too. */
+  #closeError: Error | null = null
 
-  /** Options as `createAppendStream` resolves them: made by that. */
-  constructor(
-    settings: Settings,
-    createDestination: (options: AppenderOptions) => Destination = options => new Appender(options),
-  ) {
+  /**
+   * The same as `createAppendStream`.
+   *
+   * @throws {OssError} `OSS_ERR_INVALID_OPTION`, naming the option.
+   */
+  constructor(first: string | AppendStreamOptions, options?: UrlOptions) {
+    const {
+      settings = resolveOptions(first, options),
+      clock = systemClock,
+      createDestination = options => new Appender(options),
+    } = internalsOf(first)
     const { highWaterMark, flushInterval, signal } = settings
     super({ highWaterMark, decodeStrings: false })
     this.#settings = settings
@@ -123,15 +216,15 @@ export class OssAppendStream extends Writable {
     this.#flushTimer = new FlushTimer(this.#batcher, flushInterval, () => this.#notify())
     this.#destination = createDestination({
       ...settings,
-      clock: systemClock,
+      clock,
       onRetry: info => this.#emitLater('retry', info),
     })
     this.#ended = this.#run()
-    // Not by Writable's own option: a signal aborted already would destroy us half made.
+    // Not by Writable's own option: with an aborted signal it destroys the stream before its fields exist.
     if (signal) addAbortSignal(signal, this)
   }
 
-  /** Key of the object in use; of a rolling stream undefined until that is found. */
+  /** Key of the object in use. Of a rolling stream, undefined until the object is found. */
   get key(): string | undefined {
     return this.#destination.key
   }
@@ -151,7 +244,7 @@ export class OssAppendStream extends Writable {
     return this.#acknowledged
   }
 
-  /** Bytes accepted and not yet acknowledged, apart from Node's own queue (`writableLength`). */
+  /** Bytes accepted and not yet acknowledged, without those that Node queues (`writableLength`). */
   get bytesBuffered(): number {
     return this.#batcher.accepted - this.#acknowledged
   }
@@ -161,52 +254,35 @@ export class OssAppendStream extends Writable {
     return this.#destination.tail === undefined
   }
 
-  /**
-   * Sends everything written before this call, without waiting for a full batch, and resolves with the
-   * tail when it is acknowledged. With `align` that is all whole records; the rest waits for its end.
-   * With nothing owed it resolves as soon as the tail is known, and creates nothing. After `end()` it
-   * resolves with the finish. Rejects with the stream's error.
-   *
-   * With a callback it returns nothing (pino asks for that form by the function's arity).
-   */
-  flush(): Promise<Tail>
-  /** The same with a callback, which gets the error or the tail. */
-  flush(callback: (error: Error | null, tail?: Tail) => void): void
-  flush(callback?: (error: Error | null, tail?: Tail) => void): Promise<Tail> | undefined {
-    const flushed = this.#flush()
-    if (callback === undefined) return flushed
-    flushed.then(
-      tail => process.nextTick(callback, null, tail),
-      error => process.nextTick(callback, error),
-    )
-    return undefined
-  }
-
-  /** Ends the stream, and calls back after `'close'`, with the error if it failed. */
-  close(callback?: (error?: Error | null) => void): void {
-    if (callback) {
-      // A listener runs in the context of who emits, a callback in that of who asked.
-      const done = AsyncResource.bind(() => callback(this.#failure))
-      if (this.closed) process.nextTick(done)
-      else this.once('close', done)
+  /** Opens the object, appends batches in order as they become due, completes. Resolves with why it failed. */
+  async #run(): Promise<Error | undefined> {
+    try {
+      const tail = await this.#destination.open()
+      this.#emitLater('ready', { ...tail, exists: this.#destination.exists })
+      this.#resolveWaiters()
+      for (;;) {
+        this.#destination.throwIfAborted()
+        const batch = this.#nextBatch()
+        if (batch) await this.#send(batch)
+        else if (this.#finalCallback) break
+        else await new Promise<void>(resolve => (this.#resumeLoop = resolve))
+      }
+      await this.#complete()
+      return undefined
+    } catch (cause) {
+      const error = cause as Error
+      if (!this.destroyed) process.nextTick(() => this.destroy(error))
+      return error
     }
-    this.destroySoon()
   }
 
-  /** Ends the stream; it is destroyed when everything is acknowledged. */
-  destroySoon(): void {
-    if (!this.writableEnded && !this.destroyed) this.end()
+  #notify(): void {
+    this.#resumeLoop?.()
+    this.#resumeLoop = undefined
   }
 
-  /** Ends the stream and waits. Node's own would drop what is not yet sent. Rejects if the stream failed. */
-  async [Symbol.asyncDispose](): Promise<void> {
-    await new Promise<void>((resolve, reject) => {
-      this.close(error => (error ? reject(error) : resolve()))
-    })
-  }
-
-  override _write(chunk: Buffer | string, encoding: BufferEncoding, callback: Callback): void {
-    if (chunk.length > PIECE) {
+  override _write(chunk: Buffer | string, encoding: BufferEncoding, callback: WriteCallback): void {
+    if (chunk.length > PIECE_BYTES) {
       this.#heldWrite.set([{ chunk, encoding }], callback)
       this.#refillSoon()
       return
@@ -216,43 +292,14 @@ export class OssAppendStream extends Writable {
     if (isAll) callback()
   }
 
-  override _writev(chunks: Chunk[], callback: Callback): void {
+  override _writev(chunks: WrittenChunk[], callback: WriteCallback): void {
     this.#heldWrite.set(chunks, callback)
     this.#refill()
   }
 
-  override _final(callback: Callback): void {
-    this.#finish = callback
-    this.#batcher.end()
-    this.#flushNow()
-  }
-
-  override _destroy(error: Error | null, callback: (error?: Error | null) => void): void {
-    this.#flushTimer.stop()
-    clearImmediate(this.#refillTurn)
-    this.#destination.abort(destroyed())
-    this.#notify()
-    void this.#ended.then(async failure => {
-      const { client, isOwnClient } = this.#settings
-      if (isOwnClient) await client.close()
-      // Node alone would let pipeline() resolve here, with bytes undelivered. In other states it
-      // rejects by itself, and an error of ours would crash a plain destroy(). Asked last, since a
-      // source may come to its end while we close.
-      const isCutShort = this.writableEnded && !this.#isComplete
-      const reason = error ?? (isCutShort ? failure : undefined)
-      const why = reason ?? failure ?? destroyed()
-      if (!this.#isComplete) this.#failedWith = why
-      this.#waiters.reject(why)
-      this.#heldWrite.clear()?.(why)
-      this.#failure = reason ?? null
-      callback(reason)
-    })
-  }
-
   /**
-   * When a request that is about to leave has left, lest copy and CRC keep the line idle: a connection
-   * is taken back a turn of the event loop after its answer, and looked at for another turn, whether it
-   * still stands.
+   * Copying and the CRC block the event loop. Wait two turns, so that undici can release the socket and
+   * write the next request first.
    */
   #refillSoon(): void {
     clearImmediate(this.#refillTurn)
@@ -261,11 +308,11 @@ export class OssAppendStream extends Writable {
     })
   }
 
-  /** Goes on with the write that is held, as far as there is room. */
+  /** Copies more of the held write, as far as there is room. */
   #refill(): void {
     if (this.destroyed || !this.#heldWrite.isPending) return
-    // By pieces: while we copy and sum nothing is written to the socket, and it must not run dry.
-    const hasMore = this.#heldWrite.copy(PIECE)
+    // One piece a turn: the socket is not written to meanwhile, and must not run dry.
+    const hasMore = this.#heldWrite.copy(PIECE_BYTES)
     this.#onBytes()
     if (hasMore) {
       clearImmediate(this.#refillTurn)
@@ -280,61 +327,36 @@ export class OssAppendStream extends Writable {
     this.#flushTimer.onBytes()
   }
 
-  /** All records accepted are owed now, and not to wait for more. Returns the count of bytes they end at. */
-  #flushNow(): number {
-    this.#destination.keepProcessAlive()
-    return this.#flushTimer.flushNow()
-  }
-
-  #notify(): void {
-    this.#resumeLoop?.()
-    this.#resumeLoop = undefined
-  }
-
-  /** The loop: opens, appends in order what is due, completes. Tells how it ended, and never rejects. */
-  async #run(): Promise<Error | undefined> {
-    try {
-      const tail = await this.#destination.open()
-      this.#emitLater('ready', { ...tail, exists: this.#destination.exists })
-      this.#resolveWaiters()
-      for (;;) {
-        this.#destination.throwIfAborted()
-        const batch = this.#nextBatch()
-        if (batch) await this.#send(batch)
-        else if (this.#finish) break
-        else await new Promise<void>(resolve => (this.#resumeLoop = resolve))
-      }
-      await this.#complete()
-      return undefined
-    } catch (cause) {
-      const error = cause as Error
-      if (!this.destroyed) process.nextTick(() => this.destroy(error))
-      return error
-    }
-  }
-
   /** The next batch in order, if it is due. */
   #nextBatch(): Batch | undefined {
     if (!this.#flushTimer.isDue) return undefined
-    // One that leaves before it is full takes along what is held, as far as there is room.
-    if (!this.#batcher.hasReady) while (this.#heldWrite.copy(PIECE));
+    // A batch that is sent before it is full takes held bytes along, as far as there is room.
+    if (!this.#batcher.hasReady) while (this.#heldWrite.copy(PIECE_BYTES));
     const batch = this.#batcher.take()
     this.#flushTimer.onBatch()
     if (!batch) this.#failOnLongRecord()
     return batch
   }
 
-  /** What came before the record that is too long is in the object now. */
+  /** Called once the records before the one that is too long are acknowledged. */
   #failOnLongRecord(): void {
     this.#destination.abort(recordTooLarge(this.#settings.maxRecordBytes))
     this.#destination.throwIfAborted()
   }
 
   async #send(batch: Batch): Promise<void> {
-    const appending = this.#destination.append(batch)
+    let rest = batch
+    let appending = this.#destination.append(rest)
     // Taking the batch has made room.
     this.#refillSoon()
-    this.#acknowledge(await appending)
+    for (;;) {
+      const info = await appending
+      this.#acknowledge(info)
+      // On a slow network an append carries less than a batch.
+      if (info.length === rest.length) break
+      rest = rest.rest(info.length)
+      appending = this.#destination.append(rest)
+    }
     this.#batcher.release(this.#heldWrite.isPending)
   }
 
@@ -344,19 +366,39 @@ export class OssAppendStream extends Writable {
     this.#resolveWaiters()
   }
 
-  async #complete(): Promise<void> {
-    const info = await this.#destination.create()
-    if (info) this.#acknowledge(info)
-    await this.#destination.complete()
-    this.#isComplete = true
-    this.#resolveWaiters()
-    if (this.#finish) process.nextTick(this.#finish)
+  /** Resolves the flushes whose bytes are in the object, after the `'append'` event that says so. */
+  #resolveWaiters(): void {
+    const tail = this.#destination.tail
+    if (!tail) return
+    const acknowledged = this.#isComplete ? Number.POSITIVE_INFINITY : this.#acknowledged
+    this.#waiters.resolve(acknowledged, tail)
+  }
+
+  /**
+   * Sends everything written before this call, without waiting for a full batch, and resolves with the
+   * tail when it is acknowledged. With `align` that is all whole records; the rest waits for its end.
+   * If nothing is unacknowledged it resolves as soon as the tail is known, and creates no object. After
+   * `end()` it resolves when the stream finishes. Rejects with the stream's error.
+   *
+   * With a callback it returns nothing (pino detects that form by the function's arity).
+   */
+  flush(): Promise<Tail>
+  /** The same with a callback, which gets the error or the tail. */
+  flush(callback: (error: Error | null, tail?: Tail) => void): void
+  flush(callback?: (error: Error | null, tail?: Tail) => void): Promise<Tail> | undefined {
+    const flushed = this.#flush()
+    if (callback === undefined) return flushed
+    flushed.then(
+      tail => process.nextTick(callback, null, tail),
+      error => process.nextTick(callback, error),
+    )
+    return undefined
   }
 
   #flush(): Promise<Tail> {
     const flushed = new Promise<Tail>((resolve, reject) => {
       const wait = (accepted: number) => {
-        // Node may call back for a write after the destruction that came between.
+        // Node may call a write back after the stream was destroyed.
         if (this.#failedWith) return reject(this.#failedWith)
         this.#waiters.add({ accepted, resolve, reject })
         this.#resolveWaiters()
@@ -367,22 +409,81 @@ export class OssAppendStream extends Writable {
         this.#destination.keepProcessAlive()
         // Node keeps the order of writes, so an empty one marks the end of all that came before it.
         this.write(NO_BYTES, error => {
-          // Whatever ends the stream tells all who wait, with what is known of their bytes.
+          // What ends the stream rejects all waiters, with what is known of their bytes.
           wait(error ? Number.POSITIVE_INFINITY : this.#flushNow())
         })
       }
     })
-    // Who does not look at the promise still gets the stream's 'error', and no second one.
+    // A caller that ignores the promise gets the stream's 'error', and no unhandled rejection as well.
     flushed.catch(() => {})
     return flushed
   }
 
-  /** Tells those whose bytes are in the object, after the `'append'` that told everybody. */
-  #resolveWaiters(): void {
-    const tail = this.#destination.tail
-    if (!tail) return
-    const acknowledged = this.#isComplete ? Number.POSITIVE_INFINITY : this.#acknowledged
-    this.#waiters.resolve(acknowledged, tail)
+  /** Makes all accepted records due. Returns the count of accepted bytes that they end at. */
+  #flushNow(): number {
+    this.#destination.keepProcessAlive()
+    return this.#flushTimer.flushNow()
+  }
+
+  override _final(callback: WriteCallback): void {
+    this.#finalCallback = callback
+    this.#batcher.end()
+    this.#flushNow()
+  }
+
+  /** After the last batch: creates the object if there is none, seals it if asked, and finishes. */
+  async #complete(): Promise<void> {
+    const info = await this.#destination.create()
+    if (info) this.#acknowledge(info)
+    await this.#destination.complete()
+    this.#isComplete = true
+    this.#resolveWaiters()
+    if (this.#finalCallback) process.nextTick(this.#finalCallback)
+  }
+
+  /** Ends the stream, and calls back after `'close'`, with the error if it failed. */
+  close(callback?: (error?: Error | null) => void): void {
+    if (callback) {
+      // Node runs a listener in the async context of the emitter; a callback belongs to its caller's.
+      const done = AsyncResource.bind(() => callback(this.#closeError))
+      if (this.closed) process.nextTick(done)
+      else this.once('close', done)
+    }
+    this.destroySoon()
+  }
+
+  /** Ends the stream; it is destroyed when everything is acknowledged. */
+  destroySoon(): void {
+    if (!this.writableEnded && !this.destroyed) this.end()
+  }
+
+  /** Ends the stream and waits. Node's own would drop unsent bytes. Rejects if the stream failed. */
+  async [Symbol.asyncDispose](): Promise<void> {
+    await new Promise<void>((resolve, reject) => {
+      this.close(error => (error ? reject(error) : resolve()))
+    })
+  }
+
+  override _destroy(error: Error | null, callback: (error?: Error | null) => void): void {
+    this.#flushTimer.stop()
+    clearImmediate(this.#refillTurn)
+    this.#destination.abort(destroyed())
+    this.#notify()
+    void this.#ended.then(async failure => {
+      const { client, isOwnClient } = this.#settings
+      if (isOwnClient) await client.close()
+      // After end(), pipeline() resolves here with bytes undelivered, unless _destroy() fails. In other states
+      // it rejects by itself, and an error would crash a plain destroy(). Evaluated after the client has
+      // closed, since the source may end meanwhile.
+      const isCutShort = this.writableEnded && !this.#isComplete
+      const reason = error ?? (isCutShort ? failure : undefined)
+      const why = reason ?? failure ?? destroyed()
+      if (!this.#isComplete) this.#failedWith = why
+      this.#waiters.reject(why)
+      this.#heldWrite.clear()?.(why)
+      this.#closeError = reason ?? null
+      callback(reason)
+    })
   }
 
   #emitLater<E extends keyof OssAppendStreamEvents>(

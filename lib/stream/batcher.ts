@@ -1,42 +1,39 @@
 /**
- * Two rotating buffers: one fills while the other is in flight. A byte is copied once, here; after
- * that a batch is never touched until its fate is known. Knows neither streams nor time: when a batch
- * is due is decided above.
+ * Two rotating buffers: one fills while the other is in flight. Each byte is copied once, here; after
+ * that a batch is not touched until its append is settled. FlushTimer decides when a batch is due.
  *
  *      write() --> [ filling ] --full--> ( ready: CRC made, waits for its turn )
  *                       ^                       |
  *                       |      take()           v
  *                  [ spare ] <--release()-- ( in flight )
  *
- * Two buffers of `highWaterMark` are the bound. They grow from small, since a thousand idle streams
- * should cost little, and are kept, since a busy one should allocate nothing.
- *
- * A batch ends where a record ends; what is behind that opens the next buffer. The end is looked for
- * when it is needed: now and then for the CRC, when the buffer is full, and when the batch is to leave.
+ * Memory is bounded by two buffers of `highWaterMark`. They start small, for many idle streams, and are
+ * kept, so that a busy stream allocates nothing. A batch ends where a record ends:
  *
  *      |record|record|rec|  -->  ( record|record )  +  |rec ...
  *
- * A record that is longer than a buffer goes alone: the buffer grows with it, up to `maxRecordBytes`.
- * Where nothing else was asked for, each byte is a record.
+ * For a record longer than a buffer the buffer grows, up to `maxRecordBytes`.
  */
 
 import { ok } from 'node:assert/strict'
 import { createHash, type Hash } from 'node:crypto'
-import type { Batch } from '../append/tail.ts'
+import { Batch } from '../append/tail.ts'
 import { update } from '../crc64/index.ts'
 import type { Align } from '../options.ts'
-import { findFirstRecordEnd, findLastRecordEnd } from './align.ts'
+import { createRecordEnds, findFirstRecordEnd, findLastRecordEnd } from './align.ts'
 
-/** Bytes. What a buffer starts with. */
+/** Bytes. Initial size of a buffer. */
 const INITIAL_BYTES = 16_384
-/** Bytes. The most that an idle batcher keeps. */
+/** Bytes. Largest buffer that an idle batcher keeps. */
 const IDLE_BYTES = 65_536
-/** Bytes between two sums of a batch that fills: still in the cache, and no long stop at the end. */
+/** Bytes. Between two chunk ends that are remembered: the least that an append is cut to. */
+const CHUNK_END_STEP = 65_536
+/** Bytes. The CRC is updated in steps of this size: they are still in the cache, and none blocks for long. */
 const DIGEST_STEP = 262_144
 
 /**
- * What `buffer.write()` comes down to. For a line of 100 bytes that one's look at its arguments takes as
- * long as the copy; where Node should no longer show it, that is what we pay.
+ * What `buffer.write()` calls. For a line of 100 bytes the checks of `write()` take as long as the copy. If a
+ * future Node has no `utf8Write`, `write()` is used.
  */
 const { utf8Write: writeUtf8 = Buffer.prototype.write } = Buffer.prototype as {
   utf8Write?: (text: string, offset: number, length: number) => number
@@ -46,7 +43,7 @@ export interface BatcherOptions {
   /** Bytes in a full batch. */
   readonly highWaterMark: number
   readonly contentMd5: boolean
-  /** What a record is: batches end where one ends. */
+  /** Where records end, and so batches. */
   readonly align: Align
   /** Bytes that a record may have. */
   readonly maxRecordBytes: number
@@ -64,22 +61,24 @@ export class Batcher {
   readonly #maxRecordBytes: number
   readonly #align: Align
   readonly #isByChunk: boolean
-  /** Begins with a record. After a batch: what was left of its buffer, still in its memory. */
+  /** Begins with a record. After a batch was closed: the rest behind it, in the memory of that batch. */
   #filling: Buffer | undefined
   /** Bytes in `#filling`. */
   #length = 0
-  /** Of these, how many have been looked at, and how many of those are whole records. */
+  /** Bytes of `#filling` that were searched for the end of a record, and bytes of whole records. */
   #scanned = 0
   #whole = 0
-  /** Of those, how many are in the digests. */
+  /** Bytes of `#filling` that are in the CRC and the MD5. */
   #digested = 0
   #crc = 0n
   #md5: Hash | undefined
-  /** At which `#length` somebody has to look next where the last record ends. */
+  /** The `#length` at which the last end of a record is to be found next. */
   #checkAt: number
   #isTooLong = false
   #spare: Buffer | undefined
   #ready: BatchInMemory | undefined
+  /** Of the filling buffer: the first end of a chunk behind each 64 KiB. */
+  #chunkEnds: number[] = []
   #inFlight: BatchInMemory | undefined
   #accepted = 0
 
@@ -92,17 +91,17 @@ export class Batcher {
     this.#checkAt = Math.min(highWaterMark, maxRecordBytes, DIGEST_STEP)
   }
 
-  /** Bytes copied in since the beginning. */
+  /** Bytes copied since the beginning. */
   get accepted(): number {
     return this.#accepted
   }
 
-  /** Bytes in the filling buffer: no batch has taken them up yet. */
+  /** Bytes in the filling buffer, which are in no batch yet. */
   get filling(): number {
     return this.#length
   }
 
-  /** Bytes in the filling buffer that a batch could take up: those of whole records. */
+  /** Bytes of whole records in the filling buffer. */
   get whole(): number {
     if (this.#filling && this.#scanned < this.#length) {
       const part = this.#filling.subarray(this.#scanned, this.#length)
@@ -112,20 +111,20 @@ export class Batcher {
     return this.#whole
   }
 
-  /** A record is longer than it may be: no byte more is accepted, and of that record none is sent. */
+  /** A record is longer than `maxRecordBytes`. No further byte is accepted, and none of that record is sent. */
   get isTooLong(): boolean {
     return this.#isTooLong
   }
 
-  /** A full batch waits for its turn. */
+  /** A full batch waits to be taken. */
   get hasReady(): boolean {
     return this.#ready !== undefined
   }
 
   /**
-   * Copies as much of `bytes` as there is room for, and says how much that was. Less than all of it:
-   * both buffers are full, come again with the rest after `take` or `release`. Or it is stuck.
-   * `isEnd`: the chunk ends with them.
+   * Copies as many of `bytes` as there is room for, and returns their number. If it is less than all of them,
+   * both buffers are full (write the rest after `take()` or `release()`), or a record is too long. `isEnd`:
+   * the chunk ends with these bytes.
    */
   write(bytes: Uint8Array, isEnd = true): number {
     if (bytes.length > 0 && bytes.length <= this.#room()) {
@@ -152,11 +151,11 @@ export class Batcher {
   }
 
   /**
-   * Encodes a string straight into the batch, if it is sure to fit; false: nothing was done, and the
-   * caller has to make bytes of it, which may be cut anywhere.
+   * Encodes a string directly into the filling buffer, if it certainly fits. False: nothing was written; the
+   * caller encodes it, and writes the bytes, which may be divided between batches.
    */
   writeText(text: string, encoding: 'utf8' | 'latin1'): boolean {
-    // It would fit where both buffers are full, and take a third.
+    // Nothing would also "fit" where both buffers are full, and allocate a third.
     if (text === '') return true
     const most = encoding === 'utf8' ? text.length * 3 : text.length
     if (most > this.#room()) return false
@@ -169,12 +168,12 @@ export class Batcher {
     return true
   }
 
-  /** No byte comes any more: what there is of the last record is all of it. */
+  /** No more bytes follow, so the last record is whole. */
   end(): void {
     this.#whole = this.#length
   }
 
-  /** The next batch in order: the full one that waits, else the records that came together so far. */
+  /** The next batch in order: the full one, or else the whole records so far. */
   take(): Batch | undefined {
     ok(!this.#inFlight, 'one batch in flight')
     if (!this.#ready && this.whole > 0) this.#close()
@@ -184,48 +183,45 @@ export class Batcher {
     return this.#inFlight?.batch
   }
 
-  /**
-   * The batch that was taken is in the object: its memory may be written over. `isWanted`: it will be at
-   * once.
-   */
+  /** The taken batch is in the object, so its memory is free. `isWanted`: it will be used at once. */
   release(isWanted = false): void {
     const buffer = this.#inFlight?.buffer
     const isRestInIt = this.#length > 0 && this.#filling?.buffer === buffer?.buffer
     const isIdle = (this.#length === 0 || isRestInIt) && !this.#ready && !isWanted
-    // Nothing is owed: give back what a burst has grown. And in any case what a long record has.
+    // An idle batcher frees what a burst has grown; a long record's buffer is freed in any case.
     const kept = isIdle ? IDLE_BYTES : this.#highWaterMark
     this.#spare = buffer && buffer.length > kept ? undefined : buffer
     this.#inFlight = undefined
     if (isRestInIt) this.#grow(this.#length)
   }
 
-  /** A batch of whole records that can't take any more. */
+  /** The filling buffer is full, and has a whole record. */
   get #isFull(): boolean {
     return this.#length >= this.#highWaterMark && this.#whole > 0
   }
 
-  /** Bytes that can be accepted into the present buffer, wherever records end. */
+  /** Bytes that the filling buffer takes before the ends of records are to be found again. */
   #room(): number {
     return this.#ready && this.#inFlight ? 0 : this.#checkAt - this.#length
   }
 
-  /** How many bytes of `bytes`, from `from` on, can be accepted at once. */
+  /** How many of `bytes`, from `from` on, can be copied now. */
   #fit(bytes: Uint8Array, from: number): number {
     const room = this.#room()
     if (room > 0) return Math.min(bytes.length - from, room)
     if (this.#whole > 0 || (this.#ready && this.#inFlight)) return 0
-    // One record has taken the whole buffer: to its end it may have more, and nothing behind that.
+    // One record fills the whole buffer: the buffer takes the rest of it, and nothing behind its end.
     const part = bytes.subarray(from, from + this.#maxRecordBytes - this.#length)
     return findFirstRecordEnd(this.#align, part, this.#length)
   }
 
-  /** The filling buffer, with room for `length` more bytes. */
+  /** The filling buffer, with room for `length` more bytes; larger if needed. */
   #reserve(length: number): Buffer {
     const needed = this.#length + length
     return this.#filling && this.#filling.length >= needed ? this.#filling : this.#grow(needed)
   }
 
-  /** Moves the filling buffer to where it has room for `needed` bytes: the spare, or new memory. */
+  /** Moves the filling bytes to memory of at least `needed` bytes: the spare buffer, or a new one. */
   #grow(needed: number): Buffer {
     const old = this.#filling
     const spare = this.#spare
@@ -234,7 +230,7 @@ export class Batcher {
     if (!buffer || buffer.length < needed) {
       const most = needed > this.#highWaterMark ? this.#maxRecordBytes : this.#highWaterMark
       const size = Math.max(needed, (old?.length ?? 0) * 4, (spare?.length ?? 0) * 4, INITIAL_BYTES)
-      // Slow: apart from Node's shared pool, which a small buffer that lives long would keep whole.
+      // Not from Node's shared pool: a small buffer that lives long would keep all of the pool alive.
       buffer = Buffer.allocUnsafeSlow(Math.min(most, size))
     }
     if (old) buffer.set(old.subarray(0, this.#length))
@@ -242,17 +238,24 @@ export class Batcher {
     return buffer
   }
 
-  /** `isEnd`: all of the chunk is in. */
+  /** Counts copied bytes. `isEnd`: the chunk ends with them. */
   #advance(length: number, isEnd: boolean): void {
     this.#length += length
     this.#accepted += length
-    if (isEnd && this.#isByChunk) this.#whole = this.#length
+    if (isEnd && this.#isByChunk) this.#endChunk()
     if (this.#length >= this.#checkAt) this.#check()
+  }
+
+  /** Remembers some of the places at which a batch may be cut: they cannot be found in its bytes. */
+  #endChunk(): void {
+    this.#whole = this.#length
+    const last = this.#chunkEnds.at(-1) ?? 0
+    if (this.#length - last >= CHUNK_END_STEP) this.#chunkEnds.push(this.#length)
   }
 
   #check(): void {
     this.#digest()
-    // Full: close it at once unless another waits before it. Its CRC is then ready before its turn.
+    // Close a full buffer at once, unless another batch waits: its CRC is then ready when it is taken.
     if (this.#isFull && !this.#ready) this.#close()
     this.#setCheck()
   }
@@ -263,7 +266,7 @@ export class Batcher {
     this.#checkAt = Math.min(stop, this.#length + DIGEST_STEP)
   }
 
-  /** Sums the whole records that came since. They will all be in the batch, wherever that ends. */
+  /** Adds whole records to the CRC and the MD5. They will all be in the batch, wherever that ends. */
   #digest(): void {
     const { whole } = this
     if (!this.#filling || whole === this.#digested) return
@@ -280,7 +283,14 @@ export class Batcher {
     this.#digest()
     const bytes = buffer.subarray(0, this.#whole)
     const contentMd5 = this.#md5?.digest('base64')
-    this.#ready = { batch: { bytes, crc64: this.#crc.toString(), contentMd5 }, buffer }
+    const batch = new Batch(bytes, {
+      ends: createRecordEnds(this.#align, this.#chunkEnds),
+      hasMd5: this.#contentMd5,
+      crc64: this.#crc.toString(),
+      contentMd5,
+    })
+    this.#ready = { batch, buffer }
+    this.#chunkEnds = []
     const isAll = this.#whole === this.#length
     this.#filling = isAll ? undefined : buffer.subarray(this.#whole, this.#length)
     this.#length -= this.#whole

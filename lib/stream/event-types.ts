@@ -1,27 +1,19 @@
 /**
- * The types of a stream's `on`, `emit` and their like: they know the stream's own events and what each
- * carries. Node's events, and any other name, are as in Node. Types alone: nothing here runs.
+ * Types of a stream's events and callbacks. A class declares `on()` and its like in an interface that is
+ * merged with it, so that a subclass can override them. The overload of the stream's own events
+ * comes last, since TypeScript's error for a wrong listener quotes the last one.
  */
 
 import type { Readable, Writable } from 'node:stream'
 
-/** `on`, `once`, `off` and their like, which return the stream. */
-export interface Listen<Events extends Carried<Events>, Stream> {
-  <E extends keyof Events>(event: E, listener: (...args: Events[E]) => void): Stream
-  <E extends keyof WritableEvents>(event: E, listener: (...args: WritableEvents[E]) => void): Stream
-  <E extends string | symbol>(event: Other<E, Events>, listener: AnyListener): Stream
-}
+/** What a write, `_final()` and `close()` call when they are done, with the error if they failed. */
+export type WriteCallback = (error?: Error | null) => void
 
-/** `emit`. */
-export interface Emit<Events extends Carried<Events>> {
-  <E extends keyof Events>(event: E, ...args: Events[E]): boolean
-  <E extends string | symbol>(event: Other<E, Events>, ...args: unknown[]): boolean
-}
+/** A chunk, as Node passes it to `_writev()`. */
+export type WrittenChunk = { readonly chunk: Buffer | string; readonly encoding: BufferEncoding }
 
-type Carried<Events> = Record<keyof Events, unknown[]>
-
-/** The events that every Writable has. */
-interface WritableEvents {
+/** The events of every Writable, and what their listeners are given. */
+export interface WritableEvents {
   close: []
   drain: []
   error: [error: Error]
@@ -30,8 +22,22 @@ interface WritableEvents {
   unpipe: [source: Readable]
 }
 
-/** Any name but these: else a listener that does not fit its event would pass for another's. */
-type Other<E, Events> = E extends keyof Events ? never : E
+export type EventName = string | symbol
+
+/** The listener of one of these events. */
+export type Listener<Events extends Record<E, unknown[]>, E extends keyof Events> = (
+  ...args: Events[E]
+) => void
+
+/** Any event but these: otherwise a listener that does not fit its event would pass as that of another event. */
+export type OtherEvent<E, Events> = E extends keyof Events ? never : E
 
 /** What Node takes as the listener of an event that it does not know. */
-type AnyListener = Parameters<Writable['on']>[1]
+export type AnyListener = Parameters<Writable['on']>[1]
+
+/** `on`, `once`, `off` and their like as properties, which return the stream. */
+export interface Listen<Events extends Record<keyof Events, unknown[]>, Stream> {
+  <E extends keyof WritableEvents>(event: E, listener: Listener<WritableEvents, E>): Stream
+  <E extends EventName>(event: OtherEvent<E, Events>, listener: AnyListener): Stream
+  <E extends keyof Events>(event: E, listener: (...args: Events[E]) => void): Stream
+}

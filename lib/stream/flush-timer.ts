@@ -1,21 +1,20 @@
 /**
- * When a batch leaves: when it is full, when its oldest byte has waited long enough, or when somebody
- * asked for it. One timer at most, and only while whole records wait for it: they are owed, so it holds
- * the process. What there is of a record that is not whole yet can't leave at any time, so no time is
- * set for it.
+ * Decides when a batch is due: when it is full, when its first byte has waited for `flushInterval`, or when
+ * a flush or the end asks for it. At most one timer runs, and only while a whole record waits: that record is
+ * unacknowledged, so the timer holds the process. A record that is not whole cannot be sent, and sets none.
  */
 
 import type { Batcher } from './batcher.ts'
 
 export class FlushTimer {
   readonly #batcher: Batcher
-  /** Milliseconds; 0: time alone sends nothing. */
+  /** Milliseconds; 0: no timer. */
   readonly #flushInterval: number
   readonly #onDue: () => void
-  /** Bytes before this count of accepted ones are to leave without waiting for a full batch. */
+  /** Count of accepted bytes. Bytes before it are due without a full batch. */
   #due = 0
   #timer: NodeJS.Timeout | undefined
-  /** The count of accepted bytes at which the filling buffer begins, and when its first one came. */
+  /** Count of accepted bytes at which the filling buffer begins, and the time of its first byte. */
   #fillingFrom = -1
   #fillingSince = 0
 
@@ -25,21 +24,21 @@ export class FlushTimer {
     this.#onDue = onDue
   }
 
-  /** Whether the next batch should leave as soon as the line is free; what is stuck, to be told so. */
+  /** Whether the next batch should be sent as soon as no append is in flight; also true if a record is too long. */
   get isDue(): boolean {
-    const { hasReady, isTooLong: isStuck, accepted, filling } = this.#batcher
-    return hasReady || isStuck || this.#due > accepted - filling
+    const { hasReady, isTooLong, accepted, filling } = this.#batcher
+    return hasReady || isTooLong || this.#due > accepted - filling
   }
 
-  /** Bytes came in: a batch is full, or the time of those that wait begins to run. */
+  /** Bytes were accepted: either a batch is full, or the time of its first byte begins to run. */
   onBytes(): void {
-    const { hasReady, isTooLong: isStuck } = this.#batcher
-    if (hasReady || isStuck) this.#onDue()
+    const { hasReady, isTooLong } = this.#batcher
+    if (hasReady || isTooLong) this.#onDue()
     else if (this.#timer) return
     this.#wait()
   }
 
-  /** All records that are whole by now are to leave. Returns the count of accepted bytes that they end at. */
+  /** Makes all whole records due. Returns the count of accepted bytes that they end at. */
   flushNow(): number {
     const { accepted, filling, whole } = this.#batcher
     this.#due = accepted - filling + whole
@@ -47,7 +46,7 @@ export class FlushTimer {
     return this.#due
   }
 
-  /** A batch has left, and what was behind its last record is the oldest now. */
+  /** A batch was taken: the first byte behind it is the oldest now. */
   onBatch(): void {
     if (this.#batcher.whole === 0) this.stop()
     this.#wait()
@@ -58,7 +57,7 @@ export class FlushTimer {
     this.#timer = undefined
   }
 
-  /** The filling buffer waits: from its first byte on, and by a timer from its first whole record on. */
+  /** Notes the time of the filling buffer's first byte, and starts the timer once a whole record waits. */
   #wait(): void {
     const { accepted, filling } = this.#batcher
     if (filling === 0 || this.#flushInterval === 0) return
@@ -66,7 +65,7 @@ export class FlushTimer {
       this.#fillingFrom = accepted - filling
       this.#fillingSince = performance.now()
     }
-    // What is due takes along all records that are whole when it leaves.
+    // A due batch takes along all records that are whole when it is sent.
     if (this.#timer || this.isDue || this.#batcher.whole === 0) return
     this.#timer = setTimeout(this.#onTime, Math.ceil(this.#timeLeft))
   }
@@ -75,7 +74,7 @@ export class FlushTimer {
     return this.#fillingSince + this.#flushInterval - performance.now()
   }
 
-  /** The time of some batch is over; if that one has left, the present one may have some more. */
+  /** The timer may have been set for an earlier batch; then the present one still has time. */
   readonly #onTime = (): void => {
     this.#timer = undefined
     if (this.#timeLeft > 0) this.#wait()

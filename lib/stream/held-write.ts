@@ -1,24 +1,23 @@
 /**
- * The way into the batcher: what was written becomes bytes there, and what finds no room is held,
- * together with the callback that lets the writer go on. That is the backpressure. It knows no time and
- * calls nobody back.
+ * Copies written chunks into the batcher. If a write does not fit, the rest of it is held, together with its
+ * callback; while the callback is held, Node queues further writes, which is the backpressure. The stream
+ * decides when to go on, and calls back.
  */
 
 import type { Batcher } from './batcher.ts'
+import type { WriteCallback, WrittenChunk } from './event-types.ts'
 
-export type Chunk = { readonly chunk: Buffer | string; readonly encoding: BufferEncoding }
-export type Callback = (error?: Error | null) => void
-
-/** A write that found no room: what is left of it, and whom to tell when all of it is copied. */
+/** The write that did not fit. */
 interface PendingWrite {
+  /** The rest of the chunk that is partly copied. */
   rest: Buffer | undefined
-  readonly chunks: readonly Chunk[]
-  /** The first of `chunks` that is not copied, not even in part. */
+  readonly chunks: readonly WrittenChunk[]
+  /** Index of the first chunk of which nothing is copied. */
   next: number
-  readonly callback: Callback
+  readonly callback: WriteCallback
 }
 
-/** Encodings that the batcher writes by itself, by all their names. */
+/** Encodings that the batcher writes without an intermediate buffer, by all their names. */
 const DIRECT: Readonly<Record<string, 'utf8' | 'latin1'>> = {
   utf8: 'utf8',
   'utf-8': 'utf8',
@@ -34,13 +33,13 @@ export class HeldWrite {
     this.#batcher = batcher
   }
 
-  /** Something waits for room. */
+  /** A write waits for room. */
   get isPending(): boolean {
     return this.#pending !== undefined
   }
 
-  /** Copies a chunk. False: not all of it, and the callback is held with the rest. */
-  write(chunk: Buffer | string, encoding: BufferEncoding, callback: Callback): boolean {
+  /** Copies a chunk. False: the rest of it is held, with the callback. */
+  write(chunk: Buffer | string, encoding: BufferEncoding, callback: WriteCallback): boolean {
     const bytes = this.#encode(chunk, encoding)
     if (!bytes) return true
     const length = this.#batcher.write(bytes)
@@ -49,12 +48,12 @@ export class HeldWrite {
     return false
   }
 
-  /** Holds many chunks, for `resume` to copy. */
-  set(chunks: readonly Chunk[], callback: Callback): void {
+  /** Holds chunks, for `copy()`. */
+  set(chunks: readonly WrittenChunk[], callback: WriteCallback): void {
     this.#pending = { rest: undefined, chunks, next: 0, callback }
   }
 
-  /** Goes on with what is held. True: so far as `most` bytes; there is more, and room for it. */
+  /** Copies at most `most` held bytes. True: that many are copied, and there are more, and room for them. */
   copy(most: number): boolean {
     const held = this.#pending
     let left = most
@@ -73,30 +72,30 @@ export class HeldWrite {
     return false
   }
 
-  /** Whom to tell that all that was held is copied; once. */
-  takeCallback(): Callback | undefined {
+  /** The callback, once, when all of the write is copied. */
+  takeCallback(): WriteCallback | undefined {
     const held = this.#pending
     return held && !held.rest && held.next === held.chunks.length ? this.clear() : undefined
   }
 
-  /** Holds no more; gives back whom to tell. */
-  clear(): Callback | undefined {
+  /** Drops the write, and returns its callback. */
+  clear(): WriteCallback | undefined {
     const callback = this.#pending?.callback
     this.#pending = undefined
     return callback
   }
 
-  /** The bytes of the next chunk that has to be copied. */
+  /** The bytes of the next chunk that is still to be copied. */
   #next(held: PendingWrite): Buffer | undefined {
     while (held.next < held.chunks.length) {
-      const { chunk, encoding } = held.chunks[held.next++] as Chunk
+      const { chunk, encoding } = held.chunks[held.next++] as WrittenChunk
       const bytes = this.#encode(chunk, encoding)
       if (bytes) return bytes
     }
     return undefined
   }
 
-  /** The bytes of a chunk, if they are still to be copied: short text goes into the batch by itself. */
+  /** The bytes of a chunk; undefined if the batcher has already written them, as it does with short text. */
   #encode(chunk: Buffer | string, encoding: BufferEncoding): Buffer | undefined {
     if (typeof chunk !== 'string') return chunk
     const direct = DIRECT[encoding]

@@ -31,14 +31,14 @@ t.test('while a HEAD of opening is in flight', async t => {
   t.ok(head.signal.aborted)
   t.equal(head.signal.reason, reason)
   const error = await rejectionOf(opening)
-  t.equal(error, reason)
+  t.equal(error.message, reason.message)
   t.match(error, { attempts: 1, ...TARGET })
   t.equal(error.tail, undefined)
   t.equal(error.unresolved, undefined)
   t.equal(appender.tail, undefined)
   t.equal(clock.started, 0)
   t.strictSame(retries, [])
-  t.equal(await rejectionOf(appender.append(batchOf('x'))), reason)
+  t.match(await rejectionOf(appender.append(batchOf('x'))), { message: reason.message })
 })
 
 t.test('while a probe of opening is in flight: it has no bytes to lose', async t => {
@@ -50,7 +50,7 @@ t.test('while a probe of opening is in flight: it has no bytes to lose', async t
   const reason = createReason()
   appender.abort(reason)
   const error = await rejectionOf(opening)
-  t.equal(error, reason)
+  t.equal(error.message, reason.message)
   t.equal(error.unresolved, undefined)
 })
 
@@ -60,7 +60,7 @@ t.test('before opening: nothing is sent, nothing attempted', async t => {
     const reason = createReason()
     appender.abort(reason)
     const error = await rejectionOf(appender.open())
-    t.equal(error, reason)
+    t.equal(error.message, reason.message)
     t.equal(error.attempts, undefined)
     t.equal(client.requests.length, 0)
   }
@@ -76,7 +76,7 @@ t.test('during a wait of opening: the timer is cleared at once', async t => {
   appender.abort(reason)
   t.equal(clock.timers.size, 0)
   const error = await rejectionOf(opening)
-  t.equal(error, reason)
+  t.equal(error.message, reason.message)
   t.equal(error.attempts, 1)
   t.equal(client.requests.length, 1)
 })
@@ -88,7 +88,7 @@ t.test('while the append is in flight: it may have landed', async t => {
   t.ok(request.signal.aborted, 'in the same turn')
   t.ok(request.isSettled)
   const error = await rejectionOf(appending)
-  t.equal(error, reason)
+  t.equal(error.message, reason.message)
   t.match(error, { attempts: 1, ...TARGET })
   t.strictSame(error.tail, old)
   t.strictSame(error.unresolved, owned)
@@ -123,14 +123,14 @@ t.test('during a wait: what the attempts before it found decides', async t => {
     appender.abort(reason)
     t.notOk(clock.timers.has(timer))
     const error = await rejectionOf(appending)
-    t.equal(error, reason)
+    t.equal(error.message, reason.message)
     t.equal(error.attempts, 1, 'the next was never made')
     t.strictSame(error.unresolved, unresolved, cause.message)
     t.equal(client.requests.length, 1)
   }
 })
 
-t.test('while HEAD asks for the tail: nobody knows yet', async t => {
+t.test('while HEAD asks for the tail: the attempts before the 409 decide', async t => {
   for (const isDoubtful of [false, true]) {
     const { appender, client, failNextAttempt, appending, reason } = await append()
     if (isDoubtful) await failNextAttempt(timeoutError())
@@ -141,8 +141,8 @@ t.test('while HEAD asks for the tail: nobody knows yet', async t => {
     appender.abort(reason)
     t.ok(head.signal.aborted)
     const error = await rejectionOf(appending)
-    t.equal(error, reason)
-    t.strictSame(error.unresolved, owned)
+    t.equal(error.message, reason.message)
+    t.strictSame(error.unresolved, isDoubtful ? owned : undefined)
     t.strictSame(error.tail, old)
   }
 })
@@ -169,22 +169,23 @@ t.test('just after an attempt failed in doubt, at every turn of its way up', asy
     for (let turn = 0; turn < turns; turn++) await null
     appender.abort(reason)
     const error = await rejectionOf(appending)
-    t.equal(error, reason)
+    t.equal(error.message, reason.message)
     t.strictSame(error.unresolved, owned, `after ${turns} turns`)
     t.equal(client.requests.length, 1)
     if (turns === 0) t.strictSame(retries, [], 'nobody is told of a retry that will not be')
   }
 })
 
-t.test('just after a 409, at every turn of its way up', async t => {
+t.test('just after a 409 that follows a timeout, at every turn of its way up', async t => {
   for (let turns = 0; turns <= 12; turns++) {
-    const { appender, client, appending, reason } = await append()
+    const { appender, client, appending, failNextAttempt, reason } = await append()
+    await failNextAttempt(timeoutError())
     const request = await client.next()
     request.fail(positionConflict(6))
     for (let turn = 0; turn < turns; turn++) await null
     appender.abort(reason)
     const error = await rejectionOf(appending)
-    t.equal(error, reason)
+    t.equal(error.message, reason.message)
     t.strictSame(error.unresolved, owned, `after ${turns} turns`)
   }
 })
@@ -198,7 +199,7 @@ t.test('just after the acknowledgement: it is one, and then no more', async t =>
     appender.abort(reason)
     t.match(await appending, { nextPosition: 6 }, `after ${turns} turns`)
     const error = await rejectionOf(appender.append(batchOf('more')))
-    t.equal(error, reason)
+    t.equal(error.message, reason.message)
     t.strictSame(error.tail, tailOf('oldnew'))
     t.equal(error.unresolved, undefined)
     t.equal(client.requests.length, 1)
@@ -217,7 +218,7 @@ t.test('idle: the next call fails, having attempted nothing', async t => {
       throwIfAborted: async () => appender.throwIfAborted(),
     }
     const error = await rejectionOf(calls[call]())
-    t.equal(error, reason, call)
+    t.equal(error.message, reason.message, call)
     t.match(error, TARGET)
     t.strictSame(error.tail, old)
     t.equal(error.attempts, undefined)
@@ -238,7 +239,7 @@ t.test('while the seal is in flight, or waits', async t => {
     const reason = createReason()
     appender.abort(reason)
     const error = await rejectionOf(sealing)
-    t.equal(error, reason)
+    t.equal(error.message, reason.message)
     t.match(error, { attempts: 1, tail: old })
     t.equal(error.unresolved, undefined, 'no bytes are in question')
     t.equal(clock.timers.size, 0)
@@ -250,7 +251,7 @@ t.test('only the first abort counts', async t => {
   await client.next()
   appender.abort(reason)
   appender.abort(new Error('again'))
-  t.equal(await rejectionOf(appending), reason)
+  t.match(await rejectionOf(appending), { message: reason.message })
 })
 
 t.test('from within onRetry: no wait begins', async t => {
@@ -261,7 +262,7 @@ t.test('from within onRetry: no wait begins', async t => {
   const appending = harness.appender.append(batchOf('new'))
   const request = await harness.client.next()
   request.fail(networkError('ECONNREFUSED'))
-  t.equal(await rejectionOf(appending), reason)
+  t.match(await rejectionOf(appending), { message: reason.message })
   t.equal(harness.clock.started, 0)
   t.equal(harness.client.requests.length, 1)
 })
@@ -271,6 +272,6 @@ t.test('with any other reason', async t => {
   const reason = new Error('why not')
   await client.next()
   appender.abort(reason)
-  t.equal(await rejectionOf(appending), reason)
-  t.equal(await rejectionOf(appender.append(batchOf('more'))), reason)
+  t.match(await rejectionOf(appending), { message: reason.message })
+  t.match(await rejectionOf(appender.append(batchOf('more'))), { message: reason.message })
 })

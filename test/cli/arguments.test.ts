@@ -352,8 +352,10 @@ t.test('errors as text and exit code', async t => {
     requestId: 'REQ',
     hostId: 'HOST',
   })
-  const retriesExhausted = new OssError('OSS_ERR_RETRIES_EXHAUSTED', 'gave up', { cause })
-  retriesExhausted.tail = { position: 12, crc64: '5' }
+  const retriesExhausted = new OssError('OSS_ERR_RETRIES_EXHAUSTED', 'gave up', {
+    cause,
+    tail: { position: 12, crc64: '5' },
+  })
   t.equal(
     describeError(retriesExhausted),
     'oss-append: gave up\n' +
@@ -424,10 +426,12 @@ t.test('options inside a message are flags too, and the words of others stay', a
 
 t.test('errors as JSON', async t => {
   const cause = new OssServiceError('InternalError', 'try later', { status: 500, requestId: 'REQ' })
-  const error = new OssError('OSS_ERR_RETRIES_EXHAUSTED', 'gave up', { cause })
-  error.tail = { position: 12, crc64: '5' }
-  error.attempts = 3
-  error.unresolved = { position: 12, length: 7 }
+  const error = new OssError('OSS_ERR_RETRIES_EXHAUSTED', 'gave up', {
+    cause,
+    tail: { position: 12, crc64: '5' },
+    attempts: 3,
+    unresolved: { position: 12, length: 7 },
+  })
   t.same(JSON.parse(JSON.stringify(errorFields(error))), {
     code: 'OSS_ERR_RETRIES_EXHAUSTED',
     message: 'gave up',

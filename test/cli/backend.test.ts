@@ -1,49 +1,45 @@
-/** How the command reaches OSS: through proxies of the environment, and as whom. */
+/** How the command reaches OSS: environment, proxies, credentials, and the folder of `--local`. */
 
-import { existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { existsSync, writeFileSync } from 'node:fs'
 import { createServer, type IncomingMessage } from 'node:http'
 import { type AddressInfo, connect, type Socket } from 'node:net'
 import { join } from 'node:path'
 import t, { type Test } from 'tap'
 import { createOssServer, type OssServer } from '../../lib/server/index.ts'
-import { cleanEnv, spawnClean } from '../helpers/child-process.ts'
-import { CLI, runCli, startCli, startCliServer, waitForExit } from '../helpers/run-cli.ts'
-import { waitUntil } from '../helpers/test-oss.ts'
+import { runCli, runProcess, startCliServer } from '../helpers/run-cli.ts'
 import { cert, key } from '../helpers/tls.ts'
-
-const isLockFile = (name: string) => name.startsWith('writer')
 
 const OBJECT = 'oss://examplebucket/a.log'
 const TEXT = Buffer.from('hello')
 
-t.test('HTTPS_PROXY and NO_PROXY', async t => {
+t.test('HTTPS_PROXY is used for every request, except to the hosts of NO_PROXY', async t => {
   const server = await createOssServer({ tls: { key, cert } })
   t.teardown(() => server.close())
   const proxy = await startProxy(t)
   const ca = join(t.testdir({}), 'ca.pem')
   writeFileSync(ca, cert)
   const env = { ...envFor(server), NODE_EXTRA_CA_CERTS: ca, HTTPS_PROXY: proxy.url }
-  t.match(await runCli([OBJECT, '-'], { env, input: TEXT }), {
+  t.match(await runProcess([OBJECT, '-'], { env, input: TEXT }), {
     code: 0,
     stdout: /verified/,
     stderr: '',
   })
   t.same([...new Set(proxy.tunnels)], [`127.0.0.1:${server.port}`])
   proxy.tunnels.length = 0
-  t.match(await runCli(['cat', OBJECT], { env }), { code: 0, stdout: 'hello' })
-  t.ok(proxy.tunnels.length > 0, 'reading goes the same way')
+  t.match(await runProcess(['cat', OBJECT], { env }), { code: 0, stdout: 'hello' })
+  t.ok(proxy.tunnels.length > 0, 'reading uses the proxy too')
   proxy.tunnels.length = 0
   const withoutProxy = { ...env, NO_PROXY: '127.0.0.1' }
-  t.match(await runCli([OBJECT, '-'], { env: withoutProxy, input: TEXT }), {
+  t.match(await runProcess([OBJECT, '-'], { env: withoutProxy, input: TEXT }), {
     code: 0,
     stdout: /verified/,
   })
   const local = ['--local', join(t.testdirName, 'lab'), OBJECT, '-']
   t.match(await runCli(local, { env: { HTTP_PROXY: proxy.url }, input: TEXT }), { code: 0 })
-  t.same(proxy.tunnels, [], 'nobody asked it')
+  t.same(proxy.tunnels, [], 'the proxy is not used')
 })
 
-t.test('a proxy that refuses is an outage', async t => {
+t.test('a proxy that refuses a tunnel is retried like an outage', async t => {
   const { env } = await startCliServer(t)
   const proxy = await startProxy(t)
   proxy.refusals = 2
@@ -60,7 +56,28 @@ t.test('a proxy that refuses is an outage', async t => {
   })
 })
 
-t.test('--credentials: what a module may export', async t => {
+t.test(
+  'a proxy variable without a URL is refused by its name, and its value is not printed',
+  async t => {
+    const { env } = await startCliServer(t)
+    for (const HTTPS_PROXY of ['SECRET', 'SECRET:8080', 'http://', 'http://u:SECRET%zz@a']) {
+      const outcome = await runCli(['stat', OBJECT], { env: { ...env, HTTPS_PROXY } })
+      t.match(outcome, { code: 2, stderr: /^oss-append: HTTPS_PROXY: must be a URL, as in/ })
+      t.notMatch(outcome.stderr, 'SECRET')
+    }
+  },
+)
+
+t.test('commands that read do not create the folder of --local', async t => {
+  const dir = join(t.testdir({}), 'typo')
+  for (const command of [['stat'], ['cat'], ['verify', import.meta.filename]]) {
+    const outcome = await runCli([...command, '--local', dir, OBJECT])
+    t.match(outcome, { code: 2, stderr: /--local: there is no such folder/ })
+  }
+  t.notOk(existsSync(dir))
+})
+
+t.test('--credentials takes keys, functions, providers and classes of a module', async t => {
   const { server, env } = await startCliServer(t)
   const { OSS_ENDPOINT, OSS_REGION } = env
   const keys = JSON.stringify(server.credentials)
@@ -76,14 +93,21 @@ t.test('--credentials: what a module may export', async t => {
     node_modules: { keeper: { 'index.js': keysModule } },
   })
   const statWith = (name: string) =>
-    runCli(['--credentials', name, 'stat', OBJECT], { env: { OSS_ENDPOINT, OSS_REGION }, cwd: dir })
+    runCli(['--credentials', join(dir, name), 'stat', OBJECT], {
+      env: { OSS_ENDPOINT, OSS_REGION },
+    })
   server.append('examplebucket', 'a.log', TEXT)
   for (const name of Object.keys(modules)) {
-    t.match(await statWith(`./${name}`), { code: 0, stdout: /length +5/, stderr: '' }, name)
+    t.match(await statWith(name), { code: 0, stdout: /length +5/, stderr: '' }, name)
   }
-  t.match(await statWith(join(dir, 'function.mjs')), { code: 0 }, 'an absolute path')
-  t.match(await statWith('function.mjs'), { code: 0, stderr: '' }, 'a bare name')
-  t.match(await statWith('keeper'), { code: 0, stderr: '' }, 'a package')
+  const cwd = process.cwd()
+  process.chdir(dir)
+  for (const name of ['./keys.cjs', 'function.mjs', 'keeper']) {
+    const args = ['--credentials', name, 'stat', OBJECT]
+    const result = await runCli(args, { env: { OSS_ENDPOINT, OSS_REGION } })
+    t.match(result, { code: 0, stderr: '' }, `${name}, from the current folder`)
+  }
+  process.chdir(cwd)
 
   const wrong: [string, string, RegExp][] = [
     ['nothing.mjs', 'export const a = 1', /--credentials: the module has no default export/],
@@ -92,125 +116,51 @@ t.test('--credentials: what a module may export', async t => {
   ]
   for (const [name, text, message] of wrong) {
     writeFileSync(join(dir, name), text)
-    const { code, stderr } = await statWith(`./${name}`)
+    const { code, stderr } = await statWith(name)
     t.equal(code, 2, name)
     t.match(stderr, message)
     t.notMatch(stderr, 'SECRET')
   }
-  const absent = await statWith('./SECRET.mjs')
+  const absent = await statWith('SECRET.mjs')
   t.match(absent, { code: 2, stderr: /--credentials: cannot be loaded: Cannot find module/ })
   t.notMatch(absent.stderr, 'SECRET')
-  t.match(await statWith('SECRET'), {
+  t.match(await runCli(['--credentials', 'SECRET', 'stat', OBJECT]), {
     code: 2,
     stderr: /^oss-append: --credentials: cannot be loaded: Cannot find package \.\.\.\nTry: /,
   })
   writeFileSync(join(dir, 'broken.mjs'), 'throw new Error("no role is attached")')
-  t.match(await statWith('./broken.mjs'), {
+  t.match(await statWith('broken.mjs'), {
     code: 2,
     stderr: /cannot be loaded: no role is attached/,
   })
   writeFileSync(join(dir, 'loud.mjs'), 'throw new Error("no use: accessKeySecret=SECRET123456")')
-  const leaking = await statWith('./loud.mjs')
+  const leaking = await statWith('loud.mjs')
   t.match(leaking, { code: 2, stderr: /cannot be loaded: no use: accessKeySecret=\*\*\*/ })
   t.notMatch(leaking.stderr, 'SECRET')
   const broken =
     'module.exports = class { constructor() { throw new Error("no role") } getCredential() {} }'
   writeFileSync(join(dir, 'class-broken.cjs'), broken)
-  t.match(await statWith('./class-broken.cjs'), {
+  t.match(await statWith('class-broken.cjs'), {
     code: 2,
     stderr: /^oss-append: --credentials: cannot be loaded: no role\nTry: /,
   })
 })
 
-t.test('what is no proxy is told by the name of its variable', async t => {
-  const { env } = await startCliServer(t)
-  for (const HTTPS_PROXY of ['SECRET', 'SECRET:8080', 'http://', 'http://u:SECRET%zz@a']) {
-    const outcome = await runCli(['stat', OBJECT], { env: { ...env, HTTPS_PROXY } })
-    t.match(outcome, { code: 2, stderr: /^oss-append: HTTPS_PROXY: must be a URL, as in/ })
-    t.notMatch(outcome.stderr, 'SECRET')
-  }
-})
-
-t.test('--local: one writes at a time, and others may look', async t => {
-  const dir = join(t.testdir({}), 'lab')
-  const args = ['--local', dir, '--flush-interval=20ms', '--json', OBJECT, '-']
-  const first = startCli(args, { input: Buffer.alloc(0), keepStdinOpen: true })
-  t.teardown(() => first.kill('SIGKILL'))
-  const outcome = waitForExit(first)
-  let outputText = ''
-  first.stdout?.on('data', text => (outputText += text))
-  first.stdin?.write('one')
-  await waitUntil(() => outputText.includes('"append"'))
-  const busy = { code: 1, stderr: new RegExp(`in use by process ${first.pid}: `) }
-  t.match(await runCli(args, { input: TEXT }), busy)
-  t.match(await runCli(['serve', '--dir', dir]), busy)
-  t.match(await runCli(['cat', '--local', dir, OBJECT]), { code: 0, stdout: 'one' })
-  first.stdin?.end(' two')
-  t.match(await outcome, { code: 0 })
-  t.match(await runCli(args, { input: TEXT }), { code: 0 }, 'it let go')
-
-  const killed = startCli(args, { input: Buffer.alloc(0), keepStdinOpen: true })
-  const killedExit = waitForExit(killed)
-  await waitUntil(() => readdirSync(dir).some(isLockFile))
-  killed.kill('SIGKILL')
-  await killedExit
-  t.match(await runCli(args, { input: TEXT }), { code: 0 }, 'the dead hold nothing')
-  t.match(await runCli(['cat', '--local', dir, OBJECT]), { stdout: 'one twohellohello' })
-  t.notOk(readdirSync(dir).some(isLockFile))
-})
-
-const linuxOnly = { skip: process.platform !== 'linux' && 'who a process was is told by /proc' }
-
-t.test('--local: a number that is given again is another process', linuxOnly, async t => {
-  const dir = t.testdir({ [`writer~${process.pid}~1~another-boot`]: '' })
-  t.match(await runCli(['--local', dir, OBJECT, '-'], { input: TEXT }), { code: 0, stderr: '' })
-  t.same(readdirSync(dir).filter(isLockFile), [], 'it is removed')
-  writeFileSync(join(dir, `writer~${process.pid}~`), '')
-  const busy = { code: 1, stderr: new RegExp(`in use by process ${process.pid}: `) }
-  t.match(
-    await runCli(['--local', dir, OBJECT, '-'], { input: TEXT }),
-    busy,
-    'nothing else is known',
-  )
-})
-
-t.test('--local: nor does the dead hold it whose parent has not looked', linuxOnly, async t => {
-  const dir = t.testdir({})
-  const script = '"$0" "$1" serve --dir "$2" & echo "pid $!"; exec sleep 600'
-  const parent = spawnClean(['sh', '-c', script, process.execPath, CLI, dir], cleanEnv())
-  t.teardown(() => parent.kill('SIGKILL'))
-  let outputText = ''
-  parent.stdout?.on('data', text => (outputText += text))
-  await waitUntil(() => /SECRET=.*\n/.test(outputText))
-  const pid = Number(/^pid (\d+)$/m.exec(outputText)?.[1])
-  process.kill(pid, 'SIGKILL')
-  await waitUntil(() => /\) Z /.test(readFileSync(`/proc/${pid}/stat`, 'latin1')))
-  t.match(await runCli(['--local', dir, OBJECT, '-'], { input: TEXT }), { code: 0, stderr: '' })
-})
-
-t.test('--local: a folder that is not there is not made by who looks', async t => {
-  const dir = join(t.testdir({}), 'typo')
-  for (const command of [['stat'], ['cat'], ['verify', import.meta.filename]]) {
-    const outcome = await runCli([...command, '--local', dir, OBJECT])
-    t.match(outcome, { code: 2, stderr: /--local: there is no such folder/ })
-  }
-  t.notOk(existsSync(dir))
-})
-
-t.test('--credentials @alicloud/credentials', async t => {
+t.test('--credentials takes @alicloud/credentials, which reads the environment itself', async t => {
   const { server, env } = await startCliServer(t)
   const { accessKeyId, accessKeySecret } = server.credentials
+  process.env.ALIBABA_CLOUD_ACCESS_KEY_ID = accessKeyId
+  process.env.ALIBABA_CLOUD_ACCESS_KEY_SECRET = accessKeySecret
+  t.teardown(() => {
+    delete process.env.ALIBABA_CLOUD_ACCESS_KEY_ID
+    delete process.env.ALIBABA_CLOUD_ACCESS_KEY_SECRET
+  })
   const { OSS_ENDPOINT, OSS_REGION } = env
-  const outcome = await runCli(['--credentials', '@alicloud/credentials', OBJECT, '-'], {
-    env: {
-      OSS_ENDPOINT,
-      OSS_REGION,
-      ALIBABA_CLOUD_ACCESS_KEY_ID: accessKeyId,
-      ALIBABA_CLOUD_ACCESS_KEY_SECRET: accessKeySecret,
-    },
+  const result = await runCli(['--credentials', '@alicloud/credentials', OBJECT, '-'], {
+    env: { OSS_ENDPOINT, OSS_REGION },
     input: TEXT,
   })
-  t.match(outcome, { code: 0, stdout: /\nverified\n$/, stderr: '' })
+  t.match(result, { code: 0, stdout: /\nverified\n$/, stderr: '' })
 })
 
 function envFor(server: OssServer) {
@@ -223,7 +173,7 @@ function envFor(server: OssServer) {
   }
 }
 
-/** A proxy that digs tunnels (CONNECT) and does nothing else. */
+/** An HTTP proxy that answers CONNECT alone. */
 async function startProxy(t: Test) {
   const proxy = { url: '', tunnels: [] as string[], refusals: 0 }
   const sockets = new Set<Socket>()

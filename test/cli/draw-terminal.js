@@ -11,7 +11,7 @@ import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { createOssServer } from '../../dist/server/index.js'
 
-const CLI = fileURLToPath(new URL('../../dist/cli/main.js', import.meta.url))
+const CLI = fileURLToPath(new URL('../../dist/cli/bin.js', import.meta.url))
 const COLUMNS = 92
 const BYTES = 96 * 1024 * 1024
 const OUTAGE = 3000

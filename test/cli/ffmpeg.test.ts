@@ -1,136 +1,18 @@
-/**
- * The command behind a real ffmpeg: a recording at the speed of life, through an outage, read while it
- * is written; and the containers that README names.
- */
+/** The command behind ffmpeg: one short recording. Outages and other containers are in ffmpeg.slow.ts. */
 
-import { type ChildProcess, execFile, type StdioOptions } from 'node:child_process'
-import { createHash } from 'node:crypto'
-import { closeSync, fstatSync, openSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { setTimeout as delay } from 'node:timers/promises'
-import { promisify } from 'node:util'
-import t, { type Test } from 'tap'
-import { cleanEnv, spawnClean } from '../helpers/child-process.ts'
+import t from 'tap'
 import { skip } from '../helpers/ffmpeg.ts'
-import { CLI, runCli, runShell, startCli, waitForExit } from '../helpers/run-cli.ts'
-import { waitUntil } from '../helpers/test-oss.ts'
+import { runShell } from '../helpers/run-cli.ts'
+import { countFrames, ffmpegInput, RATE } from './ffmpeg-recording.ts'
 
-const execute = promisify(execFile)
-const OBJECT = 'oss://examplebucket/cam/gate.ts'
-const SECONDS = 20
-const RATE = 25
-/** A picture that changes and a tone, at this pace or as fast as it goes. */
-const ffmpegInput = (seconds: number, pace = '') =>
-  `${pace} -f lavfi -i testsrc=size=320x180:rate=${RATE} ` +
-  `${pace} -f lavfi -i sine=frequency=440:sample_rate=48000 ` +
-  `-t ${seconds} -c:v mpeg2video -b:v 1M -c:a mp2`
-
-t.test('a recording through an outage, read while it is written', { skip }, async t => {
+t.test('a recording is piped into an object and read back', { skip }, async t => {
   const dir = t.testdir({})
-  const service = await startServeProcess(t, join(dir, 'objects'), '0')
-  const { env } = service
-  const { port } = new URL(env.OSS_ENDPOINT ?? '')
-
-  const copy = openSync(join(dir, 'copy.ts'), 'w')
-  t.teardown(() => closeSync(copy))
-  const stdio = ['ignore', copy, 'pipe'] satisfies StdioOptions
-  const readAlong = startCli(['cat', '--follow', '--interval', '200ms', OBJECT], { env, stdio })
-  t.teardown(() => readAlong.kill('SIGKILL'))
-  const reading = waitForExit(readAlong)
-
-  const line =
-    `set -o pipefail; ffmpeg -v error -nostdin ${ffmpegInput(SECONDS, '-re')} -f mpegts - ` +
-    '| tee "$DIR/own.ts" | "$NODE" "$CLI" --align 188 --flush-interval 200ms --max-delay 1s --seal "$OBJECT"'
-  const names = { DIR: dir, NODE: process.execPath, CLI, OBJECT }
-  const fullEnv = cleanEnv({ ...env, ...names })
-  const recording = spawnClean(['bash', '-c', line], fullEnv, ['ignore', 'pipe', 'pipe'])
-  t.teardown(() => recording.kill('SIGKILL'))
-  const outcome = waitForExit(recording)
-
-  await waitUntil(() => fstatSync(copy).size > 0)
-  await delay(6000)
-  const before = fstatSync(copy).size
-  service.child.kill('SIGKILL')
-  await delay(5000)
-  await startServeProcess(t, join(dir, 'objects'), port)
-
-  const { code, stdout, stderr } = await outcome
-  t.equal(code, 0, stderr)
-  t.match(stdout, /\nverified\n$/)
-  const [, outage] =
-    /^oss-append: trying again: .*\noss-append: going on after ([\d.]+) s/.exec(stderr) ?? []
-  t.ok(Number(outage) > 4, stderr)
-  const seen = await reading
-  t.equal(seen.code, 0, 'the seal ends it')
-  t.match(seen.stderr, /trying again: .*\n.*going on after/)
-
-  const own = readFileSync(join(dir, 'own.ts'))
-  const read = readFileSync(join(dir, 'copy.ts'))
-  t.ok(before > 0 && before < own.length / 2, 'it was read along')
-  t.equal(sha256(read), sha256(own))
-  t.match(stdout, `${sha256(own)} source`)
-  const verified = await runCli(['verify', join(dir, 'own.ts'), OBJECT], { env })
-  t.match(verified, { code: 0, stdout: /\nverified\n$/ })
-  const frames = await countFrames(join(dir, 'copy.ts'))
-  t.equal(frames.video, SECONDS * RATE, 'every picture')
-  t.ok(frames.audio && frames.audio >= SECONDS * 40, `and the tone: ${frames.audio}`)
-  t.same(frames, await countFrames(join(dir, 'own.ts')))
+  const env = { LAB: join(dir, 'lab'), COPY: join(dir, 'copy.ts') }
+  const record = `ffmpeg -v error -nostdin ${ffmpegInput(1)} -f mpegts -`
+  const recorded = await runShell(`${record} | oss_append --local "$LAB" oss://lab/gate.ts`, env)
+  t.match(recorded, { code: 0, stdout: /\nverified\n$/, stderr: '' })
+  const copied = await runShell('oss_append cat --local "$LAB" oss://lab/gate.ts > "$COPY"', env)
+  t.match(copied, { code: 0, stderr: '' })
+  t.match(await countFrames(env.COPY), { video: RATE })
 })
-
-t.test('containers that can be piped, and the one that cannot', { skip }, async t => {
-  const dir = t.testdir({})
-  const options: [string, string][] = [
-    ['ts', '-f mpegts'],
-    ['mp4', '-f mp4 -movflags frag_keyframe+empty_moov+default_base_moof'],
-    ['mkv', '-f matroska'],
-  ]
-  const env = { LAB: join(dir, 'lab') }
-  for (const [name, format] of options) {
-    const object = `oss://lab/gate.${name}`
-    const record = `ffmpeg -v error -nostdin ${ffmpegInput(2)} ${format} -`
-    const recorded = await runShell(`${record} | oss_append --local "$LAB" ${object}`, env)
-    t.match(recorded, { code: 0, stdout: /\nverified\n$/, stderr: '' }, name)
-    const file = join(dir, `copy.${name}`)
-    t.match(
-      await runShell(`oss_append cat --local "$LAB" ${object} > "$COPY"`, { ...env, COPY: file }),
-      { code: 0 },
-    )
-    t.match(await countFrames(file), { video: 2 * RATE }, name)
-    t.match(readme, format, 'README says so')
-  }
-  const plain = await runShell(`ffmpeg -v error -nostdin ${ffmpegInput(2)} -f mp4 - > /dev/null`)
-  t.match(plain, { stderr: /does not support non.seekable output/ })
-  t.not(plain.code, 0)
-})
-
-const readme = readFileSync(join(import.meta.dirname, '../../README.md'), 'utf8')
-
-/** An OSS in a process of its own, on a folder. */
-async function startServeProcess(t: Test, dir: string, port: string) {
-  const child: ChildProcess = startCli(['serve', '--dir', dir, '--port', port])
-  t.teardown(() => child.kill('SIGKILL'))
-  let text = ''
-  child.stdout?.setEncoding('utf8').on('data', more => (text += more))
-  await waitUntil(() => /SECRET=.*\n$/.test(text))
-  const lines = text.matchAll(/^export (\w+)=(\S+)$/gm)
-  const env: Record<string, string> = Object.fromEntries(
-    [...lines].map(([, name, value]) => [name, value]),
-  )
-  return { child, env }
-}
-
-/** Frames that decode, by kind of stream. */
-async function countFrames(file: string): Promise<Record<string, number>> {
-  const entries = ['-count_frames', '-show_entries', 'stream=codec_type,nb_read_frames']
-  const { stdout } = await execute('ffprobe', ['-v', 'error', ...entries, '-of', 'json', file])
-  const { streams } = JSON.parse(stdout) as {
-    streams: { codec_type: string; nb_read_frames: string }[]
-  }
-  return Object.fromEntries(
-    streams.map(({ codec_type: kind, nb_read_frames: count }) => [kind, Number(count)]),
-  )
-}
-
-function sha256(bytes: Buffer): string {
-  return createHash('sha256').update(bytes).digest('hex')
-}

@@ -1,4 +1,4 @@
-/** What the command tells while it works: the line on a terminal, outages, JSON. */
+/** What is printed during an append: the progress line, notes about outages, events. */
 
 import { EventEmitter } from 'node:events'
 import t from 'tap'
@@ -25,7 +25,7 @@ const state: ProgressState = {
   ackAge: 340,
 }
 
-t.test('the line', async t => {
+t.test('the progress line shows what fits into the width', async t => {
   const table: [Partial<ProgressState>, number, string][] = [
     [
       {},
@@ -56,7 +56,7 @@ t.test('the line', async t => {
     [{ rate: MIB / 1000 }, 40, '[####------] 41%  5.0 MiB  1.0 KiB/s'],
     [{ rate: MIB / 100 }, 55, '[####------] 41%  5.0 MiB  10.2 KiB/s  ETA 12 min'],
     [{ rate: 100 }, 55, '[####------] 41%  5.0 MiB  100 B/s  ETA 20.4 h'],
-    // What does not fit is left out whole.
+    // A part that does not fit is left out as a whole.
     [{}, 79, '[####------] 41%  5.0 MiB  1.0 MiB/s  ETA 7 s  ack 0.3 s ago  3 appends'],
     [{}, 12, '[####------] 41%'],
     // A file that grows while it is read.
@@ -77,7 +77,7 @@ t.test('the line', async t => {
   for (const [bytes, text] of sizes) t.equal(formatBytes(bytes), text)
 })
 
-t.test('the speed is that of the last seconds', async t => {
+t.test('the rate is that of the last five seconds', async t => {
   const rateMeter = new RateMeter()
   t.equal(rateMeter.update(1000, 0), 0, 'nothing is known yet')
   t.equal(rateMeter.update(2000, 500), 500)
@@ -86,12 +86,12 @@ t.test('the speed is that of the last seconds', async t => {
   t.equal(rateMeter.update(22_000, 1500), 200, 'over five seconds')
 })
 
-t.test('the line is redrawn in its place', async t => {
+t.test('the progress line is redrawn in place, on a terminal alone', async t => {
   const { output, written } = createOutput(10)
   const drawn = new Promise<void>(resolve => (output.onWrite = resolve))
   const progress = new Progress(width => `${width} 23456789abc`, output)
   await drawn
-  t.equal(written(), '\r\x1b[K9 2345678', 'by itself, and never wrapped')
+  t.equal(written(), '\r\x1b[K9 2345678', 'drawn by a timer, and cut before it wraps')
   progress.note('a note')
   progress.stop()
   t.equal(written(), '\r\x1b[K9 2345678\r\x1b[Ka note\n\r\x1b[K')
@@ -101,10 +101,10 @@ t.test('the line is redrawn in its place', async t => {
   quiet.draw()
   quiet.note('a note')
   quiet.stop()
-  t.equal(plain.written(), 'a note\n', 'off a terminal nothing is drawn')
+  t.equal(plain.written(), 'a note\n', 'elsewhere it is not drawn')
 })
 
-t.test('an outage is told when it begins and when it ends', async t => {
+t.test('an outage prints a line when it begins and one when it ends', async t => {
   const notices: string[] = []
   const retryNotice = new RetryNotice(text => notices.push(text))
   retryNotice.onSuccess()
@@ -127,10 +127,10 @@ t.test('an outage is told when it begins and when it ends', async t => {
   t.equal(notices[4], 'trying again: no keys (no role)')
   retryNotice.onSuccess()
   retryNotice.onRetry(new Error('failed: no role', { cause: new Error('no role') }))
-  t.equal(notices[6], 'trying again: failed: no role', 'and nothing twice')
+  t.equal(notices[6], 'trying again: failed: no role', 'the cause is not repeated')
 })
 
-t.test('who is told what', async t => {
+t.test('report, notes, progress and events appear by output mode', async t => {
   const report = /^source {6}-\n.*\nverified\n$/s
   const retryLines = /^oss-append: trying again: down\noss-append: going on after .* 1 retry\n$/
   const redrawn = /^\r.\[K5 B {2}/
@@ -143,25 +143,34 @@ t.test('who is told what', async t => {
       { stdout: report, stderr: retryLines },
     ],
     [
-      'people in front of it',
+      'people at a terminal',
       { isJson: false, isQuiet: false },
       80,
       { stdout: report, stderr: redrawn },
     ],
-    ['nobody', { isJson: false, isQuiet: true }, 80, { stdout: /^$/, stderr: /^$/ }],
-    ['programs and people', { isJson: true, isQuiet: false }, 80, { events, stderr: retryLines }],
+    ['--quiet', { isJson: false, isQuiet: true }, 80, { stdout: /^$/, stderr: /^$/ }],
+    ['programs, and people', { isJson: true, isQuiet: false }, 80, { events, stderr: retryLines }],
     ['programs', { isJson: true, isQuiet: true }, undefined, { events, stderr: /^$/ }],
   ]
   for (const [name, outputMode, columns, expected] of table) {
     const stdout = createOutput(columns)
     const stderr = createOutput(columns)
     const stream = new EventEmitter() as OssAppendStream
-    const reporter = new Reporter(outputMode, { stdout: stdout.output, stderr: stderr.output })
+    const reporter = new Reporter(outputMode, {
+      stdout: stdout.output,
+      stderr: stderr.output,
+      env: {},
+    })
     const drawn = new Promise<void>(resolve => (stderr.output.onWrite = resolve))
     reporter.watch({ stream, bytesDone: () => 5 })
     stream.emit('ready', { position: 0, crc64: '0', exists: false })
     if (expected.stderr === redrawn) await drawn
-    stream.emit('retry', { attempt: 1, error: new Error('down'), delay: 5, position: 0 })
+    stream.emit('retry', {
+      attempt: 1,
+      error: new OssError('OSS_ERR_TIMEOUT', 'down'),
+      delay: 5,
+      position: 0,
+    })
     stream.emit('append', appended)
     stream.emit('roll', {
       key: 'a',
@@ -200,20 +209,25 @@ t.test('who is told what', async t => {
   }
 })
 
-t.test('an outage of the seal ends with everything', async t => {
+t.test('an outage of the seal ends with the delivery', async t => {
   const stdout = createOutput(undefined)
   const stderr = createOutput(undefined)
-  const outputs = { stdout: stdout.output, stderr: stderr.output }
+  const outputs = { stdout: stdout.output, stderr: stderr.output, env: {} }
   const reporter = new Reporter({ isJson: false, isQuiet: false }, outputs)
   const stream = new EventEmitter() as OssAppendStream
   reporter.watch({ stream, bytesDone: () => 5 })
-  stream.emit('retry', { attempt: 1, error: new Error('down'), delay: 5, position: 0 })
+  stream.emit('retry', {
+    attempt: 1,
+    error: new OssError('OSS_ERR_TIMEOUT', 'down'),
+    delay: 5,
+    position: 0,
+  })
   reporter.stop()
   reporter.finish({ source: '-', url: 'oss://b/k', delivery, reported: undefined }, [])
   t.match(stderr.written(), /trying again: down\noss-append: going on after .*\n$/)
 })
 
-t.test('the report waits for what a stopped terminal has not shown, until a signal', async t => {
+t.test('the report waits until standard error is written, or for a signal', async t => {
   const stdout = createOutput(80)
   const pendingWrites: (() => void)[] = []
   const stderr = {
@@ -221,7 +235,7 @@ t.test('the report waits for what a stopped terminal has not shown, until a sign
   }
   const reporter = new Reporter(
     { isJson: false, isQuiet: false },
-    { stdout: stdout.output, stderr },
+    { stdout: stdout.output, stderr, env: {} },
   )
   let times = 0
   const count = () => void times++
@@ -238,12 +252,12 @@ t.test('the report waits for what a stopped terminal has not shown, until a sign
   await reporter.drainStderr(first.signal)
 })
 
-t.test('what is not verified is not called so', async t => {
+t.test('a delivery with differences is not reported as verified', async t => {
   for (const isJson of [false, true]) {
     const stdout = createOutput(undefined)
     const reporter = new Reporter(
       { isJson, isQuiet: false },
-      { stdout: stdout.output, stderr: stdout.output },
+      { stdout: stdout.output, stderr: stdout.output, env: {} },
     )
     reporter.finish({ source: '-', url: 'oss://b/k', delivery, reported: undefined }, ['a'])
     if (isJson) t.match(JSON.parse(stdout.written()), { event: 'finish', verified: false })
@@ -282,7 +296,7 @@ const delivery = {
   duration: 1000,
 }
 
-/** A terminal of so many columns, or none. */
+/** A terminal with this many columns, or no terminal. */
 function createOutput(columns: number | undefined) {
   let text = ''
   const output = {

@@ -5,26 +5,26 @@ import { createWriteStream, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import t from 'tap'
 import { cleanEnv, spawnClean } from '../helpers/child-process.ts'
-import { CLI, startCliServer, waitForExit } from '../helpers/run-cli.ts'
-import { seededBytes, waitUntil } from '../helpers/test-oss.ts'
+import { CLI, startCliServer, waitFor, waitForExit } from '../helpers/run-cli.ts'
+import { seededBytes } from '../helpers/test-oss.ts'
 
 const OBJECT = 'oss://examplebucket/a.bin'
 const CLEAR = '\r\x1b[K'
 
-/** Runs a line of shell on a terminal of so many columns. */
+/** Runs a line of shell on a terminal with this many columns. */
 function startOnTerminal(line: string, columns: number, env: Readonly<Record<string, string>>) {
-  // No function around the command: the shell that ran it would die of Ctrl-C first.
+  // Without a shell function: Ctrl-C would kill the shell that runs it before the command is done.
   const script = `stty cols ${columns} -echo; ${line.replaceAll('oss_append', '"$NODE" "$CLI"')}`
   const all = cleanEnv({ ...env, NODE: process.execPath, CLI, SHELL: '/bin/sh', TERM: 'xterm' })
   return spawnClean(['script', '-q', '-e', '-c', script, '/dev/null'], all)
 }
 
-t.test('one line is redrawn in its place', async t => {
+t.test('the progress line is redrawn in place, and notes and report stay', async t => {
   const { server, env } = await startCliServer(t)
   const bytes = seededBytes(2_000_000)
   const file = join(t.testdir({}), 'a.bin')
   writeFileSync(file, bytes)
-  server.latency = 150
+  server.latency = 110
   server.faults.push({ kind: 'status', status: 500, code: 'InternalError', skip: 8 })
   const line = 'oss_append --buffer 100KiB "$OBJECT" "$FILE"'
   const child = startOnTerminal(line, 110, { ...env, OBJECT, FILE: file })
@@ -40,17 +40,17 @@ t.test('one line is redrawn in its place', async t => {
   t.same(
     [...shares].sort((a, b) => a - b),
     shares,
-    'it only goes forward',
+    'progress never goes back',
   )
   t.ok(new Set(shares).size > 5)
   t.ok(lines.some(text => /\[####------\].* ack 0\.\d s ago {2}\d+ appends {2}at \d+$/.test(text)))
-  // What stays: the outage, and then the report on a line that was cleared.
+  // The notes stay, and the report begins on a line that was cleared.
   t.match(stdout, `${CLEAR}oss-append: trying again: `)
   t.match(stdout, /oss-append: going on after [\d.]+ s and 1 retry\r\n/)
   t.match(drawings.at(-1), /^source .*\r\n.*\r\nbytes +2,000,000 in 20 appends\r\n.*verified\r\n$/s)
 })
 
-t.test('a narrow terminal gets a narrow line', async t => {
+t.test('the progress line fits into a narrow terminal', async t => {
   const { server, env } = await startCliServer(t)
   server.latency = 300
   const line = 'printf hello | oss_append "$OBJECT"'
@@ -61,7 +61,7 @@ t.test('a narrow terminal gets a narrow line', async t => {
   for (const drawing of drawings) t.match(drawing, /^.{1,11}$/)
 })
 
-t.test('a terminal that has stopped (Ctrl-S) stops no bytes', async t => {
+t.test('a terminal that has stopped (Ctrl-S) does not stop the bytes', async t => {
   const { server, env } = await startCliServer(t)
   const dir = t.testdir({})
   const fifo = join(dir, 'fifo')
@@ -74,7 +74,7 @@ t.test('a terminal that has stopped (Ctrl-S) stops no bytes', async t => {
   for (let n = 0; n < 30; n++) {
     producer.write(`line ${n}\n`)
     expected += `line ${n}\n`
-    await waitUntil(() => String(server.read('examplebucket', 'a.bin')) === expected)
+    await waitFor(() => String(server.read('examplebucket', 'a.bin')) === expected)
     if (n === 0) child.stdin?.write('\x13')
   }
   child.stdin?.write('\x11')
@@ -82,7 +82,7 @@ t.test('a terminal that has stopped (Ctrl-S) stops no bytes', async t => {
   t.match(await outcome, { code: 0, stdout: /verified\r\n$/ })
 })
 
-t.test('a dumb terminal gets no line that moves', async t => {
+t.test('a dumb terminal gets no control sequences', async t => {
   const { server, env } = await startCliServer(t)
   server.latency = 300
   const line = 'printf hello | TERM=dumb oss_append "$OBJECT"'
@@ -92,16 +92,16 @@ t.test('a dumb terminal gets no line that moves', async t => {
   t.match(stdout, /verified\r\n$/)
 })
 
-t.test('Ctrl-C reaches the producer too, whose last words are in the object', async t => {
+t.test('after Ctrl-C the last bytes of the producer are in the object', async t => {
   const { server, env } = await startCliServer(t)
   const producer = '(trap "echo trailer; exit" INT; echo first; while :; do sleep 0.05; done)'
-  // The shell survives it, and tells the exit code.
+  // The shell ignores the signal, and returns the exit code of the command.
   const line = `trap : INT; ${producer} | oss_append --flush-interval 20ms --grace 1h "$OBJECT"; exit $?`
   const child = startOnTerminal(line, 80, { ...env, OBJECT })
   t.teardown(() => child.kill('SIGKILL'))
   const outcome = waitForExit(child)
   const read = () => String(server.read('examplebucket', 'a.bin') ?? '')
-  await waitUntil(() => read() === 'first\n')
+  await waitFor(() => read() === 'first\n')
   child.stdin?.write('\x03')
   const { code, stdout } = await outcome
   t.equal(code, 130)

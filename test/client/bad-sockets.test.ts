@@ -1,7 +1,7 @@
 /**
- * Streams over real sockets that behave as badly as sockets do. Each part is a network of its own kind;
- * what is asserted is always the same: every byte is in the object, once, or the stream says what it
- * does not know. The parts that take long run in `npm run test:full`.
+ * Streams over real sockets that break, stall and lie. Each test has a network of its own kind. The claim
+ * is always the same: every byte is in the object once, or the error says which bytes are in doubt.
+ * The slow tests run in `npm run test:full`.
  */
 
 import { once } from 'node:events'
@@ -31,14 +31,14 @@ interface NetworkHarness {
   readonly relay: Relay
   readonly appends: AppendInfo[]
   readonly retries: RetryInfo[]
-  open(options?: AppendStreamOptions): OssAppendStream
-  /** The object, as it is. */
+  open(options?: Partial<AppendStreamOptions>): OssAppendStream
+  /** The content of the object. */
   text(): string | undefined
   /** Codes of the retries' errors, or of their causes. */
   codes(): (string | undefined)[]
 }
 
-/** A server, a line to it, and streams at the other end. */
+/** A server, a relay to it, and streams that use the relay. */
 async function createNetworkHarness(
   t: Test,
   serverOptions: OssServerOptions = {},
@@ -64,11 +64,11 @@ async function createNetworkHarness(
   }
 }
 
-/** Streams, and what they tell. */
+/** Opens streams and records their events. */
 function createStreamRecorder() {
   const appends: AppendInfo[] = []
   const retries: RetryInfo[] = []
-  const watch = (options: AppendStreamOptions) => {
+  const watch = (options: Partial<AppendStreamOptions>) => {
     const stream = createAppendStream({ bucket: BUCKET, key: KEY, ...options })
     stream.on('append', info => appends.push(info))
     return stream.on('retry', info => retries.push(info))
@@ -91,13 +91,13 @@ async function finish(stream: OssAppendStream): Promise<void> {
   await once(stream, 'close')
 }
 
-t.test('keep-alive: the server closes an idle connection just as we write on it', async t => {
+t.test('an append on a connection that the server closes at that moment is resent', async t => {
   for (const how of ['end', 'reset'] as const) {
     const { relay, open, text, appends, retries } = await createNetworkHarness(t)
     const stream = open()
     await append(stream, 'one ')
     const idle = relay.links.length
-    // What arrives now finds the connection closed: nothing of it reaches the server.
+    // The relay closes the idle connection and drops what arrives on it.
     relay.toServer = (bytes, link) => {
       if (link.number > idle) return bytes
       link[how]()
@@ -116,14 +116,14 @@ t.test('keep-alive: the server closes an idle connection just as we write on it'
   }
 })
 
-t.test('keep-alive: a connection that was closed while idle costs nothing', async t => {
+t.test('a connection that was closed while idle costs no attempt', async t => {
   const { relay, open, text, appends } = await createNetworkHarness(t)
   const stream = open()
   for (const word of ['one ', 'two ', 'three']) {
     await append(stream, word)
     for (const link of relay.links) link.end()
     await relay.whenClosed()
-    // The event of our own end follows in this process.
+    // The client's socket closes one turn later.
     await new Promise(setImmediate)
   }
   await finish(stream)
@@ -131,30 +131,30 @@ t.test('keep-alive: a connection that was closed while idle costs nothing', asyn
   t.ok(appends.every(({ attempts }) => attempts === 1))
 })
 
-t.test('half-open: the peer is gone, and nobody tells', async t => {
-  const part = { requestTimeout: 400 }
+t.test('a half-open connection is given up after the timeout', async t => {
+  const options = { requestTimeout: 400 }
 
-  t.test('the request never arrives', async t => {
+  t.test('half-open: the request never arrives', async t => {
     const { relay, server, open, text, codes } = await createNetworkHarness(t)
-    const stream = open(part)
+    const stream = open(options)
     await append(stream, 'one ')
-    const dumb = relay.links.length
-    relay.toServer = (bytes, link) => (link.number > dumb ? bytes : undefined)
+    const halfOpen = relay.links.length
+    relay.toServer = (bytes, link) => (link.number > halfOpen ? bytes : undefined)
     await append(stream, 'two')
     t.ok(codes().includes('OSS_ERR_TIMEOUT'))
     t.equal(text(), 'one two')
     await finish(stream)
     await relay.whenClosed()
-    t.pass('we have closed the connection that was dumb')
+    t.pass('the stream has closed the half-open connection')
     await waitUntil(() => server.openConnections === 0)
   })
 
-  t.test('the request arrives, and the answer never', async t => {
+  t.test('half-open: the request arrives, and the response never', async t => {
     const { relay, open, text, appends } = await createNetworkHarness(t)
-    const stream = open(part)
+    const stream = open(options)
     await append(stream, 'one ')
-    const dumb = relay.links.length
-    relay.toClient = (bytes, link) => (link.number > dumb ? bytes : undefined)
+    const halfOpen = relay.links.length
+    relay.toClient = (bytes, link) => (link.number > halfOpen ? bytes : undefined)
     await append(stream, 'two')
     t.equal(text(), 'one two')
     t.match(appends.at(-1), { reconciled: true })
@@ -162,25 +162,25 @@ t.test('half-open: the peer is gone, and nobody tells', async t => {
     await relay.whenClosed()
   })
 
-  t.test('in the middle of a batch, and of the same again', async t => {
+  t.test('half-open: in the middle of a batch, and of its resend', async t => {
     const { relay, open, server, appends } = await createNetworkHarness(t)
     const bytes = seededBytes(64 << 10)
-    const dumb = new Set<Link>()
+    const halfOpen = new Set<Link>()
     relay.toServer = (chunk, link) => {
-      if (dumb.size < 2 && link.bytesFromClient > 30_000) dumb.add(link)
-      return dumb.has(link) ? undefined : chunk
+      if (halfOpen.size < 2 && link.bytesFromClient > 30_000) halfOpen.add(link)
+      return halfOpen.has(link) ? undefined : chunk
     }
-    const stream = open({ ...part, position: 0 })
+    const stream = open({ ...options, position: 0 })
     stream.end(bytes)
     await once(stream, 'close')
     t.ok(server.read(BUCKET, KEY)?.equals(bytes))
-    t.equal(dumb.size, 2)
+    t.equal(halfOpen.size, 2)
     t.ok((appends[0]?.attempts ?? 0) >= 3)
     await relay.whenClosed()
   })
 })
 
-t.test('a client that is closed cuts a request that was not the first in its place', async t => {
+t.test('closing a client ends a request that waited for a connection of undici', async t => {
   const { server } = await startOss(t)
   const client = new OssClient({ ...networkOptions(server), requestTimeout: 30_000 })
   server.faults.push({ kind: 'lost', how: 'hang', on: 'any', times: Number.POSITIVE_INFINITY })
@@ -188,23 +188,23 @@ t.test('a client that is closed cuts a request that was not the first in its pla
   const streams = Array.from({ length: 65 }, (_, i) => watch({ client, key: String(i) }))
   const last = streams.pop()
   await waitUntil(() => server.requests.length === 64)
-  // All at once: undici then forgets the origin, and not the request that waits for a connection.
+  // undici 7.30 forgets an origin whose connections all close at once, but not its waiting request.
   for (const stream of streams) stream.destroy()
   await Promise.all(streams.map(stream => once(stream, 'close')))
   await waitUntil(() => server.requests.length === 65)
   const failed = once(last ?? t, 'close')
   await client.close()
   await t.rejects(failed, { code: 'OSS_ERR_ABORTED' })
-  t.notOk(codes().includes('OSS_ERR_TIMEOUT'), `it was cut: ${codes()}`)
+  t.notOk(codes().includes('OSS_ERR_TIMEOUT'), `it did not time out: ${codes()}`)
   t.ok(retries.length < 2)
   await waitUntil(() => server.openConnections === 0)
 })
 
-t.test('TLS with a private authority, through a dispatcher', async t => {
+t.test('a dispatcher may trust a private certificate authority', async t => {
   const dispatcher = new Agent({ connect: { ca: cert } })
   t.teardown(() => dispatcher.close())
 
-  t.test('it is trusted', async t => {
+  t.test('TLS: the dispatcher trusts the authority', async t => {
     const { server, relay, open, text, retries } = await createNetworkHarness(t, {
       tls: { key, cert },
     })
@@ -217,15 +217,15 @@ t.test('TLS with a private authority, through a dispatcher', async t => {
     t.same(retries, [])
     t.notOk(
       server.requests.some(({ headers }) => headers['content-md5']),
-      'and proves the bytes, so that no MD5 has to',
+      'TLS protects the bytes, so no MD5 is sent',
     )
   })
 
-  t.test('without it, or for another name: final, and nothing is in doubt', async t => {
+  t.test('TLS: an unknown authority or another name is final, and nothing is in doubt', async t => {
     const { open, relay, retries } = await createNetworkHarness(t, { tls: { key, cert } })
     const other = new Agent({ connect: { ca: cert, servername: 'oss.example.com' } })
     t.teardown(() => other.close())
-    const table: [string, AppendStreamOptions, RegExp][] = [
+    const table: [string, Partial<AppendStreamOptions>, RegExp][] = [
       ['unknown authority', {}, /SELF_SIGNED|UNABLE_TO_VERIFY/],
       ['another name', { dispatcher: other }, /ERR_TLS_CERT_ALTNAME_INVALID/],
     ]
@@ -244,7 +244,7 @@ t.test('TLS with a private authority, through a dispatcher', async t => {
     t.ok(relay.links.length > 0)
   })
 
-  t.test('it breaks off in mid-body', async t => {
+  t.test('TLS: a connection that breaks in the body of an append costs an attempt', async t => {
     for (const how of ['end', 'reset'] as const) {
       const { server, open, relay, appends } = await createNetworkHarness(t, { tls: { key, cert } })
       const bytes = seededBytes(1 << 20, 7)
@@ -261,7 +261,7 @@ t.test('TLS with a private authority, through a dispatcher', async t => {
     }
   })
 
-  t.test('it breaks off in the answer', async t => {
+  t.test('TLS: an append whose response is lost is reconciled', async t => {
     for (const how of ['end', 'reset'] as const) {
       const { server, open, relay, text, appends } = await createNetworkHarness(t, {
         tls: { key, cert },
@@ -282,39 +282,42 @@ t.test('TLS with a private authority, through a dispatcher', async t => {
 
 interface Proxy {
   readonly url: string
-  /** What it was asked for: `CONNECT host:port`, `POST http://...`. */
-  readonly asked: string[]
-  /** Answers these many requests for a tunnel with 502. */
+  /** Request lines without version: `CONNECT host:port`, `POST http://...`. */
+  readonly requests: string[]
+  /** Number of CONNECT requests to answer with 502. */
   refusals: number
 }
 
 /** A proxy for tunnels and for plain requests. */
 async function startProxy(t: Test): Promise<Proxy> {
-  const proxy = { url: '', asked: [] as string[], refusals: 0 }
+  const proxy = { url: '', requests: [] as string[], refusals: 0 }
   const server = createServer((req, res) => {
-    proxy.asked.push(`${req.method} ${req.url}`)
+    proxy.requests.push(`${req.method} ${req.url}`)
     const { origin, port } = new URL(req.url ?? '')
     const path = (req.url ?? '').slice(origin.length)
-    const onward = request({ port, path, method: req.method, headers: req.headers }, answer => {
-      res.writeHead(answer.statusCode ?? 502, answer.headers)
-      answer.pipe(res)
-    })
-    onward.on('error', () => res.destroy())
-    req.pipe(onward)
+    const forwarded = request(
+      { port, path, method: req.method, headers: req.headers },
+      response => {
+        res.writeHead(response.statusCode ?? 502, response.headers)
+        response.pipe(res)
+      },
+    )
+    forwarded.on('error', () => res.destroy())
+    req.pipe(forwarded)
   })
   server.on('connect', (req, socket) => {
-    proxy.asked.push(`CONNECT ${req.url}`)
+    proxy.requests.push(`CONNECT ${req.url}`)
     if (proxy.refusals-- > 0) return socket.end('HTTP/1.1 502 Bad Gateway\r\n\r\n')
-    const onward = connect(Number(req.url?.split(':').at(-1)), '127.0.0.1')
-    onward.once('connect', () => {
+    const tunnel = connect(Number(req.url?.split(':').at(-1)), '127.0.0.1')
+    tunnel.once('connect', () => {
       socket.write('HTTP/1.1 200 OK\r\n\r\n')
-      socket.pipe(onward).pipe(socket)
+      socket.pipe(tunnel).pipe(socket)
     })
-    for (const end of [socket, onward]) {
+    for (const end of [socket, tunnel]) {
       end.on('error', () => {})
       end.on('close', () => {
         socket.destroy()
-        onward.destroy()
+        tunnel.destroy()
       })
     }
     return undefined
@@ -329,12 +332,12 @@ async function startProxy(t: Test): Promise<Proxy> {
   return proxy
 }
 
-t.test('ProxyAgent', async t => {
-  /** Keys that a URL parser on the way would make another key of. */
-  const awkward = 'logs/../a b//日志/.%2e?x#y\\z'
+t.test('streams work through an undici ProxyAgent', async t => {
+  /** A key that a URL parser would change. */
+  const awkwardKey = 'logs/../a b//日志/.%2e?x#y\\z'
 
   for (const scheme of ['http', 'https'] as const) {
-    t.test(`a tunnel to ${scheme}`, async t => {
+    t.test(`ProxyAgent: a tunnel to ${scheme}`, async t => {
       const { server, relay, open, appends } = await createNetworkHarness(
         t,
         scheme === 'https' ? { tls: { key, cert } } : {},
@@ -342,10 +345,10 @@ t.test('ProxyAgent', async t => {
       const proxy = await startProxy(t)
       const dispatcher = new ProxyAgent({ uri: proxy.url, requestTls: { ca: cert } })
       t.teardown(() => dispatcher.destroy())
-      const stream = open({ dispatcher, key: awkward })
+      const stream = open({ dispatcher, key: awkwardKey })
       await append(stream, 'one ')
-      t.same(new Set(proxy.asked), new Set([`CONNECT 127.0.0.1:${relay.port}`]))
-      // The tunnel breaks, and the proxy has no other for a while.
+      t.same(new Set(proxy.requests), new Set([`CONNECT 127.0.0.1:${relay.port}`]))
+      // The tunnel breaks, and the proxy refuses the next two.
       relay.toServer = (_, link) => {
         relay.toServer = undefined
         proxy.refusals = 2
@@ -353,26 +356,26 @@ t.test('ProxyAgent', async t => {
         return undefined
       }
       await append(stream, 'two')
-      t.equal(server.read(BUCKET, awkward)?.toString(), 'one two')
+      t.equal(server.read(BUCKET, awkwardKey)?.toString(), 'one two')
       t.equal(appends[1]?.attempts, 4)
       await finish(stream)
     })
   }
 
-  t.test('plain requests, without a tunnel', async t => {
+  t.test('ProxyAgent: plain requests, without a tunnel', async t => {
     const { server, relay, open } = await createNetworkHarness(t)
     const proxy = await startProxy(t)
     const dispatcher = new ProxyAgent({ uri: proxy.url, proxyTunnel: false })
     t.teardown(() => dispatcher.destroy())
-    const stream = open({ dispatcher, key: awkward })
+    const stream = open({ dispatcher, key: awkwardKey })
     await append(stream, 'one ')
     await append(stream, 'two')
-    t.equal(server.read(BUCKET, awkward)?.toString(), 'one two')
+    t.equal(server.read(BUCKET, awkwardKey)?.toString(), 'one two')
     await finish(stream)
-    t.ok(proxy.asked.every(line => line.includes(` http://127.0.0.1:${relay.port}/`)))
+    t.ok(proxy.requests.every(line => line.includes(` http://127.0.0.1:${relay.port}/`)))
   })
 
-  t.test('a proxy that is down', async t => {
+  t.test('ProxyAgent: a proxy that refuses every tunnel', async t => {
     const { open } = await createNetworkHarness(t)
     const proxy = await startProxy(t)
     proxy.refusals = 3
@@ -382,18 +385,18 @@ t.test('ProxyAgent', async t => {
     stream.end('x')
     const expected = { code: 'OSS_ERR_RETRIES_EXHAUSTED', attempts: 3, message: /UND_ERR_ABORTED/ }
     await t.rejects(once(stream, 'close'), expected)
-    t.equal(proxy.asked.length, 3)
+    t.equal(proxy.requests.length, 3)
   })
 })
 
-t.test('IPv6 loopback', async t => {
+t.test('a stream appends over IPv6', async t => {
   const { appends, watch, retries } = createStreamRecorder()
   let oss: Awaited<ReturnType<typeof startOss>>
   try {
     oss = await startOss(t, { host: '::1' })
   } catch (error) {
     t.match(error, { code: /^(EADDRNOTAVAIL|EAFNOSUPPORT)$/ })
-    return t.comment('left out: this machine has no IPv6')
+    return t.comment('skipped: this machine has no IPv6')
   }
   t.match(oss.server.url, /^http:\/\/\[::1\]:\d+$/)
   const stream = watch(networkOptions(oss.server))
@@ -404,7 +407,7 @@ t.test('IPv6 loopback', async t => {
   return undefined
 })
 
-/** A dispatcher whose names resolve as told; after the list, to this machine. */
+/** A dispatcher whose lookups fail with the given codes, and then find this machine. */
 function createResolver(t: Test, failures: string[]): Agent {
   const lookup: LookupFunction = (hostname, options, callback) => {
     const code = failures.shift()
@@ -422,11 +425,11 @@ function createResolver(t: Test, failures: string[]): Agent {
   return dispatcher
 }
 
-t.test('names', async t => {
+t.test('a host name that fails to resolve is retried', async t => {
   const endpointOf = ({ port }: { port: number }) => `http://localhost:${port}`
 
   t.test(
-    'a name that does not exist: final at the third attempt, and nothing in doubt',
+    'a host name that never resolved is final at the third attempt, and nothing is in doubt',
     async t => {
       const { open, relay, retries } = await createNetworkHarness(t)
       const dispatcher = createResolver(t, Array(9).fill('ENOTFOUND'))
@@ -444,7 +447,7 @@ t.test('names', async t => {
     },
   )
 
-  t.test('a resolver that is not there yet is waited for', async t => {
+  t.test('a resolver that is not available yet is retried', async t => {
     const { open, relay, text, codes } = await createNetworkHarness(t)
     const dispatcher = createResolver(t, Array(6).fill('EAI_AGAIN'))
     const stream = open({ dispatcher, endpoint: endpointOf(relay) })
@@ -454,7 +457,7 @@ t.test('names', async t => {
     t.same(codes(), Array(6).fill('EAI_AGAIN'))
   })
 
-  t.test('a name that stops resolving is waited for too', async t => {
+  t.test('a host name that has resolved before is retried', async t => {
     const { open, relay, text, codes } = await createNetworkHarness(t)
     const failures: string[] = []
     const dispatcher = createResolver(t, failures)
@@ -470,7 +473,7 @@ t.test('names', async t => {
   })
 })
 
-t.test('a port that closes in the middle of a stream, and opens again', async t => {
+t.test('a stream survives a port that closes and opens again', async t => {
   for (const host of ['127.0.0.1', 'localhost']) {
     const { server } = await startOss(t)
     const { watch, codes, retries } = createStreamRecorder()
@@ -490,7 +493,7 @@ t.test('a port that closes in the middle of a stream, and opens again', async t 
   }
 })
 
-t.test('an answer before the body is sent', async t => {
+t.test('an early response is read, and the stream goes on', async t => {
   const { server, open, appends, codes } = await createNetworkHarness(t)
   const { url: endpoint } = server
   const bytes = seededBytes(4 << 20)
@@ -498,13 +501,13 @@ t.test('an answer before the body is sent', async t => {
     { kind: 'early', code: 'TotalQpsLimitExceeded' },
     { kind: 'early', status: 500 },
   )
-  // Not through the relay, which would lose the answer in the reset behind it.
+  // Without the relay, which would lose the response in the reset that follows.
   const stream = open({ endpoint })
   stream.write(bytes)
   await stream.flush()
   t.ok(server.read(BUCKET, KEY)?.equals(bytes))
   t.match(appends, [{ attempts: 3, reconciled: false }])
-  t.equal(codes()[0], 'TotalQpsLimitExceeded', 'it is read, though the connection broke')
+  t.equal(codes()[0], 'TotalQpsLimitExceeded', 'the response is read although the connection broke')
 
   server.faults.push({ kind: 'early', status: 403, code: 'AccessDenied' })
   stream.end(bytes)
@@ -516,12 +519,12 @@ t.test('an answer before the body is sent', async t => {
   })
 })
 
-t.test('words before the answer', async t => {
-  const said = (word: string) => Buffer.from(`HTTP/1.1 ${word}\r\n\r\n`)
+t.test('responses with status 1xx do not disturb a stream', async t => {
+  const interim = (word: string) => Buffer.from(`HTTP/1.1 ${word}\r\n\r\n`)
 
-  t.test('103 is passed over', async t => {
+  t.test('a 103 is ignored', async t => {
     const { relay, open, text, appends } = await createNetworkHarness(t)
-    relay.toClient = chunk => Buffer.concat([said('103 Early Hints'), chunk])
+    relay.toClient = chunk => Buffer.concat([interim('103 Early Hints'), chunk])
     const stream = open()
     await append(stream, 'one ')
     await append(stream, 'two')
@@ -530,13 +533,13 @@ t.test('words before the answer', async t => {
     t.ok(appends.every(({ attempts }) => attempts === 1))
   })
 
-  t.test('100, which nobody asked for, is a lost answer', async t => {
+  t.test('an unrequested 100 is a lost response', async t => {
     const { relay, open, text, appends } = await createNetworkHarness(t)
     const stream = open()
     await append(stream, 'one ')
     relay.toClient = chunk => {
       relay.toClient = undefined
-      return Buffer.concat([said('100 Continue'), chunk])
+      return Buffer.concat([interim('100 Continue'), chunk])
     }
     await append(stream, 'two')
     await finish(stream)
@@ -545,7 +548,7 @@ t.test('words before the answer', async t => {
   })
 })
 
-t.test('answers out of all proportion', async t => {
+t.test('oversized responses do not disturb a stream', async t => {
   const huge = Buffer.alloc(10_000_000, '<Filler>x</Filler>')
   const xml = (code: string) =>
     Buffer.concat([Buffer.from(`<Error><Code>${code}</Code><Message>m</Message>`), huge])
@@ -558,7 +561,7 @@ t.test('answers out of all proportion', async t => {
   const headOf = (status: number) =>
     `HTTP/1.1 ${status} Word\r\nx-oss-request-id: 5C3D9175B6FC201293AD4890\r\n`
 
-  t.test('10 MB of an error that passes', async t => {
+  t.test('a transient error with a body of 10 MB is retried', async t => {
     const { server, open, text, appends } = await createNetworkHarness(t)
     server.faults.push(
       { kind: 'status', status: 503, body: xml('SlowDown') },
@@ -573,7 +576,7 @@ t.test('answers out of all proportion', async t => {
     t.match(appends, [{ attempts: 5, reconciled: false }])
   })
 
-  t.test('10 MB of an error that is final, chunked', async t => {
+  t.test('a final error with a chunked body of 10 MB is reported', async t => {
     const { server, open } = await createNetworkHarness(t)
     server.faults.push({ kind: 'garbage', bytes: chunked(headOf(403), xml('AccessDenied')) })
     const stream = open()
@@ -582,7 +585,7 @@ t.test('answers out of all proportion', async t => {
     await waitUntil(() => server.openConnections === 0)
   })
 
-  t.test('64 KB of headers: a lost answer', async t => {
+  t.test('a response with 64 KB of headers is a lost response', async t => {
     const { relay, open, text, appends, codes } = await createNetworkHarness(t)
     const filler = Buffer.from(`\r\nx-filler: ${'x'.repeat(65_536)}`)
     const swell = (chunk: Buffer) => {
@@ -612,8 +615,8 @@ t.test('answers out of all proportion', async t => {
   })
 })
 
-t.test('an answer too many', async t => {
-  t.test('while nothing is asked: its connection is given up', async t => {
+t.test('a surplus response is never taken for the response of an append', async t => {
+  t.test('a response without a request costs the connection', async t => {
     const { relay, open, text, appends } = await createNetworkHarness(t)
     const stream = open()
     await append(stream, 'one ')
@@ -626,7 +629,7 @@ t.test('an answer too many', async t => {
     t.ok(appends.every(({ attempts }) => attempts === 1))
   })
 
-  t.test('the last one again, in place of the next: it is not believed', async t => {
+  t.test('a repeated response in place of the next one fails the stream', async t => {
     const { relay, open, server } = await createNetworkHarness(t)
     const stream = open()
     let last: Buffer = Buffer.alloc(0)
@@ -649,12 +652,12 @@ t.test('an answer too many', async t => {
   })
 })
 
-t.test('a slow line', async t => {
-  t.test('the time of a batch grows with its bytes', async t => {
+t.test('the timeout suits a slow link', async t => {
+  t.test('the timeout of a batch grows with its size', async t => {
     const { server, open, appends } = await createNetworkHarness(t)
     const bytes = seededBytes(512 << 10)
     server.faults.push({ kind: 'slowRead', rate: 400_000 })
-    // 8 s for these bytes, of which they take 1.3.
+    // The timeout is 8 s for these bytes, which take 1.3 s.
     const stream = open({ position: 0, requestTimeout: 1 })
     stream.end(bytes)
     await once(stream, 'close')
@@ -662,8 +665,8 @@ t.test('a slow line', async t => {
     t.match(appends, [{ attempts: 1 }])
   })
 
-  t.test('4 MiB at 100 KB/s, with the timeouts as they are', async t => {
-    if (!runsLongTests('a batch of 4 MiB over a line of 100 KB/s, which takes 42 s')) return
+  t.test('a batch of 4 MiB at 100 KB/s needs no longer timeout', async t => {
+    if (!runsLongTests('a batch of 4 MiB over a link of 100 KB/s, which takes 42 s')) return
     const { server, open, appends } = await createNetworkHarness(t)
     const bytes = seededBytes(4 << 20)
     server.faults.push({ kind: 'slowRead', rate: 100_000 })

@@ -1,7 +1,6 @@
 /**
- * Identity: keys that come from elsewhere, fail to come, run out or change; and a clock that is wrong.
- * Streams against a server that checks every signature, so that an acknowledged byte was signed by
- * keys that were good at that moment.
+ * Keys that come from a provider, are missing, expire or change; and a wrong clock. The server checks
+ * every signature, so each acknowledged byte was signed with keys that were valid at that moment.
  */
 
 import { once } from 'node:events'
@@ -10,19 +9,19 @@ import { type AddressInfo, connect, type Socket } from 'node:net'
 import alicloud from '@alicloud/credentials'
 import t, { type Test } from 'tap'
 import {
-  type AppendStreamOptions,
   type CredentialsOption,
   type OssAppendStream,
   OssClient,
   type OssError,
   type RetryInfo,
+  type UrlOptions,
 } from '../../lib/index.ts'
 import type { OssServer } from '../../lib/server/index.ts'
 import { rejectionOf } from '../helpers/appender-harness.ts'
 import { networkOptions, nextEvent, type Oss, startOss } from '../helpers/test-oss.ts'
 
 const HOUR = 3_600_000
-/** Nothing leaves before it is asked for. */
+/** Appends happen on `flush()` only. */
 const NO_TIMED_FLUSH = { flushInterval: 0 }
 
 const keysOf = (n: number) => ({
@@ -31,7 +30,7 @@ const keysOf = (n: number) => ({
   securityToken: `CAIS+token/${n}==`,
 })
 
-/** The error that a stream ended with. */
+/** The error with which a stream closes. */
 async function closeError(stream: OssAppendStream): Promise<OssError> {
   return rejectionOf(once(stream, 'close'))
 }
@@ -41,7 +40,7 @@ async function append(stream: OssAppendStream, text: string): Promise<void> {
   await stream.flush()
 }
 
-/** Requests since the last call: what they were answered with, `ok` or a code. */
+/** The result of each request since the last call: `ok` or a code. */
 function takeResultCodes(server: OssServer): string[] {
   return server.requests
     .splice(0)
@@ -60,7 +59,7 @@ async function startHttpServer(t: Test, listener: RequestListener): Promise<numb
   return (server.address() as AddressInfo).port
 }
 
-t.test('@alicloud/credentials, as it is', async t => {
+t.test('clients and providers of @alicloud/credentials serve as credentials', async t => {
   const { default: Credential, Config } = alicloud
   const oss = await startOss(t)
   const { server } = oss
@@ -75,7 +74,7 @@ t.test('@alicloud/credentials, as it is', async t => {
     t.equal(oss.read(key).toString(), 'onetwo', label)
   }
 
-  t.test('keys of both kinds, by its client and by its providers', async t => {
+  t.test('@alicloud/credentials: access keys and STS keys', async t => {
     server.credentials = [keysOf(1), { accessKeyId: 'plain', accessKeySecret: 'plain-secret' }]
     const { accessKeyId, accessKeySecret, securityToken } = keysOf(1)
     const plain = { accessKeyId: 'plain', accessKeySecret: 'plain-secret' }
@@ -100,7 +99,7 @@ t.test('@alicloud/credentials, as it is', async t => {
     )
   })
 
-  t.test('a bearer token is none', async t => {
+  t.test('@alicloud/credentials: a bearer token is refused', async t => {
     const credentials = new Credential(new Config({ type: 'bearer', bearerToken: 'bearer-secret' }))
     const stream = oss.open(oss.newKey(), { credentials })
     t.match(await closeError(stream), {
@@ -110,7 +109,7 @@ t.test('@alicloud/credentials, as it is', async t => {
     })
   })
 
-  /** What a metadata service answers: keys so short-lived that they are asked for each time. */
+  /** The response of a metadata service: keys so short-lived that each request fetches new ones. */
   const sessionJson = (n: number) => {
     const { accessKeyId, accessKeySecret, securityToken } = keysOf(n)
     return JSON.stringify({
@@ -122,11 +121,11 @@ t.test('@alicloud/credentials, as it is', async t => {
     })
   }
 
-  t.test('credentials_uri: each append with the keys of that moment', async t => {
-    let asked = 0
+  t.test('@alicloud/credentials: credentials_uri is fetched for each append', async t => {
+    let fetches = 0
     const port = await startHttpServer(t, (_, res) => {
-      server.credentials = keysOf(++asked)
-      res.end(sessionJson(asked))
+      server.credentials = keysOf(++fetches)
+      res.end(sessionJson(fetches))
     })
     const credentialsURI = `http://127.0.0.1:${port}/keys`
     await checkAppends(
@@ -134,10 +133,10 @@ t.test('@alicloud/credentials, as it is', async t => {
       'it',
       new Credential(new Config({ type: 'credentials_uri', credentialsURI })),
     )
-    t.equal(asked, 3, 'a HEAD and two appends')
+    t.equal(fetches, 3, 'a HEAD and two appends')
   })
 
-  t.test('ecs_ram_role: the metadata service of a virtual machine', async t => {
+  t.test('@alicloud/credentials: ecs_ram_role uses the metadata service', async t => {
     const metadataRequests: string[] = []
     const port = await startHttpServer(t, (req: IncomingMessage, res) => {
       metadataRequests.push(
@@ -146,7 +145,7 @@ t.test('@alicloud/credentials, as it is', async t => {
       server.credentials = keysOf(7)
       res.end(/token$/.test(req.url ?? '') ? 'metadata-token' : sessionJson(7))
     })
-    // Its address is fixed, so the way there is what has to be bent.
+    // The address of the metadata service is fixed, so its connections are redirected.
     const createConnection = Agent.prototype.createConnection
     Agent.prototype.createConnection = function (options, callback) {
       if (options.host !== '100.100.100.200') return createConnection.call(this, options, callback)
@@ -166,7 +165,7 @@ t.test('@alicloud/credentials, as it is', async t => {
     ])
   })
 
-  t.test('credentials_uri: out of order, and in order again', async t => {
+  t.test('@alicloud/credentials: errors of credentials_uri are retried and redacted', async t => {
     const outages: [number, string][] = [
       [500, `{"AccessKeySecret":"${keysOf(3).accessKeySecret}"}`],
       [200, `AccessKeySecret: ${keysOf(3).accessKeySecret}`],
@@ -196,12 +195,12 @@ t.test('@alicloud/credentials, as it is', async t => {
   })
 })
 
-t.test('a provider that fails', async t => {
+t.test('a stream survives errors of a provider, and reports permanent ones', async t => {
   const oss = await startOss(t)
   const { server } = oss
   const validKeys = server.credentials
 
-  t.test('for a while, in mid-stream: nothing is lost', async t => {
+  t.test('a provider that fails for a while costs attempts and no bytes', async t => {
     let failures = 0
     const key = oss.newKey()
     const credentials = async () => {
@@ -227,7 +226,7 @@ t.test('a provider that fails', async t => {
     t.equal(oss.read(key).toString(), 'onetwo')
   })
 
-  t.test('for good, in mid-stream', async t => {
+  t.test('a provider that fails permanently ends the stream, and nothing is sent', async t => {
     let isUp = true
     const key = oss.newKey()
     const credentials = () => {
@@ -255,75 +254,89 @@ t.test('a provider that fails', async t => {
     t.same(takeResultCodes(server), [], 'nothing was sent')
   })
 
-  t.test('with rubbish, in mid-stream: at once, and nothing is sent', async t => {
-    const invalidAnswers = [
-      undefined,
-      null,
-      'keys',
-      5,
-      [],
-      {},
-      { accessKeyId: 'id' },
-      { ...validKeys, accessKeySecret: 5 },
-      { ...validKeys, accessKeyId: 'id\r\nx-oss-object-acl: public-read-write' },
-      { ...validKeys, securityToken: 'token\nhost: elsewhere' },
-      { ...validKeys, securityToken: {} },
-      { type: 'bearer', bearerToken: 'token' },
-      new Map(Object.entries(validKeys)),
-      () => validKeys,
-    ]
-    for (const [i, answer] of invalidAnswers.entries()) {
-      let given: unknown = validKeys
-      const credentials = async () => given as typeof validKeys
-      const stream = oss.open(oss.newKey(), { credentials, ...NO_TIMED_FLUSH })
-      await append(stream, 'one')
-      given = answer
-      server.requests.length = 0
-      append(stream, 'two').catch(() => {})
-      const error = await closeError(stream)
-      t.match(error, { code: 'OSS_ERR_CREDENTIALS', attempts: 1, tail: { position: 3 } }, `${i}`)
-      t.same(takeResultCodes(server), [], `${i}: nothing was sent`)
-    }
-  })
+  t.test(
+    'a provider with an invalid result ends the stream at once, and nothing is sent',
+    async t => {
+      const invalidResults = [
+        undefined,
+        null,
+        'keys',
+        5,
+        [],
+        {},
+        { accessKeyId: 'id' },
+        { ...validKeys, accessKeySecret: 5 },
+        { ...validKeys, accessKeyId: 'id\r\nx-oss-object-acl: public-read-write' },
+        { ...validKeys, securityToken: 'token\nhost: elsewhere' },
+        { ...validKeys, securityToken: {} },
+        { type: 'bearer', bearerToken: 'token' },
+        { ...validKeys, stsToken: 'token' },
+        new Map(Object.entries(validKeys)),
+        () => validKeys,
+      ]
+      for (const [i, invalid] of invalidResults.entries()) {
+        let result: unknown = validKeys
+        const credentials = async () => result as typeof validKeys
+        const stream = oss.open(oss.newKey(), { credentials, ...NO_TIMED_FLUSH })
+        await append(stream, 'one')
+        result = invalid
+        server.requests.length = 0
+        append(stream, 'two').catch(() => {})
+        const error = await closeError(stream)
+        t.match(error, { code: 'OSS_ERR_CREDENTIALS', attempts: 1, tail: { position: 3 } }, `${i}`)
+        t.same(takeResultCodes(server), [], `${i}: nothing was sent`)
+      }
+    },
+  )
 
-  t.test('by hanging: asked again after its time, and its late answer is nobody’s', async t => {
-    fireTimersEarly(t, 25_000)
-    const waiting: ((keys: typeof validKeys) => void)[] = []
-    let asked = 0
-    const credentials = () => {
-      asked += 1
-      return asked === 2 || asked === 3
-        ? new Promise<typeof validKeys>(resolve => waiting.push(resolve))
-        : validKeys
-    }
-    const key = oss.newKey()
-    const stream = oss.open(key, { credentials, requestTimeout: 20_000, ...NO_TIMED_FLUSH })
-    await once(stream, 'ready')
-    const retries: RetryInfo[] = []
-    stream.on('retry', info => retries.push(info))
-    await append(stream, 'abc')
-    t.match(retries, [
-      { attempt: 1, error: { code: 'OSS_ERR_CREDENTIALS', message: /within 30000 ms/ } },
-      { attempt: 2, error: { code: 'OSS_ERR_CREDENTIALS', message: /within 30000 ms/ } },
-    ])
-    for (const resolve of waiting) resolve({ accessKeyId: 'stale', accessKeySecret: 'stale' })
-    await append(stream, 'def')
-    t.equal(asked, 5)
-    stream.end()
-    await once(stream, 'close')
-    t.equal(oss.read(key).toString(), 'abcdef')
-  })
+  t.test(
+    'a provider that hangs is called again after the timeout, and its late result is ignored',
+    async t => {
+      fireTimersEarly(t, 25_000)
+      const hanging: ((keys: typeof validKeys) => void)[] = []
+      let calls = 0
+      const credentials = () => {
+        calls += 1
+        return calls === 2 || calls === 3
+          ? new Promise<typeof validKeys>(resolve => hanging.push(resolve))
+          : validKeys
+      }
+      const key = oss.newKey()
+      const stream = oss.open(key, { credentials, requestTimeout: 20_000, ...NO_TIMED_FLUSH })
+      await once(stream, 'ready')
+      const retries: RetryInfo[] = []
+      stream.on('retry', info => retries.push(info))
+      await append(stream, 'abc')
+      t.match(retries, [
+        { attempt: 1, error: { code: 'OSS_ERR_CREDENTIALS', message: /within 30000 ms/ } },
+        { attempt: 2, error: { code: 'OSS_ERR_CREDENTIALS', message: /within 30000 ms/ } },
+      ])
+      for (const resolve of hanging) resolve({ accessKeyId: 'stale', accessKeySecret: 'stale' })
+      await append(stream, 'def')
+      t.equal(calls, 5)
+      stream.end()
+      await once(stream, 'close')
+      t.equal(oss.read(key).toString(), 'abcdef')
+    },
+  )
 
-  t.test('by hanging for ever', async t => {
-    fireTimersEarly(t, 25_000)
-    const credentials = () => new Promise<typeof validKeys>(() => {})
-    const retry = { maxRetries: 1, minDelay: 1 }
-    const stream = oss.open(oss.newKey(), { credentials, retry, requestTimeout: 20_000 })
-    stream.write('abc')
-    t.match(await closeError(stream), { code: 'OSS_ERR_CREDENTIALS', attempts: 2, tail: undefined })
-  })
+  t.test(
+    'a provider that hangs forever ends the stream when its retries are exhausted',
+    async t => {
+      fireTimersEarly(t, 25_000)
+      const credentials = () => new Promise<typeof validKeys>(() => {})
+      const retry = { maxRetries: 1, minDelay: 1 }
+      const stream = oss.open(oss.newKey(), { credentials, retry, requestTimeout: 20_000 })
+      stream.write('abc')
+      t.match(await closeError(stream), {
+        code: 'OSS_ERR_CREDENTIALS',
+        attempts: 2,
+        tail: undefined,
+      })
+    },
+  )
 
-  t.test('destroyed while it hangs: at once', async t => {
+  t.test('a stream whose provider hangs can be destroyed at once', async t => {
     const stream = oss.open(oss.newKey(), {
       credentials: () => new Promise<typeof validKeys>(() => {}),
     })
@@ -338,7 +351,7 @@ t.test('a provider that fails', async t => {
   })
 })
 
-/** Time that passes at once: a timer of at least `length` ms fires soon, and the clocks have moved by then. */
+/** Skips time: a timer of at least `length` ms fires after 1 ms, and the clock has moved by its delay. */
 function fireTimersEarly(t: Test, length: number): void {
   const { setTimeout } = globalThis
   const now = performance.now.bind(performance)
@@ -357,11 +370,11 @@ function fireTimersEarly(t: Test, length: number): void {
   })
 }
 
-t.test('keys that end in mid-stream', async t => {
+t.test('keys that expire while a stream is open are replaced or reported', async t => {
   const oss = await startOss(t, { credentials: keysOf(1) })
   const { server } = oss
 
-  t.test('a provider that has others by then: the same bytes, at once', async t => {
+  t.test('expired keys: the append is resent at once with new keys of the provider', async t => {
     server.credentials = keysOf(1)
     let current = 1
     const key = oss.newKey()
@@ -370,7 +383,7 @@ t.test('keys that end in mid-stream', async t => {
     stream.on('retry', info => retries.push(info))
     await append(stream, '1')
     server.requests.length = 0
-    // Over exactly while the request is on its way.
+    // The keys expire while the request is in flight.
     server.faults.push({ kind: 'expired' })
     stream.once('retry', () => {
       server.credentials = keysOf(2)
@@ -385,20 +398,20 @@ t.test('keys that end in mid-stream', async t => {
         { position: 1, accessKeyId: 'STS.id-2', code: undefined },
       ],
     )
-    // Removed altogether, as by a rotation.
+    // The keys are deleted, as in a rotation.
     server.requests.length = 0
     server.credentials = keysOf(3)
     stream.once('retry', () => {
       current = 3
     })
     await append(stream, '3')
-    t.same(takeResultCodes(server), ['InvalidAccessKeyId', 'ok'], 'once more with each append')
+    t.same(takeResultCodes(server), ['InvalidAccessKeyId', 'ok'], 'each append may refresh once')
     stream.end()
     await once(stream, 'close')
     t.equal(oss.read(key).toString(), '123')
   })
 
-  t.test('a provider that has none: final at the second', async t => {
+  t.test('expired keys: final at the second attempt if the provider has no others', async t => {
     server.credentials = keysOf(1)
     const stream = oss.open(oss.newKey(), { credentials: () => keysOf(1), ...NO_TIMED_FLUSH })
     await append(stream, '1')
@@ -414,7 +427,7 @@ t.test('keys that end in mid-stream', async t => {
     t.same(takeResultCodes(server), ['SecurityTokenExpired', 'SecurityTokenExpired'])
   })
 
-  t.test('fixed keys: final at once', async t => {
+  t.test('expired keys: final at the first attempt if they are fixed', async t => {
     server.credentials = keysOf(1)
     const stream = oss.open(oss.newKey(), { credentials: keysOf(1), ...NO_TIMED_FLUSH })
     await append(stream, '1')
@@ -423,7 +436,7 @@ t.test('keys that end in mid-stream', async t => {
     t.match(await closeError(stream), { code: 'SecurityTokenExpired', attempts: 1 })
   })
 
-  t.test('after a lost reply: the resend is signed anew, and found to have landed', async t => {
+  t.test('expired keys: an append whose response was lost is reconciled with new keys', async t => {
     server.credentials = keysOf(1)
     let current = 1
     const key = oss.newKey()
@@ -445,18 +458,18 @@ t.test('keys that end in mid-stream', async t => {
   })
 })
 
-t.test('streams that share a client ask one at a time', async t => {
+t.test('streams that share a client share the calls of its provider', async t => {
   const oss = await startOss(t)
   const { endpoint, region, credentials: validKeys } = networkOptions(oss.server)
-  let asking = 0
-  let most = 0
-  let asked = 0
+  let running = 0
+  let maxRunning = 0
+  let calls = 0
   const credentials = async () => {
-    asked += 1
-    most = Math.max(most, ++asking)
+    calls += 1
+    maxRunning = Math.max(maxRunning, ++running)
     await new Promise(setImmediate)
-    asking -= 1
-    if (asked % 5 === 0) throw new Error('busy')
+    running -= 1
+    if (calls % 5 === 0) throw new Error('busy')
     return validKeys
   }
   const client = new OssClient({ endpoint, region, credentials })
@@ -470,17 +483,17 @@ t.test('streams that share a client ask one at a time', async t => {
   )
   await client.close()
   for (const key of keys) t.equal(oss.read(key).toString(), key)
-  t.equal(most, 1)
-  t.ok(asked < oss.server.requests.length, 'an answer serves all who wait for it')
+  t.equal(maxRunning, 1)
+  t.ok(calls < oss.server.requests.length, 'one call serves several requests')
 })
 
-t.test('a clock that is wrong', async t => {
+t.test('a wrong clock is corrected, or reported if that does not help', async t => {
   for (const [label, offset] of [
     ['hours behind', -5 * HOUR],
     ['hours ahead', 5 * HOUR],
     ['days ahead', 100 * 24 * HOUR],
   ] as const) {
-    t.test(`the server’s is ${label}: corrected once, for all of the client`, async t => {
+    t.test(`a server clock ${label} is corrected once for all streams of a client`, async t => {
       const oss = await startOss(t)
       const { server } = oss
       server.clockOffset = offset
@@ -496,7 +509,7 @@ t.test('a clock that is wrong', async t => {
       await Promise.all(others)
       t.same(takeResultCodes(server), ['ok', 'ok', 'ok'], 'the others need no correction')
 
-      // The clock of either is set right in mid-stream.
+      // The clock of the server is set right.
       server.clockOffset = 0
       await append(first, 'd')
       await append(first, 'e')
@@ -507,7 +520,7 @@ t.test('a clock that is wrong', async t => {
     })
   }
 
-  t.test('corrected while an append is under way: resent at once, the same', async t => {
+  t.test('an append that is refused for its clock is resent at once', async t => {
     const oss = await startOss(t)
     const key = oss.newKey()
     const stream = oss.open(key, NO_TIMED_FLUSH)
@@ -524,7 +537,7 @@ t.test('a clock that is wrong', async t => {
     t.equal(oss.read(key).toString(), 'abb')
   })
 
-  t.test('an offset that never holds is final', async t => {
+  t.test('a second refusal for the clock is final', async t => {
     const oss = await startOss(t)
     const stream = oss.open(oss.newKey(), NO_TIMED_FLUSH)
     await append(stream, 'a')
@@ -537,7 +550,7 @@ t.test('a clock that is wrong', async t => {
   })
 })
 
-/** How far the signing time of a request was from the machine's, in whole hours. */
+/** Whole hours between the signing time of a request and the clock of the machine. */
 function signingOffsetHours({
   headers,
 }: {
@@ -549,7 +562,7 @@ function signingOffsetHours({
   return Math.round((time - Date.now()) / HOUR)
 }
 
-t.test('a poisoned time', async t => {
+t.test('a false server time does not disturb other streams', async t => {
   const oss = await startOss(t)
   const { server } = oss
   const wrongDates = [
@@ -559,7 +572,7 @@ t.test('a poisoned time', async t => {
     'now',
   ]
 
-  t.test('from somebody who is not OSS: nothing is believed, and the stream goes on', async t => {
+  t.test('a false time in a response that is not from OSS is ignored', async t => {
     for (const wrongDate of wrongDates) {
       for (const code of ['RequestTimeTooSkewed', 'SecurityTokenExpired', 'AccessDenied']) {
         const children = { ServerTime: wrongDate }
@@ -584,10 +597,10 @@ t.test('a poisoned time', async t => {
     }
   })
 
-  t.test('with a request id: refused where it is absurd, and no other stream suffers', async t => {
+  t.test('an impossible time in a response of OSS is ignored', async t => {
     const client = new OssClient(networkOptions(server))
     t.teardown(() => client.close())
-    const impossibleDates = wrongDates.filter(lie => /1970|9999|now/.test(lie))
+    const impossibleDates = wrongDates.filter(date => /1970|9999|now/.test(date))
     for (const wrongDate of impossibleDates) {
       const headers = { Date: wrongDate }
       server.faults.push({ kind: 'status', status: 403, code: 'RequestTimeTooSkewed', headers })
@@ -602,7 +615,7 @@ t.test('a poisoned time', async t => {
     }
   })
 
-  t.test('a plausible lie lasts until OSS tells the truth', async t => {
+  t.test('a plausible false time lasts until the next refusal', async t => {
     const client = new OssClient(networkOptions(server))
     t.teardown(() => client.close())
     const headers = { Date: wrongDates[1] ?? '' }
@@ -614,11 +627,11 @@ t.test('a poisoned time', async t => {
     const other = oss.open(oss.newKey(), { client })
     other.end('abc')
     await once(other, 'close')
-    t.same(server.requests.map(signingOffsetHours), [0, 0], 'its second refusal was the truth')
+    t.same(server.requests.map(signingOffsetHours), [0, 0], 'the second refusal had the right time')
   })
 })
 
-t.test('the environment changes while the program runs', async t => {
+t.test('keys in the environment may change while a stream is open', async t => {
   const oss: Oss = await startOss(t, { credentials: keysOf(1) })
   const { server } = oss
   const names = ['OSS_ACCESS_KEY_ID', 'OSS_ACCESS_KEY_SECRET', 'OSS_SESSION_TOKEN'] as const
@@ -635,7 +648,7 @@ t.test('the environment changes while the program runs', async t => {
     process.env.OSS_ACCESS_KEY_SECRET = accessKeySecret
     process.env.OSS_SESSION_TOKEN = securityToken
   }
-  const open = (key: string, more: AppendStreamOptions = {}) =>
+  const open = (key: string, more: UrlOptions = {}) =>
     oss.open(key, { credentials: undefined, ...NO_TIMED_FLUSH, ...more })
   const key = oss.newKey()
   set(1)
@@ -649,7 +662,7 @@ t.test('the environment changes while the program runs', async t => {
     ['STS.id-1', 'STS.id-2'],
   )
   server.requests.length = 0
-  // The keys come to an end before the program has set others.
+  // The keys expire before the program sets others.
   server.credentials = keysOf(3)
   stream.once('retry', () => set(3))
   await append(stream, '3')

@@ -18,7 +18,7 @@ function printed(value: unknown): string {
   return `${inspect(value, { depth: 9, showHidden: true })}${JSON.stringify(value)}${value}${stack}`
 }
 
-/** A clock that stands still until it is told; it fires what falls due. */
+/** A clock that moves only by `advance()`, which fires the timers that are due. */
 function fakeClock() {
   const timers = new Map<object, { at: number; callback: () => void }>()
   let time = 1000
@@ -42,12 +42,12 @@ function fakeClock() {
   return { clock, advance, timers }
 }
 
-/** A provider that answers when told, call by call. */
+/** A provider whose calls a test settles one by one. */
 function scriptedProvider() {
-  const calls: { resolve(answer: unknown): void; reject(error: unknown): void }[] = []
+  const calls: { resolve(result: unknown): void; reject(error: unknown): void }[] = []
   const provide = () =>
     new Promise<typeof good>((resolve, reject) => {
-      calls.push({ resolve: resolve as (answer: unknown) => void, reject })
+      calls.push({ resolve: resolve as (result: unknown) => void, reject })
     })
   return { calls, provide }
 }
@@ -61,22 +61,22 @@ async function failure(promise: Promise<unknown>): Promise<unknown> {
   throw new Error('it should have failed')
 }
 
-async function kind(source: CredentialSource): Promise<unknown> {
+async function describeFailure(source: CredentialSource): Promise<unknown> {
   const error = await failure(source.get())
   if (!(error instanceof OssError)) throw error
-  const { code, message, isRefreshable: isCurable } = error
-  return { code, message, isCurable }
+  const { code, message, isRefreshable } = error
+  return { code, message, isRefreshable }
 }
 
-t.test('fixed keys are checked, trimmed and copied', async t => {
+t.test('fixed keys are trimmed and copied', async t => {
   const option = { ...good, accessKeyId: ' id\n' }
   const source = createCredentialSource(option)
   option.accessKeySecret = 'changed later'
-  t.equal(source.isRenewable, false)
+  t.equal(source.isRefreshable, false)
   const credentials = await source.get()
   t.same(credentials, good)
   t.equal(option.accessKeyId, ' id\n', "the caller's object is untouched")
-  t.throws(() => Object.assign(credentials, { accessKeyId: 'x' }), TypeError, 'nor can ours be')
+  t.throws(() => Object.assign(credentials, { accessKeyId: 'x' }), TypeError, 'the copy is frozen')
 
   for (const securityToken of [undefined, null, '', ' \n']) {
     const plain = createCredentialSource({ ...good, securityToken } as typeof good)
@@ -112,51 +112,64 @@ const wrong: [string, unknown, string, RegExp][] = [
     ),
   ),
   ['bearer', { type: 'bearer', bearerToken: SECRET }, 'credentials', /no bearer token/],
+  [
+    'the token under the name of ali-oss',
+    { accessKeyId: 'id', accessKeySecret: SECRET, stsToken: SECRET },
+    'credentials',
+    /must not have stsToken: use securityToken$/,
+  ],
 ]
 
-t.test('wrong fixed keys are refused at once, by name and unquoted', async t => {
-  for (const [label, option, name, problem] of wrong) {
-    let error: unknown
-    try {
-      createCredentialSource(option as CredentialsOption)
-    } catch (thrown) {
-      error = thrown
+t.test(
+  'wrong fixed keys are refused by the constructor; the message names the member and quotes no value',
+  async t => {
+    for (const [label, option, name, problem] of wrong) {
+      let error: unknown
+      try {
+        createCredentialSource(option as CredentialsOption)
+      } catch (thrown) {
+        error = thrown
+      }
+      t.match(
+        error,
+        {
+          code: 'OSS_ERR_INVALID_OPTION',
+          message: new RegExp(`^option ${name}: .*${problem.source}`),
+        },
+        label,
+      )
+      t.notMatch(printed(error), SECRET, `${label}: no secret`)
     }
-    t.match(
-      error,
-      {
-        code: 'OSS_ERR_INVALID_OPTION',
-        message: new RegExp(`^option ${name}: .*${problem.source}`),
-      },
-      label,
-    )
-    t.notMatch(printed(error), SECRET, `${label}: no secret`)
-  }
-})
+  },
+)
 
-t.test('a provider that answers the same is refused finally', async t => {
-  for (const [label, answer, name, problem] of wrong) {
-    const source = createCredentialSource(() => answer as typeof good)
-    const error = (await failure(source.get())) as OssError
-    const part = name === 'credentials' ? 'the answer' : `the ${name.slice('credentials.'.length)}`
-    t.match(
-      error,
-      {
-        code: 'OSS_ERR_CREDENTIALS',
-        isCurable: false,
-        message: new RegExp(`^${part} of the credentials provider .*${problem.source}`),
-      },
-      label,
-    )
-    t.notMatch(printed(error), SECRET, `${label}: no secret`)
-  }
-})
+t.test(
+  'a provider that returns wrong keys fails finally; the message names the member and quotes no value',
+  async t => {
+    for (const [label, result, name, problem] of wrong) {
+      const source = createCredentialSource(() => result as typeof good)
+      const error = (await failure(source.get())) as OssError
+      const part =
+        name === 'credentials' ? 'the result' : `the ${name.slice('credentials.'.length)}`
+      t.match(
+        error,
+        {
+          code: 'OSS_ERR_CREDENTIALS',
+          isRefreshable: false,
+          message: new RegExp(`^${part} of the credentials provider .*${problem.source}`),
+        },
+        label,
+      )
+      t.notMatch(printed(error), SECRET, `${label}: no secret`)
+    }
+  },
+)
 
-t.test('every kind of provider', async t => {
+t.test('functions and objects of each kind serve as providers', async t => {
   class Client {
-    readonly #answer = { ...good, accessKeyId: '\tid ', type: 'sts', bearerToken: undefined }
+    readonly #keys = { ...good, accessKeyId: '\tid ', type: 'sts', bearerToken: undefined }
     getCredential() {
-      return Promise.resolve(this.#answer)
+      return Promise.resolve(this.#keys)
     }
   }
   const options: [string, CredentialsOption][] = [
@@ -168,32 +181,32 @@ t.test('every kind of provider', async t => {
   ]
   for (const [label, option] of options) {
     const source = createCredentialSource(option, {})
-    t.equal(source.isRenewable, true, label)
+    t.equal(source.isRefreshable, true, label)
     t.same(await source.get(), good, label)
   }
 })
 
-t.test('the environment, afresh at each call', async t => {
+t.test('the environment is read at each call', async t => {
   const env: NodeJS.ProcessEnv = { OSS_ACCESS_KEY_ID: ' id\n', OSS_ACCESS_KEY_SECRET: SECRET }
   const source = createCredentialSource(undefined, env)
-  t.equal(source.isRenewable, true)
+  t.equal(source.isRefreshable, true)
   t.same(await source.get(), { accessKeyId: 'id', accessKeySecret: SECRET })
   env.OSS_SESSION_TOKEN = good.securityToken
   t.same(await source.get(), good)
   env.OSS_SESSION_TOKEN = ''
   t.same(await source.get(), { accessKeyId: 'id', accessKeySecret: SECRET })
 
-  const message = (names: string) => ({
+  const missing = (names: string) => ({
     code: 'OSS_ERR_CREDENTIALS',
-    isCurable: false,
+    isRefreshable: false,
     message: `no credentials: set ${names} in the environment, or pass the option credentials`,
   })
   env.OSS_ACCESS_KEY_SECRET = ' '
-  t.same(await kind(source), message('OSS_ACCESS_KEY_SECRET'))
+  t.same(await describeFailure(source), missing('OSS_ACCESS_KEY_SECRET'))
   delete env.OSS_ACCESS_KEY_ID
-  t.same(await kind(source), message('OSS_ACCESS_KEY_ID and OSS_ACCESS_KEY_SECRET'))
+  t.same(await describeFailure(source), missing('OSS_ACCESS_KEY_ID and OSS_ACCESS_KEY_SECRET'))
   env.OSS_ACCESS_KEY_SECRET = SECRET
-  t.same(await kind(source), message('OSS_ACCESS_KEY_ID'))
+  t.same(await describeFailure(source), missing('OSS_ACCESS_KEY_ID'))
 
   const broken: [string, string][] = [
     ['OSS_ACCESS_KEY_ID', 'a\nb'],
@@ -202,15 +215,15 @@ t.test('the environment, afresh at each call', async t => {
   ]
   for (const [name, value] of broken) {
     const whole = { OSS_ACCESS_KEY_ID: 'id', OSS_ACCESS_KEY_SECRET: SECRET, [name]: value }
-    t.same(await kind(createCredentialSource(undefined, whole)), {
+    t.same(await describeFailure(createCredentialSource(undefined, whole)), {
       code: 'OSS_ERR_CREDENTIALS',
-      isCurable: false,
-      message: `the environment variable ${name} must hold printable ASCII characters only`,
+      isRefreshable: false,
+      message: `the environment variable ${name} must have printable ASCII characters only`,
     })
   }
 })
 
-t.test("the process's own environment is the default", async t => {
+t.test('the environment of the process is the default', async t => {
   const names = ['OSS_ACCESS_KEY_ID', 'OSS_ACCESS_KEY_SECRET', 'OSS_SESSION_TOKEN'] as const
   const saved = names.map(name => [name, process.env[name]] as const)
   t.teardown(() => {
@@ -227,35 +240,38 @@ t.test("the process's own environment is the default", async t => {
   })
 })
 
-t.test('one call in flight, shared; none remembered', async t => {
-  const { calls, provide } = scriptedProvider()
-  const { clock, timers } = fakeClock()
-  const source = createCredentialSource(provide, {}, { clock })
-  const crowd = Array.from({ length: 1000 }, () => source.get())
-  t.equal(calls.length, 1, 'a thousand callers, one call')
-  calls[0]!.resolve(good)
-  for (const credentials of await Promise.all(crowd)) {
-    if (credentials.accessKeyId !== 'id') t.fail('wrong credentials')
-  }
-  t.equal(timers.size, 0, 'no timer stays')
+t.test(
+  'concurrent callers share one call of the provider, and later callers make a new one',
+  async t => {
+    const { calls, provide } = scriptedProvider()
+    const { clock, timers } = fakeClock()
+    const source = createCredentialSource(provide, {}, { clock })
+    const results = Array.from({ length: 1000 }, () => source.get())
+    t.equal(calls.length, 1, 'a thousand callers, one call')
+    calls[0]!.resolve(good)
+    for (const credentials of await Promise.all(results)) {
+      if (credentials.accessKeyId !== 'id') t.fail('wrong credentials')
+    }
+    t.equal(timers.size, 0, 'no timer is left')
 
-  const next = source.get()
-  t.equal(calls.length, 2, 'asked again')
-  calls[1]!.resolve({ ...good, accessKeyId: 'renewed' })
-  t.equal((await next).accessKeyId, 'renewed')
+    const next = source.get()
+    t.equal(calls.length, 2, 'the result is not cached')
+    calls[1]!.resolve({ ...good, accessKeyId: 'refreshed' })
+    t.equal((await next).accessKeyId, 'refreshed')
 
-  const failing = [source.get(), source.get()]
-  t.equal(calls.length, 3)
-  calls[2]!.reject(new Error('down'))
-  for (const result of await Promise.allSettled(failing)) t.equal(result.status, 'rejected')
-  const afterFailure = source.get()
-  t.equal(calls.length, 4, 'a failure is not remembered either')
-  calls[3]!.resolve(good)
-  t.same(await afterFailure, good)
-  t.equal(timers.size, 0)
-})
+    const failing = [source.get(), source.get()]
+    t.equal(calls.length, 3)
+    calls[2]!.reject(new Error('down'))
+    for (const result of await Promise.allSettled(failing)) t.equal(result.status, 'rejected')
+    const afterFailure = source.get()
+    t.equal(calls.length, 4, 'a failure is not cached')
+    calls[3]!.resolve(good)
+    t.same(await afterFailure, good)
+    t.equal(timers.size, 0)
+  },
+)
 
-t.test('a provider that throws can be asked again', async t => {
+t.test('an error of the provider is refreshable, and its cause is redacted', async t => {
   const cause = Object.assign(new TypeError(`could not log in with secret=${SECRET}`), {
     code: 'ELOGIN',
     request: { headers: { authorization: SECRET } },
@@ -263,12 +279,12 @@ t.test('a provider that throws can be asked again', async t => {
   })
   const throwing: [string, () => never | Promise<never>][] = [
     [
-      'at once',
+      'synchronously',
       () => {
         throw cause
       },
     ],
-    ['later', () => Promise.reject(cause)],
+    ['by a promise', () => Promise.reject(cause)],
   ]
   for (const [label, provider] of throwing) {
     const error = (await failure(createCredentialSource(provider).get())) as OssError
@@ -277,72 +293,75 @@ t.test('a provider that throws can be asked again', async t => {
       {
         code: 'OSS_ERR_CREDENTIALS',
         message: 'the credentials provider failed',
-        isCurable: true,
+        isRefreshable: true,
       },
       label,
     )
     t.match(error.cause, { message: 'could not log in with secret=***', code: 'ELOGIN' }, label)
     t.match((error.cause as Error).stack, /^TypeError: could not .*\n.*credentials\.test\.ts/)
     t.notMatch(printed(error), SECRET, label)
-    t.match(cause.message, SECRET, 'the error itself is not ours to change')
+    t.match(cause.message, SECRET, 'the error of the provider is not changed')
   }
 })
 
-t.test('a provider that quotes the keys it gave last', async t => {
+t.test('keys that the provider returned before are redacted in its error', async t => {
   const { calls, provide } = scriptedProvider()
   const source = createCredentialSource(provide)
   const first = source.get()
   calls[0]?.resolve(good)
   await first
   const failing = failure(source.get())
-  calls[1]?.reject(`${good.securityToken} is over, and so is ${SECRET}`)
+  calls[1]?.reject(`${good.securityToken} has expired, and so has ${SECRET}`)
   const error = (await failing) as OssError
-  t.match(error.cause, { message: '*** is over, and so is ***' })
+  t.match(error.cause, { message: '*** has expired, and so has ***' })
   t.notMatch(printed(error), SECRET)
 })
 
-t.test('an answer that throws when it is read', async t => {
-  const answer = {
+t.test('a result whose getter throws is an error of the provider', async t => {
+  const result = {
     get accessKeyId(): string {
       throw new Error(`secret: ${SECRET}`)
     },
   }
-  const error = await failure(createCredentialSource(() => answer).get())
-  t.match(error, { code: 'OSS_ERR_CREDENTIALS', isCurable: true })
+  const error = await failure(createCredentialSource(() => result).get())
+  t.match(error, { code: 'OSS_ERR_CREDENTIALS', isRefreshable: true })
   t.notMatch(printed(error), SECRET)
 })
 
-t.test('a provider that hangs', async t => {
-  const { calls, provide } = scriptedProvider()
-  const { clock, advance, timers } = fakeClock()
-  const source = createCredentialSource(provide, {}, { clock })
-  const early = failure(source.get())
-  advance(29_999)
-  const late = failure(source.get())
-  t.equal(calls.length, 1)
-  t.equal(timers.size, 2)
-  advance(1)
-  for (const error of [await early, await late]) {
-    t.match(error, {
-      code: 'OSS_ERR_CREDENTIALS',
-      message: 'the credentials provider did not answer within 30000 ms',
-      isCurable: true,
-    })
-  }
-  t.equal(timers.size, 0)
+t.test(
+  'a provider that hangs fails its callers after the timeout, and the next caller calls it again',
+  async t => {
+    const { calls, provide } = scriptedProvider()
+    const { clock, advance, timers } = fakeClock()
+    const source = createCredentialSource(provide, {}, { clock })
+    const early = failure(source.get())
+    advance(29_999)
+    const late = failure(source.get())
+    t.equal(calls.length, 1)
+    t.equal(timers.size, 2)
+    advance(1)
+    for (const error of [await early, await late]) {
+      t.match(error, {
+        code: 'OSS_ERR_CREDENTIALS',
+        message: 'the credentials provider did not answer within 30000 ms',
+        isRefreshable: true,
+      })
+    }
+    t.equal(timers.size, 0)
 
-  const next = source.get()
-  t.equal(calls.length, 2, 'the next caller does not wait for the dead call')
-  calls[0]!.resolve({ ...good, accessKeyId: 'stale' })
-  await setImmediate()
-  const companion = source.get()
-  t.equal(calls.length, 2, 'the dead call, come alive, does not end the new one')
-  calls[1]!.resolve(good)
-  t.same(await next, good)
-  t.same(await companion, good)
-})
+    const next = source.get()
+    t.equal(calls.length, 2, 'the next caller makes a call of its own')
+    calls[0]!.resolve({ ...good, accessKeyId: 'stale' })
+    await setImmediate()
+    const concurrent = source.get()
+    t.equal(calls.length, 2, 'a late result of the first call does not end the second')
+    calls[1]!.resolve(good)
+    t.same(await next, good)
+    t.same(await concurrent, good)
+  },
+)
 
-t.test('a dead call may also fail late, unheard', async t => {
+t.test('a call that rejects after its timeout causes no unhandled rejection', async t => {
   const { calls, provide } = scriptedProvider()
   const { clock, advance } = fakeClock()
   const source = createCredentialSource(provide, {}, { clock, timeout: 5 })
@@ -355,7 +374,7 @@ t.test('a dead call may also fail late, unheard', async t => {
   t.same(await next, good)
 })
 
-t.test('abort rejects its caller alone and leaves nothing behind', async t => {
+t.test('abort rejects only its caller, and leaves no listener or timer', async t => {
   const { calls, provide } = scriptedProvider()
   const { clock, advance, timers } = fakeClock()
   const source = createCredentialSource(provide, {}, { clock })
@@ -376,7 +395,7 @@ t.test('abort rejects its caller alone and leaves nothing behind', async t => {
   const settled = source.get(signal)
   calls[0]!.resolve(good)
   await settled
-  t.equal(listeners, 0, 'no listener after an answer')
+  t.equal(listeners, 0, 'no listener after a result')
 
   const aborted = failure(source.get(signal))
   const other = source.get()
@@ -384,7 +403,7 @@ t.test('abort rejects its caller alone and leaves nothing behind', async t => {
   controller.abort(reason)
   t.equal(await aborted, reason)
   t.equal(listeners, 0, 'no listener after an abort')
-  t.equal(timers.size, 1, 'only the other still waits')
+  t.equal(timers.size, 1, 'only the other caller waits')
   calls[1]!.resolve(good)
   t.same(await other, good)
 
@@ -396,21 +415,21 @@ t.test('abort rejects its caller alone and leaves nothing behind', async t => {
   for (const [label, each] of sources) {
     t.equal(await failure(each.get(signal)), reason, `${label}: aborted before`)
   }
-  t.equal(calls.length, 2, 'and then the provider is not asked')
+  t.equal(calls.length, 2, 'the provider is not called')
 
   const only = new AbortController()
   const alone = failure(source.get(only.signal))
   only.abort(reason)
   await alone
-  t.equal(timers.size, 0, 'a hanging call that nobody waits for has no timer')
+  t.equal(timers.size, 0, 'a call without callers has no timer')
   advance(30_000)
   const next = source.get()
-  t.equal(calls.length, 4, 'and its time runs out all the same')
+  t.equal(calls.length, 4, 'its deadline passes all the same')
   calls[3]!.resolve(good)
   t.same(await next, good)
 })
 
-t.test('the real timer holds the process while somebody waits', async t => {
+t.test('the timer keeps the process alive while a caller waits', async t => {
   const { calls, provide } = scriptedProvider()
   const timeouts = () => process.getActiveResourcesInfo().filter(name => name === 'Timeout').length
   const before = timeouts()
@@ -421,10 +440,10 @@ t.test('the real timer holds the process while somebody waits', async t => {
   t.equal(timeouts(), before)
 
   const slow = createCredentialSource(provide, {}, { timeout: 1 })
-  t.match(await failure(slow.get()), { message: /within 1 ms/, isCurable: true })
+  t.match(await failure(slow.get()), { message: /within 1 ms/, isRefreshable: true })
 })
 
-t.test('no source prints what it holds', async t => {
+t.test('an inspected source shows no keys', async t => {
   const env = { OSS_ACCESS_KEY_ID: 'id', OSS_ACCESS_KEY_SECRET: SECRET }
   const sources: CredentialSource[] = [
     createCredentialSource(good),
@@ -435,6 +454,6 @@ t.test('no source prints what it holds', async t => {
   for (const source of sources) {
     await source.get()
     t.notMatch(printed(source), SECRET)
-    t.match(printed(source), 'isRenewable')
+    t.match(printed(source), 'isRefreshable')
   }
 })

@@ -5,16 +5,17 @@ import {
   checkTarget,
   type EndpointOptions,
   encodePath,
+  hostAndPort,
   locate,
   parseUrl,
   resolveEndpoint,
 } from '../../lib/client/endpoint.ts'
 
-/** The shape of a refusal that names `option` and holds `mend` in its message. */
-function refusal(option: string, mend: RegExp) {
+/** An error that names `option` and whose message matches `remedy`. */
+function refusal(option: string, remedy: RegExp) {
   return {
     code: 'OSS_ERR_INVALID_OPTION',
-    message: new RegExp(`^option ${option}: .*${mend.source}`),
+    message: new RegExp(`^option ${option}: .*${remedy.source}`),
   }
 }
 
@@ -44,7 +45,7 @@ const goodKeys: [string, string, string][] = [
   ['1023 bytes out of 341 characters', '日'.repeat(341), `/${'%E6%97%A5'.repeat(341)}`],
 ]
 
-t.test('keys that are fine reach their exact path', async t => {
+t.test('a valid key is encoded into its exact path', async t => {
   const endpoint = resolveEndpoint({ region: 'cn-hangzhou' })
   for (const [label, key, path] of goodKeys) {
     const target = { bucket: 'examplebucket', key }
@@ -56,8 +57,8 @@ t.test('keys that are fine reach their exact path', async t => {
 })
 
 const badKeys: [string, unknown, RegExp][] = [
-  ['missing', undefined, /must be a string/],
-  ['not a string', 5, /must be a string/],
+  ['missing', undefined, /is missing/],
+  ['not a string', 5, /must be a string, not 5$/],
   ['empty', '', /is missing/],
   ['leading slash', '/a', /leave that character out/],
   ['leading backslash', '\\a', /leave that character out/],
@@ -71,14 +72,14 @@ const badKeys: [string, unknown, RegExp][] = [
   ['surrogates the wrong way round', 'ab\udc00\ud800', /index 2/],
 ]
 
-t.test('keys that break the rules are refused', async t => {
-  for (const [label, key, mend] of badKeys) {
+t.test('an invalid key is refused, with the remedy', async t => {
+  for (const [label, key, remedy] of badKeys) {
     const target = { bucket: 'examplebucket', key: key as string }
-    t.throws(() => checkTarget(target), refusal('key', mend), label)
+    t.throws(() => checkTarget(target), refusal('key', remedy), label)
     if (typeof key !== 'string') continue
     const error = thrownBy(() => parseUrl(`oss://examplebucket/${key}`))
-    t.match(error, refusal('url', new RegExp(`key.*${mend.source}`)), `${label}: in a URL`)
-    t.ok(inspect(error).length < 4000, `${label}: the key is not poured into the message`)
+    t.match(error, refusal('url', new RegExp(`key.*${remedy.source}`)), `${label}: in a URL`)
+    t.ok(inspect(error).length < 4000, `${label}: the message does not quote the key`)
   }
 })
 
@@ -94,10 +95,13 @@ const buckets: [string, unknown, RegExp | null][] = [
   ['three characters', 'abc', null],
   ['63 characters', 'b'.repeat(63), null],
   ['digits and hyphens', '0-9--z', null],
-  ['missing', undefined, /must be a string/],
+  ['missing', undefined, /is missing/],
+  ['not a string', null, /must be a string, not null$/],
   ['empty', '', /is missing/],
-  ['two characters', 'ab', /3 to 63/],
-  ['64 characters', 'b'.repeat(64), /3 to 63/],
+  ['two characters', 'ab', /3 to 63.*, not "ab"$/],
+  ['64 characters', 'b'.repeat(64), /3 to 63.*b{64}"$/],
+  ['a megabyte', 'B'.repeat(1 << 20), /, not "B{64}\.\.\."$/],
+  ['id and secret in front', 'id:hunter2@abc', /both ends$/],
   ['capitals', 'Abc', /a-z/],
   ['underscore', 'a_b', /a-z/],
   ['dot', 'a.b', /a-z/],
@@ -108,7 +112,7 @@ const buckets: [string, unknown, RegExp | null][] = [
   ['not ASCII', '日志日志', /a-z/],
 ]
 
-t.test('buckets', async t => {
+t.test('a bucket name is checked by the rules of OSS', async t => {
   for (const [label, bucket, problem] of buckets) {
     const check = () => checkTarget({ bucket: bucket as string, key: 'k' })
     if (problem === null) t.doesNotThrow(check, label)
@@ -116,7 +120,7 @@ t.test('buckets', async t => {
   }
 })
 
-t.test('URLs of another shape are refused, and not quoted', async t => {
+t.test('a URL of another shape is refused and not quoted', async t => {
   const urls: [string, unknown, RegExp][] = [
     ['not a string', 5, /oss:\/\/bucket\/key/],
     ['another scheme', 'https://examplebucket.host/key?Signature=SECRET', /oss:\/\/bucket\/key/],
@@ -125,13 +129,13 @@ t.test('URLs of another shape are refused, and not quoted', async t => {
     ['no key', 'oss://examplebucket', /its key is missing/],
     ['no key after the slash', 'oss://examplebucket/', /its key is missing/],
     ['no bucket', 'oss:///key', /its bucket is missing/],
-    ['keys in it', 'oss://id:SECRET@examplebucket/key', /its bucket must/],
+    ['credentials in front', 'oss://id:SECRET@examplebucket/key', /its bucket must/],
     ['a key with a slash in front', 'oss://examplebucket//key', /its key must not begin with \//],
   ]
   for (const [label, url, problem] of urls) {
     const error = thrownBy(() => parseUrl(url as string))
     t.match(error, refusal('url', problem), label)
-    t.notMatch(inspect(error), /SECRET/, `${label}: nothing secret`)
+    t.notMatch(inspect(error), /SECRET/, `${label}: no secret`)
   }
 })
 
@@ -275,7 +279,7 @@ const endpoints: [string, EndpointOptions, string, string, string, string][] = [
     'http://127.0.0.1:1/a%20b',
   ],
   [
-    'the usual port falls away',
+    'the default port of the scheme is left out',
     { region: REGION, endpoint: 'https://oss.local:443' },
     'https://oss.local',
     'virtual',
@@ -283,7 +287,7 @@ const endpoints: [string, EndpointOptions, string, string, string, string][] = [
     'https://examplebucket.oss.local/a%20b',
   ],
   [
-    'the other usual port stays',
+    'the default port of the other scheme is kept',
     { region: REGION, endpoint: 'http://oss.local:443' },
     'http://oss.local:443',
     'virtual',
@@ -300,31 +304,35 @@ const endpoints: [string, EndpointOptions, string, string, string, string][] = [
   ],
 ]
 
-t.test('endpoints', async t => {
+t.test('options become an endpoint', async t => {
   for (const [label, options, origin, style, region, url] of endpoints) {
     const endpoint = resolveEndpoint(options)
     t.same(endpoint, { origin, style, region }, label)
     checkEndpointHost(endpoint, 'examplebucket')
     const found = locate(endpoint, { bucket: 'examplebucket', key: 'a b' })
     t.equal(found.origin + found.path, url, `${label}: URL`)
-    t.equal(new URL(found.origin).origin, found.origin, `${label}: clients agree on the origin`)
+    t.equal(
+      new URL(found.origin).origin,
+      found.origin,
+      `${label}: a URL parser finds the same origin`,
+    )
   }
 })
 
-t.test('the region of the environment gives way to that of the endpoint', async t => {
-  const usualRegion = 'cn-shanghai'
+t.test('the region in the endpoint goes before the default region', async t => {
+  const defaultRegion = 'cn-shanghai'
   for (const [options, region] of [
-    [{}, usualRegion],
+    [{}, defaultRegion],
     [{ region: REGION }, REGION],
     [{ endpoint: 'oss-cn-beijing.aliyuncs.com' }, 'cn-beijing'],
     [{ endpoint: 'oss-cn-beijing.aliyuncs.com', region: REGION }, REGION],
-    [{ endpoint: 'http://oss:9000' }, usualRegion],
+    [{ endpoint: 'http://oss:9000' }, defaultRegion],
   ] as const) {
-    t.equal(resolveEndpoint({ usualRegion, ...options }).region, region, JSON.stringify(options))
+    t.equal(resolveEndpoint({ defaultRegion, ...options }).region, region, JSON.stringify(options))
   }
 })
 
-// label, options, option named, mend
+// label, options, option named, remedy
 const wrongOptions: [string, unknown, string, RegExp][] = [
   ['nothing', {}, 'region', /cn-hangzhou.*OSS_REGION/],
   ['no region in the host', { endpoint: 'http://oss:9000' }, 'region', /OSS_REGION/],
@@ -335,7 +343,7 @@ const wrongOptions: [string, unknown, string, RegExp][] = [
     /OSS_REGION/,
   ],
   [
-    'none in its overseas kin',
+    'none in overseas acceleration',
     { endpoint: 'oss-accelerate-overseas.aliyuncs.com' },
     'region',
     /missing/,
@@ -343,7 +351,7 @@ const wrongOptions: [string, unknown, string, RegExp][] = [
   ['none in a CloudBox', { endpoint: 'cb-1.cn-x.oss-cloudbox.aliyuncs.com' }, 'region', /missing/],
   ['none in the legacy host', { endpoint: 'oss.aliyuncs.com' }, 'region', /missing/],
   [
-    'none in a likeness',
+    'none in a host that only looks similar',
     { endpoint: 'oss-cn-hangzhou.aliyuncs.com.evil.example' },
     'region',
     /missing/,
@@ -351,7 +359,7 @@ const wrongOptions: [string, unknown, string, RegExp][] = [
   ['region not a string', { region: 5 }, 'region', /string/],
   ['region empty', { region: '' }, 'region', /cn-hangzhou/],
   ['region of the prefix alone', { region: 'oss-' }, 'region', /cn-hangzhou/],
-  ['region in capitals', { region: 'CN-Hangzhou' }, 'region', /a-z/],
+  ['region in capitals', { region: 'CN-Hangzhou' }, 'region', /a-z.*, not "CN-Hangzhou"$/],
   ['region with a host', { region: 'x.evil.example/' }, 'region', /a-z/],
   ['region with a line break', { region: 'cn\nx' }, 'region', /a-z/],
   [
@@ -380,7 +388,7 @@ const wrongOptions: [string, unknown, string, RegExp][] = [
       ['not a string', 5, /string/],
       ['empty', ' ', /leave it out/],
       ['another scheme', 'ftp://oss.local', /https:\/\/ or http:/],
-      ['our own scheme', 'oss://examplebucket/key', /https:\/\/ or http:/],
+      ['the scheme oss', 'oss://examplebucket/key', /https:\/\/ or http:/],
       ['no scheme before the slashes', '://oss.local', /https:\/\/ or http:/],
       ['path', 'http://localhost:9000/examplebucket', /leave out its path/],
       ['two slashes at the end', 'http://localhost//', /leave out its path/],
@@ -393,8 +401,8 @@ const wrongOptions: [string, unknown, string, RegExp][] = [
       ['no port after the colon', 'oss.local:', /port from 1/],
       ['port 0', 'oss.local:0', /port from 1/],
       ['port 65536', 'oss.local:65536', /port from 1/],
-      ['port in words', 'oss.local:http', /port from 1/],
-      ['blank within', 'oss local', /host name/],
+      ['port in words', 'oss.local:http', /port from 1.*, not "http"$/],
+      ['blank within', 'oss local', /host name.*, not "oss local"$/],
       ['line break within', 'oss.local\r\nx:1', /host name/],
       ['line break after the host', 'oss\n.local', /host name/],
       ['dots in a row', 'oss..local', /host name/],
@@ -411,29 +419,29 @@ const wrongOptions: [string, unknown, string, RegExp][] = [
       ['IPv6 with a zone', 'http://[fe80::1%eth0]', /brackets/],
       ['text after the bracket', 'http://[::1]x', /host|port|brackets/],
     ] satisfies [string, unknown, RegExp][]
-  ).map(([label, endpoint, mend]): [string, unknown, string, RegExp] => [
+  ).map(([label, endpoint, remedy]): [string, unknown, string, RegExp] => [
     `endpoint: ${label}`,
     { region: REGION, endpoint },
     'endpoint',
-    mend,
+    remedy,
   ]),
 ]
 
-t.test('wrong options name themselves and the mend', async t => {
-  for (const [label, options, option, mend] of wrongOptions) {
+t.test('a wrong option is named, with the remedy', async t => {
+  for (const [label, options, option, remedy] of wrongOptions) {
     const error = thrownBy(() => resolveEndpoint(options as EndpointOptions))
-    t.match(error, refusal(option, mend), label)
-    t.notMatch(inspect(error), /SECRET/i, `${label}: nothing secret`)
+    t.match(error, refusal(option, remedy), label)
+    t.notMatch(inspect(error), /SECRET/i, `${label}: no secret`)
   }
 })
 
-t.test('a host that already holds the bucket', async t => {
+t.test('an endpoint with the bucket in front is refused', async t => {
   const check = (endpoint: string, bucket: string, more: EndpointOptions = {}) =>
     checkEndpointHost(resolveEndpoint({ region: REGION, endpoint, ...more }), bucket)
 
   t.throws(
     () => check('https://examplebucket.oss-cn-hangzhou.aliyuncs.com', 'examplebucket'),
-    refusal('endpoint', /use oss-cn-hangzhou\.aliyuncs\.com, or the option cname if that/),
+    refusal('endpoint', /use oss-cn-hangzhou\.aliyuncs\.com, or the option cname if the host/),
   )
   t.throws(
     () => check('http://examplebucket.oss:9000', 'examplebucket'),
@@ -444,17 +452,25 @@ t.test('a host that already holds the bucket', async t => {
   t.doesNotThrow(() => check('examplebucket2.local', 'examplebucket'), 'a longer name')
   t.doesNotThrow(
     () => check('oss-cn-hangzhou.aliyuncs.com', 'oss-cn-hangzhou'),
-    'a bucket with the name of a region',
+    'a bucket named like the host of a region',
   )
-  // Without the region the host is the better thing to complain about: it is what is wrong.
+  // The region is found, so that the error names the endpoint, which is wrong.
   const endpoint = resolveEndpoint({ endpoint: 'examplebucket.oss-cn-beijing.aliyuncs.com' })
-  t.equal(endpoint.region, 'cn-beijing', 'the region is seen behind the bucket')
+  t.equal(endpoint.region, 'cn-beijing', 'the region is found behind the bucket')
 })
 
-t.test('a path of every byte decodes to itself', async t => {
+t.test('a path of every byte decodes to the original text', async t => {
   const text = Array.from({ length: 0x250 }, (_, code) => String.fromCharCode(code)).join('')
   const path = encodePath(text)
   t.match(path, /^[A-Za-z0-9\-._~/%]+$/)
   t.notMatch(path, /%(?![0-9A-F]{2})/)
   t.equal(decodeURIComponent(path), text)
+})
+
+t.test('messages show host and port of an origin', async t => {
+  t.equal(hostAndPort('https://examplebucket.oss.local'), 'examplebucket.oss.local:443')
+  t.equal(hostAndPort('http://oss.local'), 'oss.local:80')
+  t.equal(hostAndPort('http://127.0.0.1:9'), '127.0.0.1:9')
+  t.equal(hostAndPort('https://[::1]'), '[::1]:443')
+  t.equal(hostAndPort('http://[::1]:9000'), '[::1]:9000')
 })

@@ -2,87 +2,89 @@ import { getEventListeners } from 'node:events'
 import t from 'tap'
 import { Limiter } from '../../lib/client/limiter.ts'
 
-/** Tasks that a test begins and ends by name, and the story of them. */
-function createStage(places: number) {
-  const turnstile = new Limiter(places)
-  const story: string[] = []
-  const ends = new Map<string, { resolve(): void; reject(error: Error): void }>()
+/** Tasks that a test starts and finishes by name, and the names in the order in which they started. */
+function createTasks(maxRunning: number) {
+  const limiter = new Limiter(maxRunning)
+  const started: string[] = []
+  const running = new Map<string, { resolve(): void; reject(error: Error): void }>()
   const signals: AbortSignal[] = []
-  const enter = (name: string, signal = new AbortController().signal) => {
+  const submit = (name: string, signal = new AbortController().signal) => {
     signals.push(signal)
-    return turnstile.run(signal, () => {
-      story.push(name)
+    return limiter.run(signal, () => {
+      started.push(name)
       return new Promise<string>((resolve, reject) => {
-        ends.set(name, { resolve: () => resolve(name), reject })
+        running.set(name, { resolve: () => resolve(name), reject })
       })
     })
   }
-  const end = async (name: string) => {
-    ends.get(name)?.resolve()
+  const finish = async (name: string) => {
+    running.get(name)?.resolve()
     await new Promise(setImmediate)
   }
-  return { story, ends, signals, enter, end }
+  return { started, running, signals, submit, finish }
 }
 
-t.test('so many at once, the others in the order in which they came', async t => {
-  const { story, signals, enter, end } = createStage(2)
-  const results = Promise.all(['a', 'b', 'c', 'd', 'e'].map(name => enter(name)))
+t.test('a limiter of two runs two tasks at once, and the others in order of arrival', async t => {
+  const { started, signals, submit, finish } = createTasks(2)
+  const results = Promise.all(['a', 'b', 'c', 'd', 'e'].map(name => submit(name)))
   await new Promise(setImmediate)
-  t.same(story, ['a', 'b'])
-  await end('b')
-  t.same(story, ['a', 'b', 'c'])
-  await end('c')
-  await end('a')
-  t.same(story, ['a', 'b', 'c', 'd', 'e'])
-  await end('d')
-  await end('e')
+  t.same(started, ['a', 'b'])
+  await finish('b')
+  t.same(started, ['a', 'b', 'c'])
+  await finish('c')
+  await finish('a')
+  t.same(started, ['a', 'b', 'c', 'd', 'e'])
+  await finish('d')
+  await finish('e')
   t.same(await results, ['a', 'b', 'c', 'd', 'e'])
   for (const signal of signals) t.same(getEventListeners(signal, 'abort'), [])
 })
 
-t.test('a place is free again after a failure, and nobody can push in', async t => {
-  const { story, ends, enter, end } = createStage(1)
-  const failing = enter('a')
-  const waiting = enter('b')
+t.test('a failed task hands its slot to the task that has waited longest', async t => {
+  const { started, running, submit, finish } = createTasks(1)
+  const failing = submit('a')
+  const waiting = submit('b')
   await new Promise(setImmediate)
-  ends.get('a')?.reject(new Error('mine'))
+  running.get('a')?.reject(new Error('task failed'))
   const late = failing.catch(error => {
-    t.equal(error.message, 'mine')
-    return enter('c')
+    t.equal(error.message, 'task failed')
+    return submit('c')
   })
-  await end('a')
-  t.same(story, ['a', 'b'], 'b was before')
-  await end('b')
+  await finish('a')
+  t.same(started, ['a', 'b'], 'b arrived before c')
+  await finish('b')
   t.equal(await waiting, 'b')
-  await end('c')
+  await finish('c')
   t.equal(await late, 'c')
-
-  const thrown = new Limiter(1)
-  const { signal } = new AbortController()
-  const fail = () => {
-    throw new Error('at once')
-  }
-  await t.rejects(thrown.run(signal, fail), { message: 'at once' })
-  t.equal(await thrown.run(signal, async () => 'free'), 'free')
 })
 
-t.test('who waits may leave, and takes no place', async t => {
-  const { story, enter, end } = createStage(1)
-  const inside = enter('a')
-  const leaving = new AbortController()
-  const left = enter('b', leaving.signal)
-  const waiting = enter('c')
-  leaving.abort(new Error('enough'))
-  await t.rejects(left, { message: 'enough' })
-  t.same(getEventListeners(leaving.signal, 'abort'), [])
-  await end('a')
-  await inside
-  t.same(story, ['a', 'c'])
-  await end('c')
+t.test('a task that throws synchronously releases its slot', async t => {
+  const limiter = new Limiter(1)
+  const { signal } = new AbortController()
+  const fail = () => {
+    throw new Error('synchronous')
+  }
+  await t.rejects(limiter.run(signal, fail), { message: 'synchronous' })
+  t.equal(await limiter.run(signal, async () => 'free'), 'free')
+})
+
+t.test('a waiting task that is aborted takes no slot', async t => {
+  const { started, submit, finish } = createTasks(1)
+  const first = submit('a')
+  const controller = new AbortController()
+  const aborted = submit('b', controller.signal)
+  const waiting = submit('c')
+  controller.abort(new Error('enough'))
+  await t.rejects(aborted, { message: 'enough' })
+  t.same(getEventListeners(controller.signal, 'abort'), [])
+  await finish('a')
+  await first
+  t.same(started, ['a', 'c'])
+  await finish('c')
   await waiting
-  await t.rejects(enter('d', leaving.signal), { message: 'enough' }, 'nor does who comes too late')
-  const next = enter('e')
+  await t.rejects(submit('d', controller.signal), { message: 'enough' }, 'aborted before it came')
+  const next = submit('e')
   await new Promise(setImmediate)
-  await end('e')
+  await finish('e')
   t.equal(await next, 'e')
 })

@@ -4,18 +4,18 @@ import { createRedactor, redactError, redactNamed } from '../../lib/client/redac
 
 const SECRET = 'hunter2/SECRET+=='
 
-t.test('known secrets: the longer first, where one begins another', async t => {
+t.test('a known secret that begins with another one is redacted completely', async t => {
   t.equal(createRedactor(['hunter2/', SECRET])(`a ${SECRET} b hunter2/ c`), 'a *** b *** c')
   t.equal(createRedactor([SECRET, 'hunter2/'])(`a ${SECRET} b hunter2/ c`), 'a *** b *** c')
 })
 
-t.test('known secrets, as JSON writes them', async t => {
+t.test('a known secret is redacted in JSON, where it is escaped', async t => {
   const secret = 'SECRET"with\\quotes'
   t.equal(createRedactor([secret])(`a ${JSON.stringify({ secret })} b`), 'a {"secret":"***"} b')
 })
 
-// What others quote, and what of it may be seen.
-const quotes: [string, string][] = [
+// Text of another library, the same text redacted.
+const named: [string, string][] = [
   [
     `result: {"AccessKeyId":"STS.a","AccessKeySecret":"${SECRET}","SecurityToken":"${SECRET}"}.`,
     'result: {"AccessKeyId":"STS.a","AccessKeySecret":"***","SecurityToken":"***"}.',
@@ -41,36 +41,36 @@ const quotes: [string, string][] = [
   ['get metadata token failed with 404', 'get metadata token failed with 404'],
 ]
 
-t.test('unknown secrets: by their names', async t => {
-  for (const [text, shown] of quotes) t.equal(redactNamed(text), shown)
+t.test('an unknown secret is redacted after a name that says so', async t => {
+  for (const [text, redacted] of named) t.equal(redactNamed(text), redacted)
 })
 
-t.test('a text of a million characters is no burden', async t => {
+t.test('a text of a million characters is redacted without backtracking', async t => {
   for (const part of ['token', 'token=', 'secret"', '://', ' ', 'token ']) {
     t.ok(redactNamed(part.repeat(1_000_000 / part.length)).length > 0, part)
   }
 })
 
-t.test('an error of others: words, stack and code, and nothing else', async t => {
+t.test('a redacted error has message, stack and code, and no other property', async t => {
   const error = Object.assign(new RangeError(`no ${SECRET}`), {
     code: 'ECODE',
     config: { headers: { authorization: SECRET } },
     cause: new Error(SECRET),
     [Symbol('s')]: SECRET,
   })
-  const plain = redactError(error, createRedactor([SECRET]))
-  t.strictSame(Object.keys(plain), ['code'])
-  t.match(plain, { message: 'no ***', code: 'ECODE', stack: /^RangeError: no \*\*\*\n *at / })
-  t.notMatch(inspect(plain, { depth: Number.POSITIVE_INFINITY, showHidden: true }), 'hunter2')
+  const redacted = redactError(error, createRedactor([SECRET]))
+  t.strictSame(Object.keys(redacted), ['code'])
+  t.match(redacted, { message: 'no ***', code: 'ECODE', stack: /^RangeError: no \*\*\*\n *at / })
+  t.notMatch(inspect(redacted, { depth: Number.POSITIVE_INFINITY, showHidden: true }), 'hunter2')
 })
 
-t.test('whatever was thrown, an error comes of it', async t => {
+t.test('redactError makes an error of any thrown value', async t => {
   const unreadable = Object.defineProperty(new Error('x'), 'message', {
     get() {
       throw new Error(SECRET)
     },
   })
-  const show = (text: string) => text
+  const keepText = (text: string) => text
   const table: [unknown, string][] = [
     [undefined, 'undefined'],
     [null, 'null'],
@@ -81,8 +81,8 @@ t.test('whatever was thrown, an error comes of it', async t => {
     [unreadable, 'what was thrown cannot be read'],
   ]
   for (const [thrown, message] of table) {
-    const plain = redactError(thrown, show)
-    t.strictSame([plain.message, Object.keys(plain)], [message, []])
-    t.type(plain.stack, 'string')
+    const redacted = redactError(thrown, keepText)
+    t.strictSame([redacted.message, Object.keys(redacted)], [message, []])
+    t.type(redacted.stack, 'string')
   }
 })

@@ -14,9 +14,10 @@ import {
 } from '../../lib/client/response.ts'
 import { OssError, OssServiceError } from '../../lib/errors.ts'
 
-const show = (text: string) => text
+const keepText = (text: string) => text
+const PEER = 'oss.local:443'
 
-t.test('header: one value, and something in it', async t => {
+t.test('a header counts if it occurs once and is not empty', async t => {
   const headers: ResponseHeaders = {
     a: 'x',
     empty: '',
@@ -57,11 +58,11 @@ const lengths: [string | undefined, number | undefined][] = [
   ['null', undefined],
 ]
 
-t.test('lengths: digits alone, and exact', async t => {
+t.test('a length has only digits and is exact as a Number', async t => {
   for (const [text, value] of lengths) t.equal(readLength(text), value, inspect(text))
 })
 
-t.test('words: letters alone, and few', async t => {
+t.test('a word has 1 to 16 letters', async t => {
   for (const text of ['Appendable', 'Normal', 'a', 'a'.repeat(16)]) t.equal(readWord(text), text)
   for (const text of [undefined, '', 'a'.repeat(17), 'LTAI5t', 'a b', 'a/', 'é', 'a\n']) {
     t.equal(readWord(text), undefined, inspect(text))
@@ -88,11 +89,11 @@ const crcs: [string | undefined, string | undefined][] = [
   ['2cd8094a1a277627', undefined],
 ]
 
-t.test('CRCs: unsigned decimals of 64 bits, in one form', async t => {
+t.test('a CRC is an unsigned decimal of 64 bits, without leading zeros', async t => {
   for (const [text, value] of crcs) t.equal(readCrc64(text), value, inspect(text))
 })
 
-const oss = `<?xml version="1.0" encoding="UTF-8"?>
+const ossXml = `<?xml version="1.0" encoding="UTF-8"?>
 <Error>
   <Code>PositionNotEqualToLength</Code>
   <Message>Position is not equal to file length</Message>
@@ -103,7 +104,7 @@ const oss = `<?xml version="1.0" encoding="UTF-8"?>
 </Error>
 `
 
-const skewed = `<Error>
+const skewedXml = `<Error>
   <Code>RequestTimeTooSkewed</Code>
   <Message>The difference between the request time and the current time is too large.</Message>
   <MaxAllowedSkewMilliseconds>900000</MaxAllowedSkewMilliseconds>
@@ -124,11 +125,11 @@ const none = {
 const code = (text: string) => `<Error><Code>${text}</Code></Error>`
 const message = (text: string) => `<Error><Message>${text}</Message></Error>`
 
-// label, body, what is read out of it
+// label, body, the members that are found in it
 const documents: [string, string, object][] = [
   [
     'of OSS',
-    oss,
+    ossXml,
     {
       code: 'PositionNotEqualToLength',
       message: 'Position is not equal to file length',
@@ -138,7 +139,7 @@ const documents: [string, string, object][] = [
   ],
   [
     'of OSS, about a clock',
-    skewed,
+    skewedXml,
     {
       code: 'RequestTimeTooSkewed',
       message: 'The difference between the request time and the current time is too large.',
@@ -164,8 +165,8 @@ const documents: [string, string, object][] = [
   ['nested', '<Code><Code>Inner</Code></Code>', {}],
   ['CDATA', '<Code><![CDATA[AccessDenied]]></Code>', {}],
   ['with attributes', '<Code lang="en">AccessDenied</Code>', {}],
-  ['a code that is none', code('You may not'), {}],
-  ['a code of ours', code('OSS_ERR_INTEGRITY'), {}],
+  ['a code of several words', code('You may not'), {}],
+  ['a code reserved for this package', code('OSS_ERR_INTEGRITY'), {}],
   ['a code of 128', code('c'.repeat(128)), { code: 'c'.repeat(128) }],
   ['a code of 129', code('c'.repeat(129)), {}],
   ['a code with markup', code('A&lt;script&gt;'), {}],
@@ -182,24 +183,24 @@ const documents: [string, string, object][] = [
   ],
   ['escapes unknown', message('&#65;&copy;&'), { message: '&#65;&copy;&' }],
   ['line breaks and colours', message('a\r\nb\x1b[31mc\0d'), { message: 'a b [31mc d' }],
-  ['text turned round', message('a\u202eb\u2066c\u200bd'), { message: 'a b c d' }],
+  ['marks that reverse text', message('a\u202eb\u2066c\u200bd'), { message: 'a b c d' }],
   ['nothing but blanks', message(' \n '), {}],
   ['a message too long', message('m'.repeat(2000)), { message: 'm'.repeat(1024) }],
   ['Chinese', message('签名不匹配'), { message: '签名不匹配' }],
-  ['a host that is none', '<HostId>a b/c?d</HostId>', {}],
-  ['an EC that is none', '<EC>a b</EC>', {}],
-  ['a time that is none', '<ServerTime>yesterday, at noon</ServerTime>', {}],
-  ['an endpoint that is none', '<Endpoint>http://evil/?a</Endpoint>', {}],
-  ['deep', '<a>'.repeat(20_000) + code('AccessDenied'), { code: 'AccessDenied' }],
+  ['an invalid host', '<HostId>a b/c?d</HostId>', {}],
+  ['an invalid EC', '<EC>a b</EC>', {}],
+  ['an invalid time', '<ServerTime>yesterday, at noon</ServerTime>', {}],
+  ['an invalid endpoint', '<Endpoint>http://evil/?a</Endpoint>', {}],
+  ['deeply nested', '<a>'.repeat(20_000) + code('AccessDenied'), { code: 'AccessDenied' }],
 ]
 
-t.test('error documents', async t => {
+t.test('known elements are read from an error document', async t => {
   for (const [label, body, expected] of documents) {
     t.strictSame(readErrorDocument({}, body), { ...none, ...expected }, label)
   }
 })
 
-t.test('error documents in a header, as HEAD has them', async t => {
+t.test('the error document of a HEAD is read from its header', async t => {
   const read = (text: string | string[], body = '') =>
     readErrorDocument({ 'x-oss-err': text }, body)
   const encode = (text: string) => Buffer.from(text).toString('base64')
@@ -209,20 +210,20 @@ t.test('error documents in a header, as HEAD has them', async t => {
   t.strictSame(read('%%%'), none, 'no base64')
   t.strictSame(read(encode(code('NoSuchBucket')).slice(0, -24)), none, 'cut')
   t.strictSame(read([encode(code('A')), encode(code('B'))]), none, 'twice')
-  t.equal(read(encode(code('A')), code('B')).code, 'B', 'a body goes first')
+  t.equal(read(encode(code('A')), code('B')).code, 'B', 'the body has priority')
 })
 
-t.test('the finer code is in a header as well', async t => {
-  const read = (ec: string | string[]) => readErrorDocument({ 'x-oss-ec': ec }, oss).ec
-  t.equal(read('0003-00000001'), '0003-00000001', 'it goes first')
+t.test('the EC in the header has priority over the EC in the body', async t => {
+  const read = (ec: string | string[]) => readErrorDocument({ 'x-oss-ec': ec }, ossXml).ec
+  t.equal(read('0003-00000001'), '0003-00000001')
   t.equal(read('a b'), '0026-00000016')
   t.equal(read(['0003-00000001', '0003-00000001']), '0026-00000016')
   t.equal(readErrorDocument({ 'x-oss-ec': 'e'.repeat(65) }, '').ec, undefined)
 })
 
-t.test('refusals', async t => {
+t.test('a refusal becomes an OssServiceError', async t => {
   const headers = { 'x-oss-next-append-position': '7' }
-  const document = readErrorDocument({ ...headers, 'x-oss-request-id': 'REQUEST' }, oss)
+  const document = readErrorDocument({ ...headers, 'x-oss-request-id': 'REQUEST' }, ossXml)
   const error = serviceError(409, headers, document, false)
   t.ok(error instanceof OssServiceError)
   t.match(error, {
@@ -233,20 +234,20 @@ t.test('refusals', async t => {
     hostId: 'examplebucket.oss-cn-hangzhou.aliyuncs.com',
     ec: '0026-00000016',
     nextPosition: 7,
-    isCurable: false,
+    isRefreshable: false,
   })
 
-  const bare = serviceError(403, {}, none, true)
-  t.match(bare, {
+  const minimal = serviceError(403, {}, none, true)
+  t.match(minimal, {
     code: 'BadErrorResponse',
     message: 'HTTP 403',
     status: 403,
     requestId: '',
-    isCurable: true,
+    isRefreshable: true,
   })
-  t.notOk('hostId' in bare || 'ec' in bare || 'nextPosition' in bare)
+  t.notOk('hostId' in minimal || 'ec' in minimal || 'nextPosition' in minimal)
 
-  // The body was lost on the way, and the header says it all.
+  // The body was lost; the header is enough.
   const length = { 'x-oss-next-append-position': '7' }
   const known = { code: 'PositionNotEqualToLength', status: 409, nextPosition: 7 }
   t.match(serviceError(409, length, none, false), known)
@@ -260,27 +261,26 @@ t.test('refusals', async t => {
   )
 })
 
-t.test('an answer of somebody else', async t => {
-  const error = notOssResponse(502)
+t.test('a response that is not from OSS is a network error with status, host and port', async t => {
+  const error = notOssResponse(502, 'oss.local:443')
   t.equal(error.constructor, OssError)
-  t.match(error, { code: 'OSS_ERR_NETWORK', message: /502/ })
+  t.match(error, {
+    code: 'OSS_ERR_NETWORK',
+    message: 'HTTP 502 from oss.local:443 is not a response of OSS',
+  })
 })
 
 const SECRET = 'hunter2SECRET'
 
-t.test('secrets are hidden wherever an answer shows them', async t => {
-  const conceal = createRedactor([SECRET, undefined, 'to&ken"<+/==>'])
-  t.equal(conceal(`a ${SECRET}${SECRET} b`), 'a ****** b')
+t.test('secrets are redacted in every member of an error document', async t => {
+  const redact = createRedactor([SECRET, undefined, 'to&ken"<+/==>'])
+  t.equal(redact(`a ${SECRET}${SECRET} b`), 'a ****** b')
   const names = ['Code', 'HostId', 'EC', 'ServerTime', 'Endpoint']
   const body = names
     .map(name => `<${name}>a.${SECRET}</${name}>`.replace('a.', name === 'EC' ? '' : 'a.'))
     .join('')
   const escaped = `<Message>${SECRET} to&amp;ken&quot;&lt;+/==&gt;</Message>`
-  const document = readErrorDocument(
-    { 'x-oss-request-id': `id ${SECRET}` },
-    body + escaped,
-    conceal,
-  )
+  const document = readErrorDocument({ 'x-oss-request-id': `id ${SECRET}` }, body + escaped, redact)
   t.strictSame(document, {
     requestId: 'id ***',
     code: 'a.***',
@@ -290,43 +290,55 @@ t.test('secrets are hidden wherever an answer shows them', async t => {
     serverTime: 'a.***',
     endpoint: 'a.***',
   })
-  t.equal(readErrorDocument({ 'x-oss-ec': SECRET }, '', conceal).ec, '***')
+  t.equal(readErrorDocument({ 'x-oss-ec': SECRET }, '', redact).ec, '***')
   t.notMatch(
-    readErrorDocument({}, message(`${'m'.repeat(1020)}${SECRET}`), conceal).message,
+    readErrorDocument({}, message(`${'m'.repeat(1020)}${SECRET}`), redact).message,
     'hunt',
-    'nor the first half of one, where a message is cut',
+    'a message is redacted before it is cut',
   )
 })
 
-t.test('what is too short is no secret, and hides no codes', async t => {
-  const conceal = createRedactor(['', 'A', 'sk', '1234567'])
-  t.equal(conceal('AccessDenied sk 1234567'), 'AccessDenied sk 1234567')
+t.test('a secret of less than 8 characters is not redacted', async t => {
+  const redact = createRedactor(['', 'A', 'sk', '1234567'])
+  t.equal(redact('AccessDenied sk 1234567'), 'AccessDenied sk 1234567')
   t.equal(createRedactor(['12345678'])('12345678'), '***')
 })
 
-t.test('a failure of the network keeps its words, and nothing of what was sent', async t => {
-  const cause = Object.assign(new TypeError(`cannot parse ${SECRET}`), {
-    code: 'HPE_INVALID_CONSTANT',
-    data: `authorization: ${SECRET}`,
-    request: { headers: { authorization: SECRET } },
-    cause: new Error(SECRET),
-  })
-  const error = networkError(cause, createRedactor([SECRET]))
-  t.equal(error.constructor, OssError)
-  t.match(error, { code: 'OSS_ERR_NETWORK', message: /HPE_INVALID_CONSTANT$/ })
-  t.match(error.cause, { code: 'HPE_INVALID_CONSTANT', message: 'cannot parse ***' })
-  t.match((error.cause as Error).stack, /^TypeError: cannot parse \*\*\*\n.*reply\.test\.ts/)
-  t.notMatch(inspect(error, { depth: 9, showHidden: true }), SECRET)
-  t.match(cause.data, SECRET, 'the error itself is not ours to change')
-})
+t.test(
+  'a network error keeps message and code of its cause, and nothing of the request',
+  async t => {
+    const cause = Object.assign(new TypeError(`cannot parse ${SECRET}`), {
+      code: 'HPE_INVALID_CONSTANT',
+      data: `authorization: ${SECRET}`,
+      request: { headers: { authorization: SECRET } },
+      cause: new Error(SECRET),
+    })
+    const error = networkError(cause, createRedactor([SECRET]), PEER)
+    t.equal(error.constructor, OssError)
+    t.match(error, {
+      code: 'OSS_ERR_NETWORK',
+      message: 'the exchange with oss.local:443 failed: HPE_INVALID_CONSTANT',
+    })
+    t.match(error.cause, { code: 'HPE_INVALID_CONSTANT', message: 'cannot parse ***' })
+    t.match((error.cause as Error).stack, /^TypeError: cannot parse \*\*\*\n.*response\.test\.ts/)
+    t.notMatch(inspect(error, { depth: 9, showHidden: true }), SECRET)
+    t.match(cause.data, SECRET, 'the original error is not changed')
+  },
+)
 
-t.test('a failure of the network may be anything', async t => {
+t.test('any thrown value becomes a network error', async t => {
   for (const cause of [undefined, null, 'text', 5, {}, new Error(''), { code: 'X' }]) {
-    const error = networkError(cause, show)
+    const error = networkError(cause, keepText, PEER)
     t.equal(error.code, 'OSS_ERR_NETWORK', inspect(cause))
     t.ok(error.cause instanceof Error)
   }
-  t.match(networkError(new Error('other side closed'), show).message, /other side closed$/)
-  t.notOk('code' in (networkError(new Error('x'), show).cause as Error))
-  t.notOk('code' in (networkError(Object.assign(new Error('x'), { code: 5 }), show).cause as Error))
+  t.match(
+    networkError(new Error('other side closed'), keepText, PEER).message,
+    /other side closed$/,
+  )
+  t.notOk('code' in (networkError(new Error('x'), keepText, PEER).cause as Error))
+  t.notOk(
+    'code' in
+      (networkError(Object.assign(new Error('x'), { code: 5 }), keepText, PEER).cause as Error),
+  )
 })

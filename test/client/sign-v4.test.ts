@@ -20,7 +20,7 @@ interface Vector extends SignableRequest {
   readonly region?: string
   readonly product?: string
   readonly signature: string
-  /** SHA-256 of the canonical request, where the vector tells it. */
+  /** SHA-256 of the canonical request, if the vector has it. */
   readonly digest?: string
   /** `AdditionalHeaders` of the header; default none. */
   readonly listed?: string
@@ -41,7 +41,7 @@ const query = {
 }
 const unsigned = { abc: 'value', ZAbc: 'value', XYZ: 'value' }
 
-/** The request that most of the SDKs' own signer tests share. */
+/** The request of most signer tests of Alibaba's SDKs. */
 const common = {
   method: 'PUT',
   target: { bucket: 'bucket', key: '1234+-/123/1.txt' },
@@ -121,7 +121,7 @@ const published: Vector[] = [
   },
   {
     ...commonC,
-    name: 'C SDK, a key of every kind of mark',
+    name: 'C SDK, a key with punctuation',
     time: utc('2022-10-16T04:07:19Z'),
     signature: '16e58322c5aafb55edd82813b02d6521caab8194882c786bf0e77b7987a63979',
   },
@@ -142,7 +142,7 @@ const published: Vector[] = [
   },
 ]
 
-const ours = {
+const own = {
   method: 'POST',
   credentials: { accessKeyId: 'LTAIexampleAk', accessKeySecret: 'exampleSecretKey0123456789' },
   time: 1704164645,
@@ -150,10 +150,10 @@ const ours = {
 const octets = { 'content-type': 'application/octet-stream' }
 const target = { bucket: 'examplebucket', key: 'a/b.log' }
 
-/** Computed by two independent implementations for the requests that this package makes. */
+/** Computed with two independent implementations, for the requests of this package. */
 const derived: Vector[] = [
   {
-    ...ours,
+    ...own,
     name: 'creating append',
     target: { bucket: 'examplebucket', key: "logs/2024/01/02/app name+1~(a)!'*.log" },
     query: { append: '', position: '0' },
@@ -168,17 +168,17 @@ const derived: Vector[] = [
     signature: 'a70e0e1efc44602636196388b91a77624dfc0423e6f9e84b61ce144993ef4615',
   },
   {
-    ...ours,
+    ...own,
     name: 'last byte of 5 GiB, Chinese key, STS token',
     target: { bucket: 'examplebucket', key: '日志/应用 日志.log' },
     query: { append: '', position: '5368709119' },
     headers: octets,
-    credentials: { ...ours.credentials, securityToken: 'STSTOKEN+/==' },
+    credentials: { ...own.credentials, securityToken: 'STSTOKEN+/==' },
     digest: 'd456fc6b6cd81a3ff37b29eddd3f12971dbf80b6c1d32feb1d1d1163776019bb',
     signature: 'a4471aaa721763c14876de3a78eb99afed61f12903f7262b1c6f3e938fd9d525',
   },
   {
-    ...ours,
+    ...own,
     name: 'host and content-length signed',
     target,
     query: { append: '', position: '5' },
@@ -193,7 +193,7 @@ const derived: Vector[] = [
     signature: 'fe37a3b1f38f8f65070f8f8f67f038d4971415665e75c8c3f4e66c74c1837965',
   },
   {
-    ...ours,
+    ...own,
     name: 'HEAD',
     method: 'HEAD',
     target,
@@ -203,7 +203,7 @@ const derived: Vector[] = [
     signature: 'd2f56bad04da18f6c429cfab5449ad0979cc38873d0b0c18ee771587757b9bad',
   },
   {
-    ...ours,
+    ...own,
     name: 'seal',
     target,
     query: { seal: '', position: '10' },
@@ -217,7 +217,7 @@ function identityOf({ credentials, region = 'cn-hangzhou', product, time }: Vect
   return { credentials, region, product, date: new Date(time * 1000) }
 }
 
-/** The canonical request of what was sent, so that a header changed by `sign` would show. */
+/** Digest of the canonical request, from the headers that `sign` returned. */
 function digestOf(request: SignableRequest, sent: Record<string, string>, listed = ''): string {
   const names = listed === '' ? [] : listed.split(';')
   return createHash('sha256')
@@ -226,7 +226,7 @@ function digestOf(request: SignableRequest, sent: Record<string, string>, listed
 }
 
 for (const [set, vectors] of Object.entries({ published, derived })) {
-  t.test(`${set} vectors`, async t => {
+  t.test(`signatures equal the ${set} vectors`, async t => {
     for (const vector of vectors) {
       const { name, region = 'cn-hangzhou', product = 'oss', listed } = vector
       const headers = sign(vector, identityOf(vector))
@@ -248,7 +248,7 @@ for (const [set, vectors] of Object.entries({ published, derived })) {
   })
 }
 
-t.test('the texts on the way', async t => {
+t.test('canonical request, string to sign and signing key equal the published ones', async t => {
   const append = published.find(({ name }) => name === 'AppendObject')!
   const canonical = [
     'POST',
@@ -280,7 +280,7 @@ t.test('the texts on the way', async t => {
   )
 })
 
-t.test('the path that is signed is the path that is sent, whatever the style', async t => {
+t.test('the signed path equals the sent path in every style', async t => {
   const keys = [
     '日志/应用 日志.log',
     'a//b',
@@ -306,7 +306,7 @@ t.test('the path that is signed is the path that is sent, whatever the style', a
   }
 })
 
-t.test('query strings', async t => {
+t.test('a query string is encoded and sorted by name', async t => {
   const queries: [string, Record<string, string>, string][] = [
     ['none', {}, ''],
     ['append', { position: '0', append: '' }, 'append&position=0'],
@@ -324,14 +324,14 @@ t.test('query strings', async t => {
   for (const [label, input, text] of queries) t.equal(encodeQuery(input), text, label)
 })
 
-t.test('headers', async t => {
+t.test('headers are normalized, and those of the signature cannot be overridden', async t => {
   const identity = identityOf(derived[0]!)
   const given = Object.freeze({ 'X-Oss-Meta-A': '  b ', Plain: 'c\t', ['__proto__']: 'd' })
   const request = { method: 'POST', target, query: {}, headers: given }
   const headers = sign(request, identity)
   t.equal(headers['x-oss-meta-a'], 'b', 'lower-case and trimmed')
-  t.equal(headers.plain, 'c', 'also what is not signed')
-  t.ok(Object.hasOwn(headers, '__proto__'), 'a hostile name is a name like others')
+  t.equal(headers.plain, 'c', 'unsigned headers too')
+  t.ok(Object.hasOwn(headers, '__proto__'), 'a name of a prototype is kept')
   t.equal(Object.getPrototypeOf(headers), Object.prototype)
   t.notOk('x-oss-security-token' in headers, 'no token, no header')
 
@@ -343,12 +343,16 @@ t.test('headers', async t => {
     identity,
   )
   const plain = sign({ ...request, headers: {} }, identity)
-  t.same(forged, plain, 'ours cannot be overridden')
+  t.same(forged, plain, 'headers of the signature')
 
   const withEmpty = { ...request, headers: { range: '' }, additionalHeaders: ['range', 'toString'] }
-  t.notMatch(sign(withEmpty, identity).authorization, /AdditionalHeaders/, 'empty and absent ones')
+  t.notMatch(
+    sign(withEmpty, identity).authorization,
+    /AdditionalHeaders/,
+    'empty and absent headers',
+  )
 
-  // é leaves as one byte of latin1, and that byte is what OSS digests.
+  // é is sent as one byte of latin1, and OSS digests that byte.
   const text = canonicalRequest(request, { 'x-oss-meta-a': 'é' }, [])
   t.match(
     stringToSign('', '', text),
@@ -356,7 +360,7 @@ t.test('headers', async t => {
   )
 })
 
-t.test('each part of the identity counts, also with a key at hand', async t => {
+t.test('each part of the identity changes the signature, also with a cached key', async t => {
   const vector = derived[3]!
   const base = identityOf(vector)
   const { credentials } = base
@@ -378,7 +382,7 @@ t.test('each part of the identity counts, also with a key at hand', async t => {
   }
 })
 
-t.test('nothing of the secret is in what is sent', async t => {
+t.test('the signed headers do not contain the secret', async t => {
   const sent = sign(derived[1]!, identityOf(derived[1]!))
   t.notMatch(inspect(sent), /exampleSecretKey/)
 })

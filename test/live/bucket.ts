@@ -43,7 +43,7 @@ export interface Bucket {
   /** Adds a key that `clear()` deletes too. */
   trackKey(key: string): void
   /** Opens a stream. It has an `'error'` listener: a failure shows in what the stream was to do. */
-  open(key: string, more?: AppendStreamOptions): OssAppendStream
+  open(key: string, more?: Partial<AppendStreamOptions>): OssAppendStream
   send(options: BucketRequest): Promise<BucketResponse>
   /** Starts a request. The caller writes its body. */
   startRequest(options: BucketRequest): Promise<ClientRequest>

@@ -1,6 +1,6 @@
 /**
- * The ways in which a process that logs can end, and the ways in which OSS can be away then: each a
- * program of its own with the real logger, whose numbered records are counted in the object.
+ * The ways in which a process that logs can end, and in which OSS can be unreachable then. Each scenario is a program
+ * of its own with a real logger. Its numbered records are counted in the object.
  */
 
 import { once } from 'node:events'
@@ -10,20 +10,20 @@ import { checkRecords, parseLossReports, parseRecords } from '../helpers/numbere
 import { BUCKET, type Oss, startOss, waitUntil } from '../helpers/test-oss.ts'
 
 /**
- * What becomes of the records: all are there; as many are missing as was told; none is there, which was told
- * in one sentence; or a whole prefix is there.
+ * What the object has at the end: all records; all but those that are reported; none, with one report; or the
+ * first records, without a gap.
  */
-export type Expectation = 'all' | 'told' | 'none' | 'prefix'
+export type Expectation = 'all' | 'reported' | 'none' | 'prefix'
 
 export interface LoggerSetup {
   readonly name: string
   /**
-   * Defines `transport`; `log(n)`; `end()`, which ends the logger; `leave()`, the last thing that a program
-   * without a handler does; and `onSignal`, the documented handler of SIGTERM. `OPTIONS` are the
-   * transport's.
+   * The beginning of each program. It defines `transport`; `log(n)`; `end()`, which ends the logger; `endIfNeeded()`,
+   * which does so unless the exit of the process does; and `onSignal`, the documented handler of SIGTERM. It reads
+   * the options of the transport from `OPTIONS`.
    */
   readonly prologue: string
-  /** It logs from a thread of its own, which the exit of the process waits for. */
+  /** The transport runs in a thread of its own, and the exit of the process waits for it. */
   readonly isThread: boolean
 }
 
@@ -32,28 +32,30 @@ export interface ExitScenario {
   /** How many records are logged. */
   readonly total: number | { readonly thread: number; readonly process: number }
   readonly options?: Readonly<Record<string, unknown>>
-  /** The program after the prologue. `await go()` waits for a `go()` of `act`. */
+  /** The program after the prologue. `await pause()` waits until the test calls `resume()`. */
   readonly code: string | { readonly thread: string; readonly process: string }
-  /** What the world does before the program is started. */
+  /** Prepares the server before the program starts. */
   readonly prepare?: (oss: Oss) => void
-  /** What the world does meanwhile. */
+  /** Runs while the program runs. */
   readonly during?: (control: ScenarioControl) => Promise<void>
   readonly expected: Expectation | { readonly thread: Expectation; readonly process: Expectation }
   readonly exit?: { readonly code: number | null; readonly signal: NodeJS.Signals | null }
-  /** It takes many seconds. */
+  /** It is in the quick set. */
+  readonly isQuick?: boolean
+  /** It takes many seconds, and runs only in `npm run test:full`. */
   readonly isLong?: boolean
 }
 
 export interface ScenarioControl {
   readonly oss: Oss
-  /** Lets the program go on past an `await go()`, which gives it this text. */
-  resume(text?: string): void
-  /** How many records are in the object. */
+  /** Ends an `await pause()` of the program. */
+  resume(): void
+  /** The number of records in the object. */
   countRecords(): number
-  /** Waits until so many are. */
+  /** Waits until the object has this many records. */
   waitForRecords(count: number): Promise<void>
-  /** Waits until the program has printed so often. */
-  waitForLines(times: number): Promise<void>
+  /** Waits until the program has printed this many lines. */
+  waitForLines(count: number): Promise<void>
 }
 
 export const HALF = 500
@@ -63,46 +65,58 @@ const refuseConnections = (oss: Oss) => oss.server.refuse()
 
 const COMMON = `
   import { once } from 'node:events'
-  const many = (from, to) => { for (let n = from; n < to; n++) log(n) }
-  const go = async () => {
+  const logMany = (from, to) => { for (let n = from; n < to; n++) log(n) }
+  const pause = async () => {
     process.stdin.ref()
-    const [text] = await once(process.stdin.resume(), 'data')
+    await once(process.stdin.resume(), 'data')
     process.stdin.pause().unref()
-    return String(text)
   }
   process.stdin.unref()
 `
 
-export const HALVES = `many(0, ${HALF}); await go(); many(${HALF}, ${TOTAL});`
-const LEAVING = `many(0, ${HALF}); await go(); process.exit()`
+export const HALVES = `logMany(0, ${HALF}); await pause(); logMany(${HALF}, ${TOTAL});`
+const HALF_AND_EXIT = `logMany(0, ${HALF}); await pause(); process.exit()`
 export const afterHalf = async ({ waitForRecords, resume }: ScenarioControl) => {
   await waitForRecords(HALF)
   resume()
 }
 
 export const EXIT_SCENARIOS: readonly ExitScenario[] = [
-  { title: 'natural exit', total: TOTAL, code: `many(0, ${TOTAL})`, expected: 'all' },
-  { title: 'the logger is ended', total: TOTAL, code: `many(0, ${TOTAL}); end()`, expected: 'all' },
+  {
+    title: 'natural exit',
+    total: TOTAL,
+    code: `logMany(0, ${TOTAL})`,
+    expected: 'all',
+    isQuick: true,
+  },
+  {
+    title: 'the logger is ended',
+    total: TOTAL,
+    code: `logMany(0, ${TOTAL}); end()`,
+    expected: 'all',
+  },
   {
     title: 'process.exit() at once',
     total: TOTAL,
-    code: `many(0, ${TOTAL}); process.exit()`,
-    expected: { thread: 'all', process: 'told' },
+    code: `logMany(0, ${TOTAL}); process.exit()`,
+    expected: { thread: 'all', process: 'reported' },
+    isQuick: true,
   },
   {
     title: 'process.exit() after a while',
     total: TOTAL,
     code: `${HALVES} process.exit()`,
     during: afterHalf,
-    expected: { thread: 'all', process: 'told' },
+    expected: { thread: 'all', process: 'reported' },
   },
   {
     title: 'an uncaught throw',
     total: TOTAL,
     code: `${HALVES} throw new Error('thrown')`,
     during: afterHalf,
-    expected: { thread: 'all', process: 'told' },
+    expected: { thread: 'all', process: 'reported' },
     exit: { code: 1, signal: null },
+    isQuick: true,
   },
   {
     title: 'process.exit() while the server is slow',
@@ -113,24 +127,24 @@ export const EXIT_SCENARIOS: readonly ExitScenario[] = [
       control.oss.server.latency = 1000
       control.resume()
     },
-    expected: { thread: 'all', process: 'told' },
+    expected: { thread: 'all', process: 'reported' },
   },
   {
-    title: 'records that are logged while the process exits',
+    title: "records that a listener of 'exit' logs",
     total: TOTAL,
-    // pino ends its worker in a handler of its own: what is logged in a later one is its own error, unheard.
+    // pino ends its worker in its own listener of 'exit'. Records of a later listener are lost without a report.
     code: {
-      thread: `process.prependListener('exit', () => many(${HALF}, ${TOTAL})); ${LEAVING}`,
-      process: `process.on('exit', () => many(${HALF}, ${TOTAL})); ${LEAVING}`,
+      thread: `process.prependListener('exit', () => logMany(${HALF}, ${TOTAL})); ${HALF_AND_EXIT}`,
+      process: `process.on('exit', () => logMany(${HALF}, ${TOTAL})); ${HALF_AND_EXIT}`,
     },
     during: afterHalf,
-    expected: { thread: 'all', process: 'told' },
+    expected: { thread: 'all', process: 'reported' },
   },
   {
     title: 'SIGTERM with the documented handler, after an end',
     total: TOTAL,
     code: `setInterval(() => {}, 1e6); process.once('SIGTERM', onSignal)
-      many(0, ${TOTAL}); end(); await go(); process.kill(process.pid, 'SIGTERM'); await go()`,
+      logMany(0, ${TOTAL}); end(); await pause(); process.kill(process.pid, 'SIGTERM'); await pause()`,
     async during({ waitForRecords, resume }) {
       await waitForRecords(TOTAL)
       resume()
@@ -138,8 +152,8 @@ export const EXIT_SCENARIOS: readonly ExitScenario[] = [
     expected: 'all',
   },
   {
-    // Nobody listens to 'error'.
-    title: 'refused, and then allowed',
+    // Without a listener of 'error'.
+    title: 'access is denied at first, and then allowed',
     total: TOTAL,
     code: `transport.once('warn', ({ code }) => console.log(code)); ${HALVES}`,
     prepare: oss => oss.server.permissions.clear(),
@@ -154,7 +168,7 @@ export const EXIT_SCENARIOS: readonly ExitScenario[] = [
   {
     title: 'SIGTERM without a handler',
     total: TOTAL,
-    code: `${HALVES} process.kill(process.pid, 'SIGTERM'); await go()`,
+    code: `${HALVES} process.kill(process.pid, 'SIGTERM'); await pause()`,
     during: afterHalf,
     expected: 'prefix',
     exit: { code: null, signal: 'SIGTERM' },
@@ -162,24 +176,25 @@ export const EXIT_SCENARIOS: readonly ExitScenario[] = [
   {
     title: 'SIGTERM with the documented handler',
     total: TOTAL,
-    code: `process.once('SIGTERM', onSignal); ${HALVES} process.kill(process.pid, 'SIGTERM'); await go()`,
+    code: `process.once('SIGTERM', onSignal); ${HALVES} process.kill(process.pid, 'SIGTERM'); await pause()`,
     during: afterHalf,
     expected: 'all',
+    isQuick: true,
   },
   {
-    // With a thread the handler leaves at once, and nothing is logged after it.
+    // With a thread the handler exits at once, so the program logs nothing after it.
     title: 'SIGTERM with the documented handler, and the program goes on logging',
     total: { thread: TOTAL, process: TOTAL + 5 },
-    code: `process.once('SIGTERM', () => { onSignal(); setImmediate(() => many(${TOTAL}, ${TOTAL + 5})) })
-      ${HALVES} process.kill(process.pid, 'SIGTERM'); await go()`,
+    code: `process.once('SIGTERM', () => { onSignal(); setImmediate(() => logMany(${TOTAL}, ${TOTAL + 5})) })
+      ${HALVES} process.kill(process.pid, 'SIGTERM'); await pause()`,
     during: afterHalf,
-    expected: { thread: 'all', process: 'told' },
+    expected: { thread: 'all', process: 'reported' },
   },
   {
-    title: 'server down at start',
+    title: 'the server is down at the start',
     total: TOTAL,
     options: { retry: { minDelay: 20, maxDelay: 50 } },
-    code: `many(0, ${HALF}); await new Promise(r => setTimeout(r, 50)); console.log('runs'); await go(); many(${HALF}, ${TOTAL})`,
+    code: `logMany(0, ${HALF}); await new Promise(r => setTimeout(r, 50)); console.log('running'); await pause(); logMany(${HALF}, ${TOTAL})`,
     prepare: refuseConnections,
     async during({ oss, waitForLines, waitForRecords, resume }) {
       await waitForLines(1)
@@ -194,11 +209,11 @@ export const EXIT_SCENARIOS: readonly ExitScenario[] = [
     { duration: 20_000, isLong: true },
   ].map(
     ({ duration, isLong }): ExitScenario => ({
-      title: `server down for ${duration / 1000} s`,
+      title: `the server is down for ${duration / 1000} s`,
       total: TOTAL,
-      code: `many(0, ${HALF}); await go()
+      code: `logMany(0, ${HALF}); await pause()
         for (let n = ${HALF}; n < ${TOTAL}; n++) { log(n); await new Promise(r => setTimeout(r, ${duration / HALF})) }
-        await go()`,
+        await pause()`,
       async during({ oss, waitForRecords, resume }) {
         await waitForRecords(HALF)
         oss.server.refuse(duration)
@@ -211,40 +226,46 @@ export const EXIT_SCENARIOS: readonly ExitScenario[] = [
     }),
   ),
   ...[
-    { closeTimeout: 700, isLong: false },
-    { closeTimeout: undefined, isLong: true },
+    { closeTimeout: 700, isLong: false, isQuick: true },
+    { closeTimeout: undefined, isLong: true, isQuick: false },
   ].map(
-    ({ closeTimeout, isLong }): ExitScenario => ({
-      title: `server down at exit, closeTimeout ${closeTimeout ?? 'as it is'}`,
+    ({ closeTimeout, ...set }): ExitScenario => ({
+      title: `the server is down at the exit, closeTimeout ${closeTimeout ?? 'by default'}`,
       total: TOTAL,
       options: { closeTimeout },
-      code: `${HALVES} leave()`,
+      code: `${HALVES} endIfNeeded()`,
       async during({ oss, waitForRecords, resume }) {
         await waitForRecords(HALF)
         oss.server.refuse()
         resume()
       },
-      expected: 'told',
-      isLong,
+      expected: 'reported',
+      ...set,
     }),
   ),
   ...[
-    { delay: 60_000, closeTimeout: 700, fate: 'told', isLong: false },
-    { delay: 2000, closeTimeout: undefined, fate: 'all', isLong: false },
-    // Here it matters that the last append leaves at the end, and not before.
-    { delay: 9000, closeTimeout: undefined, flushInterval: 3000, fate: 'told', isLong: true },
+    { delay: 60_000, closeTimeout: 700, expected: 'reported', isLong: false },
+    { delay: 2000, closeTimeout: undefined, expected: 'all', isLong: false },
+    // With a longer flushInterval the last append is sent at the end, not before.
+    {
+      delay: 9000,
+      closeTimeout: undefined,
+      flushInterval: 3000,
+      expected: 'reported',
+      isLong: true,
+    },
   ].map(
-    ({ delay, fate, isLong, ...options }): ExitScenario => ({
-      title: `${delay / 1000} s slow at exit, closeTimeout ${options.closeTimeout ?? 'as it is'}`,
+    ({ delay, expected, isLong, ...options }): ExitScenario => ({
+      title: `the server is ${delay / 1000} s slow at the exit, closeTimeout ${options.closeTimeout ?? 'by default'}`,
       total: TOTAL,
       options,
-      code: `${HALVES} leave()`,
+      code: `${HALVES} endIfNeeded()`,
       async during({ oss, waitForRecords, resume }) {
         await waitForRecords(HALF)
         oss.server.faults.push({ kind: 'slowAnswer', delay, times: 9 })
         resume()
       },
-      expected: fate as Expectation,
+      expected: expected as Expectation,
       isLong,
     }),
   ),
@@ -253,14 +274,14 @@ export const EXIT_SCENARIOS: readonly ExitScenario[] = [
     { title: 'an uncaught throw', code: `throw new Error('thrown')`, exit: 1 },
     {
       title: 'SIGTERM with the documented handler',
-      code: `process.once('SIGTERM', onSignal); process.kill(process.pid, 'SIGTERM'); await go()`,
+      code: `process.once('SIGTERM', onSignal); process.kill(process.pid, 'SIGTERM'); await pause()`,
     },
   ].map(
     ({ title, code, exit = 0 }): ExitScenario => ({
       title: `${title} while the server is down`,
       total: TOTAL,
       options: { closeTimeout: 700 },
-      code: `transport.once('retry', () => console.log('down')); many(0, ${TOTAL}); await go(); ${code}`,
+      code: `transport.once('retry', () => console.log('down')); logMany(0, ${TOTAL}); await pause(); ${code}`,
       prepare: refuseConnections,
       async during({ waitForLines, resume }) {
         await waitForLines(1)
@@ -271,28 +292,28 @@ export const EXIT_SCENARIOS: readonly ExitScenario[] = [
     }),
   ),
   {
-    // Twice what pino shares with its worker: if the transport let it wait, pino would throw after 10 s.
+    // Twice the size of the buffer of pino's worker. A transport with backpressure would make pino throw after 10 s.
     title: 'process.exit() after 400,000 records while the server is down',
     total: 4e5,
     options: { closeTimeout: 700 },
-    code: 'many(0, 4e5); process.exit()',
+    code: 'logMany(0, 4e5); process.exit()',
     prepare: refuseConnections,
     expected: 'none',
   },
-  { title: '100,000 records at full speed', total: 1e5, code: 'many(0, 1e5)', expected: 'all' },
+  { title: '100,000 records at full speed', total: 1e5, code: 'logMany(0, 1e5)', expected: 'all' },
   {
-    title: 'a queue that overflows',
+    title: 'the queue overflows',
     total: 10_000,
     options: { maxBuffered: 20_000 },
-    code: `for (let n = 0; n < 10000; n += 100) { many(n, n + 100); await new Promise(r => setTimeout(r, 1)) }`,
+    code: `for (let n = 0; n < 10000; n += 100) { logMany(n, n + 100); await new Promise(r => setTimeout(r, 1)) }`,
     prepare: oss => {
       oss.server.latency = 50
     },
-    expected: 'told',
+    expected: 'reported',
   },
 ]
 
-/** Runs one row with one kind of logger. */
+/** Runs one scenario with one kind of logger. */
 export async function runExitScenario(
   t: Test,
   setup: LoggerSetup,
@@ -303,8 +324,8 @@ export async function runExitScenario(
   scenario.prepare?.(oss)
   const options = JSON.stringify({ bucket: BUCKET, key, flushInterval: 50, ...scenario.options })
   const { url, region, credentials } = oss.server
-  const place = setup.isThread ? 'thread' : 'process'
-  const code = typeof scenario.code === 'string' ? scenario.code : scenario.code[place]
+  const side = setup.isThread ? 'thread' : 'process'
+  const code = typeof scenario.code === 'string' ? scenario.code : scenario.code[side]
   const child = startModule(t, COMMON + setup.prologue + code, {
     OPTIONS: options,
     OSS_ENDPOINT: url,
@@ -322,29 +343,29 @@ export async function runExitScenario(
   const isOver = () => child.exitCode !== null || child.signalCode !== null
   await scenario.during?.({
     oss,
-    resume: (text = 'go') => child.stdin?.write(text),
+    resume: () => child.stdin?.write('resume'),
     countRecords,
-    waitForRecords: enough => waitUntil(() => isOver() || countRecords() >= enough),
-    waitForLines: times => waitUntil(() => isOver() || output.stdout.split('\n').length > times),
+    waitForRecords: count => waitUntil(() => isOver() || countRecords() >= count),
+    waitForLines: count => waitUntil(() => isOver() || output.stdout.split('\n').length > count),
   })
   const [exitCode, signal] = await closed
   t.same({ code: exitCode, signal }, scenario.exit ?? { code: 0, signal: null }, output.stderr)
 
-  const found = parseRecords(object())
+  const stored = parseRecords(object())
   const losses = parseLossReports(output.stderr)
   const expectation =
-    typeof scenario.expected === 'string' ? scenario.expected : scenario.expected[place]
-  const { numbers } = found
+    typeof scenario.expected === 'string' ? scenario.expected : scenario.expected[side]
+  const { numbers } = stored
   if (expectation === 'prefix') {
     t.ok(
       numbers.length >= HALF && numbers.every((n, i) => n === i),
-      `a prefix of ${numbers.length}`,
+      `the first ${numbers.length} records`,
     )
     return
   }
-  const total = typeof scenario.total === 'number' ? scenario.total : scenario.total[place]
-  const { missing, reported } = checkRecords(t, total, found, losses)
-  t.comment(`${missing} missing, ${reported} told, ${found.dropped} of them in the object`)
+  const total = typeof scenario.total === 'number' ? scenario.total : scenario.total[side]
+  const { missing, reported } = checkRecords(t, total, stored, losses)
+  t.comment(`${missing} missing, ${reported} reported, ${stored.dropped} of them in the object`)
   t.equal(reported > 0, expectation !== 'all', output.stderr)
   if (expectation === 'none') t.match(losses, [{ records: total, unresolved: 0, late: 0 }])
   for (const { object: name, position } of losses) {

@@ -1,4 +1,4 @@
-/** The queue in front of a stream, against the server: what it takes, what it drops, what it gives up. */
+/** The outbox against the test server: which records it delivers, drops, gives up and reports. */
 
 import t, { type Test } from 'tap'
 import { OssError } from '../../lib/errors.ts'
@@ -10,7 +10,7 @@ import { BUCKET, networkOptions, type Oss, startOss, waitUntil } from '../helper
 
 type EmittedEvent = readonly [event: string, info: unknown]
 
-/** An outbox to a new object, and all that it tells. */
+/** An outbox to a new object, and the events that it emits. */
 function createOutbox(oss: Oss, options: Partial<TransportOptions> = {}) {
   const key = oss.newKey()
   const emitted: EmittedEvent[] = []
@@ -30,41 +30,40 @@ function createOutbox(oss: Oss, options: Partial<TransportOptions> = {}) {
   )
   return {
     key,
-    told: emitted,
     outbox,
-    /** Logs the records of these numbers. */
+    /** Logs the records from number `from` to `to - 1`. */
     add(from: number, to: number) {
       for (let n = from; n < to; n++) outbox.add(`{"n":${n}}\n`)
     },
-    found: () => parseRecords(oss.server.read(BUCKET, key)),
-    of: (event: string) => emitted.filter(([name]) => name === event).map(([, info]) => info),
+    stored: () => parseRecords(oss.server.read(BUCKET, key)),
+    eventsOf: (event: string) => emitted.filter(([name]) => name === event).map(([, info]) => info),
   }
 }
 
-/** The numbers from 0. */
+/** The numbers from 0 to `end - 1`. */
 function numbersUpTo(end: number): number[] {
   return Array.from({ length: end }, (_, n) => n)
 }
 
-t.test('records come in order, in whole slabs', async t => {
+t.test('records are stored in order, in appends of at most highWaterMark', async t => {
   const oss = await startOss(t)
-  const { outbox, add, found } = createOutbox(oss, { highWaterMark: 1000, flushInterval: 1 })
+  const { outbox, add, stored } = createOutbox(oss, { highWaterMark: 1000, flushInterval: 1 })
   for (let n = 0; n < 2000; n += 50) {
     add(n, n + 50)
     await new Promise(setImmediate)
   }
   t.equal(await outbox.close(), undefined)
-  t.same(found(), { numbers: numbersUpTo(2000), dropped: 0 })
+  t.same(stored(), { numbers: numbersUpTo(2000), dropped: 0 })
   const appends = oss.server.requests.filter(({ operation }) => operation === 'append')
   t.ok(appends.length > 10)
   t.ok(
     appends.every(({ length }) => length <= 1000),
-    'batches stay under highWaterMark',
+    'no append is larger than highWaterMark',
   )
   t.equal(outbox.buffered, 0)
 })
 
-t.test('every acknowledged length ends with a record, whatever the records hold', async t => {
+t.test('each append ends where a record ends, also if records contain line breaks', async t => {
   const oss = await startOss(t)
   const { outbox, key } = createOutbox(oss, { highWaterMark: 300 })
   const records = numbersUpTo(100).map(n => `{"n":${n},"text":"${'日\n'.repeat(n % 7)}"}END`)
@@ -82,12 +81,12 @@ t.test('every acknowledged length ends with a record, whatever the records hold'
   }
 })
 
-t.test('it rolls', async t => {
+t.test('an outbox rolls from object to object', async t => {
   const oss = await startOss(t)
-  const { outbox, add, of } = createOutbox(oss, { key: 'roll/{index}.log', maxBytes: 2000 })
+  const { outbox, add, eventsOf } = createOutbox(oss, { key: 'roll/{index}.log', maxBytes: 2000 })
   add(0, 1000)
   await outbox.close()
-  const rolled = of('roll').map(info => (info as { key: string }).key)
+  const rolled = eventsOf('roll').map(info => (info as { key: string }).key)
   t.ok(rolled.length > 3)
   const all = [...rolled, `roll/${rolled.length}.log`].map(
     key => parseRecords(oss.read(key)).numbers,
@@ -95,39 +94,42 @@ t.test('it rolls', async t => {
   t.same(all.flat(), numbersUpTo(1000))
 })
 
-t.test('nothing logged: no object, and the end comes at once', async t => {
+t.test('an outbox without records ends at once and creates no object', async t => {
   const oss = await startOss(t)
   const { outbox, key } = createOutbox(oss)
   t.equal(await outbox.close(), undefined)
   t.equal(oss.server.stat(BUCKET, key), undefined)
-  t.equal(await outbox.close(), undefined, 'and once more')
+  t.equal(await outbox.close(), undefined, 'a second close')
   await outbox.flush()
 })
 
-t.test('options that are wrong or not for a log are named', async t => {
-  const oss = await startOss(t)
-  const wrong: [Record<string, unknown>, string][] = [
-    [{ maxBuffered: 0 }, 'maxBuffered'],
-    [{ maxBuffered: 2 ** 30 }, 'maxBuffered'],
-    [{ closeTimeout: -1 }, 'closeTimeout'],
-    [{ align: '\n' }, 'align'],
-    [{ maxRecordBytes: 5 }, 'maxRecordBytes'],
-    [{ signal: AbortSignal.abort() }, 'signal'],
-    [{ position: 0 }, 'position'],
-    [{ maxBufered: 5 }, 'maxBufered'],
-    [{ key: undefined }, 'key'],
-    [{ retry: 5 }, 'retry'],
-    [{ retry: null }, 'retry'],
-    [{ retry: { maxElapsed: null } }, 'retry.maxElapsed'],
-    [{ retry: { maxRetries: -1 } }, 'retry.maxRetries'],
-  ]
-  for (const [options, name] of wrong) {
-    const message = new RegExp(`^option ${name}: `)
-    t.throws(() => createOutbox(oss, options), { code: 'OSS_ERR_INVALID_OPTION', message }, name)
-  }
-})
+t.test(
+  'a wrong option is named in the error, and so is a stream option that loggers do not have',
+  async t => {
+    const oss = await startOss(t)
+    const wrong: [Record<string, unknown>, string][] = [
+      [{ maxBuffered: 0 }, 'maxBuffered'],
+      [{ maxBuffered: 2 ** 30 }, 'maxBuffered'],
+      [{ closeTimeout: -1 }, 'closeTimeout'],
+      [{ align: '\n' }, 'align'],
+      [{ maxRecordBytes: 5 }, 'maxRecordBytes'],
+      [{ signal: AbortSignal.abort() }, 'signal'],
+      [{ position: 0 }, 'position'],
+      [{ maxBufered: 5 }, 'maxBufered'],
+      [{ key: undefined }, 'key'],
+      [{ retry: 5 }, 'retry'],
+      [{ retry: null }, 'retry'],
+      [{ retry: { maxElapsed: null } }, 'retry.maxElapsed'],
+      [{ retry: { maxRetries: -1 } }, 'retry.maxRetries'],
+    ]
+    for (const [options, name] of wrong) {
+      const message = new RegExp(`^option ${name}: `)
+      t.throws(() => createOutbox(oss, options), { code: 'OSS_ERR_INVALID_OPTION', message }, name)
+    }
+  },
+)
 
-t.test('retry has no end, unless it is given one', async t => {
+t.test('maxElapsed of retry is Infinity unless it is given', async t => {
   const retryOf = (retry?: TransportOptions['retry']) =>
     resolveTransportOptions({ bucket: BUCKET, key: 'a', retry }).streamOptions.retry
   t.same(retryOf(), { maxElapsed: Infinity })
@@ -136,45 +138,51 @@ t.test('retry has no end, unless it is given one', async t => {
   t.same(retryOf({ maxElapsed: 5 }), { maxElapsed: 5 })
 })
 
-t.test('full: the newest are dropped, told by one event and one line in their place', async t => {
-  const oss = await startOss(t)
-  const { outbox, add, found, of, key } = createOutbox(oss, { maxBuffered: 1000 })
-  oss.server.refuse()
-  add(0, 500)
-  t.ok(outbox.buffered <= 1000 && outbox.buffered > 900, `${outbox.buffered} bytes are held`)
-  await new Promise(setImmediate)
-  add(500, 600)
-  await oss.server.listen()
-  await outbox.flush()
-  add(600, 610)
-  await outbox.close()
+t.test(
+  'a full queue drops the newest records, and reports them by one event and one line',
+  async t => {
+    const oss = await startOss(t)
+    const { outbox, add, stored, eventsOf, key } = createOutbox(oss, { maxBuffered: 1000 })
+    oss.server.refuse()
+    add(0, 500)
+    t.ok(outbox.buffered <= 1000 && outbox.buffered > 900, `${outbox.buffered} bytes are held`)
+    await new Promise(setImmediate)
+    add(500, 600)
+    await oss.server.listen()
+    await outbox.flush()
+    add(600, 610)
+    await outbox.close()
 
-  const { numbers, dropped } = found()
-  const kept = numbers.indexOf(600)
-  t.same(
-    numbers,
-    [...numbersUpTo(kept), ...numbersUpTo(10).map(n => 600 + n)],
-    'the oldest are kept',
-  )
-  t.equal(dropped, 600 - kept)
-  t.same(
-    of('drop'),
-    [{ records: dropped, bytes: 10 * dropped }].map(each => ({
-      ...each,
-      bytes: byteSum(kept, 600),
-    })),
-  )
-  const lines = oss.read(key).toString().split('\n')
-  t.match(lines[kept], /dropped/, 'the line stands where they are missing')
-})
+    const { numbers, dropped } = stored()
+    const kept = numbers.indexOf(600)
+    t.same(
+      numbers,
+      [...numbersUpTo(kept), ...numbersUpTo(10).map(n => 600 + n)],
+      'the oldest records are kept',
+    )
+    t.equal(dropped, 600 - kept)
+    t.same(
+      eventsOf('drop'),
+      [{ records: dropped, bytes: 10 * dropped }].map(each => ({
+        ...each,
+        bytes: byteSum(kept, 600),
+      })),
+    )
+    const lines = oss.read(key).toString().split('\n')
+    t.match(lines[kept], /dropped/, 'the line is in the place of the dropped records')
+  },
+)
 
-t.test('full with nothing that sends batches: room comes by itself', async t => {
+t.test('a full queue sends its records also without flushInterval', async t => {
   const oss = await startOss(t)
-  const { outbox, add, found, of } = createOutbox(oss, { maxBuffered: 1000, flushInterval: 0 })
+  const { outbox, add, stored, eventsOf } = createOutbox(oss, {
+    maxBuffered: 1000,
+    flushInterval: 0,
+  })
   add(0, 150)
-  await waitUntil(() => of('drop').length > 0)
+  await waitUntil(() => eventsOf('drop').length > 0)
   await outbox.close()
-  const { numbers, dropped } = found()
+  const { numbers, dropped } = stored()
   t.ok(numbers.length > 50)
   t.equal(numbers.length + dropped, 150)
 })
@@ -186,7 +194,7 @@ function byteSum(from: number, to: number): number {
   return sum
 }
 
-t.test('once one was dropped, so are those behind it, also if they would fit', async t => {
+t.test('after a dropped record, later records are dropped too, even if they would fit', async t => {
   const oss = await startOss(t)
   const { outbox, key } = createOutbox(oss, { maxBuffered: 100 })
   oss.server.refuse()
@@ -198,25 +206,25 @@ t.test('once one was dropped, so are those behind it, also if they would fit', a
   t.equal(oss.read(key).toString(), `${'x'.repeat(59)}\n${line}`)
 })
 
-t.test('full again and again: an event and a line each time', async t => {
+t.test('each time that the queue is full makes one event and one line', async t => {
   const oss = await startOss(t)
   oss.server.latency = 20
-  const { outbox, add, found, of } = createOutbox(oss, { maxBuffered: 500 })
+  const { outbox, add, stored, eventsOf } = createOutbox(oss, { maxBuffered: 500 })
   for (let n = 0; n < 5000; n += 100) {
     add(n, n + 100)
     await new Promise(resolve => setTimeout(resolve, 5))
   }
   await outbox.close()
-  const drops = of('drop') as { records: number }[]
+  const drops = eventsOf('drop') as { records: number }[]
   t.ok(drops.length > 1)
   t.equal(
-    found().dropped,
+    stored().dropped,
     drops.reduce((sum, { records }) => sum + records, 0),
   )
-  checkRecords(t, 5000, found(), [])
+  checkRecords(t, 5000, stored(), [])
 })
 
-t.test('a record as large as a slab, and one of nothing', async t => {
+t.test('a record larger than a chunk is stored, and an empty record is ignored', async t => {
   const oss = await startOss(t)
   const { outbox, key } = createOutbox(oss)
   const large = `${'x'.repeat(100_000)}\n`
@@ -228,72 +236,75 @@ t.test('a record as large as a slab, and one of nothing', async t => {
   await outbox.close()
 })
 
-t.test('room is counted in bytes, and not in characters', async t => {
+t.test('maxBuffered counts bytes, not characters', async t => {
   const oss = await startOss(t)
   captureStderr(t)
-  const { outbox, of } = createOutbox(oss, { maxBuffered: 1000 })
+  const { outbox, eventsOf } = createOutbox(oss, { maxBuffered: 1000 })
   oss.server.refuse()
   for (let i = 0; i < 50; i++) outbox.add('日'.repeat(10))
   t.ok(outbox.buffered <= 1000 && outbox.buffered > 900, `${outbox.buffered} bytes are held`)
   outbox.add('日'.repeat(300))
   await outbox.abort()
-  t.same(of('drop'), [{ records: 18, bytes: 17 * 30 + 900 }])
+  t.same(eventsOf('drop'), [{ records: 18, bytes: 17 * 30 + 900 }])
 })
 
-t.test('a record that is too large for an empty queue is dropped, and no other', async t => {
+t.test('a record larger than maxBuffered is dropped, and later records are not', async t => {
   const oss = await startOss(t)
-  const { outbox, add, found } = createOutbox(oss, { maxBuffered: 100 })
+  const { outbox, add, stored } = createOutbox(oss, { maxBuffered: 100 })
   outbox.add(`{"n":-1,"text":"${'x'.repeat(100)}"}\n`)
   add(0, 3)
   await outbox.close()
-  t.same(found(), { numbers: [0, 1, 2], dropped: 1 })
+  t.same(stored(), { numbers: [0, 1, 2], dropped: 1 })
 })
 
-t.test('nor does it drop another in an outage, when something waits already', async t => {
-  const oss = await startOss(t)
-  const { outbox, add, found, of } = createOutbox(oss, { maxBuffered: 200 })
-  oss.server.refuse()
-  add(0, 5)
-  const large = `{"n":5,"text":"${'x'.repeat(200)}"}\n`
-  outbox.add(large)
-  add(6, 10)
-  await oss.server.listen()
-  await outbox.close()
-  t.same(found(), { numbers: [0, 1, 2, 3, 4, 6, 7, 8, 9], dropped: 1 })
-  t.same(of('drop'), [{ records: 1, bytes: large.length }])
-})
+t.test(
+  'a record larger than maxBuffered is dropped alone while others wait in an outage',
+  async t => {
+    const oss = await startOss(t)
+    const { outbox, add, stored, eventsOf } = createOutbox(oss, { maxBuffered: 200 })
+    oss.server.refuse()
+    add(0, 5)
+    const large = `{"n":5,"text":"${'x'.repeat(200)}"}\n`
+    outbox.add(large)
+    add(6, 10)
+    await oss.server.listen()
+    await outbox.close()
+    t.same(stored(), { numbers: [0, 1, 2, 3, 4, 6, 7, 8, 9], dropped: 1 })
+    t.same(eventsOf('drop'), [{ records: 1, bytes: large.length }])
+  },
+)
 
-t.test('and many of them leave one line, once the queue is full', async t => {
+t.test('many records larger than maxBuffered are reported in few lines', async t => {
   const oss = await startOss(t)
-  const { outbox, found, of } = createOutbox(oss, { maxBuffered: 200 })
+  const { outbox, stored, eventsOf } = createOutbox(oss, { maxBuffered: 200 })
   oss.server.refuse()
   for (let n = 0; n < 1000; n++) outbox.add('x'.repeat(201))
   t.ok(outbox.buffered < 300, `${outbox.buffered} bytes are held`)
   await oss.server.listen()
   await outbox.close()
-  t.same(found(), { numbers: [], dropped: 1000 })
-  t.ok(of('drop').length <= 6)
+  t.same(stored(), { numbers: [], dropped: 1000 })
+  t.ok(eventsOf('drop').length <= 6)
 })
 
-t.test('flush settles when all before it is in the object', async t => {
+t.test('flush() resolves when all records before it are in the object', async t => {
   const oss = await startOss(t)
-  const { outbox, add, found } = createOutbox(oss, { flushInterval: 0 })
+  const { outbox, add, stored } = createOutbox(oss, { flushInterval: 0 })
   await outbox.flush()
   oss.server.faults.push({ kind: 'reset', when: 'before', times: 3 })
   add(0, 10)
   const first = outbox.flush()
   add(10, 20)
   await first
-  t.ok(found().numbers.length >= 10)
+  t.ok(stored().numbers.length >= 10)
   await outbox.flush()
-  t.same(found().numbers, numbersUpTo(20))
+  t.same(stored().numbers, numbersUpTo(20))
   await outbox.close()
   await outbox.flush()
 })
 
-t.test('a rival appends: the stream fails, another goes on, nothing is lost or twice', async t => {
+t.test('after a conflict with another writer a new stream delivers each record once', async t => {
   const oss = await startOss(t)
-  const { outbox, add, key, of } = createOutbox(oss)
+  const { outbox, add, key, eventsOf } = createOutbox(oss)
   add(0, 10)
   await outbox.flush()
   oss.server.append(BUCKET, key, '{"n":10}\n')
@@ -302,16 +313,16 @@ t.test('a rival appends: the stream fails, another goes on, nothing is lost or t
   add(20, 30)
   await outbox.close()
   t.same(parseRecords(oss.read(key)).numbers, numbersUpTo(30))
-  t.match(of('warn'), [{ code: 'PositionNotEqualToLength' }])
+  t.match(eventsOf('warn'), [{ code: 'PositionNotEqualToLength' }])
 })
 
-t.test('what a failed stream leaves in doubt is reported, and not sent twice', async t => {
+t.test('records that a failed stream leaves in doubt are reported and not sent again', async t => {
   const oss = await startOss(t)
   const stderr = captureStderr(t)
-  const { outbox, add, key, of } = createOutbox(oss)
+  const { outbox, add, key, eventsOf } = createOutbox(oss)
   add(0, 10)
   await outbox.flush()
-  // Ours lands, its answer is lost, and somebody else appends: nobody can tell what landed.
+  // The append lands, its reply is lost, and another writer appends: the outbox cannot tell what landed.
   oss.server.faults.push({ kind: 'rival', when: 'after', bytes: 1 })
   add(10, 15)
   await t.rejects(outbox.flush(), { code: 'OSS_ERR_ABORTED', records: 5 })
@@ -322,7 +333,7 @@ t.test('what a failed stream leaves in doubt is reported, and not sent twice', a
     [...text.matchAll(/"n":(\d+)/g)].map(([, n]) => Number(n)),
     numbersUpTo(20),
   )
-  const [conflict, loss] = of('warn')
+  const [conflict, loss] = eventsOf('warn')
   t.match(conflict, { code: 'PositionNotEqualToLength' })
   t.type(loss, UndeliveredError)
   t.match(loss, { code: 'OSS_ERR_ABORTED', records: 5, bytes: 45, unresolvedRecords: 5, key })
@@ -331,9 +342,9 @@ t.test('what a failed stream leaves in doubt is reported, and not sent twice', a
   t.match(parseLossReports(stderr.join('')), [{ records: 5, unresolved: 5, position: 80 }])
 })
 
-t.test('forbidden: one warning until it is allowed, and then all is delivered', async t => {
+t.test('AccessDenied is one warning, and records are delivered once access is allowed', async t => {
   const oss = await startOss(t)
-  const { outbox, add, found, of } = createOutbox(oss)
+  const { outbox, add, stored, eventsOf } = createOutbox(oss)
   oss.server.permissions.delete('oss:PutObject')
   add(0, 10)
   await waitUntil(
@@ -341,12 +352,12 @@ t.test('forbidden: one warning until it is allowed, and then all is delivered', 
   )
   oss.server.permissions.add('oss:PutObject')
   await outbox.close()
-  t.same(found(), { numbers: numbersUpTo(10), dropped: 0 })
-  t.match(of('warn'), [{ code: 'AccessDenied' }])
-  t.equal(of('warn').length, 1)
+  t.same(stored(), { numbers: numbersUpTo(10), dropped: 0 })
+  t.match(eventsOf('warn'), [{ code: 'AccessDenied' }])
+  t.equal(eventsOf('warn').length, 1)
 })
 
-t.test('nobody listens to warnings: they are said on standard error', async t => {
+t.test('a warning without a listener goes to standard error', async t => {
   const oss = await startOss(t)
   const stderr = captureStderr(t)
   oss.server.permissions.clear()
@@ -362,10 +373,10 @@ t.test('nobody listens to warnings: they are said on standard error', async t =>
   t.equal(await outbox.close(), undefined)
 })
 
-t.test('an end waits for closeTimeout, and then says what it gave up', async t => {
+t.test('a close gives up its records after closeTimeout and reports them', async t => {
   const oss = await startOss(t)
   const stderr = captureStderr(t)
-  const { outbox, add, found, key } = createOutbox(oss, { closeTimeout: 200 })
+  const { outbox, add, stored, key } = createOutbox(oss, { closeTimeout: 200 })
   add(0, 10)
   await outbox.flush()
   oss.server.refuse()
@@ -374,10 +385,10 @@ t.test('an end waits for closeTimeout, and then says what it gave up', async t =
   const loss = await outbox.close()
   const tail = { position: byteSum(0, 10) }
   t.match(loss, { records: 20, bytes: byteSum(10, 30), bucket: BUCKET, key, tail })
-  t.match(loss?.cause, { code: 'OSS_ERR_NETWORK' }, 'it says why')
+  t.match(loss?.cause, { code: 'OSS_ERR_NETWORK' })
   await t.rejects(flushed, loss as Error)
   await t.rejects(outbox.flush(), loss as Error)
-  t.same(found().numbers, numbersUpTo(10))
+  t.same(stored().numbers, numbersUpTo(10))
   t.match(parseLossReports(stderr.join('')), [
     { records: 20, object: `oss://${BUCKET}/${key}`, ...tail, error: 'OSS_ERR_NETWORK' },
   ])
@@ -385,71 +396,77 @@ t.test('an end waits for closeTimeout, and then says what it gave up', async t =
   t.equal(await outbox.abort(), loss)
 })
 
-t.test('records that were dropped count too, when even their line is given up', async t => {
+t.test('if the line for dropped records is given up, the loss counts these records', async t => {
   const oss = await startOss(t)
   const stderr = captureStderr(t)
-  const { outbox, add, found, of } = createOutbox(oss, { closeTimeout: 100, maxBuffered: 100 })
+  const { outbox, add, stored, eventsOf } = createOutbox(oss, {
+    closeTimeout: 100,
+    maxBuffered: 100,
+  })
   oss.server.refuse()
   add(0, 100)
   const loss = await outbox.close()
-  t.match(loss, { records: 100, bytes: byteSum(0, 100) }, 'by their own bytes')
-  t.equal(of('drop').length, 1)
-  t.equal(found().numbers.length, 0)
+  t.match(loss, { records: 100, bytes: byteSum(0, 100) }, 'the bytes are those of the records')
+  t.equal(eventsOf('drop').length, 1)
+  t.equal(stored().numbers.length, 0)
   t.match(parseLossReports(stderr.join('')), [{ records: 100, position: undefined }])
 })
 
-t.test('in flight at the end: it may be there', async t => {
+t.test('records in flight at closeTimeout are reported as maybe stored', async t => {
   const oss = await startOss(t)
   const stderr = captureStderr(t)
-  const { outbox, add, found } = createOutbox(oss, { closeTimeout: 100 })
+  const { outbox, add, stored } = createOutbox(oss, { closeTimeout: 100 })
   add(0, 10)
   await outbox.flush()
   oss.server.faults.push({ kind: 'slowAnswer', delay: 60_000 })
   add(10, 20)
   const loss = await outbox.close()
   t.match(loss, { records: 10, unresolvedRecords: 10 })
-  t.equal(loss?.cause, undefined, 'nothing went wrong')
+  t.equal(loss?.cause, undefined, 'no attempt has failed')
   t.match(parseLossReports(stderr.join('')), [{ error: undefined }])
-  checkRecords(t, 20, found(), parseLossReports(stderr.join('')))
+  checkRecords(t, 20, stored(), parseLossReports(stderr.join('')))
 })
 
-t.test('in flight when it is cut: it may be there', async t => {
+t.test('records in flight at an abort are reported as maybe stored', async t => {
   const oss = await startOss(t)
   const stderr = captureStderr(t)
-  const { outbox, add, found } = createOutbox(oss)
+  const { outbox, add, stored } = createOutbox(oss)
   oss.server.faults.push({ kind: 'slowAnswer', delay: 60_000 })
   add(0, 10)
   await waitUntil(() => oss.server.faults.length === 0)
   add(10, 20)
   t.match(await outbox.abort(), { records: 20, unresolvedRecords: 10 })
-  checkRecords(t, 20, found(), parseLossReports(stderr.join('')))
+  checkRecords(t, 20, stored(), parseLossReports(stderr.join('')))
 })
 
-t.test('an end while a failed stream waits for its successor', async t => {
-  const oss = await startOss(t)
-  // Shorter than the wait that is next.
-  const { outbox, add, found } = createOutbox(oss, { closeTimeout: 1900 })
-  oss.server.permissions.delete('oss:PutObject')
-  add(0, 10)
-  await waitUntil(
-    () => oss.server.requests.filter(({ code }) => code === 'AccessDenied').length > 1,
-  )
-  await waitUntil(() => oss.server.openConnections === 0)
-  oss.server.permissions.add('oss:PutObject')
-  t.equal(await outbox.close(), undefined)
-  t.same(found().numbers, numbersUpTo(10), 'it does not wait for that')
+t.test(
+  'a close while a failed stream waits to be replaced opens the next stream at once',
+  async t => {
+    const oss = await startOss(t)
+    // The wait after the second failure takes 2 s.
+    const { outbox, add, stored } = createOutbox(oss, { closeTimeout: 1900 })
+    oss.server.permissions.delete('oss:PutObject')
+    add(0, 10)
+    await waitUntil(
+      () => oss.server.requests.filter(({ code }) => code === 'AccessDenied').length > 1,
+    )
+    await waitUntil(() => oss.server.openConnections === 0)
+    oss.server.permissions.add('oss:PutObject')
+    t.equal(await outbox.close(), undefined)
+    t.same(stored().numbers, numbersUpTo(10))
 
-  oss.server.permissions.clear()
-  const idle = createOutbox(oss)
-  await waitUntil(() => idle.of('warn').length > 0)
-  t.equal(await idle.outbox.close(), undefined, 'with nothing owed there is nothing to wait for')
-})
+    oss.server.permissions.clear()
+    const idle = createOutbox(oss)
+    await waitUntil(() => idle.eventsOf('warn').length > 0)
+    t.equal(await idle.outbox.close(), undefined, 'an empty queue needs no new stream')
+  },
+)
 
-t.test('a key function that throws later is a warning', async t => {
+t.test('a key function that throws after the first object causes a warning', async t => {
   const oss = await startOss(t)
   let isBroken = false
   const key = oss.newKey()
-  const { outbox, add, of } = createOutbox(oss, {
+  const { outbox, add, eventsOf } = createOutbox(oss, {
     key: () => {
       if (isBroken) throw new Error('broken')
       return key
@@ -459,21 +476,21 @@ t.test('a key function that throws later is a warning', async t => {
   await outbox.flush()
   isBroken = true
   add(5, 10)
-  await waitUntil(() => of('warn').length > 0)
+  await waitUntil(() => eventsOf('warn').length > 0)
   isBroken = false
   await outbox.close()
   t.same(parseRecords(oss.read(key)).numbers, numbersUpTo(10))
-  t.ok(of('warn').every(error => error instanceof OssError))
+  t.ok(eventsOf('warn').every(error => error instanceof OssError))
 })
 
-t.test('losses are summed', async t => {
+t.test('the loss of an outbox is the sum of all its losses', async t => {
   const oss = await startOss(t)
   captureStderr(t)
-  const { outbox, add, of } = createOutbox(oss, { closeTimeout: 50 })
+  const { outbox, add, eventsOf } = createOutbox(oss, { closeTimeout: 50 })
   oss.server.faults.push({ kind: 'rival', when: 'after', bytes: 1 })
   add(0, 5)
   await t.rejects(outbox.flush())
-  const [first] = of('warn').slice(-1)
+  const [first] = eventsOf('warn').slice(-1)
   t.equal(outbox.loss, first)
   oss.server.refuse()
   add(5, 8)
@@ -489,41 +506,48 @@ t.test('losses are summed', async t => {
   })
 })
 
-t.test('what is logged while it ends does not prolong the end, and is counted', async (t: Test) => {
-  const oss = await startOss(t)
-  const stderr = captureStderr(t)
-  oss.server.latency = 100
-  const { outbox, add, found, of } = createOutbox(oss)
-  add(0, 5)
-  const closing = outbox.close()
-  let next = 5
-  const timer = setInterval(() => add(next, ++next), 5)
-  const from = performance.now()
-  const loss = await closing
-  clearInterval(timer)
-  t.ok(performance.now() - from < 900)
-  t.same(found(), { numbers: numbersUpTo(5), dropped: 0 })
-  const records = next - 5
-  t.ok(records > 5)
-  t.match(loss, { records, lateRecords: records, bytes: byteSum(5, next), unresolvedRecords: 0 })
-  t.same(of('drop'), [])
-  t.same(of('warn'), [loss])
-  t.match(parseLossReports(stderr.join('')), [{ records, late: records }])
-})
+t.test(
+  'records logged while the outbox ends are counted and do not prolong the end',
+  async (t: Test) => {
+    const oss = await startOss(t)
+    const stderr = captureStderr(t)
+    oss.server.latency = 100
+    const { outbox, add, stored, eventsOf } = createOutbox(oss)
+    add(0, 5)
+    const closing = outbox.close()
+    let next = 5
+    const timer = setInterval(() => add(next, ++next), 5)
+    const from = performance.now()
+    const loss = await closing
+    clearInterval(timer)
+    t.ok(performance.now() - from < 900)
+    t.same(stored(), { numbers: numbersUpTo(5), dropped: 0 })
+    const records = next - 5
+    t.ok(records > 5)
+    t.match(loss, { records, lateRecords: records, bytes: byteSum(5, next), unresolvedRecords: 0 })
+    t.same(eventsOf('drop'), [])
+    t.same(eventsOf('warn'), [loss])
+    t.match(parseLossReports(stderr.join('')), [{ records, late: records }])
+  },
+)
 
-t.test('what is logged after the close is told at once, and counted', async (t: Test) => {
-  const oss = await startOss(t)
-  const stderr = captureStderr(t)
-  const { outbox, add, found, of, key } = createOutbox(oss)
-  add(0, 5)
-  await outbox.close()
-  add(5, 7)
-  await new Promise(setImmediate)
-  t.match(of('warn'), [{ code: 'OSS_ERR_ABORTED', message: /^logged after the end/, key }])
-  t.equal(of('warn').length, 1, 'once')
-  t.same(found().numbers, numbersUpTo(5))
-  outbox.reportOnExit()
-  outbox.reportOnExit()
-  t.match(parseLossReports(stderr.join('')), [{ records: 2, late: 2 }])
-  t.equal(parseLossReports(stderr.join('')).length, 1)
-})
+t.test(
+  'records logged after the close cause one warning and are reported at exit',
+  async (t: Test) => {
+    const oss = await startOss(t)
+    const stderr = captureStderr(t)
+    const { outbox, add, stored, eventsOf, key } = createOutbox(oss)
+    add(0, 5)
+    await outbox.close()
+    add(5, 7)
+    await new Promise(setImmediate)
+    const message = /^a record was logged after the end/
+    t.match(eventsOf('warn'), [{ code: 'OSS_ERR_ABORTED', message, key }])
+    t.equal(eventsOf('warn').length, 1)
+    t.same(stored().numbers, numbersUpTo(5))
+    outbox.reportOnExit()
+    outbox.reportOnExit()
+    t.match(parseLossReports(stderr.join('')), [{ records: 2, late: 2 }])
+    t.equal(parseLossReports(stderr.join('')).length, 1)
+  },
+)

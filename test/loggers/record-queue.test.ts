@@ -1,9 +1,9 @@
-/** The queue by itself: what is joined, handed over, settled, taken back. */
+/** The record queue by itself: how it joins, hands out, removes and rewinds records. */
 
 import t from 'tap'
 import { RecordQueue } from '../../lib/loggers/record-queue.ts'
 
-/** Slabs of these texts, each sealed, so many of them handed over. */
+/** A queue with one closed chunk for each text, the first `inFlight` of them in flight. */
 function createQueue(texts: readonly string[], inFlight = 0): RecordQueue {
   const queue = new RecordQueue()
   for (const text of texts) {
@@ -14,25 +14,42 @@ function createQueue(texts: readonly string[], inFlight = 0): RecordQueue {
   return queue
 }
 
-t.test('records are joined until the slab is sealed or handed over', async t => {
+t.test('records are joined until the chunk is closed or taken', async t => {
   const queue = new RecordQueue()
   t.equal(queue.length, 0)
   t.equal(queue.next(), undefined)
   t.equal(queue.add('a\n'), 2)
-  t.equal(queue.add('b\n'), 4, 'characters so far')
+  t.equal(queue.add('b\n'), 4, 'characters in the open chunk')
   t.equal(queue.length, 1)
   queue.closeChunk()
   queue.closeChunk()
   queue.add('c\n')
   t.equal(queue.length, 2)
   t.equal(String(queue.next()), 'a\nb\n')
-  t.equal(String(queue.next()), 'c\n', 'one that grows is sealed by that')
+  t.equal(String(queue.next()), 'c\n', 'next() closes the open chunk')
   t.equal(queue.next(), undefined)
   t.equal(queue.inFlight, 2)
   t.same(queue.totals(2), { records: 3, bytes: 6 })
 })
 
-t.test('bytes, and not characters', async t => {
+t.test('an allocation that fails keeps the records, as text', async t => {
+  const queue = new RecordQueue()
+  queue.add('a\n')
+  queue.add('日志\n')
+  const { from } = Buffer
+  Buffer.from = () => {
+    throw new RangeError('Array buffer allocation failed')
+  }
+  queue.closeChunk()
+  Buffer.from = from
+  t.same(queue.totals(1), { records: 2, bytes: 9 })
+  t.equal(queue.bytes, 9)
+  t.equal(queue.next(), 'a\n日志\n')
+  t.ok(queue.acknowledge(9))
+  t.equal(queue.bytes, 0)
+})
+
+t.test('the size of the queue is in bytes, not in characters', async t => {
   const queue = new RecordQueue()
   queue.add('日志\n')
   t.equal(queue.bytes, 7)
@@ -44,7 +61,7 @@ t.test('bytes, and not characters', async t => {
   t.equal(queue.bytes, 3)
 })
 
-// what is sealed, what grows, the next record -> the least that all of it fits into
+// a closed chunk, the open chunk, the next record -> the smallest limit that all of them fit into
 for (const [closed, open, record, needed] of [
   ['', '', 'abc', 3],
   ['ab', 'cd', 'ef', 6],
@@ -66,23 +83,23 @@ for (const [closed, open, record, needed] of [
   })
 }
 
-t.test('a line that stands for records counts as they do', async t => {
+t.test('a line that stands for records is counted as those records', async t => {
   const queue = new RecordQueue()
   queue.add('a\n')
   t.equal(queue.addPlaceholder('1日\n', { records: 5, bytes: 1000 }), 5, 'characters so far')
   queue.addPlaceholder('2\n', { records: 1, bytes: 1 })
-  t.equal(queue.bytes, 9, 'it takes the room of the line')
+  t.equal(queue.bytes, 9, 'the queue holds the bytes of the line')
   queue.closeChunk()
   t.same(queue.totals(1), { records: 7, bytes: 1003 })
   t.equal(String(queue.next()), 'a\n1日\n2\n')
   queue.add('b\n')
   queue.closeChunk()
-  t.same(queue.totals(2), { records: 8, bytes: 1005 }, 'and of the next slab it is forgotten')
+  t.same(queue.totals(2), { records: 8, bytes: 1005 }, 'the next chunk counts its own bytes')
   queue.remove(2)
   t.equal(queue.bytes, 0)
 })
 
-// acknowledged -> slabs that have left, of 'aa', 'bbb', 'c', 'dd' with three handed over
+// acknowledged bytes -> removed chunks, of 'aa', 'bbb', 'c', 'dd' with three in flight
 for (const [acknowledged, removed] of [
   [0, 0],
   [1, 0],
@@ -92,35 +109,35 @@ for (const [acknowledged, removed] of [
   [6, 3],
   [100, 3],
 ] as const) {
-  t.test(`${acknowledged} bytes acknowledged`, async t => {
+  t.test(`${acknowledged} acknowledged bytes remove ${removed} chunks`, async t => {
     const queue = createQueue(['aa', 'bbb', 'c', 'dd'], 3)
     t.equal(queue.acknowledge(acknowledged), removed > 0)
     t.equal(queue.removed, removed)
     t.equal(queue.length, 4 - removed)
     t.equal(queue.inFlight, 3 - removed)
-    t.notOk(queue.acknowledge(acknowledged), 'the same news again moves nothing')
-    t.equal(String(queue.next()), 'dd', 'what waited still waits')
+    t.notOk(queue.acknowledge(acknowledged), 'the same count again removes nothing')
+    t.equal(String(queue.next()), 'dd', 'the chunk that waits is the next one')
   })
 }
 
-t.test('what was handed over and not acknowledged is handed over again', async t => {
+t.test('after a rewind, chunks that are not acknowledged are taken again', async t => {
   const queue = createQueue(['aa', 'bbb', 'c'], 2)
   t.ok(queue.hasStarted)
   queue.acknowledge(2)
   queue.rewind()
   t.notOk(queue.hasStarted)
   t.equal(String(queue.next()), 'bbb')
-  t.notOk(queue.acknowledge(2), 'counted from the taking back')
+  t.notOk(queue.acknowledge(2), 'acknowledged bytes count from the rewind')
   t.ok(queue.acknowledge(3))
-  t.ok(queue.hasStarted, 'acknowledged is handed over too')
+  t.ok(queue.hasStarted, 'an acknowledged chunk counts as started')
   t.equal(String(queue.next()), 'c')
 })
 
-t.test('how many slabs so many bytes are', async t => {
+t.test('countChunks() counts the chunks in flight that a number of bytes reaches into', async t => {
   const queue = createQueue(['aa', 'bbb', 'c'], 2)
   t.equal(queue.countChunks(0), 0)
   t.equal(queue.countChunks(1), 1)
   t.equal(queue.countChunks(2), 1)
   t.equal(queue.countChunks(3), 2)
-  t.equal(queue.countChunks(100), 2, 'of those that were handed over')
+  t.equal(queue.countChunks(100), 2, 'a chunk that waits is not counted')
 })

@@ -1,4 +1,4 @@
-/** The transport for winston, with winston: what of a record is written, and how the two end together. */
+/** The transport for winston with real loggers: formats, levels, warnings, dropped records, every way to end. */
 
 import { once } from 'node:events'
 import { EOL } from 'node:os'
@@ -6,7 +6,6 @@ import t from 'tap'
 import winston from 'winston'
 import { OssTransport, type OssTransportOptions } from '../../lib/loggers/winston.ts'
 import { captureStderr } from '../helpers/capture-stderr.ts'
-import { runModule } from '../helpers/child-process.ts'
 import { parseLossReports } from '../helpers/numbered-records.ts'
 import { BUCKET, networkOptions, nextEvent, type Oss, startOss } from '../helpers/test-oss.ts'
 
@@ -17,7 +16,7 @@ const uppercase = winston.format(info => ({
 }))
 const plainFormat = printf(({ level, message }) => `${level}: ${message}`)
 
-/** A logger with one transport to a new object, in a plain format unless told otherwise. */
+/** A logger with one transport to a new object. The default format is plain. */
 function setUpLogger(
   oss: Oss,
   options: Partial<OssTransportOptions> = {},
@@ -45,7 +44,7 @@ function setUpLogger(
   }
 }
 
-t.test("formats: the logger's, and the transport's own after it", async t => {
+t.test("a record has the logger's format, and after it the transport's own", async t => {
   const oss = await startOss(t)
   const shared = setUpLogger(oss)
   shared.logger.info('hello')
@@ -67,7 +66,7 @@ t.test("formats: the logger's, and the transport's own after it", async t => {
   t.equal(own.read(), 'info: HELLO\n')
 })
 
-t.test('a format that withholds a record', async t => {
+t.test('a record that a format filters out is not stored', async t => {
   const oss = await startOss(t)
   const only = winston.format(info => (info.message === 'secret' ? false : info))
   const { logger, read, end } = setUpLogger(oss, { format: combine(only(), plainFormat) })
@@ -78,7 +77,7 @@ t.test('a format that withholds a record', async t => {
   t.equal(read(), 'info: a\ninfo: b\n')
 })
 
-t.test("levels, the transport's own, and silent", async t => {
+t.test("the transport has its own level or the logger's, and can be silent", async t => {
   const oss = await startOss(t)
   const own = setUpLogger(oss, { level: 'warn' }, { level: 'debug' })
   own.logger.debug('no')
@@ -104,7 +103,7 @@ t.test("levels, the transport's own, and silent", async t => {
   t.equal(silent.read(), 'info: yes\n')
 })
 
-t.test('eol', async t => {
+t.test('eol ends each record, and a wrong option is named in the error', async t => {
   const oss = await startOss(t)
   const { logger, read, end } = setUpLogger(oss, { eol: '\r\n' })
   logger.info('a')
@@ -118,11 +117,11 @@ t.test('eol', async t => {
   })
   t.throws(() => setUpLogger(oss, { bucket: 'B' }), { message: /^option bucket: / })
   t.throws(() => setUpLogger(oss, { colour: 1 } as object), {
-    message: /^option colour: is unknown/,
+    message: /^option colour: /,
   })
 })
 
-t.test("'logged', as with winston's own", async t => {
+t.test("'logged' is emitted as by winston's own transports", async t => {
   const oss = await startOss(t)
   const { logger, transport, end } = setUpLogger(oss)
   const logged = nextEvent(transport, 'logged')
@@ -131,44 +130,52 @@ t.test("'logged', as with winston's own", async t => {
   await end()
 })
 
-/** A record as a logger hands it on. */
+/** A record as a logger passes it to a transport. */
 function info(level: string, message: string) {
   return { [Symbol.for('level')]: level, level, message }
 }
 
-t.test('corked: many at once, each by the same rules', async t => {
-  const oss = await startOss(t)
-  const throws = winston.format(info => {
-    if (info.message === 'throws') throw new Error('format')
-    return info
-  })
-  const { transport, read, logger } = setUpLogger(oss, {
-    format: combine(throws(), plainFormat),
-    level: 'info',
-  })
-  logger.exitOnError = false
-  transport.cork()
-  transport.write(info('info', 'a'))
-  transport.write(info('debug', 'not this'))
-  transport.write(info('info', 'throws'))
-  transport.write(info('info', 'b'))
-  t.throws(() => transport.uncork(), { message: 'format' })
-  await transport.flush()
-  t.equal(read(), 'info: a\ninfo: b\n')
-  transport.destroy()
-})
+t.test(
+  'corked records have the same formats and levels, and a format that throws loses no other record',
+  async t => {
+    const oss = await startOss(t)
+    const throws = winston.format(info => {
+      if (info.message === 'throws') throw new Error('format')
+      return info
+    })
+    const { transport, read, logger } = setUpLogger(oss, {
+      format: combine(throws(), plainFormat),
+      level: 'info',
+    })
+    logger.exitOnError = false
+    transport.cork()
+    transport.write(info('info', 'a'))
+    transport.write(info('debug', 'not this'))
+    transport.write(info('info', 'throws'))
+    transport.write(info('info', 'b'))
+    t.throws(() => transport.uncork(), { message: 'format' })
+    await transport.flush()
+    t.equal(read(), 'info: a\ninfo: b\n')
+    transport.destroy()
+  },
+)
 
-// who hears of warnings, and whether it is removed from its logger -> is it said on standard error?
+// listeners of 'warn' -> whether the warning is printed on standard error
 const warningListeners: [string, (setup: ReturnType<typeof setUpLogger>) => void, boolean][] = [
-  ['nobody', () => {}, true],
-  ['a listener', ({ transport }) => transport.on('warn', () => {}), false],
-  ['one that listens once', ({ transport }) => transport.once('warn', () => {}), false],
-  ["the logger's", ({ logger }) => logger.on('warn', () => {}), false],
-  ["the logger's, once", ({ logger }) => logger.once('warn', () => {}), false],
+  ['no listener', () => {}, true],
+  ['a listener of the transport', ({ transport }) => transport.on('warn', () => {}), false],
+  [
+    'a listener of the transport by once()',
+    ({ transport }) => transport.once('warn', () => {}),
+    false,
+  ],
+  ['a listener of the logger', ({ logger }) => logger.on('warn', () => {}), false],
+  ['a listener of the logger by once()', ({ logger }) => logger.once('warn', () => {}), false],
 ]
 for (const [title, listen, isReported] of warningListeners) {
   for (const isRemoved of [false, true]) {
-    t.test(`a warning is heard by ${title}${isRemoved ? ', after the removal' : ''}`, async t => {
+    const when = isRemoved ? ', after its logger has removed the transport' : ''
+    t.test(`a warning with ${title}${when}`, async t => {
       const oss = await startOss(t)
       const stderr = captureStderr(t)
       oss.server.permissions.clear()
@@ -191,12 +198,12 @@ for (const [title, listen, isReported] of warningListeners) {
   }
 }
 
-// the transport's format -> the line that stands for dropped records
+// the formats -> the line that stands for dropped records
 const jsonPattern = /^\{"level":"warn","oss_append_stream":"dropped","records":(\d+)\}$/m
 const dropFormats: [string, Partial<OssTransportOptions>, winston.LoggerOptions, RegExp][] = [
   ["the logger's", {}, {}, /^warn: oss-append-stream: dropped (\d+) records$/m],
   [
-    'its own',
+    "the transport's",
     { format: combine(uppercase(), plainFormat) },
     {},
     /^warn: OSS-APPEND-STREAM: DROPPED (\d+) RECORDS$/m,
@@ -222,8 +229,8 @@ const dropFormats: [string, Partial<OssTransportOptions>, winston.LoggerOptions,
 ]
 for (const [title, options, more, pattern] of dropFormats) {
   for (const isRemoved of [false, true]) {
-    const when = isRemoved ? ', and it is removed meanwhile' : ''
-    t.test(`dropped records leave a line, in a format: ${title}${when}`, async t => {
+    const when = isRemoved ? ', after the logger has removed the transport' : ''
+    t.test(`dropped records leave a line in a format: ${title}${when}`, async t => {
       const oss = await startOss(t)
       const { logger, transport, read, end } = setUpLogger(
         oss,
@@ -247,18 +254,21 @@ for (const [title, options, more, pattern] of dropFormats) {
   }
 }
 
-t.test('dropped records leave a line where no logger has a format for us', async t => {
-  const oss = await startOss(t)
-  const { transport, read } = setUpLogger(oss, { maxBuffered: 100 }, { transports: [] })
-  const record = { level: 'error', message: 'x', [Symbol.for('message')]: 'x'.repeat(101) }
-  // As an exception handler it is given records, and is piped from nobody.
-  transport.log(record)
-  transport.end()
-  await once(transport, 'finish')
-  t.match(read(), jsonPattern)
-})
+t.test(
+  'dropped records leave a JSON line if the transport has no logger and no format',
+  async t => {
+    const oss = await startOss(t)
+    const { transport, read } = setUpLogger(oss, { maxBuffered: 100 }, { transports: [] })
+    const record = { level: 'error', message: 'x', [Symbol.for('message')]: 'x'.repeat(101) }
+    // winston calls `log()` of an exception handler, without a pipe.
+    transport.log(record)
+    transport.end()
+    await once(transport, 'finish')
+    t.match(read(), jsonPattern)
+  },
+)
 
-t.test('removed from the logger it delivers what it owes', async t => {
+t.test('a transport that its logger removes or closes delivers its records', async t => {
   const oss = await startOss(t)
   const { logger, transport, read } = setUpLogger(oss, { flushInterval: 0 })
   logger.info('a')
@@ -272,23 +282,23 @@ t.test('removed from the logger it delivers what it owes', async t => {
   t.equal(other.read(), 'info: b\n')
 })
 
-// how a transport ends while its logger goes on -> no error, and two records counted
+// the ways in which a transport ends while its logger goes on
 const endings: [string, (setup: ReturnType<typeof setUpLogger>) => void | winston.Logger][] = [
   ['the transport is ended', ({ transport }) => void transport.end()],
-  ['it is destroyed', ({ transport }) => void transport.destroy()],
+  ['the transport is destroyed', ({ transport }) => void transport.destroy()],
   [
-    'it is removed and added again',
+    'the logger removes and adds it again',
     ({ logger, transport }) => {
       logger.remove(transport)
       logger.add(transport)
     },
   ],
   [
-    'the logger is configured with the same',
+    'the logger is configured with it again',
     ({ logger, transport }) => logger.configure({ format: plainFormat, transports: [transport] }),
   ],
   [
-    'another logger shares it',
+    'it has two loggers, and one is closed',
     ({ logger, transport }) => {
       const other = winston.createLogger({ format: plainFormat, transports: [transport] })
       logger.close()
@@ -297,7 +307,7 @@ const endings: [string, (setup: ReturnType<typeof setUpLogger>) => void | winsto
   ],
 ]
 for (const [title, end] of endings) {
-  t.test(`logged after the end is counted, and no error: ${title}`, async t => {
+  t.test(`records after the end cause no error and are counted as given up: ${title}`, async t => {
     const oss = await startOss(t)
     const stderr = captureStderr(t)
     oss.server.latency = 30
@@ -308,7 +318,7 @@ for (const [title, end] of endings) {
     setup.logger.info('a')
     await transport.flush()
     setup.logger.info('b')
-    const finished = once(transport, title === 'it is destroyed' ? 'close' : 'finish')
+    const finished = once(transport, title === 'the transport is destroyed' ? 'close' : 'finish')
     const logger = end(setup) ?? setup.logger
     await new Promise(setImmediate)
     logger.info('c')
@@ -316,14 +326,14 @@ for (const [title, end] of endings) {
     const written = new Promise(resolve => transport.write(info('info', 'e'), resolve))
     await finished
     t.notOk(await written)
-    const isCut = title === 'it is destroyed'
-    t.equal(read(), isCut ? 'info: a\n' : 'info: a\ninfo: b\n')
-    t.match(transport.failed, { records: isCut ? 4 : 3, lateRecords: 3 })
+    const isDestroyed = title === 'the transport is destroyed'
+    t.equal(read(), isDestroyed ? 'info: a\n' : 'info: a\ninfo: b\n')
+    t.match(transport.failed, { records: isDestroyed ? 4 : 3, lateRecords: 3 })
     t.match(parseLossReports(stderr.join('')), [{ late: 3 }])
   })
 }
 
-t.test('logged after the end: by the same rules of level and format', async t => {
+t.test('a record after the end has the same levels and formats', async t => {
   const oss = await startOss(t)
   captureStderr(t)
   const { transport, logger } = setUpLogger(oss, {
@@ -340,90 +350,17 @@ t.test('logged after the end: by the same rules of level and format', async t =>
   t.match(transport.failed, { records: 1, bytes: Buffer.byteLength(`warn: YES${EOL}`) })
 })
 
-/** A program that logs through winston, in JSON. */
-const PROGRAM = `
-  import winston from 'winston'
-  import { OssTransport } from 'oss-append-stream/winston'
-  const options = JSON.parse(process.env.OPTIONS)
-  const make = more => new OssTransport({ ...options, ...more })
-  const create = (transport, more) => winston.createLogger({ transports: [transport], ...more })
-`
-async function runLogProgram(t: Parameters<typeof runModule>[0], code: string, more = {}) {
+t.test('a transport of 30 loggers causes no MaxListenersExceededWarning', async t => {
   const oss = await startOss(t)
-  const key = oss.newKey()
-  const { url, region, credentials } = oss.server
-  const ended = await runModule(t, PROGRAM + code, {
-    OPTIONS: JSON.stringify({ bucket: BUCKET, key, ...more }),
-    OSS_ENDPOINT: url,
-    OSS_REGION: region,
-    OSS_ACCESS_KEY_ID: credentials.accessKeyId,
-    OSS_ACCESS_KEY_SECRET: credentials.accessKeySecret,
-  })
-  const text = oss.server.read(BUCKET, key)?.toString() ?? ''
-  const infos = text
-    .split('\n')
-    .slice(0, -1)
-    .map(line => JSON.parse(line))
-  return { ...ended, infos, oss, key }
-}
-
-// The batch would wait for ever: what is there was sent because of the exception.
-const noTimedFlush = { flushInterval: 0 }
-
-t.test('handleExceptions: the exception is there before winston exits', async t => {
-  const code = `const logger = create(make({ handleExceptions: true }))
-    logger.info('before')
-    setTimeout(() => { throw new Error('thrown') }, 10)`
-  const { code: exit, infos, stderr } = await runLogProgram(t, code, noTimedFlush)
-  t.equal(exit, 1)
-  t.match(infos, [{ message: 'before' }, { level: 'error', exception: true, message: /thrown/ }])
-  t.notMatch(stderr, /oss-append-stream/)
-})
-
-t.test('without it, an exception is not written, and what was logged is told', async t => {
-  const code = `const logger = create(make())
-    logger.info('before')
-    throw new Error('thrown')`
-  const { code: exit, infos, stderr } = await runLogProgram(t, code, noTimedFlush)
-  t.equal(exit, 1)
-  t.same(infos, [])
-  t.match(parseLossReports(stderr), [{ records: 1 }])
-})
-
-t.test('exceptionHandlers, and exitOnError: false', async t => {
-  const code = `const logger = create(new winston.transports.Console({ silent: true }), {
-      exceptionHandlers: [make()], exitOnError: false,
-    })
-    setTimeout(() => { throw new Error('thrown') }, 10)`
-  const { code: exit, infos } = await runLogProgram(t, code, noTimedFlush)
-  t.equal(exit, 0)
-  t.match(infos, [{ level: 'error', exception: true, message: /thrown/ }])
-})
-
-t.test('handleRejections', async t => {
-  const code = `const logger = create(make({ handleRejections: true }))
-    setTimeout(() => { Promise.reject(new Error('rejected')) }, 10)`
-  const { code: exit, infos } = await runLogProgram(t, code, noTimedFlush)
-  t.equal(exit, 1)
-  t.match(infos, [{ level: 'error', rejection: true, message: /rejected/ }])
-})
-
-t.test('keys of the environment, changed by the program', async t => {
-  const code = `const transport = make({ flushInterval: 5 })
-    const logger = create(transport)
-    logger.info('a', { n: 0 })
-    await transport.flush()
-    process.env.OSS_ACCESS_KEY_ID = 'wrong-key'
-    transport.on('warn', () => {})
-    setTimeout(() => { process.env.OSS_ACCESS_KEY_ID = 'test-access-key' }, 300)
-    logger.info('b', { n: 1 })
-    await transport.flush()
-    logger.end()`
-  const { code: exit, infos, oss } = await runLogProgram(t, code)
-  t.equal(exit, 0)
-  t.same(
-    infos.map(({ n }) => n),
-    [0, 1],
-  )
-  t.ok(oss.server.requests.some(({ code }) => code === 'InvalidAccessKeyId'))
+  const { transport, read } = setUpLogger(oss)
+  const warnings: Error[] = []
+  const onWarning = (warning: Error) => warnings.push(warning)
+  process.on('warning', onWarning)
+  t.teardown(() => process.off('warning', onWarning))
+  const format = plainFormat
+  for (let n = 0; n < 30; n++) winston.createLogger({ format, transports: [transport] }).info('a')
+  await transport.flush()
+  t.equal(read(), 'info: a\n'.repeat(30))
+  t.same(warnings, [])
+  transport.destroy()
 })

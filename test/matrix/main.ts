@@ -31,6 +31,7 @@ const SMOKE = [
   'package/published-files',
   'package/process-lifetime',
   'cli/append',
+  'cli/process',
 ].map(name => `test/${name}.test.ts`)
 
 interface Cell {

@@ -12,8 +12,8 @@ import {
   OssError,
   RollingAppendStream,
 } from '../../lib/index.ts'
-import { resolveRollingOptions } from '../../lib/rolling/options.ts'
 import { createOssServer, type Fault, type OssServer } from '../../lib/server/index.ts'
+import { withInternals } from '../../lib/stream/internals.ts'
 import { createRandom, type Random } from '../helpers/random.ts'
 import { send } from '../helpers/raw-client.ts'
 import { BUCKET, networkOptions } from '../helpers/test-oss.ts'
@@ -219,7 +219,7 @@ class RecordRun {
   #open(): OssAppendStream {
     const { keys, align, maxBytes, sealOnRoll } = this.#scenario
     const { highWaterMark, flushInterval, contentMd5, requestTimeout } = this.#scenario
-    const options: AppendStreamOptions = {
+    const options: Omit<AppendStreamOptions, 'key'> = {
       bucket: BUCKET,
       ...networkOptions(this.#server),
       align,
@@ -238,8 +238,8 @@ class RecordRun {
       keys === 'function'
         ? ({ date, index }: { date: Date; index: number }) => keyOf(keys, date, index)
         : patterns[keys]
-    const settings = resolveRollingOptions({ ...options, key, maxBytes, sealOnRoll })
-    return new RollingAppendStream(settings, () => new Date(this.#time))
+    const rolling = { ...options, key, maxBytes, sealOnRoll }
+    return new RollingAppendStream(withInternals(rolling, { now: () => new Date(this.#time) }))
   }
 
   /** What goes wrong on the way, and is to be mended: a fault for every fifth record or so. */

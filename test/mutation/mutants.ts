@@ -83,7 +83,7 @@ export const MUTANTS: readonly Mutant[] = [
   },
   {
     name: 'a misspelled fault is accepted',
-    file: 'lib/server/faults.ts',
+    file: 'lib/server/fault-queue.ts',
     find: 'for (const fault of faults) checkFault(fault)',
     replace: '',
     tests: ['server/options'],
@@ -138,7 +138,7 @@ export const MUTANTS: readonly Mutant[] = [
     file: 'lib/folder-lock.ts',
     find: `if (current !== undefined && identity !== '') return current === identity`,
     replace: 'if (current !== undefined) return true',
-    tests: ['cli/backend'],
+    tests: ['cli/folder-lock'],
   },
   {
     name: 'who only looks into a folder cuts off what a writer is about',
@@ -338,7 +338,7 @@ export const MUTANTS: readonly Mutant[] = [
   {
     name: 'a chunk is divided though it would fit',
     file: 'lib/gzip-members.ts',
-    find: 'if (this.#length > 0 && this.#length + held.rest.length > memberBytes) {',
+    find: 'if (this.#length > 0 && this.#length + pending.rest.length > memberBytes) {',
     replace: 'if (this.#length === memberBytes) {',
     tests: ['gzip-members'],
   },

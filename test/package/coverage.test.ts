@@ -10,10 +10,7 @@ const TESTS = join(ROOT, 'test')
 
 /** Files that no test loads as source, and the test that runs each as built. */
 const RUN_AS_BUILT: Readonly<Record<string, string>> = {
-  'lib/cli/main.ts': 'cli/append',
-  'lib/cli/cat.ts': 'cli/look',
-  'lib/cli/look.ts': 'cli/look',
-  'lib/cli/serve.ts': 'cli/look',
+  'lib/cli/bin.ts': 'cli/process',
   // Compiled to WebAssembly.
   'lib/crc64/kernel/index.ts': 'crc64/engines',
 }

@@ -1,28 +1,82 @@
-/** What the documents name is there: scripts, files, headings, the parts of lib, and the figures measured. */
+/** README.md, `docs/` and the other documents agree with the code: tables in both directions, names, links, figures. */
 
 import { existsSync } from 'node:fs'
 import { readdir, readFile } from 'node:fs/promises'
 import { constants } from 'node:os'
-import { basename } from 'node:path'
-import t from 'tap'
+import { basename, posix } from 'node:path'
+import t, { type Test } from 'tap'
 import { exitCodeOf, MismatchError } from '../../lib/cli/failure.ts'
+import { COMMANDS, FLAGS } from '../../lib/cli/flags.ts'
 import { UsageError } from '../../lib/cli/usage-error.ts'
+import { CLIENT_DEFAULTS } from '../../lib/client/client.ts'
+import { resolveEndpoint } from '../../lib/client/endpoint.ts'
 import { OSS_ERROR_CODES, OssError } from '../../lib/errors.ts'
-import { readme } from '../helpers/readme.ts'
+import { GZIP_DEFAULTS } from '../../lib/gzip-members.ts'
+import { OssAppendStream } from '../../lib/index.ts'
+import { TRANSPORT_DEFAULTS } from '../../lib/loggers/options.ts'
+import { OPTIONS, resolveOptions } from '../../lib/options.ts'
+import { ROLLING_OPTIONS, resolveRollingOptions } from '../../lib/rolling/options.ts'
+import { names, page, pages, readme, table, tables } from '../helpers/readme.ts'
 import { runCli } from '../helpers/run-cli.ts'
-import { startOss } from '../helpers/test-oss.ts'
+import { BUCKET, startOss } from '../helpers/test-oss.ts'
 
 const ROOT = new URL('../../', import.meta.url)
 
-/** Every document of ours: its text, by its path. */
-const documents = new Map<string, string>()
-for (const folder of ['', 'lib/', 'benchmarks/', '.github/']) {
-  const names = await readdir(new URL(folder, ROOT))
-  for (const name of names.filter(name => name.endsWith('.md'))) {
+/** The text of each document, by its path: the pages, and those that are for contributors. */
+const documents = new Map(pages)
+for (const folder of ['benchmarks/', '.github/']) {
+  const found = await readdir(new URL(folder, ROOT))
+  for (const name of found.filter(name => name.endsWith('.md'))) {
     documents.set(folder + name, await readFile(new URL(folder + name, ROOT), 'utf8'))
   }
 }
-t.ok(documents.size > 4, 'the documents are found')
+documents.set('CHANGELOG.md', await readFile(new URL('CHANGELOG.md', ROOT), 'utf8'))
+
+const { scripts, files: published } = JSON.parse(
+  await readFile(new URL('package.json', ROOT), 'utf8'),
+)
+
+// Shape
+
+t.test('README has at most 250 lines and 1,800 words', async t => {
+  const lines = readme.trimEnd().split('\n').length
+  const words = readme.split(/\s+/).filter(Boolean).length
+  t.ok(lines <= 250, `${lines} lines`)
+  t.ok(words <= 1800, `${words} words`)
+  t.ok(words > 500, 'they are counted')
+})
+
+t.test('README links to every page of docs/', async t => {
+  for (const path of pages.keys()) {
+    if (path !== 'README.md') t.ok(readme.includes(`](${path}`), path)
+  }
+})
+
+/** Marks of the tables that other tests compare: `types.test.ts`, and those of the loggers' exits. */
+const COMPARED_ELSEWHERE = ['members', 'events', 'logger events', 'exit']
+/** Marks of the tables that tests here compare. */
+const COMPARED_HERE = [
+  ...['promises', 'front options', 'front errors', 'options', 'rolling options', 'permissions'],
+  ...[
+    'errors',
+    'what happens when',
+    'align',
+    'gzip options',
+    'logger options',
+    'commands',
+    'flags',
+  ],
+  ...['vocabulary', 'where a change goes'],
+]
+
+t.test('every table has a mark, and a test for it', async t => {
+  const marks = tables.map(({ mark, path, line }) => mark ?? `${path}:${line} has no mark`)
+  t.same([...marks].sort(), [...COMPARED_ELSEWHERE, ...COMPARED_HERE].sort())
+  const empty = tables.filter(({ rows }) => rows.length < 2)
+  t.same(empty, [], 'the rows are found')
+})
+
+// Names
 
 /** The anchors that GitHub gives to the headings of a text. */
 function anchorsOf(text: string): string[] {
@@ -35,8 +89,7 @@ function anchorsOf(text: string): string[] {
   )
 }
 
-t.test('every npm script', async t => {
-  const { scripts } = JSON.parse(await readFile(new URL('package.json', ROOT), 'utf8'))
+t.test('every npm script that a document names exists', async t => {
   let count = 0
   for (const [file, text] of documents) {
     const named = [...text.matchAll(/\bnpm (?:run ([\w:-]+)|(test|start)\b)/g)]
@@ -47,66 +100,268 @@ t.test('every npm script', async t => {
   t.ok(count > 10, `${count} are named`)
 })
 
-t.test('every file and every heading that is linked to', async t => {
+/** The links of a text to files and headings of this repository. */
+function linksOf(file: string, text: string) {
+  const links = [...text.matchAll(/\]\((?!https?:)([^)#\s]*)#?([^)\s]*)\)/g)]
+  return links.map(([link, path = '', anchor = '']) => ({
+    link,
+    path: posix.join(posix.dirname(file), path === '' ? basename(file) : path),
+    anchor,
+  }))
+}
+
+t.test('every file and every heading that a document links to exists', async t => {
   let count = 0
   for (const [file, text] of documents) {
-    const links = [...text.matchAll(/\]\((?!https?:)([^)#\s]*)#?([^)\s]*)\)/g)]
-    for (const [link, path = '', anchor = ''] of links) {
-      const target = new URL(path === '' ? basename(file) : path, new URL(file, ROOT))
-      t.ok(existsSync(target), `${file}: ${link}`)
+    for (const { link, path, anchor } of linksOf(file, text)) {
+      t.ok(existsSync(new URL(path, ROOT)), `${file}: ${link}`)
       if (anchor === '') continue
-      t.ok(anchorsOf(await readFile(target, 'utf8')).includes(anchor), `${file}: ${link}`)
+      const target = await readFile(new URL(path, ROOT), 'utf8')
+      t.ok(anchorsOf(target).includes(anchor), `${file}: ${link}`)
       count += 1
     }
   }
   t.ok(count > 20, `${count} headings are linked to`)
 })
 
-t.test('lib/README.md names each part of lib, and none that is not there', async t => {
-  const text = documents.get('lib/README.md') ?? ''
-  const paths = [...text.matchAll(/`([\w./-]+(?:\.ts|\/))`/g)].map(([, path = '']) => path)
-  t.ok(paths.length > 20, `${paths.length} paths`)
+t.test('the tarball has every file that a page links to', async t => {
+  const entries: string[] = ['README.md', 'LICENSE', ...published]
+  for (const [file, text] of pages) {
+    for (const { link, path } of linksOf(file, text)) {
+      const isPublished = entries.some(entry => path === entry || path.startsWith(`${entry}/`))
+      t.ok(isPublished, `${file}: ${link}`)
+    }
+  }
+})
+
+t.test('docs/design.md names each file and folder of lib, and no other', async t => {
+  const text = page('docs/design.md')
+  const paths = [...text.matchAll(/`([\w./-]+(?:\.ts|\.md|\/))`/g)].map(([, path = '']) => path)
+  t.ok(paths.length > 15, `${paths.length} paths`)
   t.same(
     paths.filter(path => !['', 'lib/'].some(base => existsSync(new URL(base + path, ROOT)))),
     [],
-    'paths that lead nowhere',
+    'paths that do not exist',
   )
 
   const [, order = ''] = /\n## Reading order\n(.*?)\n## /s.exec(text) ?? []
-  const told = new Set([...order.matchAll(/`([\w-]+)(?:\.ts|\/)?`/g)].map(([, name]) => name))
-  const entries = await readdir(new URL('lib/', ROOT), { withFileTypes: true })
-  const standsAlone = ['cli', 'crc64', 'server']
+  const named = new Set([...order.matchAll(/`([\w-]+)\/?`/g)].map(([, name]) => name))
+  const standAlone = ['cli', 'crc64', 'server']
   const parts: string[] = []
-  for (const entry of entries) {
-    if (entry.isFile()) parts.push(entry.name)
-    else if (standsAlone.includes(entry.name)) parts.push(entry.name)
-    else parts.push(...(await readdir(new URL(`lib/${entry.name}/`, ROOT))))
+  for (const entry of await readdir(new URL('lib/', ROOT), { withFileTypes: true })) {
+    parts.push(entry.name)
+    if (entry.isFile() || standAlone.includes(entry.name)) continue
+    parts.push(...(await readdir(new URL(`lib/${entry.name}/`, ROOT))))
   }
-  const names = parts
+  const partNames = parts
     .filter(name => !/\.(md|json)$/.test(name))
     .map(name => name.replace(/\.ts$/, ''))
-  t.ok(names.length > 40, `${names.length} parts`)
+  t.ok(partNames.length > 40, `${partNames.length} parts`)
   t.same(
-    names.filter(name => !told.has(name)),
+    partNames.filter(name => !named.has(name)),
     [],
-    'parts that nobody told of',
+    'parts that it does not name',
   )
-  // "`name` (what it does)" is a part.
+  // `name` (what it does) is a part.
   const explained = [...order.matchAll(/`([\w-]+)` \(/g)].map(([, name = '']) => name)
   t.same(
-    explained.filter(name => !names.includes(name)),
+    explained.filter(name => !partNames.includes(name)),
     [],
-    'parts that are gone',
+    'parts that do not exist',
   )
 })
 
-/** What README lists in braces behind a name: `name` `{ a, b, ... }`. */
+t.test('docs/design.md has the verdicts of settle()', async t => {
+  const code = await readFile(new URL('lib/append/tail.ts', ROOT), 'utf8')
+  const [, verdicts = ''] = /export type Verdict = (.*)/.exec(code) ?? []
+  const words = table('vocabulary').map(([word]) => word)
+  t.ok(words.includes(verdicts.replaceAll("'", '').replaceAll(' |', ',')), verdicts)
+})
+
+// Options
+
+t.test('docs/options.md has every option of a stream, and no other', async t => {
+  const listed = table('options').flatMap(([cell]) => names(cell))
+  t.same([...listed].sort(), [...OPTIONS].sort())
+})
+
+t.test('README has every option of both streams, and no other', async t => {
+  const listed = table('front options').flatMap(([cell]) => names(cell))
+  t.same([...listed].sort(), [...new Set([...OPTIONS, ...ROLLING_OPTIONS])].sort())
+})
+
+/** Compares each default in a table that is a value, and not words, with those of the code. */
+function compareDefaults(t: Test, mark: string, known: Readonly<Record<string, unknown>>): void {
+  const compared: string[] = []
+  for (const [cell, text = ''] of table(mark)) {
+    const value = text.replaceAll(/[`']/g, '')
+    const isValue = /^\S+$/.test(value) && !['required', 'environment'].includes(value)
+    if (!isValue) continue
+    for (const name of names(cell)) {
+      const isKnown = Object.hasOwn(known, name)
+      t.ok(isKnown, `${name} has the default ${value}: this test knows the code's default`)
+      if (isKnown) t.equal(value, String(known[name]), name)
+      compared.push(name)
+    }
+  }
+  t.same(
+    Object.keys(known).filter(name => !compared.includes(name)),
+    [],
+    'each is in the table',
+  )
+}
+
+const given = { bucket: BUCKET, key: 'k', region: 'cn-hangzhou' }
+const { retry, ...settings } = resolveOptions(given)
+
+function streamDefaults() {
+  const { position, highWaterMark, flushInterval, align, maxRecordBytes } = settings
+  const { maxObjectBytes, seal } = settings
+  const cname = resolveEndpoint(given).style === 'cname'
+  const sizes = { highWaterMark, maxRecordBytes, maxObjectBytes }
+  return { ...CLIENT_DEFAULTS, ...sizes, position, flushInterval, align, seal, cname }
+}
+
+t.test('docs/options.md has the defaults of the code', async t => {
+  compareDefaults(t, 'options', streamDefaults())
+  const row = table('options').find(([cell]) => names(cell).includes('retry'))
+  for (const [option, value] of Object.entries(retry)) {
+    t.match(row?.[1], new RegExp(`\\b${option}: ${value}\\b`), `retry.${option}`)
+  }
+  const http = resolveOptions({ ...given, endpoint: 'http://oss:9000' })
+  t.same([http.contentMd5, settings.contentMd5], [true, false])
+  const contentMd5 = table('options').find(([cell]) => names(cell).includes('contentMd5'))
+  t.equal(contentMd5?.[1], 'true over http, false over https')
+})
+
+t.test('README has the defaults of the code', async t => {
+  const found: Record<string, string> = {}
+  for (const [cell, text = ''] of table('front options')) {
+    const values = text.replaceAll(/[`']/g, '').split(', ')
+    for (const [i, name] of names(cell).entries()) found[name] = values[i] ?? ''
+  }
+  for (const [name, value] of Object.entries(streamDefaults())) {
+    t.equal(found[name], String(value), name)
+  }
+  t.equal(found.retry, `give up after ${retry.maxElapsed / 60_000} minutes without progress`)
+})
+
+t.test('docs/options.md has every option of a rolling stream, with its default', async t => {
+  const own = ROLLING_OPTIONS.filter(name => name === 'key' || !OPTIONS.includes(name as 'bucket'))
+  const rows = table('rolling options')
+  t.same(rows.flatMap(([cell]) => names(cell)).sort(), [...own].sort())
+  t.same(OPTIONS.filter(name => !ROLLING_OPTIONS.includes(name as 'key')).sort(), [
+    'crc64',
+    'position',
+  ])
+  const pattern = { ...given, key: '{dd} {HH}' }
+  const { sealOnRoll, nameKey } = resolveRollingOptions(pattern)
+  const isMaxObjectBytes = [1000, 2000].every(
+    maxObjectBytes =>
+      resolveRollingOptions({ ...pattern, maxObjectBytes }).maxBytes === maxObjectBytes,
+  )
+  const maxBytes = isMaxObjectBytes ? 'maxObjectBytes' : 'another'
+  const keys = [0, 11].map(hour =>
+    nameKey({ date: new Date(Date.UTC(2026, 0, 1, hour)), index: 0 }),
+  )
+  const timeZone = keys.join() === '01 00,01 11' ? 'UTC' : keys.join()
+  compareDefaults(t, 'rolling options', { maxBytes, sealOnRoll, timeZone })
+})
+
+t.test('docs/loggers.md has every option of the loggers, with its default', async t => {
+  const listed = table('logger options').flatMap(([cell]) => names(cell))
+  t.same(listed.sort(), [...Object.keys(TRANSPORT_DEFAULTS), 'credentials'].sort())
+  compareDefaults(t, 'logger options', TRANSPORT_DEFAULTS)
+})
+
+t.test('docs/recipes.md has every option of gzipMembers(), with its default', async t => {
+  const listed = table('gzip options').flatMap(([cell]) => names(cell))
+  t.same(listed.sort(), Object.keys(GZIP_DEFAULTS).sort())
+  compareDefaults(t, 'gzip options', GZIP_DEFAULTS)
+})
+
+t.test('docs/recipes.md has the values of align', async t => {
+  const values = table('align').map(([cell]) => names(cell)[0] ?? '')
+  t.same(values, ["'\\n'", '188', "'chunk'"])
+  for (const value of values) {
+    const align = JSON.parse(value.replaceAll("'", '"'))
+    t.equal(resolveOptions({ ...given, align }).align, align)
+  }
+})
+
+// Promises and errors
+
+t.test('the promises of README name the methods and events of a stream', async t => {
+  const cells = table('promises').flatMap(([cell]) => names(cell))
+  const methods = cells.flatMap(name => /^(?:await )?(\w+)\(/.exec(name)?.[1] ?? [])
+  const own = Object.getOwnPropertyNames(OssAppendStream.prototype).filter(name => {
+    const { value } = Object.getOwnPropertyDescriptor(OssAppendStream.prototype, name) ?? {}
+    return typeof value === 'function' && !name.startsWith('_') && name !== 'constructor'
+  })
+  const inherited = ['write', 'destroy', 'pipeline']
+  t.same([...new Set(methods)].sort(), [...own, ...inherited].sort())
+  const events = cells.filter(name => name.startsWith("'"))
+  t.same(events, ["'append'", "'finish'", "'error'", "'close'"])
+  t.type(OssAppendStream.prototype[Symbol.asyncDispose], 'function', '`await using`')
+})
+
+t.test('README and docs/errors.md have every code of this package, and no other', async t => {
+  for (const mark of ['errors', 'front errors']) {
+    const listed = table(mark).flatMap(([cell]) => names(cell))
+    const codes = listed.filter(code => code.startsWith('OSS_ERR_'))
+    t.same(codes.sort(), [...OSS_ERROR_CODES].sort(), mark)
+  }
+  const mentioned = new Set([...documents.values()].join().match(/OSS_ERR_[A-Z_]+\b/g))
+  t.same(
+    [...mentioned].filter(code => code !== 'OSS_ERR_' && !OSS_ERROR_CODES.includes(code as never)),
+    [],
+    'codes that documents mention',
+  )
+  const results = new Set(
+    table('what happens when').flatMap(([, result = '']) => result.match(/OSS_ERR_\w+/g) ?? []),
+  )
+  t.same([...results].sort(), [
+    'OSS_ERR_INTEGRITY',
+    'OSS_ERR_OBJECT_REPLACED',
+    'OSS_ERR_RETRIES_EXHAUSTED',
+  ])
+})
+
+// The command
+
+const cli = page('docs/cli.md')
+
+t.test('docs/cli.md has every command, and every flag that a document names exists', async t => {
+  const calls = table('commands').map(([cell]) => /`oss-append (\S+)/.exec(cell ?? '')?.[1] ?? '')
+  const words = calls.map(word => (word.startsWith('oss://') ? 'append' : word))
+  t.same(words.sort(), [...COMMANDS, 'help'].sort())
+  const flags = [...cli.matchAll(/(?<![\w-])--([a-z][a-z0-9-]*)/g)].map(([, name]) => name ?? '')
+  t.same(
+    flags.filter(name => !Object.hasOwn(FLAGS, name)),
+    [],
+    'flags that do not exist',
+  )
+  const own = Object.entries(FLAGS).filter(
+    ([, { group, option }]) => group === 'roll' || ![...OPTIONS].includes(option as 'key'),
+  )
+  const named = own.filter(([, { option }]) => !option.startsWith('retry.')).map(([name]) => name)
+  t.ok(named.length > 15, `${named.length} are no option of a stream`)
+  t.same(
+    named.filter(name => !flags.includes(name)),
+    [],
+    'flags that it does not name',
+  )
+  const rows = table('flags').flatMap(([cell = '']) => cell.match(/--[a-z-]+/g) ?? [])
+  t.ok(rows.length > 8, `${rows.length} flags are in the table`)
+})
+
+/** The fields that docs/cli.md lists behind a name: `name` `{ a, b, ... }`. */
 function fieldsOf(name: string): string[] {
-  const [, list = ''] = new RegExp(`\`${name}\`(?: prints)? \`\\{ (.*?) \\}\``).exec(readme) ?? []
+  const [, list = ''] = new RegExp(`\`${name}\`(?: prints)? \`\\{ (.*?) \\}\``).exec(cli) ?? []
   return list.split(', ').filter(field => field !== '...')
 }
 
-t.test('--json prints what README lists', async t => {
+t.test('--json prints the fields that docs/cli.md lists', async t => {
   const args = ['--local', t.testdir({}), '--json']
   const object = 'oss://examplebucket/a.gz'
   const input = Buffer.from('what is sent\n')
@@ -119,7 +374,7 @@ t.test('--json prints what README lists', async t => {
   )
   t.match(finish.input, { bytes: input.length, sha256: /^[0-9a-f]{64}$/ })
   const plain = await runCli([...args, 'oss://examplebucket/a', '-'], { input })
-  t.notMatch(plain.stdout, /"input"/, 'where it is what was sent')
+  t.notMatch(plain.stdout, /"input"/, 'no `input` where the command sends what it reads')
 
   const oss = await startOss(t)
   const { accessKeyId, accessKeySecret } = oss.server.credentials
@@ -132,21 +387,21 @@ t.test('--json prints what README lists', async t => {
   }
   const stat = await runCli(['stat', '--json', 'oss://examplebucket/a'], { env })
   const verify = await runCli(['verify', '--json', '-', 'oss://examplebucket/a'], { env, input })
-  // An object that is not sealed has no time of that.
-  const open = fieldsOf('stat').filter(name => name !== 'sealedTime')
-  const has = Object.keys(JSON.parse(stat.stdout))
-  t.ok(open.length > 5)
+  // An object that is not sealed has no `sealedTime`.
+  const fields = fieldsOf('stat').filter(name => name !== 'sealedTime')
+  const printed = Object.keys(JSON.parse(stat.stdout))
+  t.ok(fields.length > 5)
   t.same(
-    open.filter(name => !has.includes(name)),
+    fields.filter(name => !printed.includes(name)),
     [],
     'stat',
   )
   t.same(Object.keys(JSON.parse(verify.stdout)), fieldsOf('verify'), 'verify')
 })
 
-t.test('the exit codes are those that README lists', async t => {
-  const [, text = ''] = /\nExit codes: (.*?)\.\s/s.exec(readme) ?? []
-  const told = new Set([...text.matchAll(/\b\d+\b/g)].map(Number))
+t.test('docs/cli.md has the exit codes of the command', async t => {
+  const [, text = ''] = /\nExit codes: (.*?)\.\s/s.exec(cli) ?? []
+  const listed = new Set([...text.matchAll(/\b\d+\b/g)].map(Number))
   const errors = [
     ...[...OSS_ERROR_CODES, 'PositionNotEqualToLength'].map(code => new OssError(code, '')),
     new UsageError(''),
@@ -154,12 +409,14 @@ t.test('the exit codes are those that README lists', async t => {
   ]
   const interrupted = [constants.signals.SIGINT, constants.signals.SIGTERM].map(n => 128 + n)
   t.strictSame(
-    [...told].sort(),
+    [...listed].sort(),
     [...new Set([0, ...errors.map(exitCodeOf), ...interrupted])].sort(),
   )
 })
 
-/** README's words for a case of the benchmarks; the number in them is the one measured. */
+// Benchmarks
+
+/** README's words for a case of the benchmarks; the number in them is the one that was measured. */
 const FIGURES: Readonly<Record<string, RegExp>> = {
   '4 MiB: x ali-oss': /([\d.]+) times the throughput of ali-oss/,
   '4 MiB: CPU per byte, x ali-oss': /at ([\d.]+) of its CPU per byte/,
@@ -174,12 +431,12 @@ t.test("README's figures are those of the benchmarks", async t => {
   const [, section = ''] = /\n## Benchmarks\n(.*?)\n## /s.exec(readme) ?? []
   const targets = documents.get('benchmarks/README.md') ?? ''
   for (const [name, words] of Object.entries(FIGURES)) {
-    const [, told = ''] = words.exec(section.replaceAll('\n', ' ')) ?? []
+    const [, figure = ''] = words.exec(section.replaceAll('\n', ' ')) ?? []
     const row = targets.split('\n').find(line => line.startsWith(`| ${name} |`))
     const measured = Number(row?.split('|')[3])
-    const digits = told.split('.')[1]?.length ?? 0
-    // Half of the last digit, and of that of the row, which is rounded itself.
-    const off = Math.abs(Number(told) - measured)
-    t.ok(off <= 0.5 * 10 ** -digits + 0.005, `${name}: ${told} is said, ${measured} is measured`)
+    const digits = figure.split('.')[1]?.length ?? 0
+    // Half of the last digit, and of the last digit of the row, which is rounded too.
+    const difference = Math.abs(Number(figure) - measured)
+    t.ok(difference <= 0.5 * 10 ** -digits + 0.005, `${name}: ${figure}, measured ${measured}`)
   }
 })

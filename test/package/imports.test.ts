@@ -23,11 +23,11 @@ const LAYERS: Readonly<Record<string, string>> = {
   cli: `node:* | uses process, timers, time | lazy server, lazy undici, type undici
     | folder-lock, index, client/credentials-module, options, client, client/agent, append, crc64, validate, clock, errors`,
   loggers: `node:*, winston-transport | uses process, timers
-    | client/credentials-module, rolling, stream, validate, errors | type client, append`,
+    | client/credentials-module, rolling, stream, options, validate, errors | type client, append`,
   index: `rolling, skip-existing, gzip-members, stream, client, crc64, errors
     | type options, append`,
 
-  // Streams: below this group no layer knows node:stream.
+  // Streams. Below this group only the client knows node:stream, for the body of a ranged read.
   'gzip-members': 'node:stream, node:zlib | uses timers | validate, errors',
   'skip-existing': 'node:stream | rolling, stream, crc64, errors | type append',
   rolling: `node:assert/strict | uses process, time
@@ -38,7 +38,7 @@ const LAYERS: Readonly<Record<string, string>> = {
 
   // How OSS is reached. The layers above do not know undici, which is loaded at the first request.
   'client/credentials-module': 'node:* | uses process | lazy url | client',
-  client: `node:crypto, node:net | uses process, timers, time | type undici
+  client: `node:crypto, node:net, node:stream | uses process, timers, time | type undici
     | client/agent, crc64, validate, clock, errors | type append`,
   'client/agent': 'lazy undici, type undici, type node:net',
 

@@ -88,7 +88,7 @@ const MEMORY_OSS = `
 
 const APPENDER = `${MEASURE} ${MEMORY_OSS}
   import { Appender } from 'DISTappend/appender.js'
-  import { createBatch } from 'DISTappend/tail.js'
+  import { Batch } from 'DISTappend/tail.js'
   let now = 0, timers = 0
   const clock = {
     now: () => now,
@@ -103,11 +103,11 @@ const APPENDER = `${MEASURE} ${MEMORY_OSS}
   }
   const appender = new Appender({
     target: { bucket: 'examplebucket', key: 'a' }, client, clock, position: 'end',
-    maxObjectBytes: 5368709120, headers: {}, creationHeaders: {}, seal: false, onRetry() {},
+    maxObjectBytes: 5368709120, highWaterMark: 4194304, headers: {}, creationHeaders: {}, seal: false, onRetry() {},
     retry: { maxRetries: Infinity, maxElapsed: 300000, minDelay: 200, maxDelay: 20000 },
   })
   await appender.open()
-  const batch = createBatch(Buffer.from('one line of a log, about as long as they are\\n'))
+  const batch = new Batch(Buffer.from('one line of a log, about as long as they are\\n'))
   await measure(() => appender.append(batch),
     () => timers)
 `

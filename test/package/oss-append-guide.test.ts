@@ -1,12 +1,13 @@
-/** The two tables of OSS's append guide: behaviour, and permissions. README repeats the second. */
+/** The two tables of OSS's append guide: behaviour, and permissions. docs/options.md repeats the second. */
 
 import { once } from 'node:events'
 import t from 'tap'
-import type { AppendStreamOptions } from '../../lib/index.ts'
+import type { UrlOptions } from '../../lib/index.ts'
+import { names, table } from '../helpers/readme.ts'
 import { BUCKET, type Oss, startOss } from '../helpers/test-oss.ts'
 
-/** Appends `text` to `key`; the error it ends with, or undefined. */
-async function append(oss: Oss, key: string, text: string, options: AppendStreamOptions = {}) {
+/** Appends `text` to `key`. Resolves with the error of the stream, or undefined. */
+async function append(oss: Oss, key: string, text: string, options: UrlOptions = {}) {
   const stream = oss.open(key, options)
   stream.end(text)
   return once(stream, 'close').then(
@@ -15,23 +16,23 @@ async function append(oss: Oss, key: string, text: string, options: AppendStream
   )
 }
 
-t.test('behaviour', async t => {
+t.test("a stream behaves as OSS's append guide says", async t => {
   const oss = await startOss(t)
 
-  t.test('object absent: created', async t => {
+  t.test('an append creates an object that is absent', async t => {
     const key = oss.newKey()
     t.equal(await append(oss, key, 'abc', { position: 0 }), undefined)
     t.match(oss.server.stat(BUCKET, key), { type: 'Appendable', length: 3 })
   })
 
-  t.test('appendable, and the position is its length: appended', async t => {
+  t.test('an append at the length of an appendable object is appended', async t => {
     const key = oss.newKey()
     oss.server.append(BUCKET, key, 'abc')
     t.equal(await append(oss, key, 'def', { position: 3 }), undefined)
     t.equal(oss.read(key).toString(), 'abcdef')
   })
 
-  t.test('appendable, and any other position: PositionNotEqualToLength', async t => {
+  t.test('an append at another position is PositionNotEqualToLength', async t => {
     for (const position of [0, 2, 4]) {
       const key = oss.newKey()
       oss.server.append(BUCKET, key, 'abc')
@@ -45,7 +46,7 @@ t.test('behaviour', async t => {
     }
   })
 
-  t.test('Normal object: ObjectNotAppendable', async t => {
+  t.test('an append to a Normal object is ObjectNotAppendable', async t => {
     for (const position of ['end', 0, 3] as const) {
       const key = oss.newKey()
       oss.server.put(BUCKET, key, 'abc')
@@ -59,32 +60,36 @@ t.test('behaviour', async t => {
   })
 })
 
-t.test('permissions', async t => {
+t.test("a stream needs the permissions of OSS's append guide", async t => {
   const tagging = { app: 'demo' }
 
-  t.test('oss:PutObject alone is enough', async t => {
+  t.test('oss:PutObject is enough for a plain stream', async t => {
     const oss = await startOss(t, { permissions: ['oss:PutObject'] })
     const key = oss.newKey()
     for (const text of ['abc', 'def']) t.equal(await append(oss, key, text), undefined)
     t.equal(oss.read(key).toString(), 'abcdef')
     oss.server.faults.push({ kind: 'lost', how: 'reset' })
-    t.equal(await append(oss, key, 'ghi'), undefined, 'also to settle a lost reply')
+    t.equal(
+      await append(oss, key, 'ghi'),
+      undefined,
+      'oss:PutObject is also enough to settle a lost reply',
+    )
     t.equal(oss.read(key).toString(), 'abcdefghi')
   })
 
-  t.test('without it: AccessDenied', async t => {
+  t.test('a stream without oss:PutObject gets AccessDenied', async t => {
     const oss = await startOss(t, { permissions: ['oss:GetObject'] })
     t.match(await append(oss, oss.newKey(), 'abc'), { code: 'AccessDenied', status: 403 })
   })
 
-  t.test('oss:PutObjectTagging with tagging', async t => {
+  t.test('a stream with tagging needs oss:PutObjectTagging', async t => {
     const without = await startOss(t, { permissions: ['oss:PutObject', 'oss:GetObject'] })
     t.match(await append(without, without.newKey(), 'abc', { tagging }), { code: 'AccessDenied' })
     const granted = await startOss(t, { permissions: ['oss:PutObject', 'oss:PutObjectTagging'] })
     t.equal(await append(granted, granted.newKey(), 'abc', { tagging }), undefined)
   })
 
-  t.test('oss:GetObject saves the probing: one HEAD', async t => {
+  t.test('a stream with oss:GetObject finds the tail by one HEAD', async t => {
     const oss = await startOss(t, { permissions: ['oss:PutObject', 'oss:GetObject'] })
     await append(oss, oss.newKey(), 'abc')
     t.same(
@@ -93,8 +98,21 @@ t.test('permissions', async t => {
     )
   })
 
-  t.test('oss:SealAppendObject with seal', async t => {
+  t.test('a stream with seal needs oss:SealAppendObject', async t => {
     const oss = await startOss(t, { permissions: ['oss:PutObject'] })
     t.match(await append(oss, oss.newKey(), 'abc', { seal: true }), { code: 'AccessDenied' })
+    const permissions = ['oss:PutObject', 'oss:SealAppendObject']
+    const granted = await startOss(t, { permissions })
+    t.equal(await append(granted, granted.newKey(), 'abc', { seal: true }), undefined)
   })
+})
+
+t.test('docs/options.md has every permission that a stream needs, and no other', async t => {
+  // Each is tested above.
+  const needed = ['PutObject', 'PutObjectTagging', 'GetObject', 'SealAppendObject']
+  const listed = table('permissions').flatMap(([cell]) => names(cell))
+  t.same(
+    listed,
+    needed.map(name => `oss:${name}`),
+  )
 })

@@ -388,12 +388,12 @@ t.test('programs that fail print no secret', async t => {
   const environments: [string, NodeJS.ProcessEnv, number][] = [
     ['refused', {}, 1],
     ['other keys', { OSS_ACCESS_KEY_ID: 'LTAI-other' }, 1],
-    ['a secret with a line end', { OSS_ACCESS_KEY_SECRET: `${KEYS.accessKeySecret}\nx` }, 1],
+    ['a secret with a line end', { OSS_ACCESS_KEY_SECRET: `${KEYS.accessKeySecret}\nx` }, 2],
     ['a user in the endpoint', { OSS_ENDPOINT: user }, 2],
     ['a secret as endpoint', { OSS_ENDPOINT: KEYS.accessKeySecret }, 2],
     ['a secret as region', { OSS_REGION: KEYS.accessKeySecret }, 2],
   ]
-  const cli = join(import.meta.dirname, '../../dist/cli/main.js')
+  const cli = join(import.meta.dirname, '../../dist/cli/bin.js')
   await Promise.all(
     environments.map(async ([label, env, code]) => {
       const command = [process.execPath, cli, `oss://${BUCKET}/a`, '-']

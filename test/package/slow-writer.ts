@@ -3,7 +3,7 @@
 import type { Test } from 'tap'
 import { Appender, type AppenderOptions } from '../../lib/append/appender.ts'
 import type { RetryInfo } from '../../lib/append/retry-loop.ts'
-import { createBatch } from '../../lib/append/tail.ts'
+import { Batch } from '../../lib/append/tail.ts'
 import { crc64 } from '../../lib/crc64/index.ts'
 import type { OssError } from '../../lib/errors.ts'
 import { RETRY, TARGET } from '../helpers/appender-harness.ts'
@@ -37,6 +37,7 @@ export class SlowWriter {
       clock: this.clock,
       position: 'end',
       maxObjectBytes: 5_368_709_120,
+      highWaterMark: 4_194_304,
       retry,
       headers: {},
       creationHeaders: {},
@@ -54,7 +55,7 @@ export class SlowWriter {
     await clock.runUntilSettled(appender.open())
     while (clock.time < end) {
       const line = `line ${++this.appends} at ${Math.round(clock.time)}\n`
-      const appending = appender.append(createBatch(Buffer.from(line)))
+      const appending = appender.append(new Batch(Buffer.from(line)))
       const { position, nextPosition, reconciled } = await clock.runUntilSettled(appending)
       if (position !== this.text.length) throw new Error(`a gap or an overlap at ${position}`)
       this.text += line

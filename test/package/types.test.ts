@@ -9,8 +9,10 @@ import { fileURLToPath } from 'node:url'
 import t from 'tap'
 import ts from 'typescript'
 import { execClean, MODULES, pack } from '../helpers/packed-package.ts'
+import { table } from '../helpers/readme.ts'
 
 const USE = fileURLToPath(new URL('consumer/use.ts', import.meta.url))
+const MISTAKES = fileURLToPath(new URL('consumer/mistakes.ts', import.meta.url))
 
 interface Compiler {
   /** The name that it is installed under. */
@@ -37,6 +39,8 @@ const { app, installed } = await pack(t)
 
 t.test('users of every TypeScript', async t => {
   for (const file of BOTH) await cp(USE, join(app, file))
+  await cp(MISTAKES, join(app, 'mistakes.mts'))
+  const mistakes = await linesOfStatements(MISTAKES)
   await writeFile(join(app, 'package.json'), '{}')
   // Strict with the declarations of others too, so that each name in ours is found.
   const strictest = {
@@ -62,17 +66,49 @@ t.test('users of every TypeScript', async t => {
         types: ['node'],
         typeRoots: [nodeTypes ? join(types, '..') : join(MODULES, '@types')],
       }
-      await writeFile(join(app, 'tsconfig.json'), JSON.stringify({ compilerOptions, files }))
+      await writeFile(
+        join(app, 'tsconfig.json'),
+        JSON.stringify({ compilerOptions, files: [...files, 'mistakes.mts'] }),
+      )
       const tsc = [process.execPath, join(MODULES, module, 'bin/tsc')]
       t.match((await execClean([...tsc, '--version'])).stdout, `Version ${version}.`)
-      t.match(await execClean([...tsc, '-p', '.'], { cwd: app }), {
-        stdout: '',
-        stderr: '',
-        code: 0,
-      })
+      const { stdout, stderr } = await execClean([...tsc, '-p', '.'], { cwd: app })
+      t.equal(stderr, '')
+      const errors = errorsIn(stdout)
+      t.same(
+        errors.filter(({ file }) => file !== 'mistakes.mts'),
+        [],
+        'the program compiles',
+      )
+      t.same(
+        errors.filter(({ file }) => file === 'mistakes.mts').map(({ line }) => line),
+        mistakes,
+        'each mistake has one error',
+      )
+      const long = errors.filter(({ text }) => text.trimEnd().split('\n').length > 2)
+      t.same(long, [], 'each error has at most two lines')
     })
   }
 })
+
+/** The first line of each statement that imports nothing. */
+async function linesOfStatements(file: string): Promise<number[]> {
+  const source = ts.createSourceFile(file, await readFile(file, 'utf8'), ts.ScriptTarget.ES2022)
+  return source.statements
+    .filter(statement => !ts.isImportDeclaration(statement))
+    .map(statement => source.getLineAndCharacterOfPosition(statement.getStart(source)).line + 1)
+}
+
+/** The errors that tsc prints, each with the lines that explain it. */
+function errorsIn(stdout: string): { file: string; line: number; text: string }[] {
+  return stdout
+    .split(/^(?=\S)/m)
+    .filter(text => text !== '')
+    .map(text => {
+      const [, file = '', line] = /^(.*)\((\d+),\d+\): error TS/.exec(text) ?? []
+      return { file, line: Number(line), text }
+    })
+}
 
 /** Every entry that has types, by its name behind the package's. */
 const ENTRIES = {
@@ -192,14 +228,6 @@ function namesIn(clause: ts.ImportClause | undefined): string[] {
   return [...(name ? ['default'] : []), ...named.map(each => (each.propertyName ?? each.name).text)]
 }
 
-/** The rows of that table of README, from 1, whose head begins so: cell by cell. */
-async function tableOf(head: string, which = 1): Promise<string[][]> {
-  const readme = await readFile(new URL('../../README.md', import.meta.url), 'utf8')
-  const text = readme.split(`\n| ${head} |`)[which] ?? ''
-  const [, , ...rows] = text.split('\n\n', 1)[0]?.split('\n') ?? []
-  return rows.map(row => row.split('|').slice(1, -1))
-}
-
 /** What a type of an entry has. */
 function membersOf(name: string, entry: keyof typeof ENTRIES = '.'): string[] {
   const symbol = exportsOf(ENTRIES[entry]).get(name)
@@ -211,26 +239,86 @@ function membersOf(name: string, entry: keyof typeof ENTRIES = '.'): string[] {
     : []
 }
 
-/** The events of its own that an emitter's `on` knows: what its type, `Listen<Events, this>`, was made of. */
+/** The events of its own that an emitter's `on()` knows: those with an overload, or the members of `Listen<Events, this>`. */
 function eventsOf(name: string, entry: keyof typeof ENTRIES): string[] {
   const symbol = exportsOf(ENTRIES[entry]).get(name)
   const on = symbol && checker.getDeclaredTypeOfSymbol(symbol).getProperty('on')
-  const type = on && checker.getTypeOfSymbol(on)
-  const [events] = type ? checker.getTypeArguments(type as ts.TypeReference) : []
+  if (!on) return []
+  const type = checker.getTypeOfSymbol(on)
+  if ((on.flags & ts.SymbolFlags.Method) !== 0) {
+    return type.getCallSignatures().flatMap(signature => {
+      const [event] = signature.getParameters()
+      const eventType = event && checker.getTypeOfSymbol(event)
+      return eventType?.isStringLiteral() ? [eventType.value] : []
+    })
+  }
+  const [events] = checker.getTypeArguments(type as ts.TypeReference)
   return events?.getProperties().map(({ name }) => name) ?? []
 }
 
-t.test("README's tables of members and events say what the types say", async t => {
+/** A language service, as an editor runs it, for one file of this text. */
+function createEditor(text: string): ts.LanguageService {
+  const file = join(app, 'editor.mts')
+  return ts.createLanguageService({
+    getScriptFileNames: () => [file],
+    getScriptVersion: () => '0',
+    getScriptSnapshot: name => {
+      const content = name === file ? text : ts.sys.readFile(name)
+      return content === undefined ? undefined : ts.ScriptSnapshot.fromString(content)
+    },
+    getCurrentDirectory: () => app,
+    getCompilationSettings: () => ({
+      module: ts.ModuleKind.NodeNext,
+      strict: true,
+      types: ['node'],
+      typeRoots: [join(MODULES, '@types')],
+    }),
+    getDefaultLibFileName: ts.getDefaultLibFilePath,
+    fileExists: ts.sys.fileExists,
+    readFile: ts.sys.readFile,
+  })
+}
+
+const STREAM_EVENTS = {
+  OssAppendStream: ['ready', 'append', 'retry'],
+  RollingAppendStream: ['ready', 'append', 'retry', 'roll'],
+} as const
+
+t.test('hovering over an event shows what it carries, and what it means', async t => {
+  const calls = Object.entries(STREAM_EVENTS).flatMap(([stream, events]) =>
+    events.flatMap(event =>
+      ['on', 'once'].map(method => {
+        const call = `new ${stream}(o).${method}`
+        return { event, call, line: `${call}('${event}', info => info)\n` }
+      }),
+    ),
+  )
+  const names = Object.keys(STREAM_EVENTS).join(', ')
+  const head = `import { ${names} } from 'oss-append-stream'\ndeclare const o: never\n`
+  const text = head + calls.map(({ line }) => line).join('')
+  const editor = createEditor(text)
+  for (const { event, call, line } of calls) {
+    const method = text.indexOf(line) + call.length
+    const shown = editor.getQuickInfoAtPosition(join(app, 'editor.mts'), method)
+    const info = `${event[0]?.toUpperCase()}${event.slice(1)}Info`
+    t.match(ts.displayPartsToString(shown?.displayParts), `(info: ${info}) => void`, line)
+    t.match(ts.displayPartsToString(shown?.documentation), /^[A-Z].*\.$/, 'a sentence')
+  }
+  for (const [stream, events] of Object.entries(STREAM_EVENTS)) {
+    t.same(eventsOf(stream, '.').sort(), [...events].sort(), `all events of ${stream}`)
+  }
+})
+
+t.test('the tables of members and events in docs/ have the names of the types', async t => {
   const events = { ready: 'ReadyInfo', append: 'AppendInfo', retry: 'RetryInfo', roll: 'RollInfo' }
-  const rows = await tableOf('event | carries')
-  const told = rows.map(([event = '', carries = '']) => {
+  const listed = table('events').map(([event = '', carries = '']) => {
     const [, fields = ''] = /`\{ (.*?) \}`/.exec(carries) ?? []
     return [event.replaceAll(/[ `']/g, ''), fields.split(', ').sort()]
   })
   const wanted = Object.entries(events).map(([event, type]) => [event, membersOf(type).sort()])
-  t.same(told, wanted)
+  t.same(listed, [...wanted, ['error', ['']]])
 
-  const logged = (await tableOf('event | carries', 2)).map(([event = '', carries = '']) => {
+  const logged = table('logger events').map(([event = '', carries = '']) => {
     const [, fields = ''] = /`\{ (.*?) \}`/.exec(carries) ?? []
     return [event.replaceAll(/[ `']/g, ''), fields]
   })
@@ -238,9 +326,7 @@ t.test("README's tables of members and events say what the types say", async t =
   const { drop } = Object.fromEntries(logged)
   t.same(drop?.split(', ').sort(), membersOf('DropInfo', './pino').sort())
 
-  const members = (await tableOf('member | meaning')).flatMap(
-    ([cell = '']) => cell.match(/\w+/g) ?? [],
-  )
+  const members = table('members').flatMap(([cell = '']) => cell.match(/\w+/g) ?? [])
   t.ok(members.length > 5)
   const has = membersOf('OssAppendStream')
   t.same(

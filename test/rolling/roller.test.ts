@@ -2,7 +2,7 @@
 
 import t from 'tap'
 import { OssError } from '../../lib/errors.ts'
-import { batchOf, rejectionOf, tailOf } from '../helpers/appender-harness.ts'
+import { recordOf, rejectionOf, tailOf } from '../helpers/appender-harness.ts'
 import { networkError, positionConflict, serviceError } from '../helpers/errors.ts'
 import { createRollerHarness, NOON, openRollerHarness } from '../helpers/roller-harness.ts'
 
@@ -23,7 +23,7 @@ t.test('opening finds the object of the present, and asks no more of it', async 
 
 t.test('a batch that fits exactly stays; the next one rolls', async t => {
   const { roller, expectRequest, rolls, client } = await openRollerHarness('a-{index}', '123456')
-  const first = roller.append(batchOf('7890'))
+  const first = roller.append(recordOf('7890'))
   const append = await expectRequest('append a-0 6 7890')
   // The next object is looked for while this batch is on its way.
   ;(await expectRequest('HEAD a-1')).reply(null)
@@ -31,7 +31,7 @@ t.test('a batch that fits exactly stays; the next one rolls', async t => {
   t.match(await first, { key: 'a-0', position: 6, nextPosition: 10 })
   t.strictSame(rolls, [], 'it is full, and nothing says that more will come')
 
-  const second = roller.append(batchOf('x'))
+  const second = roller.append(recordOf('x'))
   ;(await expectRequest('append a-1 0 x')).reply(tailOf('x'))
   t.match(await second, { key: 'a-1', position: 0, nextPosition: 1 })
   const { crc64 } = tailOf('1234567890')
@@ -43,7 +43,7 @@ t.test('a batch that fits exactly stays; the next one rolls', async t => {
 
 t.test('a batch too long for the rest goes whole into the next', async t => {
   const { roller, expectRequest, rolls } = await openRollerHarness('a-{index}', '1234567')
-  const appending = roller.append(batchOf('8901'))
+  const appending = roller.append(recordOf('8901'))
   ;(await expectRequest('HEAD a-1')).reply(null)
   ;(await expectRequest('append a-1 0 8901')).reply(tailOf('8901'))
   t.match(await appending, { key: 'a-1', position: 0, length: 4 })
@@ -53,17 +53,17 @@ t.test('a batch too long for the rest goes whole into the next', async t => {
 t.test('what is too long for any object has one of its own', async t => {
   const { roller, expectRequest, rolls } = await openRollerHarness('a-{index}', '')
   const long = 'x'.repeat(25)
-  const first = roller.append(batchOf(long))
+  const first = roller.append(recordOf(long))
   const append = await expectRequest(`append a-0 0 ${long}`)
   ;(await expectRequest('HEAD a-1')).reply(null)
   append.reply(tailOf(long))
   await first
-  const second = roller.append(batchOf(long))
+  const second = roller.append(recordOf(long))
   const another = await expectRequest(`append a-1 0 ${long}`)
   ;(await expectRequest('HEAD a-2')).reply(null)
   another.reply(tailOf(long))
   await second
-  const third = roller.append(batchOf('short'))
+  const third = roller.append(recordOf('short'))
   ;(await expectRequest('append a-2 0 short')).reply(tailOf('short'))
   await third
   t.match(rolls, [
@@ -74,7 +74,7 @@ t.test('what is too long for any object has one of its own', async t => {
 
 t.test('but not more than an object takes', async t => {
   const { roller, client } = await openRollerHarness('a-{index}', '', { maxObjectBytes: 12 })
-  const error = await rejectionOf(roller.append(batchOf('x'.repeat(13))))
+  const error = await rejectionOf(roller.append(recordOf('x'.repeat(13))))
   t.match(error, { code: 'OSS_ERR_OBJECT_FULL', key: 'a-0', tail: { position: 0 } })
   t.strictSame(
     client.requests.filter(({ kind }) => kind === 'append'),
@@ -86,13 +86,13 @@ t.test('but not more than an object takes', async t => {
 t.test('another hour, another object, its index from 0', async t => {
   const harness = await openRollerHarness(HOURLY, '12')
   const { roller, expectRequest, rolls } = harness
-  const first = roller.append(batchOf('3'))
+  const first = roller.append(recordOf('3'))
   ;(await expectRequest('append a/12-0 2 3')).reply(tailOf('123'))
   harness.date = later(HOUR / 2)
   await first
 
   harness.date = later(HOUR)
-  const second = roller.append(batchOf('4'))
+  const second = roller.append(recordOf('4'))
   ;(await expectRequest('HEAD a/13-0')).reply(null)
   ;(await expectRequest('append a/13-0 0 4')).reply(tailOf('4'))
   await second
@@ -111,17 +111,17 @@ t.test('the object of a time that is near is looked for beside the batch', async
   const harness = await openRollerHarness(HOURLY, '12')
   const { roller, expectRequest, client } = harness
   harness.date = later(HOUR - 1000)
-  const first = roller.append(batchOf('3'))
+  const first = roller.append(recordOf('3'))
   const append = await expectRequest('append a/12-0 2 3')
   const lookup = await expectRequest('HEAD a/13-0')
   append.reply(tailOf('123'))
   await first
   t.equal(lookup.isSettled, false, 'the acknowledgement does not wait for it')
-  const second = roller.append(batchOf('4'))
+  const second = roller.append(recordOf('4'))
   ;(await expectRequest('append a/12-0 3 4')).reply(tailOf('1234'))
   await second
   harness.date = later(HOUR)
-  const third = roller.append(batchOf('5'))
+  const third = roller.append(recordOf('5'))
   await new Promise(setImmediate)
   t.equal(client.requests.length, 5, 'it is asked for once')
   lookup.reply(tailOf('left here'))
@@ -135,12 +135,12 @@ t.test('a clock that goes back finds the old object, and goes on there', async t
   const harness = await openRollerHarness(HOURLY, '12')
   const { roller, expectRequest, rolls } = harness
   harness.date = later(HOUR)
-  const first = roller.append(batchOf('x'))
+  const first = roller.append(recordOf('x'))
   ;(await expectRequest('HEAD a/13-0')).reply(null)
   ;(await expectRequest('append a/13-0 0 x')).reply(tailOf('x'))
   await first
   harness.date = later(HOUR / 2)
-  const second = roller.append(batchOf('3'))
+  const second = roller.append(recordOf('3'))
   ;(await expectRequest('HEAD a/12-0')).reply(tailOf('12'))
   ;(await expectRequest('HEAD a/12-1')).reply(null)
   ;(await expectRequest('append a/12-0 2 3')).reply(tailOf('123'))
@@ -153,7 +153,7 @@ t.test('a clock that goes back finds the old object, and goes on there', async t
 
 t.test('an object that was found too full for the first batch is left', async t => {
   const { roller, expectRequest, rolls } = await openRollerHarness('a-{index}', '123456789')
-  const appending = roller.append(batchOf('ab'))
+  const appending = roller.append(recordOf('ab'))
   ;(await expectRequest('HEAD a-1')).reply(tailOf('12345678'))
   ;(await expectRequest('HEAD a-2')).reply(tailOf('123456789'))
   ;(await expectRequest('HEAD a-3')).reply(null)
@@ -170,7 +170,7 @@ t.test('an object that was found too full for the first batch is left', async t 
 t.test('an object that never came to be is no roll', async t => {
   const harness = await openRollerHarness(HOURLY, '', { sealOnRoll: true })
   harness.date = later(HOUR)
-  const appending = harness.roller.append(batchOf('x'))
+  const appending = harness.roller.append(recordOf('x'))
   ;(await harness.expectRequest('HEAD a/13-0')).reply(null)
   ;(await harness.expectRequest('append a/13-0 0 x')).reply(tailOf('x'))
   await appending
@@ -192,7 +192,7 @@ t.test('creation headers go with each new object, and with no other append', asy
   ] as const
   for (const [request, content, expected] of rows) {
     const text = request.split(' ')[3] ?? ''
-    const appending = roller.append(batchOf(text))
+    const appending = roller.append(recordOf(text))
     if (text === 'abcdef') (await expectRequest('HEAD a-1')).reply(null)
     const append = await expectRequest(request)
     t.strictSame(append.asked.headers, expected, request)
@@ -209,7 +209,7 @@ t.test('an empty object that is there is not created again', async t => {
   ;(await harness.expectRequest('HEAD a')).reply(tailOf(''))
   await opening
   t.equal(harness.roller.exists, true)
-  const appending = harness.roller.append(batchOf('x'))
+  const appending = harness.roller.append(recordOf('x'))
   const append = await harness.expectRequest('append a 0 x')
   t.strictSame(append.asked.headers, {})
   append.reply(tailOf('x'))
@@ -220,7 +220,7 @@ t.test('sealOnRoll seals what is left, before the next is appended to', async t 
   const { roller, expectRequest, rolls } = await openRollerHarness('a-{index}', '12345678', {
     sealOnRoll: true,
   })
-  const appending = roller.append(batchOf('xyz'))
+  const appending = roller.append(recordOf('xyz'))
   ;(await expectRequest('HEAD a-1')).reply(null)
   const seal = await expectRequest('seal a-0 8')
   t.strictSame(rolls, [])
@@ -237,7 +237,7 @@ t.test('a seal that fails is the failure, of that object, with nothing in doubt'
   const { roller, expectRequest, rolls } = await openRollerHarness('a-{index}', '12345678', {
     sealOnRoll: true,
   })
-  const appending = roller.append(batchOf('xyz'))
+  const appending = roller.append(recordOf('xyz'))
   ;(await expectRequest('HEAD a-1')).reply(null)
   ;(await expectRequest('seal a-0 8')).fail(serviceError('OperationNotSupported'))
   const error = await rejectionOf(appending)
@@ -263,10 +263,10 @@ t.test('nothing can follow without an index', async t => {
   for (const pattern of ['a', 'a/{HH}']) {
     const { roller, client } = await openRollerHarness(pattern, '12345678')
     const requests = client.requests.length
-    const error = await rejectionOf(roller.append(batchOf('xyz')))
+    const error = await rejectionOf(roller.append(recordOf('xyz')))
     t.match(error, {
       code: 'OSS_ERR_OBJECT_FULL',
-      message: /would end at 11 bytes.* takes 10: put \{index\} into the key/,
+      message: /would end at byte 11.* takes 10 bytes: put \{index\} into the key/,
       key: roller.key,
       tail: tailOf('12345678'),
     })
@@ -276,7 +276,7 @@ t.test('nothing can follow without an index', async t => {
 
 t.test('nor where it is full at the opening: the first batch is told', async t => {
   const { roller, client } = await openRollerHarness('a', '1234567890')
-  const error = await rejectionOf(roller.append(batchOf('x')))
+  const error = await rejectionOf(roller.append(recordOf('x')))
   t.match(error, { code: 'OSS_ERR_OBJECT_FULL', key: 'a', tail: tailOf('1234567890') })
   t.equal(client.requests.length, 1, 'nothing of it was sent')
 })
@@ -284,14 +284,14 @@ t.test('nor where it is full at the opening: the first batch is told', async t =
 t.test('looking ahead: what comes of it', async t => {
   const open = async () => {
     const harness = await openRollerHarness('a-{index}', '1234567')
-    const appending = harness.roller.append(batchOf('8'))
+    const appending = harness.roller.append(recordOf('8'))
     const append = await harness.expectRequest('append a-0 7 8')
     const lookup = await harness.expectRequest('HEAD a-1')
     const land = async () => {
       append.reply(tailOf('12345678'))
       await appending
     }
-    return { ...harness, look: lookup, land, roll: () => harness.roller.append(batchOf('xyz')) }
+    return { ...harness, look: lookup, land, roll: () => harness.roller.append(recordOf('xyz')) }
   }
 
   t.test('an object that takes nothing: the one after it', async t => {
@@ -352,13 +352,13 @@ t.test('looking ahead: what comes of it', async t => {
   t.test('a time that comes first: the search is given up', async t => {
     const harness = await openRollerHarness(HOURLY, '1234567')
     const { roller, expectRequest } = harness
-    const first = roller.append(batchOf('8'))
+    const first = roller.append(recordOf('8'))
     const append = await expectRequest('append a/12-0 7 8')
     const lookup = await expectRequest('HEAD a/12-1')
     append.reply(tailOf('12345678'))
     await first
     harness.date = later(HOUR)
-    const second = roller.append(batchOf('x'))
+    const second = roller.append(recordOf('x'))
     ;(await expectRequest('HEAD a/13-0')).reply(null)
     t.equal(lookup.signal.aborted, true)
     ;(await expectRequest('append a/13-0 0 x')).reply(tailOf('x'))
@@ -368,13 +368,13 @@ t.test('looking ahead: what comes of it', async t => {
   t.test('what was found for another key is not used', async t => {
     const harness = await openRollerHarness(HOURLY, '1234567')
     const { roller, expectRequest } = harness
-    const first = roller.append(batchOf('8'))
+    const first = roller.append(recordOf('8'))
     const append = await expectRequest('append a/12-0 7 8')
     ;(await expectRequest('HEAD a/12-1')).reply(null)
     append.reply(tailOf('12345678'))
     await first
     harness.date = later(HOUR)
-    const second = roller.append(batchOf('x'))
+    const second = roller.append(recordOf('x'))
     ;(await expectRequest('HEAD a/13-0')).reply(null)
     ;(await expectRequest('append a/13-0 0 x')).reply(tailOf('x'))
     t.match(await second, { key: 'a/13-0' })
@@ -389,14 +389,14 @@ t.test('looking ahead: what comes of it', async t => {
       const harness = await openRollerHarness(pattern, '1234567')
       const { roller, expectRequest, client } = harness
       harness.date = later(HOUR - 1)
-      const first = roller.append(batchOf('8'))
+      const first = roller.append(recordOf('8'))
       const append = await expectRequest(`append a/${key} 7 8`)
       ;(await expectRequest(`HEAD a/${key.replace('12', '13')}`)).reply(null)
       append.reply(tailOf('12345678'))
       await first
       harness.date = later(HOUR)
       const { length } = client.requests
-      const second = roller.append(batchOf('x'))
+      const second = roller.append(recordOf('x'))
       ;(await expectRequest(`append a/${key.replace('12', '13')} 0 x`)).reply(tailOf('x'))
       await second
       t.equal(client.requests.length, length + 1, 'it was found')
@@ -408,7 +408,7 @@ t.test('looking ahead: what comes of it', async t => {
     lookup.fail(networkError('ECONNRESET'))
     await land()
     await roller.whenIdle()
-    const second = roller.append(batchOf('9'))
+    const second = roller.append(recordOf('9'))
     const append = await expectRequest('append a-0 8 9')
     ;(await expectRequest('HEAD a-1')).reply(null)
     append.reply(tailOf('123456789'))
@@ -422,14 +422,14 @@ t.test('looking ahead: what comes of it', async t => {
     const harness = await openRollerHarness(HOURLY, '1')
     const { roller, expectRequest, client } = harness
     harness.date = later(HOUR - 1)
-    const first = roller.append(batchOf('2'))
+    const first = roller.append(recordOf('2'))
     const append = await expectRequest('append a/12-0 1 2')
     const lookup = await expectRequest('HEAD a/13-0')
     append.reply(tailOf('12'))
     await first
     // The clock goes back, and the object fills up before the hour is over.
     harness.date = later(HOUR / 2)
-    const second = roller.append(batchOf('345678'))
+    const second = roller.append(recordOf('345678'))
     const another = await expectRequest('append a/12-0 2 345678')
     ;(await expectRequest('HEAD a/12-1')).reply(null)
     t.equal(lookup.signal.aborted, true)
@@ -454,7 +454,7 @@ t.test('a key function', async t => {
     ;(await harness.expectRequest('HEAD a-0')).reply(null)
     await opening
     asked.length = 0
-    const appending = harness.roller.append(batchOf('x'))
+    const appending = harness.roller.append(recordOf('x'))
     ;(await harness.expectRequest('append a-0 0 x')).reply(tailOf('x'))
     await appending
     t.equal(asked[0], NOON.getTime())
@@ -496,7 +496,7 @@ t.test('a key function', async t => {
       ;(await harness.expectRequest('HEAD a')).reply(tailOf('12'))
       await opening
       isBad = true
-      const error = await rejectionOf(harness.roller.append(batchOf('x')))
+      const error = await rejectionOf(harness.roller.append(recordOf('x')))
       t.match(error, { ...expected, key: 'a', tail: tailOf('12') }, `${what}, later`)
       t.equal(harness.client.requests.length, 1, 'nothing was sent')
     }
@@ -512,7 +512,7 @@ t.test('a key function', async t => {
     const opening = harness.roller.open()
     ;(await harness.expectRequest('HEAD a-0')).reply(null)
     await opening
-    const appending = harness.roller.append(batchOf('x'))
+    const appending = harness.roller.append(recordOf('x'))
     ;(await harness.expectRequest('append a-0 0 x')).reply(tailOf('x'))
     t.match(await appending, { key: 'a-0' })
   })
@@ -523,7 +523,7 @@ t.test('a key function', async t => {
     const opening = harness.roller.open()
     ;(await harness.client.next()).reply(null)
     await opening
-    const appending = harness.roller.append(batchOf('x'))
+    const appending = harness.roller.append(recordOf('x'))
     ;(await harness.client.next()).reply(null)
     const append = await harness.client.next()
     t.equal(append.kind, 'append')
@@ -546,7 +546,7 @@ t.test('aborting ends what is in flight, wherever that is', async t => {
 
   t.test('a batch and the search beside it', async t => {
     const { roller, expectRequest } = await openRollerHarness('a-{index}', '1234567')
-    const appending = roller.append(batchOf('8'))
+    const appending = roller.append(recordOf('8'))
     await expectRequest('append a-0 7 8')
     const lookup = await expectRequest('HEAD a-1')
     roller.abort(reason())
@@ -559,7 +559,7 @@ t.test('aborting ends what is in flight, wherever that is', async t => {
 
   t.test('a roll, searching and sealing: the batch is not in doubt', async t => {
     const searching = await openRollerHarness('a-{index}', '12345678', { sealOnRoll: true })
-    const first = searching.roller.append(batchOf('xyz'))
+    const first = searching.roller.append(recordOf('xyz'))
     await searching.expectRequest('HEAD a-1')
     searching.roller.abort(reason())
     const error = await rejectionOf(first)
@@ -567,7 +567,7 @@ t.test('aborting ends what is in flight, wherever that is', async t => {
     t.equal(error.unresolved, undefined)
 
     const sealing = await openRollerHarness('a-{index}', '12345678', { sealOnRoll: true })
-    const second = sealing.roller.append(batchOf('xyz'))
+    const second = sealing.roller.append(recordOf('xyz'))
     ;(await sealing.expectRequest('HEAD a-1')).reply(null)
     await sealing.expectRequest('seal a-0 8')
     sealing.roller.abort(reason())
@@ -578,7 +578,7 @@ t.test('aborting ends what is in flight, wherever that is', async t => {
 
   t.test('a wait', async t => {
     const { roller, expectRequest, clock } = await openRollerHarness('a-{index}', '12345678')
-    const appending = roller.append(batchOf('xyz'))
+    const appending = roller.append(recordOf('xyz'))
     ;(await expectRequest('HEAD a-1')).fail(networkError('ECONNRESET'))
     await clock.nextTimer()
     roller.abort(reason())
@@ -603,7 +603,7 @@ t.test('a search that is waited for holds the process once something is owed', a
 t.test('a name that was found once is not taken for a mistake later', async t => {
   // ENOTFOUND is final after three attempts, but only as long as nothing ever came from that host.
   const { roller, expectRequest, clock, retries } = await openRollerHarness('a-{index}', '12345678')
-  const appending = roller.append(batchOf('xyz'))
+  const appending = roller.append(recordOf('xyz'))
   for (let i = 0; i < 5; i++) {
     ;(await expectRequest('HEAD a-1')).fail(networkError('ENOTFOUND'))
     ;(await clock.nextTimer()).fire()
@@ -628,7 +628,7 @@ t.test('without the right to read', async t => {
   ;(await expectRequest('HEAD a-1')).fail(denied())
   ;(await expectRequest('append a-1 1 ')).fail(positionConflict(0))
   t.strictSame(await opening, tailOf('12345678'))
-  const appending = roller.append(batchOf('xyz'))
+  const appending = roller.append(recordOf('xyz'))
   ;(await expectRequest('HEAD a-1')).fail(denied())
   ;(await expectRequest('append a-1 1 ')).fail(positionConflict(0))
   ;(await expectRequest('append a-1 0 xyz')).reply(tailOf('xyz'))

@@ -18,6 +18,7 @@ import {
   type RollingAppendStreamOptions,
 } from '../../lib/index.ts'
 import { ROLLING_OPTIONS, resolveRollingOptions } from '../../lib/rolling/options.ts'
+import { withInternals } from '../../lib/stream/internals.ts'
 import { rejectionOf } from '../helpers/appender-harness.ts'
 import { firstLine, runModule, startModule } from '../helpers/child-process.ts'
 import {
@@ -43,7 +44,7 @@ function open(oss: Oss, key: RollingAppendStreamOptions['key'], more: More = {})
 
 /** A rolling stream by a wall clock of its own. */
 function openAt(oss: Oss, pattern: string, now: () => Date, more: More = {}): RollingAppendStream {
-  return new RollingAppendStream(resolveRollingOptions(optionsFor(oss, pattern, more)), now)
+  return new RollingAppendStream(withInternals(optionsFor(oss, pattern, more), { now }))
 }
 
 /** All objects of the keys that a pattern with `{index}` gives, in order. */
@@ -452,7 +453,7 @@ t.test('options', async t => {
     [{ key: 'a', maxBytes: '5' }, /^option maxBytes: must be a whole number/],
     [{ key: 'a', maxBytes: 6 * 1024 ** 3 }, /^option maxBytes: .*maxObjectBytes/],
     [{ key: 'a', maxBytes: 11, maxObjectBytes: 10 }, /^option maxBytes: .*maxObjectBytes/],
-    [{ key: 'a', sealOnRoll: 1 }, /^option sealOnRoll: must be true or false$/],
+    [{ key: 'a', sealOnRoll: 1 }, /^option sealOnRoll: must be true or false, not 1$/],
     [{ key: 'a', timeZone: 8 }, /^option timeZone: must be the name/],
     [{ key: 'a', timeZone: 'UTC+25' }, /^option timeZone: UTC\+25 is unknown/],
     [{ key: () => 'a', timeZone: 'UTC' }, /^option timeZone: is for patterns/],

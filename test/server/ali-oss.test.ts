@@ -1,20 +1,18 @@
-// ali-oss, the official client for Node, against the server: code that neither of us wrote agrees
-// with it about signatures, addresses, positions and errors.
+// ali-oss, the official client for Node, against the server. Foreign code agrees with it about signatures,
+// addresses, positions and errors.
 
 import OSS from 'ali-oss'
-import t from 'tap'
+import t, { type Test } from 'tap'
 import { crc64OfChunks } from '../../lib/server/crc64.ts'
-import { createOssServer, type OssServer, type OssServerOptions } from '../../lib/server/index.ts'
+import type { OssServer, OssServerOptions } from '../../lib/server/index.ts'
+import { BUCKET, startServer } from '../helpers/start-server.ts'
 
-const BUCKET = 'examplebucket'
-
-async function startServer(
-  t: { teardown(fn: () => unknown): void },
+async function startWithClient(
+  t: Test,
   options: OssServerOptions = {},
   secret?: string,
 ): Promise<[OssServer, OSS]> {
-  const s = await createOssServer(options)
-  t.teardown(() => s.close())
+  const s = await startServer(t, options)
   const { accessKeyId, accessKeySecret, securityToken } = s.credentials
   const client = new OSS({
     accessKeyId,
@@ -28,8 +26,8 @@ async function startServer(
   return [s, client]
 }
 
-t.test('append, head, get', async t => {
-  const [s, client] = await startServer(t)
+t.test('ali-oss appends, asks and reads', async t => {
+  const [s, client] = await startWithClient(t)
   const key = "logs/日志 app+1~(a)!'*.log"
   let position = 0
   for (const line of ['Hello OSS A \n', 'Hello OSS B \n', 'Hello OSS C \n']) {
@@ -61,8 +59,8 @@ t.test('append, head, get', async t => {
   t.equal(part.content.toString(), 'OSS A')
 })
 
-t.test('put and delete', async t => {
-  const [s, client] = await startServer(t)
+t.test('ali-oss puts and deletes', async t => {
+  const [s, client] = await startWithClient(t)
   const put = await client.put('normal', Buffer.from('bytes'), { meta: { a: '1' } })
   t.equal(put.res.headers.etag, '"4B3A6218BB3E3A7303E8A171A60FCF92"')
   const seen = await client.head('normal')
@@ -77,12 +75,12 @@ t.test('put and delete', async t => {
   await t.rejects(client.head('normal'), { code: 'NoSuchKey', status: 404 })
 })
 
-t.test('its mistakes are refused', async t => {
-  const [s, client] = await startServer(t)
+t.test('ali-oss reports a refusal', async t => {
+  const [s, client] = await startWithClient(t)
   await client.append('a.log', Buffer.from('abc'))
   const wrong = client.append('a.log', Buffer.from('def'), { position: 2 })
   await t.rejects(wrong, { code: 'PositionNotEqualToLength', status: 409 })
-  const [, wrongSecretClient] = await startServer(t, {}, 'not the secret')
+  const [, wrongSecretClient] = await startWithClient(t, {}, 'not the secret')
   await t.rejects(wrongSecretClient.append('a.log', Buffer.from('x')), {
     code: 'SignatureDoesNotMatch',
     status: 403,
@@ -92,21 +90,21 @@ t.test('its mistakes are refused', async t => {
   t.equal(s.read(BUCKET, 'a.log')?.toString(), 'abc')
 })
 
-t.test('with a security token', async t => {
+t.test('ali-oss sends a security token', async t => {
   const credentials = { accessKeyId: 'sts', accessKeySecret: 'secret', securityToken: 'to+k/en==' }
-  const [s, client] = await startServer(t, { credentials })
+  const [s, client] = await startWithClient(t, { credentials })
   await client.append('a.log', Buffer.from('abc'))
   t.equal(s.read(BUCKET, 'a.log')?.toString(), 'abc')
 })
 
-t.test('in another region', async t => {
-  const [s, client] = await startServer(t, { region: 'eu-central-1' })
+t.test('ali-oss signs for another region', async t => {
+  const [s, client] = await startWithClient(t, { region: 'eu-central-1' })
   await client.append('a.log', Buffer.from('abc'))
   t.equal(s.read(BUCKET, 'a.log')?.toString(), 'abc')
 })
 
-t.test('a presigned URL, as for a custom domain', async t => {
-  const [s, client] = await startServer(t, { cnames: { '127.0.0.1': BUCKET } })
+t.test('ali-oss presigns a URL for a custom domain', async t => {
+  const [s, client] = await startWithClient(t, { cnames: { '127.0.0.1': BUCKET } })
   await client.append('a b.log', Buffer.from('abc'))
   const url = await client.signatureUrlV4('GET', 60, {}, 'a b.log')
   const response = await fetch(url)

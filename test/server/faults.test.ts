@@ -1,4 +1,4 @@
-// Each fault by itself: what the client sees of it, and what it leaves in the object.
+// Each fault: what the client sees of it, and what is stored afterwards.
 
 import { createHash } from 'node:crypto'
 import { once } from 'node:events'
@@ -8,26 +8,19 @@ import t from 'tap'
 import { crc64OfChunks } from '../../lib/server/crc64.ts'
 import { createOssServer, type Fault, type OssServer } from '../../lib/server/index.ts'
 import { append, head, type RawResponse, send } from '../helpers/raw-client.ts'
-
-const BUCKET = 'examplebucket'
-const KEY = 'a.log'
+import { BUCKET, KEY, startServer, storedText } from '../helpers/start-server.ts'
 
 async function serverWith(
   test: Pick<typeof t, 'teardown'>,
   ...faults: Fault[]
 ): Promise<OssServer> {
-  const s = await createOssServer()
-  test.teardown(() => s.close())
+  const s = await startServer(test)
   s.append(BUCKET, KEY, 'abc')
   s.faults.push(...faults)
   return s
 }
 
-function storedText(s: OssServer): string | undefined {
-  return s.read(BUCKET, KEY)?.toString()
-}
-
-t.test('without an answer', async t => {
+t.test('a fault leaves a request without a response', async t => {
   const table: [label: string, fault: Fault, stored: string][] = [
     ['reset before the body', { kind: 'reset', when: 'before' }, 'abc'],
     ['reset in the body', { kind: 'reset', when: 'middle' }, 'abc'],
@@ -44,11 +37,11 @@ t.test('without an answer', async t => {
     t.same(s.faults.fired, { [fault.kind]: 1 }, `${label}: counted`)
     t.same(s.requests[0]?.faults, [fault.kind], `${label}: recorded`)
     t.equal(s.requests[0]?.status, undefined, `${label}: no status`)
-    t.equal(s.faults.length, 0, `${label}: gone from the queue`)
+    t.equal(s.faults.length, 0, `${label}: removed from the queue`)
   }
 })
 
-t.test('with another answer', async t => {
+t.test('a fault changes the response', async t => {
   const table: [label: string, fault: Fault, expected: object, stored: string][] = [
     [
       'lost by 500',
@@ -91,7 +84,7 @@ t.test('with another answer', async t => {
     ],
     ['a bare status', { kind: 'status', status: 429 }, { status: 429, xml: '' }, 'abc'],
     [
-      'a hostile body, after commit',
+      'a broken body, after commit',
       { kind: 'status', status: 500, code: 'X', body: '<Error><Code>', commits: true },
       { status: 500, xml: '<Error><Code>' },
       'abcdef',
@@ -199,12 +192,12 @@ t.test('with another answer', async t => {
     t.equal(s.faults.fired[fault.kind], 1, `${label}: counted`)
     s.faults.push({ kind: 'status', status: 599, on: 'seal' })
     const next = await head(s)
-    t.equal(next.status, 200, `${label}: and the next request is served`)
+    t.equal(next.status, 200, `${label}: the next request is served`)
     t.equal(s.faults.length, 1, `${label}: a fault waits for a request that fits`)
   }
 })
 
-t.test('a wrong CRC is wrong, and nothing else is', async t => {
+t.test('a mangled CRC is a wrong number', async t => {
   const s = await serverWith(t, { kind: 'mangled', part: 'crc64', how: 'wrong' })
   const response = await append(s, 3, 'def')
   const right = s.stat(BUCKET, KEY)?.crc64
@@ -212,7 +205,7 @@ t.test('a wrong CRC is wrong, and nothing else is', async t => {
   t.match(response.headers['x-oss-hash-crc64ecma'], /^\d+$/)
 })
 
-t.test('an answer that never comes', async t => {
+t.test('a lost response may never come', async t => {
   const s = await serverWith(t, { kind: 'lost', how: 'hang' })
   const abortController = new AbortController()
   const hanging = append(s, 3, 'def', { signal: abortController.signal })
@@ -223,49 +216,52 @@ t.test('an answer that never comes', async t => {
   t.equal((await append(s, 3, 'def')).status, 409)
 })
 
-t.test('late: before the next request', async t => {
+t.test('a late append lands before the next request', async t => {
   const s = await serverWith(t, { kind: 'late', how: 500, lands: 'beforeNext' })
   t.equal((await append(s, 3, 'def')).status, 500)
   t.equal(storedText(s), 'abc')
   const seen = await head(s)
   t.equal(seen.headers['x-oss-next-append-position'], '6')
   t.equal(storedText(s), 'abcdef')
-  t.equal(s.requests[0]?.outcome, 200, 'recorded with the request it belongs to')
+  t.equal(s.requests[0]?.outcome, 200, 'the outcome is in the record of the late request')
 })
 
-t.test('late: after the next look', async t => {
+t.test('a late append lands after the next HEAD', async t => {
   const s = await serverWith(t, { kind: 'late', how: 'reset', lands: 'afterLook' })
   await t.rejects(append(s, 3, 'def'))
   t.equal((await head(s)).headers['x-oss-next-append-position'], '3')
   t.equal(storedText(s), 'abcdef')
 })
 
-t.test('late: after an empty append', async t => {
+t.test('a late append lands after the next empty append', async t => {
   const s = await serverWith(t, { kind: 'late', how: 'reset', lands: 'afterLook' })
   await t.rejects(append(s, 3, 'def'))
   t.equal((await append(s, 3, '')).headers['x-oss-next-append-position'], '3')
   t.equal(storedText(s), 'abcdef')
 })
 
-t.test('late: after a while, and by then at a wrong position', async t => {
-  const s = await serverWith(t, { kind: 'late', how: 503, lands: 1 })
-  t.equal((await append(s, 3, 'def')).status, 503)
-  while (s.delayedAppends.length > 0) await new Promise(setImmediate)
-  t.equal(storedText(s), 'abcdef')
-  s.faults.push({ kind: 'late', how: 503, lands: 'beforeNext' })
-  t.equal((await append(s, 6, 'ghi')).status, 503)
-  s.append(BUCKET, KEY, 'xyz')
-  await head(s)
-  t.equal(storedText(s), 'abcdefxyz', 'it is refused like any other')
-})
+t.test(
+  'a late append lands after a time, and is refused if its position is wrong by then',
+  async t => {
+    const s = await serverWith(t, { kind: 'late', how: 503, lands: 1 })
+    t.equal((await append(s, 3, 'def')).status, 503)
+    while (s.delayedAppends.length > 0) await new Promise(setImmediate)
+    t.equal(storedText(s), 'abcdef')
+    s.faults.push({ kind: 'late', how: 503, lands: 'beforeNext' })
+    t.equal((await append(s, 6, 'ghi')).status, 503)
+    s.append(BUCKET, KEY, 'xyz')
+    await head(s)
+    t.equal(storedText(s), 'abcdefxyz', 'the late append is refused')
+  },
+)
 
-t.test('garbage', async t => {
+t.test('the response is not HTTP', async t => {
   const s = await serverWith(t, { kind: 'garbage' })
   await t.rejects(append(s, 3, 'def'), { code: /^HPE_/ })
   t.equal(storedText(s), 'abc')
 })
 
-t.test('deleted: only position 0 is right then', async t => {
+t.test('after the object is deleted only position 0 is right', async t => {
   const s = await serverWith(t, { kind: 'deleted' })
   const response = await append(s, 3, 'def')
   t.equal(response.status, 409)
@@ -273,7 +269,7 @@ t.test('deleted: only position 0 is right then', async t => {
   t.equal(storedText(s), undefined)
 })
 
-t.test('the CRC is that of what the object is by then', async t => {
+t.test('the CRC is that of the object at the moment of the append', async t => {
   const crcOf = (s: OssServer) => crc64OfChunks([s.read(BUCKET, KEY)!], '0')
   const s = await serverWith(t, { kind: 'replaced', by: 'Appendable' }, { kind: 'deleted' })
   const replaced = await append(s, 3, 'def')
@@ -286,7 +282,7 @@ t.test('the CRC is that of what the object is by then', async t => {
   t.equal((await head(s)).headers['x-oss-hash-crc64ecma'], crcOf(s))
 })
 
-t.test('damaged on the way, and found out by its MD5', async t => {
+t.test('a body damaged on its way is found by its MD5', async t => {
   const s = await serverWith(t, { kind: 'corrupted', at: 0 })
   const md5 = createHash('md5').update('def').digest('base64')
   const response = await append(s, 3, 'def', { headers: { 'content-md5': md5 } })
@@ -298,7 +294,7 @@ t.test('damaged on the way, and found out by its MD5', async t => {
   t.equal(storedText(s), 'abc')
 })
 
-t.test('HEAD: forbidden, behind, failing', async t => {
+t.test('HEAD is forbidden, shows an old state, and fails', async t => {
   const s = await serverWith(t, { kind: 'forbidden' }, { kind: 'stale', times: 2 })
   s.faults.push({ kind: 'status', on: 'head', status: 500, code: 'InternalError' })
   t.match(await head(s), { status: 403, code: 'AccessDenied' })
@@ -312,7 +308,7 @@ t.test('HEAD: forbidden, behind, failing', async t => {
   t.same(s.faults.fired, { forbidden: 1, stale: 2, status: 1 })
 })
 
-t.test('the clock jumps, and stays where it is', async t => {
+t.test('the clock jumps and stays there', async t => {
   const hour = 3_600_000
   const s = await serverWith(t, { kind: 'skewed', offset: hour })
   const response = await append(s, 3, 'def')
@@ -320,11 +316,11 @@ t.test('the clock jumps, and stays where it is', async t => {
   const serverTime = Date.parse(/<ServerTime>(.*)<\/ServerTime>/.exec(response.xml)?.[1] ?? '')
   t.ok(Math.abs(serverTime - Date.now() - hour) < 60_000)
   t.match(response.xml, /<MaxAllowedSkewMilliseconds>900000</)
-  t.equal((await append(s, 3, 'def')).code, 'RequestTimeTooSkewed', 'still')
+  t.equal((await append(s, 3, 'def')).code, 'RequestTimeTooSkewed', 'the clock stays')
   t.equal((await append(s, 3, 'def', { time: Date.now() + hour })).status, 200)
 })
 
-t.test('the clock jumps, and only Date tells', async t => {
+t.test('the clock jumps, and only the Date header tells', async t => {
   const s = await serverWith(t, { kind: 'skewed', offset: -3_600_000, hidesServerTime: true })
   const response = await append(s, 3, 'def')
   t.match(response, { status: 403, code: 'RequestTimeTooSkewed' })
@@ -332,27 +328,26 @@ t.test('the clock jumps, and only Date tells', async t => {
   t.ok(Math.abs(Date.parse(response.headers.date ?? '') - Date.now() + 3_600_000) < 60_000)
 })
 
-t.test('a small jump is no reason to refuse', async t => {
+t.test('a small jump of the clock refuses nothing', async t => {
   const s = await serverWith(t, { kind: 'skewed', offset: 60_000 })
   t.equal((await append(s, 3, 'def')).status, 200)
 })
 
-t.test('credentials expire, and new ones are good', async t => {
+t.test('credentials expire, and others stay valid', async t => {
   const old = { accessKeyId: 'sts-1', accessKeySecret: 'one', securityToken: 'token-1' }
   const fresh = { accessKeyId: 'sts-2', accessKeySecret: 'two', securityToken: 'token-2' }
-  const s = await createOssServer({ credentials: [old, fresh] })
-  t.teardown(() => s.close())
+  const s = await startServer(t, { credentials: [old, fresh] })
   s.faults.push({ kind: 'expired' })
   for (let i = 0; i < 2; i++) {
     t.match(await append(s, 0, 'abc'), { status: 403, code: 'SecurityTokenExpired' })
   }
   t.equal((await append(s, 0, 'abc', { credentials: fresh })).status, 200)
   s.credentials = old
-  t.equal((await append(s, 3, 'def')).status, 200, 'known again')
+  t.equal((await append(s, 3, 'def')).status, 200, 'a credential that is set again has not expired')
   t.equal((await append(s, 6, 'x', { credentials: fresh })).code, 'InvalidAccessKeyId')
 })
 
-t.test('slow reading and slow answering are slow', async t => {
+t.test('slowRead and slowAnswer take their time', async t => {
   const s = await serverWith(
     t,
     { kind: 'slowRead', rate: 1_000_000 },
@@ -362,11 +357,11 @@ t.test('slow reading and slow answering are slow', async t => {
   t.equal((await append(s, 3, body)).status, 200)
   t.equal((await append(s, 200_003, 'def')).status, 200)
   const [read, answered] = s.requests
-  t.ok(read!.bodyRead! - read!.received >= 150, 'at a rate, within one chunk')
+  t.ok(read!.bodyRead! - read!.received >= 150, 'to within one chunk')
   t.ok(answered!.answered! - answered!.bodyRead! >= 25)
 })
 
-t.test('connections closed after the answer, with and without a word', async t => {
+t.test('a connection is closed after the response, announced or silently', async t => {
   for (const how of ['header', 'silent'] as const) {
     const s = await serverWith(t, { kind: 'closed', how })
     const agent = new Agent({ keepAlive: true, maxSockets: 1 })
@@ -380,7 +375,7 @@ t.test('connections closed after the answer, with and without a word', async t =
   }
 })
 
-t.test('connections are kept when no fault says otherwise', async t => {
+t.test('a connection is kept without a fault', async t => {
   const s = await serverWith(t)
   const agent = new Agent({ keepAlive: true, maxSockets: 1 })
   t.teardown(() => agent.destroy())
@@ -391,7 +386,7 @@ t.test('connections are kept when no fault says otherwise', async t => {
   t.equal(s.connections, 1)
 })
 
-t.test('connection refused, and open again', async t => {
+t.test('connections are refused, and accepted again', async t => {
   const s = await serverWith(t, { kind: 'refused', duration: 600_000 })
   await t.rejects(append(s, 3, 'def'), { code: 'ECONNRESET' })
   await t.rejects(append(s, 3, 'def'), { code: 'ECONNREFUSED' })
@@ -403,15 +398,14 @@ t.test('connection refused, and open again', async t => {
   s.faults.push({ kind: 'refused', duration: 1 })
   await t.rejects(append(s, 6, 'ghi'), { code: 'ECONNRESET' })
   const appendUntilOpen = (): Promise<RawResponse> => append(s, 6, 'ghi').catch(appendUntilOpen)
-  t.equal((await appendUntilOpen()).status, 200, 'open by itself')
+  t.equal((await appendUntilOpen()).status, 200, 'the port opens by itself')
 })
 
-t.test('a port that stays taken: tried again and again, and nothing is left of it', async t => {
-  const s = await createOssServer()
-  t.teardown(() => s.close())
+t.test('listen() can be tried again while the port is taken, without a warning', async t => {
+  const s = await startServer(t)
   const { port } = new URL(s.url)
   s.refuse()
-  const other = createServer().listen(Number(port), s.host)
+  const other = createServer().listen(Number(port), '127.0.0.1')
   await once(other, 'listening')
   const warnings: Error[] = []
   const onWarning = (warning: Error) => warnings.push(warning)
@@ -424,28 +418,26 @@ t.test('a port that stays taken: tried again and again, and nothing is left of i
   t.equal((await append(s, 0, 'abc')).status, 200)
 })
 
-t.test('a time that no timer takes', async t => {
-  const s = await createOssServer()
-  t.teardown(() => s.close())
+t.test('refuse() refuses a duration longer than a timer of Node', async t => {
+  const s = await startServer(t)
   t.throws(() => s.refuse(2 ** 31), { message: /^option duration: must be a whole number/ })
-  t.equal((await append(s, 0, 'abc')).status, 200, 'it is open')
+  t.equal((await append(s, 0, 'abc')).status, 200, 'the port is still open')
 })
 
-t.test('closed while refused', async () => {
+t.test('a server that refuses connections can be closed', async () => {
   const s = await createOssServer()
   s.refuse(600_000)
   await s.close()
 })
 
-t.test('which request a fault strikes', async t => {
-  const s = await createOssServer()
-  t.teardown(() => s.close())
+t.test('a fault strikes the requests that its scope names', async t => {
+  const s = await startServer(t)
   const fault = { kind: 'status', status: 599 } as const
   const isFaulted = async (response: Promise<RawResponse>) => (await response).status === 599
   s.faults.push({ ...fault, on: 'probe' })
   t.equal(await isFaulted(append(s, 0, '')), false, 'an append that creates is no probe')
   t.equal(await isFaulted(append(s, 0, 'abc')), false)
-  t.equal(await isFaulted(append(s, 3, '')), true, 'an empty append is one')
+  t.equal(await isFaulted(append(s, 3, '')), true, 'an empty append to an object is a probe')
   s.faults.push({ ...fault, on: 'append' })
   t.equal(await isFaulted(append(s, 3, '')), false)
   t.equal(await isFaulted(append(s, 3, 'd')), true)
@@ -463,7 +455,7 @@ t.test('which request a fault strikes', async t => {
     await isFaulted(append(s, 0, 'x', { credentials: { ...s.credentials, accessKeyId: '' } })),
     false,
   )
-  t.equal(s.faults.length, 1, 'a request that is not rightly signed is not struck')
+  t.equal(s.faults.length, 1, 'a request with a wrong signature is not struck')
   await append(s, 0, 'x')
   t.equal(s.faults.fired.mine, 1)
   s.faults.push(fault)
@@ -471,18 +463,22 @@ t.test('which request a fault strikes', async t => {
   t.equal(s.faults.length, 0)
 })
 
-t.test('faults on other operations', async t => {
+t.test('a fault strikes other operations than append', async t => {
   const s = await serverWith(t)
   s.faults.push({ kind: 'stale', on: 'get' }, { kind: 'rival', on: 'head', when: 'before' })
-  t.equal((await send(s, {})).body.toString(), 'abc', 'only HEAD is ever behind')
-  t.equal((await head(s)).headers['content-length'], '4', 'a rival needs no body of ours')
+  t.equal((await send(s, {})).body.toString(), 'abc', 'GET never shows an old state')
+  t.equal(
+    (await head(s)).headers['content-length'],
+    '4',
+    'a rival appends without a body in the request',
+  )
   s.faults.push({ kind: 'mangled', on: 'head', part: 'position', how: 'missing' })
   t.equal((await head(s)).headers['x-oss-next-append-position'], undefined)
   s.faults.push({ kind: 'reset', on: 'head', when: 'middle' })
   await t.rejects(head(s), { code: 'ECONNRESET' })
 })
 
-t.test('faults together: the first has the last word', async t => {
+t.test('of faults that strike together the first decides the response', async t => {
   const s = await serverWith(t, {
     kind: 'closed',
     how: 'header',
@@ -496,9 +492,8 @@ t.test('faults together: the first has the last word', async t => {
   t.same(s.faults.fired, { closed: 1, mangled: 1, lost: 1 })
 })
 
-t.test('rivals where there is nothing to append to', async t => {
-  const s = await createOssServer()
-  t.teardown(() => s.close())
+t.test('a rival creates an absent object, and leaves a sealed one', async t => {
+  const s = await startServer(t)
   s.faults.push(
     { kind: 'rival', when: 'before' },
     { kind: 'sealed' },
@@ -513,7 +508,7 @@ t.test('rivals where there is nothing to append to', async t => {
   t.equal((await append(s, 0, 'abc', { key: 'absent' })).status, 200)
 })
 
-t.test('closing drops what hangs and what is late', async t => {
+t.test('close() drops hanging responses and late appends', async t => {
   const s = await createOssServer()
   s.faults.push({ kind: 'late', how: 503, lands: 60_000 }, { kind: 'lost', how: 'hang' })
   t.equal((await append(s, 0, 'abc')).status, 503)
@@ -521,7 +516,7 @@ t.test('closing drops what hangs and what is late', async t => {
   while (storedText(s) === undefined) await new Promise(setImmediate)
   s.latency = 60_000
   const slow = t.rejects(head(s), { code: 'ECONNRESET' })
-  const idle = connect(s.port, s.host)
+  const idle = connect(s.port, '127.0.0.1')
   await once(idle, 'connect')
   while (s.requests.length < 3 || s.openConnections < 3) await new Promise(setImmediate)
   await s.close()

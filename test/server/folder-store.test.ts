@@ -1,4 +1,4 @@
-// Objects in a folder: there after a restart, whole after a kill, and nowhere but in the folder.
+// Objects in a folder outlive a restart, are whole after a kill, and stay inside the folder.
 
 import { type ChildProcess, fork } from 'node:child_process'
 import { once } from 'node:events'
@@ -50,7 +50,7 @@ const KEYS = [
   '日'.repeat(341),
 ]
 
-t.test('every key reaches its own object, and comes back after a restart', async t => {
+t.test('each key has its own object, also after a restart', async t => {
   const dir = join(t.testdir({ objects: {} }), 'objects')
   const s = await createOssServer({ dir })
   for (const [i, key] of KEYS.entries()) {
@@ -58,7 +58,7 @@ t.test('every key reaches its own object, and comes back after a restart', async
     const response = await append(s, 0, `first of ${key}`, { key, headers })
     t.equal(response.status, 200, JSON.stringify(key.slice(0, 40)))
   }
-  t.same(readdirSync(join(dir, '..')), ['objects'], 'nothing beside the folder')
+  t.same(readdirSync(join(dir, '..')), ['objects'], 'nothing is written beside the folder')
   t.equal(readdirSync(dir).length, KEYS.length)
   t.ok(readdirSync(dir).every(name => name.length < 255))
   await s.close()
@@ -81,7 +81,7 @@ t.test('every key reaches its own object, and comes back after a restart', async
   }
 })
 
-t.test('replaced, sealed and deleted objects are so after a restart', async t => {
+t.test('replaced, sealed and deleted objects stay so after a restart', async t => {
   const dir = t.testdir()
   const s = await createOssServer({ dir })
   await append(s, 0, 'appendable', { key: 'replaced' })
@@ -108,7 +108,7 @@ t.test('replaced, sealed and deleted objects are so after a restart', async t =>
   t.equal((await append(again, 0, 'x', { key: 'empty' })).status, 200)
 })
 
-t.test('killed between bytes and state: back to the last committed tail', async t => {
+t.test('bytes that were not committed before a kill are removed by the next write', async t => {
   const dir = t.testdir()
   const objects = new Objects(new FolderStore(dir))
   const init = { type: 'Appendable', attributes: DEFAULT_ATTRIBUTES, now: 0 } as const
@@ -117,17 +117,17 @@ t.test('killed between bytes and state: back to the last committed tail', async 
   const [folder] = readdirSync(dir).map(name => join(dir, name))
   writeFileSync(join(folder!, 'states.jsonl.next'), '{"half')
   appendFileSync(join(folder!, 'states.jsonl'), '\n{"file":"bytes-0123456789abcdef","sta')
-  writeFileSync(join(folder!, 'bytes-0123456789abcdef'), 'of a replacement that never was')
+  writeFileSync(join(folder!, 'bytes-0123456789abcdef'), 'of a replacement without a state')
   const uncommitted = join(dir, `examplebucket~never~${'0'.repeat(32)}`)
   mkdirSync(uncommitted)
-  writeFileSync(join(uncommitted, 'bytes-0123456789abcdef'), 'of an object that never was')
+  writeFileSync(join(uncommitted, 'bytes-0123456789abcdef'), 'of an object without a state')
   mkdirSync(join(dir, 'not ours'))
   writeFileSync(join(dir, 'notes.txt'), 'of the user')
 
   const s = await createOssServer({ dir })
   t.teardown(() => s.close())
   t.equal(s.read('examplebucket', 'a')?.toString(), 'abc')
-  t.equal(readdirSync(folder!).length, 4, 'who reads changes nothing')
+  t.equal(readdirSync(folder!).length, 4, 'reading changes nothing')
   t.equal(readdirSync(dir).length, 4)
   t.equal((await append(s, 3, 'def', { key: 'a' })).status, 200)
   t.equal(s.read('examplebucket', 'a')?.toString(), 'abcdef')
@@ -135,11 +135,11 @@ t.test('killed between bytes and state: back to the last committed tail', async 
   const bytes = readdirSync(folder!).find(name => name.startsWith('bytes-'))
   t.equal(readFileSync(join(folder!, bytes!), 'utf8'), 'abcdef', 'the file is the object')
   t.equal(s.stat('examplebucket', 'never'), undefined)
-  t.equal(readdirSync(dir).length, 3, 'what is not ours is left alone')
+  t.equal(readdirSync(dir).length, 3, 'other files stay')
   t.equal(readFileSync(join(dir, 'notes.txt'), 'utf8'), 'of the user')
 })
 
-t.test('who reads while another process writes takes nothing away', async t => {
+t.test('reading removes nothing that another process is writing', async t => {
   const dir = t.testdir()
   const objects = new Objects(new FolderStore(dir))
   const init = { type: 'Appendable', attributes: DEFAULT_ATTRIBUTES, now: 0 } as const
@@ -155,7 +155,7 @@ t.test('who reads while another process writes takes nothing away', async t => {
   }
 })
 
-t.test('a write that fails changes nothing', async t => {
+t.test('a write that fails changes no object', async t => {
   const dir = t.testdir()
   const s = await createOssServer({ dir })
   t.teardown(() => s.close())
@@ -177,7 +177,7 @@ t.test('a write that fails changes nothing', async t => {
   t.equal(again.read('examplebucket', 'a.log')?.toString(), 'abcDEF')
 })
 
-t.test('many appends leave few states behind', async t => {
+t.test('a states file stays short over many appends', async t => {
   const dir = t.testdir()
   const objects = new Objects(new FolderStore(dir))
   const init = { type: 'Appendable', attributes: DEFAULT_ATTRIBUTES, now: 0, chunks: [] } as const
@@ -189,7 +189,7 @@ t.test('many appends leave few states behind', async t => {
   t.same(loaded?.state, object.state)
 })
 
-t.test('damage is not served', async t => {
+t.test('a damaged object is refused at the start', async t => {
   for (const damage of ['short', 'elsewhere', 'no state'] as const) {
     const dir = t.testdir()
     const s = await createOssServer({ dir })
@@ -208,7 +208,7 @@ t.test('damage is not served', async t => {
   }
 })
 
-t.test('a process killed in mid-append keeps all that it acknowledged', async t => {
+t.test('a process killed during an append keeps all acknowledged bytes', async t => {
   const dir = t.testdir()
   const startProcess = async (): Promise<[ChildProcess, string]> => {
     const child = fork(new URL('folder-server.ts', import.meta.url), [dir])
@@ -225,7 +225,10 @@ t.test('a process killed in mid-append keeps all that it acknowledged', async t 
     const [child, url] = await startProcess()
     const seen = await head({ url, credentials })
     const tail = Number(seen.headers['x-oss-next-append-position'] ?? 0)
-    t.ok(tail === acknowledged || tail === acknowledged + body.length, 'no more and no less')
+    t.ok(
+      tail === acknowledged || tail === acknowledged + body.length,
+      'acknowledged bytes, and at most one append more',
+    )
     acknowledged = tail
     for (let i = 0; i < 5 + round; i++) {
       await append({ url, credentials }, acknowledged, body)
@@ -239,7 +242,7 @@ t.test('a process killed in mid-append keeps all that it acknowledged', async t 
   t.teardown(() => s.close())
   const stored = s.read('examplebucket', 'a.log')!
   t.ok(stored.length >= acknowledged)
-  t.equal(stored.length % body.length, 0, 'all of an append or nothing')
+  t.equal(stored.length % body.length, 0, 'an append is stored whole or not at all')
   t.equal(crc64OfChunks([stored], '0'), s.stat('examplebucket', 'a.log')?.crc64)
   t.ok(existsSync(dir))
 })

@@ -1,25 +1,25 @@
-// Requests that the server must refuse: by their framing, their target, their names. Each is rightly
-// signed where it can be, so that it is refused for what is wrong with it, and each leaves the
-// objects as they were. Every row carries a second append behind it that nobody may ever serve.
+// Requests with a wrong framing, target or name. Each is signed correctly if it can be, so that it is refused
+// for its own mistake, and changes no object. A second append follows each one, and must never be served.
 
 import t from 'tap'
-import { createOssServer, type OssServer } from '../../lib/server/index.ts'
+import type { OssServer } from '../../lib/server/index.ts'
 import { append, encodePath, head, send } from '../helpers/raw-client.ts'
 import { composeRequest, exchangeBytes, renderRequest } from '../helpers/raw-socket.ts'
+import { BUCKET, KEY, startServer, storedText } from '../helpers/start-server.ts'
 
 type RequestParts = ReturnType<typeof composeRequest>
 
-function validAppend(s: OssServer, body = 'hello', key = 'a.log'): RequestParts {
+function validAppend(s: OssServer, body = 'hello', key = KEY): RequestParts {
   const { credentials } = s
   const query = { append: '', position: '0' }
-  return composeRequest({ method: 'POST', bucket: 'examplebucket', key, query, body, credentials })
+  return composeRequest({ method: 'POST', bucket: BUCKET, key, query, body, credentials })
 }
 
 function bodilessRequest(s: OssServer, method: string): RequestParts {
   return composeRequest({
     method,
-    bucket: 'examplebucket',
-    key: 'a.log',
+    bucket: BUCKET,
+    key: KEY,
     credentials: s.credentials,
   })
 }
@@ -30,7 +30,7 @@ function withHeader(parts: RequestParts, name: string, ...lines: string[]): Requ
 }
 
 const LENGTH = 'content-length'
-const malformedRequests: [label: string, spoil: (s: OssServer) => RequestParts][] = [
+const malformedRequests: [label: string, malform: (s: OssServer) => RequestParts][] = [
   [
     'two lengths',
     s => withHeader(validAppend(s), LENGTH, 'content-length: 5', 'content-length: 6'),
@@ -252,16 +252,15 @@ function sealRequest(s: OssServer): RequestParts {
   const { credentials } = s
   return composeRequest({
     method: 'POST',
-    bucket: 'examplebucket',
-    key: 'a.log',
+    bucket: BUCKET,
+    key: KEY,
     query,
     credentials,
   })
 }
 
-t.test('what cannot be read in one way only is not read', async t => {
-  const s = await createOssServer()
-  t.teardown(() => s.close())
+t.test('a malformed request is refused, and the bytes behind it are not served', async t => {
+  const s = await startServer(t)
   for (const [label, malform] of malformedRequests) {
     const smuggled = renderRequest(validAppend(s, 'smuggled', 'smuggled.log'))
     const result = await exchangeBytes(s.port, renderRequest(malform(s)) + smuggled)
@@ -276,12 +275,11 @@ t.test('what cannot be read in one way only is not read', async t => {
   const served = s.requests.filter(each => each.outcome !== undefined)
   t.same(served, [], 'nothing was served')
   const whole = await exchangeBytes(s.port, renderRequest(validAppend(s)))
-  t.equal(whole.status, 200, 'and what was spoilt is otherwise good')
+  t.equal(whole.status, 200, 'the request is served without the mistake')
 })
 
 t.test('a body that ends early is not stored', async t => {
-  const s = await createOssServer()
-  t.teardown(() => s.close())
+  const s = await startServer(t)
   const whole = renderRequest(validAppend(s))
   const chunked = renderRequest({
     ...withHeader(validAppend(s, ''), LENGTH, 'transfer-encoding: chunked'),
@@ -290,35 +288,32 @@ t.test('a body that ends early is not stored', async t => {
   for (const bytes of [whole.slice(0, -1), whole.slice(0, -5), chunked]) {
     const result = await exchangeBytes(s.port, bytes, true)
     t.ok(result.status === undefined || result.status === 400)
-    t.equal(s.read('examplebucket', 'a.log'), undefined)
+    t.equal(s.read(BUCKET, KEY), undefined)
   }
   const result = await exchangeBytes(s.port, `${chunked}0\r\n\r\n`)
   t.equal(result.status, 200)
-  t.equal(s.read('examplebucket', 'a.log')?.toString(), 'hello', 'and whole it is')
+  t.equal(storedText(s), 'hello', 'the whole body is stored')
 })
 
-t.test('bytes past Content-Length are no part of the body', async t => {
-  const s = await createOssServer()
-  t.teardown(() => s.close())
+t.test('bytes past Content-Length are not part of the body', async t => {
+  const s = await startServer(t)
   const result = await exchangeBytes(s.port, `${renderRequest(validAppend(s))}world\r\n\r\n`)
   t.equal(result.status, 200)
-  t.equal(s.read('examplebucket', 'a.log')?.toString(), 'hello')
+  t.equal(storedText(s), 'hello')
 })
 
-t.test('two requests on one connection are two requests', async t => {
-  const s = await createOssServer()
-  t.teardown(() => s.close())
+t.test('pipelined requests are served one by one', async t => {
+  const s = await startServer(t)
   const second = renderRequest(validAppend(s, 'two', 'b.log'))
   await exchangeBytes(s.port, renderRequest(validAppend(s)) + second)
   while (s.requests.length < 2 || s.requests[1]?.outcome === undefined) {
     await new Promise(setImmediate)
   }
-  t.equal(s.read('examplebucket', 'b.log')?.toString(), 'two')
+  t.equal(s.read(BUCKET, 'b.log')?.toString(), 'two')
 })
 
-t.test('names', async t => {
-  const s = await createOssServer()
-  t.teardown(() => s.close())
+t.test('bucket and key follow the rules of OSS', async t => {
+  const s = await startServer(t)
   const keys = ['/a', '\\a', '/', '//', 'k'.repeat(1024), '日'.repeat(342)]
   for (const key of keys) {
     t.match(
@@ -354,10 +349,9 @@ t.test('names', async t => {
   t.same([...s.objects], [])
 })
 
-t.test('methods and sub-resources that are not served', async t => {
-  const s = await createOssServer()
-  t.teardown(() => s.close())
-  s.append('examplebucket', 'a.log', 'abc')
+t.test('other methods and sub-resources are refused', async t => {
+  const s = await startServer(t)
+  s.append(BUCKET, KEY, 'abc')
   for (const method of ['PATCH', 'OPTIONS', 'TRACE', 'PROPFIND']) {
     t.match(await send(s, { method }), { status: 405, code: 'MethodNotAllowed' }, method)
   }
@@ -381,13 +375,12 @@ t.test('methods and sub-resources that are not served', async t => {
   }
   const valued = await send(s, { method: 'POST', query: { append: 'x', position: '3' } })
   t.match(valued, { status: 400, code: 'InvalidArgument' })
-  t.equal(s.read('examplebucket', 'a.log')?.toString(), 'abc')
+  t.equal(storedText(s), 'abc')
   t.equal((await head(s)).status, 200)
 })
 
-t.test('neither Content-Length nor chunked', async t => {
-  const s = await createOssServer()
-  t.teardown(() => s.close())
+t.test('a body needs Content-Length or chunked encoding', async t => {
+  const s = await startServer(t)
   const result = await exchangeBytes(
     s.port,
     renderRequest({ ...withHeader(validAppend(s), LENGTH), body: '' }),
@@ -396,12 +389,11 @@ t.test('neither Content-Length nor chunked', async t => {
   t.equal(result.code, 'MissingContentLength')
 })
 
-t.test('more than an object can hold', async t => {
-  const s = await createOssServer({ maxObjectBytes: 10 })
-  t.teardown(() => s.close())
+t.test('an object cannot exceed maxObjectBytes', async t => {
+  const s = await startServer(t, { maxObjectBytes: 10 })
   t.equal((await append(s, 0, '123456')).status, 200)
   t.match(await append(s, 6, '78901'), { status: 400, code: 'EntityTooLarge' })
-  t.equal((await append(s, 6, '7890')).status, 200, 'exactly as much')
+  t.equal((await append(s, 6, '7890')).status, 200, 'exactly maxObjectBytes')
   const declared = withHeader(validAppend(s, ''), LENGTH, 'content-length: 11')
   t.match(await exchangeBytes(s.port, renderRequest(declared)), {
     status: 400,
@@ -416,5 +408,5 @@ t.test('more than an object can hold', async t => {
     closed: true,
   })
   t.match(await send(s, { method: 'PUT', body: '12345678901' }), { code: 'EntityTooLarge' })
-  t.equal(s.read('examplebucket', 'a.log')?.toString(), '1234567890')
+  t.equal(storedText(s), '1234567890')
 })

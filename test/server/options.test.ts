@@ -1,12 +1,13 @@
-/** What a server and its faults may be asked for: whatever else is refused at once, by its name. */
+/** Wrong options and wrong faults are refused at once, by their names. */
 
 import t from 'tap'
 import { createOssServer } from '../../lib/server/index.ts'
+import { startServer } from '../helpers/start-server.ts'
 
 const CREDENTIALS = { accessKeyId: 'id', accessKeySecret: 'hush' }
 
 /** Wrong options, and how the message begins. */
-const OPTIONS: readonly [options: unknown, told: string][] = [
+const OPTIONS: readonly [options: unknown, messageStart: string][] = [
   [null, 'options: must be an object'],
   [{ bukets: [] }, 'bukets: is unknown: did you mean buckets?'],
   [{ port: '80' }, 'port: must be a whole number from 0 to 65535'],
@@ -26,14 +27,14 @@ const OPTIONS: readonly [options: unknown, told: string][] = [
   [{ cnames: ['a.b'] }, 'cnames: must be a plain object'],
   [{ cnames: { 'a.b': 1 } }, 'cnames.a.b: must be a string'],
   [{ permissions: 'oss:PutObject' }, 'permissions: must be a list'],
-  [{ permissions: ['oss:Put'] }, 'permissions[0]: must be oss:GetObject, oss:PutObject, '],
+  [{ permissions: ['oss:Put'] }, 'permissions[0]: must be oss:PutObject, oss:DeleteObject, '],
   [{ seal: 'no' }, 'seal: must be true or false'],
   [{ tls: true }, 'tls: must be an object'],
   [{ tls: { key: 'x' } }, 'tls.cert: must be a string'],
 ]
 
 for (const [options, messageStart] of OPTIONS) {
-  t.test(`options ${JSON.stringify(options)}`, async t => {
+  t.test(`the options ${JSON.stringify(options)} are refused`, async t => {
     const outcome = await createOssServer(options as object).catch((error: Error) => error)
     t.match(outcome, { code: 'OSS_ERR_INVALID_OPTION' })
     const { message = '' } = outcome as Error
@@ -43,7 +44,7 @@ for (const [options, messageStart] of OPTIONS) {
 }
 
 /** Wrong faults, and how the message begins. */
-const FAULTS: readonly [fault: unknown, told: string][] = [
+const FAULTS: readonly [fault: unknown, messageStart: string][] = [
   [null, 'fault: must be a plain object'],
   [{}, 'fault.kind: must be refused, reset, lost, '],
   [{ kind: 'lsot', how: 'reset' }, 'fault.kind: must be '],
@@ -71,9 +72,8 @@ const FAULTS: readonly [fault: unknown, told: string][] = [
   [{ kind: 'forbidden', with: [{ kind: 'stall' }] }, 'fault.with[0].kind: must be '],
 ]
 
-t.test('faults', async t => {
-  const server = await createOssServer()
-  t.teardown(() => server.close())
+t.test('a wrong fault is refused, and none is added', async t => {
+  const server = await startServer(t)
   for (const [fault, messageStart] of FAULTS) {
     const name = JSON.stringify(fault)
     try {
@@ -88,9 +88,8 @@ t.test('faults', async t => {
   }
 })
 
-t.test('credentials that are set later', async t => {
-  const server = await createOssServer()
-  t.teardown(() => server.close())
+t.test('credentials that are set later are checked', async t => {
+  const server = await startServer(t)
   t.throws(() => (server.credentials = []), { code: 'OSS_ERR_INVALID_OPTION' })
-  t.equal(server.credentials.accessKeyId, 'test-access-key', 'those before are known on')
+  t.equal(server.credentials.accessKeyId, 'test-access-key', 'the credentials before stay')
 })

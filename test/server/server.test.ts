@@ -1,4 +1,4 @@
-// The embedded server's happy path and its face to tests.
+// What the server does for a client that makes no mistakes, and what it offers to tests.
 
 import { once } from 'node:events'
 import type { IncomingMessage } from 'node:http'
@@ -8,11 +8,11 @@ import { crc64OfChunks } from '../../lib/server/crc64.ts'
 import { createOssServer, type RequestRecord } from '../../lib/server/index.ts'
 import { addRecord } from '../../lib/server/log.ts'
 import { append, head, send, sign } from '../helpers/raw-client.ts'
+import { BUCKET, KEY, startServer } from '../helpers/start-server.ts'
 import * as tls from '../helpers/tls.ts'
 
-t.test('an object grows by appends, and every answer says how far', async t => {
-  const s = await createOssServer()
-  t.teardown(() => s.close())
+t.test('an object grows by appends, and every response tells its length', async t => {
+  const s = await startServer(t)
   const first = await append(s, 0, 'abc', { headers: { 'content-type': 'text/plain' } })
   t.equal(first.status, 200)
   t.equal(first.headers['x-oss-next-append-position'], '3')
@@ -21,7 +21,7 @@ t.test('an object grows by appends, and every answer says how far', async t => {
   t.match(first.headers.etag, /^"[0-9A-F]{24}0{8}"$/)
   const second = await append(s, 3, 'def')
   t.equal(second.headers['x-oss-next-append-position'], '6')
-  t.same(s.read('examplebucket', 'a.log'), Buffer.from('abcdef'))
+  t.same(s.read(BUCKET, KEY), Buffer.from('abcdef'))
   const wrong = await append(s, 3, 'ghi')
   t.equal(wrong.status, 409)
   t.equal(wrong.code, 'PositionNotEqualToLength')
@@ -40,9 +40,8 @@ t.test('an object grows by appends, and every answer says how far', async t => {
   t.equal(got.body.toString(), 'bc')
 })
 
-t.test('put, delete, seal', async t => {
-  const s = await createOssServer()
-  t.teardown(() => s.close())
+t.test('an object is put, deleted and sealed', async t => {
+  const s = await startServer(t)
   const put = await send(s, { method: 'PUT', body: 'normal' })
   t.equal(put.status, 200)
   t.equal((await append(s, 6, 'x')).code, 'ObjectNotAppendable')
@@ -57,46 +56,41 @@ t.test('put, delete, seal', async t => {
   t.equal((await append(s, 1, 'x')).code, 'AppendSealedObjectNotAllowed')
 })
 
-t.test('a wrong secret', async t => {
-  const s = await createOssServer()
-  t.teardown(() => s.close())
+t.test('a request signed with a wrong secret is refused', async t => {
+  const s = await startServer(t)
   const credentials = { ...s.credentials, accessKeySecret: 'wrong' }
   const refused = await append(s, 0, 'x', { credentials })
   t.equal(refused.status, 403)
   t.equal(refused.code, 'SignatureDoesNotMatch')
-  t.equal(s.read('examplebucket', 'a.log'), undefined)
+  t.equal(s.read(BUCKET, KEY), undefined)
 })
 
-t.test('over TLS', async t => {
-  const s = await createOssServer({ tls })
-  t.teardown(() => s.close())
+t.test('the server serves https', async t => {
+  const s = await startServer(t, { tls })
   t.match(s.url, /^https:/)
   const credentials = s.credentials
-  const headers = sign({ method: 'GET', bucket: 'examplebucket', key: 'a.log', credentials })
-  s.append('examplebucket', 'a.log', 'abc')
-  const request = () => get(`${s.url}/examplebucket/a.log`, { ca: tls.cert, headers, agent: false })
+  const headers = sign({ method: 'GET', bucket: BUCKET, key: KEY, credentials })
+  s.append(BUCKET, KEY, 'abc')
+  const request = () => get(`${s.url}/${BUCKET}/${KEY}`, { ca: tls.cert, headers, agent: false })
   const [response] = (await once(request(), 'response')) as [IncomingMessage]
   t.equal((await response.toArray()).join(''), 'abc')
   s.faults.push({ kind: 'reset', when: 'after', on: 'get' })
   await t.rejects(once(request(), 'response'), { code: 'ECONNRESET' })
 })
 
-t.test('on IPv6', async t => {
-  const s = await createOssServer({ host: '::1' })
-  t.teardown(() => s.close())
+t.test('the server listens on IPv6', async t => {
+  const s = await startServer(t, { host: '::1' })
   t.match(s.url, /^http:\/\/\[::1\]:\d+$/)
   t.equal((await append(s, 0, 'abc')).status, 200)
 })
 
-t.test('on a port that is taken', async t => {
-  const s = await createOssServer()
-  t.teardown(() => s.close())
+t.test('a port that is taken is refused', async t => {
+  const s = await startServer(t)
   await t.rejects(createOssServer({ port: s.port }), { code: 'EADDRINUSE' })
 })
 
-t.test('the log', async t => {
-  const s = await createOssServer()
-  t.teardown(() => s.close())
+t.test('the log has one record for each request', async t => {
+  const s = await startServer(t)
   await append(s, 0, 'abc', { headers: { 'x-oss-meta-a': 'b' } })
   await append(s, 7, 'abc')
   t.match(s.requests, [
@@ -123,7 +117,7 @@ t.test('the log', async t => {
   t.ok(first!.remotePort > 0)
 })
 
-t.test('the log forgets', async t => {
+t.test('the log keeps the last 10,000 records', async t => {
   const log: RequestRecord[] = []
   const req = { method: 'GET', url: '/', rawHeaders: [], socket: {} } as unknown as IncomingMessage
   for (let i = 0; i < 10_002; i++) addRecord(log, req, String(i))
@@ -131,47 +125,44 @@ t.test('the log forgets', async t => {
   t.equal(log[0]?.requestId, '2')
 })
 
-t.test('slow for everybody', async t => {
-  const s = await createOssServer()
-  t.teardown(() => s.close())
+t.test('latency and readRate slow every request down', async t => {
+  const s = await startServer(t)
   s.latency = 30
   s.readRate = 2_000_000
   await append(s, 0, Buffer.alloc(200_000))
   const [only] = s.requests
-  t.ok(only!.bodyRead! - only!.received >= 60, 'within one chunk of 64 KiB')
+  t.ok(only!.bodyRead! - only!.received >= 60, 'to within one chunk of 64 KiB')
   t.ok(only!.answered! - only!.bodyRead! >= 25)
 })
 
-t.test('direct access', async t => {
-  const s = await createOssServer()
-  t.teardown(() => s.close())
-  s.append('examplebucket', 'a.log', 'abc')
-  s.append('examplebucket', 'a.log', Buffer.from('def'))
-  t.equal(s.read('examplebucket', 'a.log')?.toString(), 'abcdef')
-  t.equal(s.stat('examplebucket', 'a.log')?.type, 'Appendable')
-  s.seal('examplebucket', 'a.log')
-  s.seal('examplebucket', 'absent')
-  t.ok(s.stat('examplebucket', 'a.log')?.sealedTime)
-  t.throws(() => s.append('examplebucket', 'a.log', 'x'), /cannot be appended to/)
-  s.put('examplebucket', 'a.log', 'normal')
-  t.match(s.stat('examplebucket', 'a.log'), { type: 'Normal', length: 6 })
-  t.throws(() => s.append('examplebucket', 'a.log', 'x'), /cannot be appended to/)
-  s.delete('examplebucket', 'a.log')
-  s.delete('examplebucket', 'a.log')
-  t.equal(s.read('examplebucket', 'a.log'), undefined)
-  t.equal(s.stat('examplebucket', 'a.log'), undefined)
+t.test('a test reads and changes objects without a request', async t => {
+  const s = await startServer(t)
+  s.append(BUCKET, KEY, 'abc')
+  s.append(BUCKET, KEY, Buffer.from('def'))
+  t.equal(s.read(BUCKET, KEY)?.toString(), 'abcdef')
+  t.equal(s.stat(BUCKET, KEY)?.type, 'Appendable')
+  s.seal(BUCKET, KEY)
+  s.seal(BUCKET, 'absent')
+  t.ok(s.stat(BUCKET, KEY)?.sealedTime)
+  t.throws(() => s.append(BUCKET, KEY, 'x'), /cannot be appended to/)
+  s.put(BUCKET, KEY, 'normal')
+  t.match(s.stat(BUCKET, KEY), { type: 'Normal', length: 6 })
+  t.throws(() => s.append(BUCKET, KEY, 'x'), /cannot be appended to/)
+  s.delete(BUCKET, KEY)
+  s.delete(BUCKET, KEY)
+  t.equal(s.read(BUCKET, KEY), undefined)
+  t.equal(s.stat(BUCKET, KEY), undefined)
 })
 
-t.test('a body larger than any buffer', async t => {
-  const s = await createOssServer()
-  t.teardown(() => s.close())
+t.test('a body larger than every buffer is stored', async t => {
+  const s = await startServer(t)
   const body = Buffer.alloc(64 * 1024 * 1024, 'sixty-four mebibytes ')
   const response = await append(s, 0, body)
   t.equal(response.headers['x-oss-hash-crc64ecma'], crc64OfChunks([body], '0'))
-  t.ok(s.read('examplebucket', 'a.log')?.equals(body))
+  t.ok(s.read(BUCKET, KEY)?.equals(body))
 })
 
-t.test('closing twice', async t => {
+t.test('a server can be closed twice, and by await using', async t => {
   const s = await createOssServer()
   await s.close()
   await s.close()

@@ -1,9 +1,7 @@
-// The server's signature check against OSS's published vectors, and everything that is not a right
-// signature. The raw client of these tests is held to the same vectors, so that where the two agree
-// on a request without a vector, that says something.
+// The server's signature check against OSS's published vectors, and against wrong signatures. The raw client
+// of these tests is held to the same vectors: its requests can then test what no vector covers.
 
 import t from 'tap'
-import { createOssServer, type OssServer } from '../../lib/server/index.ts'
 import type { OssRequest } from '../../lib/server/request.ts'
 import { authenticate } from '../../lib/server/signature.ts'
 import {
@@ -17,6 +15,7 @@ import {
   send,
   sign,
 } from '../helpers/raw-client.ts'
+import { BUCKET, KEY, startServer, storedText } from '../helpers/start-server.ts'
 
 const PUBLISHED_KEY = { accessKeyId: 'ak', accessKeySecret: 'sk' }
 const DERIVED_KEY = { accessKeyId: 'LTAIexampleAk', accessKeySecret: 'exampleSecretKey0123456789' }
@@ -54,7 +53,7 @@ function withHeaders(request: RawRequest, headers: Record<string, string>): RawR
 const text = withHeaders(PUT_VECTOR, { 'content-type': 'text/plain' })
 const octetStream = { 'content-type': 'application/octet-stream' }
 
-const vectors: [label: string, out: RawRequest, signature: string][] = [
+const vectors: [label: string, request: RawRequest, signature: string][] = [
   [
     'published 1',
     { ...text, time: 1702743657e3 },
@@ -173,7 +172,7 @@ function ossRequestOf(
   }
 }
 
-t.test('published and derived vectors, header form', async t => {
+t.test('client and server agree with the vectors in header form', async t => {
   for (const [label, request, signature] of vectors) {
     const headers = sign(request)
     t.equal(headers.authorization?.slice(-64), signature, `${label}: the raw client`)
@@ -192,7 +191,7 @@ t.test('published and derived vectors, header form', async t => {
   }
 })
 
-const presigned: [label: string, out: RawRequest, expires: number, signature: string][] = [
+const presigned: [label: string, request: RawRequest, expires: number, signature: string][] = [
   [
     'published',
     { ...withHeaders(PUT_VECTOR, octetStream), time: 1702781677e3 },
@@ -235,7 +234,7 @@ const presigned: [label: string, out: RawRequest, expires: number, signature: st
   ],
 ]
 
-t.test('published and derived vectors, presigned form', async t => {
+t.test('client and server agree with the vectors in presigned form', async t => {
   for (const [label, request, expires, signature] of presigned) {
     const query = presign(request, expires)
     t.equal(query['x-oss-signature'], signature, `${label}: the raw client`)
@@ -252,13 +251,7 @@ t.test('published and derived vectors, presigned form', async t => {
   }
 })
 
-async function startServer(t: { teardown(fn: () => unknown): void }): Promise<OssServer> {
-  const s = await createOssServer()
-  t.teardown(() => s.close())
-  return s
-}
-
-// What is wrong with a signature, given one that is right.
+// Makes a correct signature wrong.
 type Alteration = (headers: Record<string, string>) => Record<string, string>
 
 function inHeader(name: string, from: string | RegExp, to: string): Alteration {
@@ -270,7 +263,7 @@ const inAuth = (from: string | RegExp, to: string) => inHeader('authorization', 
 
 const alteredSignatures: [
   label: string,
-  spoil: Alteration,
+  alter: Alteration,
   status: number,
   code: string,
   ec?: string,
@@ -299,7 +292,7 @@ const alteredSignatures: [
   ['another day', inAuth(today, '20240102'), 400, 'InvalidArgument', '0002-00000212'],
   [
     'another key',
-    inAuth('test-access-key', 'somebody'),
+    inAuth('test-access-key', 'unknown-key'),
     403,
     'InvalidAccessKeyId',
     '0002-00000902',
@@ -353,28 +346,28 @@ const alteredSignatures: [
   ['a header more', headers => ({ ...headers, 'x-oss-meta-a': 'b' }), 403, 'SignatureDoesNotMatch'],
   ['a type more', headers => ({ ...headers, 'content-type': 'a/b' }), 403, 'SignatureDoesNotMatch'],
   [
-    'a token that nobody has',
+    'an unknown token',
     headers => ({ ...headers, 'x-oss-security-token': 'x' }),
     403,
     'InvalidSecurityToken',
   ],
 ]
 
-t.test('a signature that is not right', async t => {
+t.test('a wrong signature is refused', async t => {
   const s = await startServer(t)
   const query = { append: '', position: '0' }
   for (const [label, alter, status, code, ec] of alteredSignatures) {
-    const request = { method: 'POST', bucket: 'examplebucket', key: 'a.log', query }
+    const request = { method: 'POST', bucket: BUCKET, key: KEY, query }
     const headers = sign({ ...request, credentials: s.credentials })
     const response = await append(s, 0, 'abc', { rawHeaders: alter(headers) })
     t.match(response, { status, code }, label)
     if (ec !== undefined) t.equal(response.headers['x-oss-ec'], ec, `${label}: EC`)
   }
   t.same([...s.objects], [], 'nothing was stored')
-  t.equal((await append(s, 0, 'abc')).status, 200, 'and unspoilt it is good')
+  t.equal((await append(s, 0, 'abc')).status, 200, 'the unaltered request is served')
 })
 
-t.test('signed for something else', async t => {
+t.test('a signature is valid for the request that it signs alone', async t => {
   const s = await startServer(t)
   const table: [label: string, more: RawRequestOptions][] = [
     ['another key', { target: '/examplebucket/b.log?append&position=0' }],
@@ -389,12 +382,12 @@ t.test('signed for something else', async t => {
     t.match(await append(s, 0, 'abc', more), { status: 403, code: 'SignatureDoesNotMatch' }, label)
   }
   const { credentials } = s
-  const rawHeaders = sign({ method: 'GET', bucket: 'examplebucket', key: 'a.log', credentials })
+  const rawHeaders = sign({ method: 'GET', bucket: BUCKET, key: KEY, credentials })
   t.equal((await send(s, { method: 'DELETE', rawHeaders })).code, 'SignatureDoesNotMatch')
   t.same([...s.objects], [])
 })
 
-t.test('spelt otherwise, but signed for what it means', async t => {
+t.test('the signature covers the decoded target', async t => {
   const s = await startServer(t)
   for (const target of [
     '/examplebucket/%61.log?append&position=0',
@@ -403,11 +396,11 @@ t.test('spelt otherwise, but signed for what it means', async t => {
     '/examplebucket/a.log?position=%30&append',
   ]) {
     t.equal((await append(s, 0, 'abc', { target })).status, 200, target)
-    s.delete('examplebucket', 'a.log')
+    s.delete(BUCKET, KEY)
   }
 })
 
-t.test('what the server says of a signature that does not match', async t => {
+t.test('the refusal of a signature shows what the server has signed', async t => {
   const s = await startServer(t)
   const credentials = { ...s.credentials, accessKeySecret: 'wrong' }
   const key = 'a&<b>.log'
@@ -430,10 +423,10 @@ t.test('what the server says of a signature that does not match', async t => {
   const seen = await head(s, { credentials })
   t.equal(seen.status, 403)
   t.equal(seen.body.length, 0)
-  t.match(seen.xml, /<Code>SignatureDoesNotMatch<\/Code>/, 'of HEAD in x-oss-err')
+  t.match(seen.xml, /<Code>SignatureDoesNotMatch<\/Code>/, 'HEAD has it in x-oss-err')
 })
 
-t.test('fifteen minutes and no more', async t => {
+t.test('a clock may differ by 15 minutes', async t => {
   const s = await startServer(t)
   for (const sign of [-1, 1]) {
     const time = Date.now() + sign * 890_000
@@ -451,11 +444,10 @@ t.test('fifteen minutes and no more', async t => {
   t.ok(Date.parse(right.headers.date ?? '') > Date.now() + 7_000_000)
 })
 
-t.test('security tokens', async t => {
+t.test('an access key needs its own security token', async t => {
   const one = { accessKeyId: 'sts-1', accessKeySecret: 'one', securityToken: 'token-1' }
   const two = { accessKeyId: 'sts-2', accessKeySecret: 'two', securityToken: 'token-2' }
-  const s = await createOssServer({ credentials: [one, two] })
-  t.teardown(() => s.close())
+  const s = await startServer(t, { credentials: [one, two] })
   const errorCodeFor = async (credentials: RawRequest['credentials']) =>
     (await append(s, 0, 'x', { credentials })).code
   t.equal(await errorCodeFor({ ...one, securityToken: undefined }), 'InvalidAccessKeyId')
@@ -470,7 +462,7 @@ t.test('security tokens', async t => {
   t.equal(await errorCodeFor(two), undefined)
 })
 
-t.test('presigned', async t => {
+t.test('a presigned URL is checked like a header', async t => {
   const s = await startServer(t)
   const request: RawRequest = {
     method: 'POST',
@@ -495,22 +487,25 @@ t.test('presigned', async t => {
     t.match(response, { status, code }, label)
   }
   const target = `/examplebucket/a.log?${encodeQuery(presign(request, 600))}`
-  t.equal((await append(s, 0, 'x', { target })).code, 'AccessDenied', 'signed twice')
+  t.equal(
+    (await append(s, 0, 'x', { target })).code,
+    'AccessDenied',
+    'signed in the header and in the query',
+  )
   const early = presign({ ...request, time: Date.now() + 1_000_000 }, 600)
   const ahead = `/examplebucket/a.log?${encodeQuery(early)}`
   t.equal((await append(s, 0, 'x', { target: ahead, rawHeaders: {} })).code, 'RequestTimeTooSkewed')
   const v1 = '/examplebucket/a.log?append&position=0&OSSAccessKeyId=ak&Expires=1&Signature=x'
   const refused = await append(s, 0, 'x', { target: v1, rawHeaders: {} })
   t.equal(refused.headers['x-oss-ec'], '0002-00000080')
-  t.equal(s.read('examplebucket', 'a.log')?.toString(), 'abc')
+  t.equal(storedText(s), 'abc')
 })
 
-t.test('no secret is kept in the log', async t => {
+t.test('the log contains no secret', async t => {
   const credentials = { accessKeyId: 'ak', accessKeySecret: 'SECRET', securityToken: 'TOKEN' }
-  const s = await createOssServer({ credentials })
-  t.teardown(() => s.close())
+  const s = await startServer(t, { credentials })
   await append(s, 0, 'abc')
-  const request = { method: 'GET', bucket: 'examplebucket', key: 'a.log', credentials }
+  const request = { method: 'GET', bucket: BUCKET, key: KEY, credentials }
   const target = `/examplebucket/a.log?${encodeQuery(presign(request, 60))}`
   t.equal((await send(s, { target, rawHeaders: {} })).status, 200)
   t.equal(s.requests.length, 2)

@@ -49,6 +49,7 @@ import {
   skipExisting,
   type Tail,
   type Target,
+  type UrlOptions,
 } from 'oss-append-stream'
 import transport, {
   createTransport,
@@ -129,7 +130,19 @@ export async function plainStream(source: AsyncIterable<string>): Promise<Tail> 
   const stream = createAppendStream(options)
   same<typeof stream, OssAppendStream>()
   createAppendStream('oss://examplebucket/a.log')
-  createAppendStream('oss://examplebucket/a.log', { region })
+  const behindUrl: UrlOptions = { region, align: 'chunk' }
+  createAppendStream('oss://examplebucket/a.log', behindUrl)
+  const fromEnvironment: string | AppendStreamOptions = process.argv[2] ?? options
+  createAppendStream(fromEnvironment)
+  same<
+    typeof createAppendStream,
+    (first: string | AppendStreamOptions, options?: UrlOptions) => OssAppendStream
+  >()
+  const constructed: OssAppendStream[] = [
+    new OssAppendStream(options),
+    new OssAppendStream('oss://examplebucket/a.log', behindUrl),
+  ]
+  for (const each of constructed) each.destroy()
 
   stream
     .on('ready', info => same<typeof info, ReadyInfo>())
@@ -172,9 +185,34 @@ export async function plainStream(source: AsyncIterable<string>): Promise<Tail> 
   return stream.flush()
 }
 
+/** Counts listeners: a subclass may override `on()` as it may override that of any Writable. */
 export class Counting extends OssAppendStream {
-  readonly counts = new Map<keyof OssAppendStreamEvents, number>()
+  readonly counts = new Map<string | symbol, number>()
+
+  // biome-ignore lint/suspicious/noExplicitAny: as Node declares it
+  override on(event: string | symbol, listener: (...args: any[]) => void): this {
+    this.counts.set(event, (this.counts.get(event) ?? 0) + 1)
+    return super.on(event, listener)
+  }
+
+  // biome-ignore lint/suspicious/noExplicitAny: as Node declares it
+  override emit(event: string | symbol, ...args: any[]): boolean {
+    return super.emit(event, ...args)
+  }
 }
+new Counting(options).on('append', ({ length }) => length).destroy()
+
+export class Careful extends RollingAppendStream {
+  override once<E extends keyof RollingAppendStreamEvents>(
+    event: E,
+    listener: (...args: RollingAppendStreamEvents[E]) => void,
+  ): this
+  override once(event: string | symbol, listener: () => void): this
+  override once(event: string | symbol, listener: () => void): this {
+    return super.once(event, listener)
+  }
+}
+export const eventNames: readonly (keyof OssAppendStreamEvents)[] = ['ready', 'append', 'retry']
 
 export function rollingStream(): RollingAppendStream {
   const key: KeyFunction = ({ date, index }: KeyParts) => `${date.getUTCFullYear()}-${index}.log`
@@ -186,6 +224,7 @@ export function rollingStream(): RollingAppendStream {
     .on('append', info => same<typeof info, AppendInfo>())
     .on('error', error => same<typeof error, Error>())
   same<RollingAppendStreamEvents['roll'], [info: RollInfo]>()
+  new RollingAppendStream(rolling).once('roll', info => same<typeof info, RollInfo>()).destroy()
   // @ts-expect-error: a date, not a text
   stream.on('roll', ({ endedAt }) => endedAt.slice(10))
   // @ts-expect-error: it begins where the object ends
@@ -209,6 +248,20 @@ export function misuse(): void {
   createAppendStream({ ...options, credentials: { accessKeyId: 'id' } })
   // @ts-expect-error: no object is named
   createAppendStream()
+  // @ts-expect-error: no object is named
+  createAppendStream({ region })
+  // @ts-expect-error: the url names the bucket
+  createAppendStream('oss://examplebucket/a.log', { bucket: 'examplebucket' })
+  // @ts-expect-error: the url names the key
+  createAppendStream('oss://examplebucket/a.log', { key: 'a.log' })
+  // @ts-expect-error: no bucket is named
+  createRollingAppendStream({ key: '{yyyy}.log' })
+  // @ts-expect-error: internals are not injected by the constructor
+  new OssAppendStream(options, () => options.client)
+  // @ts-expect-error: nor the clock
+  new RollingAppendStream({ bucket: 'examplebucket', key: 'a.log' }, () => new Date())
+  // @ts-expect-error: no object is named
+  new OssAppendStream({ region })
   // @ts-expect-error: a compression level is a number
   gzipMembers({ level: '9' })
   // @ts-expect-error: not any Writable can tell what it has

@@ -1,11 +1,10 @@
 /**
- * No fence of README is left to itself: what is TypeScript compiles, strictly, against what we publish;
- * what is a shell's is read by bash, and every `oss-append` in it by the command's own parser. A fence
- * of another kind has to say that it is `text`, and is one of two.
+ * Every fence of README.md and `docs/` is checked. `ts` compiles, strictly, against the published types. `sh` is
+ * parsed by bash, and each `oss-append` in it by the parser of the command. `text` is one of a known list.
  */
 
 import { execFile } from 'node:child_process'
-import { readFile } from 'node:fs/promises'
+import { readFileSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
 import t from 'tap'
@@ -13,18 +12,18 @@ import ts from 'typescript'
 import { parseArguments } from '../../lib/cli/arguments.ts'
 import { OssError } from '../../lib/errors.ts'
 import { UndeliveredError } from '../../lib/loggers/undelivered-error.ts'
+import { pages } from '../helpers/readme.ts'
 
 const ROOT = fileURLToPath(new URL('../..', import.meta.url))
-const readme = await readFile(`${ROOT}README.md`, 'utf8')
 
 interface Fence {
-  /** Of its first mark, from 1. */
+  /** The line of its first mark, from 1. */
   readonly line: number
   readonly language: string
   readonly code: string
 }
 
-/** Fences of the one form that is used here: three backticks from the left margin on, and a word. */
+/** Fences of the one form that the pages use: three backticks at the left margin, and a word. */
 function fencesOf(text: string): Fence[] {
   return [...text.matchAll(/^```(\w*)\n(.*?)^```$/gms)].map(match => ({
     line: text.slice(0, match.index).split('\n').length,
@@ -33,7 +32,7 @@ function fencesOf(text: string): Fence[] {
   }))
 }
 
-/** The lines that may begin or end a fence of any form, also in a list or a quotation, and do none of ours. */
+/** The lines that may begin or end a fence of another form, also in a list or a quotation. */
 function strayMarks(text: string): number[] {
   const ours = fencesOf(text).flatMap(({ line, code }) => [line, line + code.split('\n').length])
   const isMark = (line: string) => /^(\s|[-*+>]|\d+[.)])*(`{3,}|~{3,})/.test(line)
@@ -43,16 +42,18 @@ function strayMarks(text: string): number[] {
     .filter(line => !ours.includes(line))
 }
 
-const fences = fencesOf(readme)
+const fences = [...pages].flatMap(([path, text]) =>
+  fencesOf(text).map(fence => ({ ...fence, path, place: `${path}:${fence.line}` })),
+)
 
-/** What a fragment, which imports nothing, takes for granted. */
+/** What a fragment without imports needs. */
 const PRELUDE = `
   import { pipeline } from 'node:stream/promises'
   import { createAppendStream } from 'oss-append-stream'
   declare const source: NodeJS.ReadableStream
 `
 
-t.test('a fence of another form would be seen', async t => {
+t.test('a fence of another form is found', async t => {
   for (const [text, lines] of [
     ['```ts\na\n```', []],
     ['```\n```\n\n```sh\na\nb\n```', []],
@@ -72,18 +73,45 @@ t.test('a fence of another form would be seen', async t => {
   }
 })
 
-t.test('every fence is of a kind that is looked at', async t => {
-  t.ok(fences.length > 10, 'the fences are found')
-  const stray = strayMarks(readme).map(line => `README.md:${line}`)
-  t.strictSame(stray, [], 'and no mark is left')
-  for (const { line, language } of fences) {
-    t.ok(['ts', 'sh', 'text'].includes(language), `README.md:${line} is \`${language}\``)
+t.test('every fence is ts, sh or text', async t => {
+  t.ok(fences.length > 20, 'the fences are found')
+  for (const [path, text] of pages) {
+    t.strictSame(
+      strayMarks(text).map(line => `${path}:${line}`),
+      [],
+      'fences of another form',
+    )
+  }
+  for (const { place, language } of fences) {
+    t.ok(['ts', 'sh', 'text'].includes(language), `${place} is \`${language}\``)
   }
 })
 
-t.test('the rest is one drawing, and what is said of a loss', async t => {
-  const [drawing, loss, ...others] = fences.filter(({ language }) => language === 'text')
-  t.match(drawing?.code, '──copy──>')
+t.test('every text fence is one that is compared with the code', async t => {
+  const texts = fences.filter(({ language }) => language === 'text')
+  t.same(
+    texts.map(({ path }) => path),
+    ['README.md', 'docs/design.md', 'docs/design.md', 'docs/loggers.md'],
+  )
+  const [overview, path, states, loss] = texts.map(({ code }) => code)
+
+  const events = ["'append'", 'flush()', 'write()', '409', '5xx']
+  for (const name of events) t.match(overview, name, `README's drawing has ${name}`)
+
+  const sources = ['append/appender', 'append/client-interface', 'append/tail', 'stream/batcher']
+  const code = sources.map(name => readFileSync(`${ROOT}lib/${name}.ts`, 'utf8')).join()
+  for (const [name] of path?.matchAll(/\b(?!OSS|CRC)[A-Z]\w+/g) ?? []) {
+    t.match(code, new RegExp(`export (class|interface) ${name}\\b`), `${name} is exported`)
+  }
+  t.match(code, /export function settle\(before: Tail, after: Tail, seen: /)
+
+  const [appender = ''] = code.split('export class Appender')
+  const declared = [...appender.matchAll(/name: ((?:'\w+'(?: \| )?)+)/g)].flatMap(([, list]) =>
+    (list ?? '').replaceAll("'", '').split(' | '),
+  )
+  const drawn = states?.match(/[a-z]+/g)?.filter(word => word !== 'any')
+  t.same([...new Set(drawn)].sort(), [...new Set(declared)].sort(), 'the states of the appender')
+
   const { message } = new UndeliveredError({
     records: 500,
     bytes: 10_500,
@@ -94,17 +122,17 @@ t.test('the rest is one drawing, and what is said of a loss', async t => {
     tail: { position: 10_390, crc64: '1' },
     cause: new OssError('OSS_ERR_NETWORK', 'down'),
   })
-  t.equal(loss?.code.trim(), `oss-append-stream: ${message}`)
-  t.same(others, [])
+  t.equal(loss?.trim(), `oss-append-stream: ${message}`)
 })
 
-t.test('TypeScript compiles', async t => {
+t.test('every ts fence compiles', async t => {
   const files = new Map(
     fences
       .filter(({ language }) => language === 'ts')
-      .map(({ line, code }) => {
+      .map(({ path, line, code }) => {
         const isFragment = !/^import /m.test(code)
-        return [`${ROOT}README-${line}.ts`, isFragment ? PRELUDE + code : code]
+        const name = `${ROOT}${path.replace(/\W/g, '-')}-${line}.ts`
+        return [name, isFragment ? PRELUDE + code : code]
       }),
   )
   const options: ts.CompilerOptions = {
@@ -140,7 +168,7 @@ t.test('TypeScript compiles', async t => {
   }
 })
 
-/** Reads a script with nothing in reach but an `oss-append` that tells how it was called. */
+/** Runs a script with no program in PATH, and an `oss-append` that prints its arguments. */
 const RECORDING_SHELL = `
   PATH=/nowhere
   exec 3>&1 >/dev/null
@@ -149,18 +177,18 @@ const RECORDING_SHELL = `
   oss-append() { printf '%s\\0' "$@" $'\\n' >&3; }
 `
 
-t.test('what is for a shell is understood by it, and by the command', async t => {
+t.test('every sh fence is valid bash, and each oss-append in it has valid arguments', async t => {
   const run = promisify(execFile)
   let commands = 0
-  for (const { line, code } of fences.filter(({ language }) => language === 'sh')) {
-    // Files that it would read are not here.
+  for (const { place, code } of fences.filter(({ language }) => language === 'sh')) {
+    // Redirections from files that do not exist here are removed.
     const script = `${RECORDING_SHELL}${code.replace(/ <(?=\s)\s*\S+/g, '')}`
     await run('bash', ['-n', '-c', script])
     const { stdout } = await run('bash', ['-c', `${script}\ntrue`], { cwd: ROOT })
     for (const call of stdout.split('\0\n\0').filter(text => text !== '')) {
       commands += 1
       const args = call.split('\0')
-      t.doesNotThrow(() => parseArguments(args), `README.md:${line}: oss-append ${args.join(' ')}`)
+      t.doesNotThrow(() => parseArguments(args), `${place}: oss-append ${args.join(' ')}`)
     }
   }
   t.ok(commands > 2, `${commands} commands`)

@@ -1,4 +1,4 @@
-/** Processes that log through winston 3, and how they end. */
+/** Processes that log through winston 3, and how they end. `exit.test.ts` has the scenarios of the quick set. */
 
 import t, { type Test } from 'tap'
 import { runsLongTests } from '../helpers/long-tests.ts'
@@ -12,24 +12,10 @@ import {
   runExitScenario,
   TOTAL,
 } from './exit-scenarios.ts'
+import { winston } from './logger-setups.ts'
 
-const winston: LoggerSetup = {
-  name: 'winston',
-  prologue: `
-    import winston from 'winston'
-    import { OssTransport } from 'oss-append-stream/winston'
-    const transport = new OssTransport(JSON.parse(process.env.OPTIONS))
-    const logger = winston.createLogger({ transports: [transport] })
-    const log = n => logger.info('hello', { n })
-    const end = () => logger.end()
-    const leave = end
-    const onSignal = () => transport.end(() => process.exit())
-  `,
-  isThread: false,
-}
-
-/** A stream of ours in winston's own transport. */
-const wrapped: LoggerSetup = {
+/** An append stream in winston's own transport. README says not to do this. */
+const streamInTransport: LoggerSetup = {
   ...winston,
   name: 'winston.transports.Stream',
   prologue: `
@@ -41,14 +27,14 @@ const wrapped: LoggerSetup = {
   `,
 }
 
-/** How many of 300 records are in the object, by many appends to a slow server, when the logger has finished. */
+/** How many of 300 records, which take many appends to a slow server, are in the object at the logger's `'finish'`. */
 async function countAtFinish(t: Test, setup: LoggerSetup): Promise<number> {
   let atFinish = -1
   await runExitScenario(t, setup, {
     title: "the logger's 'finish'",
     total: 300,
     options: { highWaterMark: 1024 },
-    code: `many(0, 300); logger.end(); await once(logger, 'finish'); console.log('finished'); await go()`,
+    code: `logMany(0, 300); logger.end(); await once(logger, 'finish'); console.log('finished'); await pause()`,
     prepare: oss => {
       oss.server.latency = 50
     },
@@ -62,10 +48,10 @@ async function countAtFinish(t: Test, setup: LoggerSetup): Promise<number> {
   return atFinish
 }
 
-const OWN: readonly ExitScenario[] = [
+const WINSTON_SCENARIOS: readonly ExitScenario[] = [
   {
-    // The first half waits for the permission, the second shows that winston has not detached us.
-    title: 'what fails is a warning of the logger, and the transport stays',
+    // The first half waits for the permission. The second half shows that winston has kept the transport.
+    title: 'a refusal is a warning of the logger, and the logger keeps the transport',
     total: TOTAL,
     code: `logger.once('warn', ({ code }) => console.log(code)); ${HALVES}`,
     prepare: oss => oss.server.permissions.clear(),
@@ -78,7 +64,7 @@ const OWN: readonly ExitScenario[] = [
     expected: 'all',
   },
   {
-    title: "a failed end: 'finish' all the same, and failed says so",
+    title: "'finish' follows an end that gives records up, and failed holds them",
     total: TOTAL,
     options: { closeTimeout: 700 },
     code: `${HALVES}
@@ -91,25 +77,24 @@ const OWN: readonly ExitScenario[] = [
       oss.server.refuse()
       resume()
     },
-    expected: 'told',
+    expected: 'reported',
     exit: { code: 3, signal: null },
   },
 ]
 
-const isFull = runsLongTests('the rows that take long')
+const isFull = runsLongTests('the long scenarios')
 t.jobs = 3
 
-for (const scenario of [...EXIT_SCENARIOS, ...OWN]) {
-  if (scenario.isLong && !isFull) continue
+for (const scenario of [...EXIT_SCENARIOS, ...WINSTON_SCENARIOS]) {
+  if (scenario.isQuick || (scenario.isLong && !isFull)) continue
   t.test(scenario.title, t => runExitScenario(t, winston, scenario))
 }
 
-t.test("all is there at the logger's 'finish'", async t => {
+t.test("all records are in the object at the logger's 'finish'", async t => {
   t.equal(await countAtFinish(t, winston), 300)
 })
 
-// README says not to do this.
-t.test('with a stream in winston.transports.Stream it is not', async t => {
-  const count = await countAtFinish(t, wrapped)
+t.test("winston.transports.Stream emits 'finish' before all records are in the object", async t => {
+  const count = await countAtFinish(t, streamInTransport)
   t.ok(count < 300, `${count} of 300`)
 })

@@ -1,0 +1,186 @@
+/**
+ * One exchange with OSS, start to end: signed, sent, and its response read. Refusals become errors, and
+ * what a refusal says about the clock or the keys is used for the next signature. No retries, and no
+ * knowledge of objects: `client.ts` and `read-range.ts` give the requests their meaning.
+ */
+
+import type { Readable } from 'node:stream'
+import type { Dispatcher } from 'undici'
+import type { Target } from '../append/client-interface.ts'
+import { OssError } from '../errors.ts'
+import { OwnAgent } from './agent.ts'
+import { dispatch, type HttpResponse } from './dispatch.ts'
+import { checkEndpointHost, type Endpoint, hostAndPort, locate } from './endpoint.ts'
+import type { Redact } from './redact.ts'
+import type { RequestSigner } from './request-signer.ts'
+import {
+  type ErrorDocument,
+  header,
+  networkError,
+  notOssResponse,
+  type ResponseHeaders,
+  readErrorDocument,
+  serviceError,
+} from './response.ts'
+import { encodeQuery } from './sign-v4.ts'
+
+export interface ExchangeSettings {
+  readonly endpoint: Endpoint
+  readonly requestSigner: RequestSigner
+  /** Milliseconds for one exchange, without the time for its body. */
+  readonly requestTimeout: number
+  /** Milliseconds to open a connection. */
+  readonly connectTimeout: number
+  /** Belongs to the caller. Without one, the exchanges use an Agent of their own. */
+  readonly dispatcher: Dispatcher | undefined
+}
+
+export interface ExchangeRequest {
+  readonly query?: Readonly<Record<string, string>>
+  readonly headers?: Readonly<Record<string, string>>
+  readonly body?: Uint8Array
+  readonly signal: AbortSignal
+}
+
+/** A success. */
+export interface OssResponse {
+  readonly status: number
+  readonly headers: ResponseHeaders
+  readonly requestId: string
+  /** Host and port that answered, for messages. */
+  readonly peer: string
+}
+
+/** A success whose body arrives as a stream. Read it to its end, or destroy it. */
+export interface StreamedResponse extends OssResponse {
+  readonly body: Readable
+}
+
+type Method = 'HEAD' | 'GET' | 'POST'
+
+/** A response of any status, and what is needed to read it. */
+interface Reply extends HttpResponse {
+  readonly peer: string
+  readonly redact: Redact
+}
+
+/** Bytes per millisecond: the slowest link that a body is expected to travel over. */
+const SLOWEST_LINK = 64
+
+export class Exchange {
+  /** Whether requests travel over TLS. */
+  readonly isSecure: boolean
+  readonly #settings: ExchangeSettings
+  readonly #ownAgent: OwnAgent
+  /** Resolves one turn of the event loop after the last response. */
+  #lastTurn: Promise<unknown> | undefined
+  #isClosed = false
+
+  constructor(settings: ExchangeSettings) {
+    this.#settings = settings
+    this.#ownAgent = new OwnAgent(settings.connectTimeout)
+    this.isSecure = settings.endpoint.origin.startsWith('https:')
+  }
+
+  /** Refuses a bucket that this endpoint cannot serve. */
+  checkBucket(bucket: string): void {
+    checkEndpointHost(this.#settings.endpoint, bucket)
+  }
+
+  /** Null if there is no such object. */
+  async head(target: Target, request: ExchangeRequest): Promise<OssResponse | null> {
+    const reply = await this.#send('HEAD', target, request)
+    return isAbsent(reply) ? null : this.#read(reply)
+  }
+
+  async post(target: Target, request: ExchangeRequest): Promise<OssResponse> {
+    return this.#read(await this.#send('POST', target, request))
+  }
+
+  /** The timeout applies to the headers, and then to each chunk of the body. */
+  async get(target: Target, request: ExchangeRequest): Promise<StreamedResponse> {
+    const reply = await this.#send('GET', target, request)
+    try {
+      const { body } = reply
+      const response = this.#read(reply)
+      if (body) return { ...response, body }
+      throw notOssResponse(reply.status, reply.peer)
+    } catch (error) {
+      reply.body?.destroy()
+      throw error
+    }
+  }
+
+  /** Destroys every connection of our own Agent. Later exchanges fail with `OSS_ERR_ABORTED`. */
+  async close(): Promise<void> {
+    this.#isClosed = true
+    await this.#ownAgent.close(clientClosed())
+  }
+
+  /** Asks for keys and signs immediately before sending, so that neither has aged. */
+  async #send(method: Method, target: Target, request: ExchangeRequest): Promise<Reply> {
+    const { endpoint, requestSigner, requestTimeout } = this.#settings
+    const { query = {}, headers = {}, body = null, signal } = request
+    const dispatcher = await this.#dispatcher()
+    const { origin, path } = locate(endpoint, target)
+    const search = encodeQuery(query)
+    const signed = await requestSigner.sign({ method, target, query, headers }, signal)
+    const { redact } = signed
+    await this.#lastTurn
+    signal.throwIfAborted()
+    const peer = hostAndPort(origin)
+    const httpRequest = {
+      origin,
+      path: search === '' ? path : `${path}?${search}`,
+      method,
+      headers: signed.headers,
+      body,
+    }
+    const toError = (error: unknown) =>
+      error instanceof OssError || signal.aborted ? error : networkError(error, redact, peer)
+    const timeout = requestTimeout + (body?.length ?? 0) / SLOWEST_LINK
+    const streamBody = method === 'GET'
+    try {
+      const options = { timeout, signal, streamBody, toError }
+      return { ...(await dispatch(dispatcher, httpRequest, options)), peer, redact }
+    } finally {
+      // undici releases a connection one turn after its response. A request sent earlier would open a
+      // second connection.
+      this.#lastTurn = new Promise(setImmediate)
+    }
+  }
+
+  /** Throws if OSS refused, or if the response is not from OSS. */
+  #read(reply: Reply): OssResponse {
+    const { status, headers, failure, peer, redact } = reply
+    const id = header(headers, 'x-oss-request-id')
+    if (id === undefined) throw notOssResponse(status, peer)
+    if (status >= 200 && status < 300) return { status, headers, requestId: redact(id), peer }
+    const document = errorDocumentOf(reply)
+    const isRefreshable = this.#settings.requestSigner.refresh(status, headers, document)
+    const refusal = serviceError(status, headers, document, isRefreshable)
+    // The missing part of the response had the code.
+    throw failure && refusal.code === 'BadErrorResponse' ? failure : refusal
+  }
+
+  async #dispatcher(): Promise<Dispatcher> {
+    if (this.#isClosed) throw clientClosed()
+    return this.#settings.dispatcher ?? this.#ownAgent.get()
+  }
+}
+
+/** A complete 404 of OSS about the object, not about its bucket. */
+function isAbsent(reply: Reply): boolean {
+  const { status, headers, failure } = reply
+  if (status !== 404 || failure || header(headers, 'x-oss-request-id') === undefined) return false
+  const { code = 'NoSuchKey' } = errorDocumentOf(reply)
+  return code === 'NoSuchKey'
+}
+
+function errorDocumentOf({ headers, text, redact }: Reply): ErrorDocument {
+  return readErrorDocument(headers, text, redact)
+}
+
+function clientClosed(): OssError {
+  return new OssError('OSS_ERR_ABORTED', 'the client is closed')
+}

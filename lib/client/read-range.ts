@@ -1,0 +1,56 @@
+/**
+ * GetObject with a range: the bytes as a stream, and the tail of the whole object as of that moment.
+ */
+
+import type { Readable } from 'node:stream'
+import type { Target } from '../append/client-interface.ts'
+import { OssError } from '../errors.ts'
+import type { Exchange } from './exchange.ts'
+import { header, readCrc64, readLength } from './response.ts'
+
+export interface RangeRequest {
+  /** Offset of the first byte. */
+  readonly start: number
+  /** Offset after the last byte; greater than `start`. */
+  readonly end: number
+  readonly signal: AbortSignal
+}
+
+/** A part of an object, and the tail that the object had when OSS answered. */
+export interface ObjectRange {
+  /** Bytes of the whole object. */
+  readonly length: number
+  /** CRC-64 of the whole object, an unsigned decimal string. */
+  readonly crc64?: string | undefined
+  /** `x-oss-request-id`. */
+  readonly requestId: string
+  /** The bytes of the range. Read it to its end, or destroy it. */
+  readonly body: Readable
+}
+
+/**
+ * Rejects with `InvalidRange` if the object has no byte at `start`, and with `NoSuchKey` if there is no
+ * object. A response with another range than the requested one is a network error: without
+ * `x-oss-range-behavior: standard`, OSS answers an invalid range with the whole object (Alibaba Cloud,
+ * "HTTP Range requests").
+ */
+export async function readRange(
+  exchange: Exchange,
+  target: Target,
+  { start, end, signal }: RangeRequest,
+): Promise<ObjectRange> {
+  const range = `${start}-${end - 1}`
+  const headers = { range: `bytes=${range}`, 'x-oss-range-behavior': 'standard' }
+  const response = await exchange.get(target, { headers, signal })
+  const { status, requestId, body } = response
+  const contentRange = header(response.headers, 'content-range') ?? ''
+  const [, received, total] = /^bytes (\d+-\d+)\/(\d+)$/.exec(contentRange) ?? []
+  const length = readLength(total)
+  if (status !== 206 || received !== range || length === undefined) {
+    body.destroy()
+    const detail = received === undefined ? '' : `: bytes ${received} instead of ${range}`
+    throw new OssError('OSS_ERR_NETWORK', `HTTP ${status} to a request for a range${detail}`)
+  }
+  const crc64 = readCrc64(header(response.headers, 'x-oss-hash-crc64ecma'))
+  return { length, crc64, requestId, body }
+}

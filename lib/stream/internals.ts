@@ -1,0 +1,33 @@
+/**
+ * Parts of a stream that RollingAppendStream and tests replace. They belong to an options object without
+ * being its members, so neither constructors nor declarations show them. The package does not export this.
+ */
+
+import type { AppenderOptions, Destination } from '../append/appender.ts'
+import type { Clock } from '../clock.ts'
+import type { Settings } from '../options.ts'
+
+export interface StreamInternals {
+  /** Used in place of what the options resolve to. */
+  readonly settings?: Settings
+  /** Monotonic time and chance. */
+  readonly clock?: Clock
+  /** The wall clock that a rolling stream asks for keys by. */
+  readonly now?: () => Date
+  readonly createDestination?: (options: AppenderOptions) => Destination
+}
+
+const internals = new WeakMap<object, StreamInternals>()
+
+/** Gives an options object internals; the stream that is constructed with that object uses them. */
+export function withInternals<Options extends object>(
+  options: Options,
+  replaced: StreamInternals,
+): Options {
+  internals.set(options, replaced)
+  return options
+}
+
+export function internalsOf(options: unknown): StreamInternals {
+  return internals.get(options as object) ?? {}
+}

@@ -1,0 +1,261 @@
+/** The examples of README.md and `docs/` run, and do what they say. */
+
+import { writeFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import { gunzipSync } from 'node:zlib'
+import t from 'tap'
+import { runModule } from '../helpers/child-process.ts'
+import { skip } from '../helpers/ffmpeg.ts'
+import { exampleMarks, example as plainExample } from '../helpers/readme.ts'
+import { BUCKET, seededBytes, startOss } from '../helpers/test-oss.ts'
+
+/** The marks of the examples that ran. */
+const used = new Set<string>()
+
+/** The code of the example with a mark, as JavaScript that imports `dist/`. */
+function example(mark: string): string {
+  used.add(mark)
+  return plainExample(mark).replace(/'oss-append-stream(\/server)?'/g, (_, server) =>
+    server ? "'DISTserver/index.js'" : "'DISTindex.js'",
+  )
+}
+
+const oss = await startOss(t)
+const { accessKeyId, accessKeySecret } = oss.server.credentials
+const env = {
+  OSS_ENDPOINT: oss.server.url,
+  OSS_ACCESS_KEY_ID: accessKeyId,
+  OSS_ACCESS_KEY_SECRET: accessKeySecret,
+}
+
+t.test('the ten lines of README copy a file into an object', async t => {
+  const bytes = seededBytes(100_000)
+  const file = join(t.testdir({}), 'app.log')
+  await writeFile(file, bytes)
+  const code = example('ten lines').replace("'app.log'", `'${file}'`)
+  t.match(await runModule(t, code, env), {
+    code: 0,
+    stdout: /^100000 bytes, the object has 100000, CRC-64 \d+\n$/,
+    stderr: '',
+  })
+  t.ok(oss.read('logs/app.log').equals(bytes))
+})
+
+t.test("the OSS guide's example appends three times, and prints both kinds of failure", async t => {
+  const code = example('guide')
+  t.match(await runModule(t, code, env), {
+    code: 0,
+    stdout: /^the object has 13 bytes.*\nthe object has 26 bytes.*\nthe object has 39 bytes/,
+    stderr: '',
+  })
+  const object = oss.server.stat(BUCKET, 'exampleobject.txt')
+  t.equal(oss.read('exampleobject.txt').toString(), 'Hello OSS A \nHello OSS B \nHello OSS C \n')
+  t.match(JSON.stringify(object), /text\/plain/)
+
+  oss.server.put(BUCKET, 'exampleobject.txt', 'Normal')
+  const refused = await runModule(t, code, env)
+  t.match(refused, {
+    code: 0,
+    stderr: /^OSS refused: .*\ncode: ObjectNotAppendable\nrequest id: [0-9A-F]{24}\nhost id: /,
+  })
+
+  const nowhere = { ...env, OSS_ENDPOINT: 'http://127.0.0.1:1' }
+  const once = code.replace('bucket:', 'retry: { maxRetries: 1 }, bucket:')
+  t.match(await runModule(t, once, nowhere), {
+    code: 0,
+    stderr: /^OSS was not reached: gave up after 2 attempts: .*ECONNREFUSED/,
+  })
+})
+
+t.test('the records example prints positions at which a line ends', async t => {
+  const code = example('records')
+  t.match(await runModule(t, code, env), { code: 0, stdout: '8\n16\n', stderr: '' })
+  t.equal(oss.read('logs/events.ndjson').toString(), '{"n":1}\n{"n":2}\n')
+})
+
+t.test('the gzip example makes a gzip file, and a second run adds members', async t => {
+  const bytes = seededBytes(100_000)
+  const file = join(t.testdir({}), 'app.log')
+  await writeFile(file, bytes)
+  const code = example('gzip').replace("'app.log'", `'${file}'`)
+  for (const expected of [bytes, Buffer.concat([bytes, bytes])]) {
+    t.match(await runModule(t, code, env), { code: 0, stdout: '', stderr: '' })
+    t.ok(gunzipSync(oss.read('logs/app.log.gz')).equals(expected))
+  }
+  t.match(JSON.stringify(oss.server.stat(BUCKET, 'logs/app.log.gz')), /application\/gzip/)
+})
+
+t.test('the copy example continues each time that it runs, and refuses another source', async t => {
+  const bytes = seededBytes(100_000)
+  const file = join(t.testdir({}), 'disk.img')
+  const code = example('copy').replace("'disk.img'", `'${file}'`)
+  for (const length of [40_000, 100_000, 100_000]) {
+    await writeFile(file, bytes.subarray(0, length))
+    t.match(await runModule(t, code, env), { code: 0, stdout: '', stderr: '' })
+    t.ok(oss.read('disk.img').equals(bytes.subarray(0, length)))
+  }
+  await writeFile(file, seededBytes(200_000, 2))
+  t.match(await runModule(t, code, env), { code: 1, stderr: /OSS_ERR_RESUME_MISMATCH/ })
+  t.ok(oss.read('disk.img').equals(bytes))
+})
+
+t.test('the ffmpeg example records a picture, and fails with ffmpeg', { skip }, async t => {
+  const record = (source: string) =>
+    example('ffmpeg').replace("'-i', 'rtsp://cam', '-c', 'copy'", `'-v', 'error', ${source}`)
+  const picture = "'-f', 'lavfi', '-i', 'testsrc=duration=1', '-c:v', 'mpeg2video'"
+  const bucket = (code: string) => code.replace('oss://cams/', `oss://${BUCKET}/`)
+  t.match(await runModule(t, bucket(record(picture)), env), { code: 0, stderr: '' })
+  t.equal(oss.read('gate.ts').readUInt8(188), 0x47, 'packets of MPEG-TS')
+
+  oss.server.delete(BUCKET, 'gate.ts')
+  const failed = await runModule(t, bucket(record("'-i', '/dev/null'")), env)
+  t.match(failed, { code: 1, stderr: /the recording is cut at 0: ffmpeg ended with \d+/ })
+})
+
+t.test('the rolling example prints each object that is complete', async t => {
+  const code = example('rolling')
+    .replace('process.stdin', "['one\\n', 'two\\n', 'three\\n']")
+    .replace('1024 ** 3', '8')
+  const ended = await runModule(t, code, env)
+  t.match(ended, {
+    code: 0,
+    stderr: '',
+    stdout: /^logs.*-0\.log is complete, 8 bytes\n.* ends at 6\n$/,
+  })
+  const keys = ended.stdout.match(/logs\/\d{4}-\d\d-\d\d\/\d\d-\d+\.log/g)
+  t.same(
+    keys?.map(key => String(oss.read(key))),
+    ['one\ntwo\n', 'three\n'],
+  )
+})
+
+t.test('the example of a failing source keeps the bytes from before the failure', async t => {
+  const code = `${example('source fails')}
+    async function* source() {
+      yield Buffer.from('what came ')
+      yield Buffer.from('before')
+      throw new Error('the source failed')
+    }
+    await record(source()).catch(error => console.log(error.message))`
+  t.match(await runModule(t, code, env), { code: 0, stdout: 'the source failed\n', stderr: '' })
+  t.equal(oss.read('cam/gate.ts').toString(), 'what came before')
+
+  // The stream fails too: one error, and no crash.
+  oss.server.put(BUCKET, 'cam/gate.ts', 'Normal')
+  const stdout = /suppressed|nothing can be appended/
+  t.match(await runModule(t, code, env), { code: 0, stdout, stderr: '' })
+})
+
+for (const name of ['pino', 'pino in-process', 'winston']) {
+  t.test(`the ${name} example delivers its record`, async t => {
+    const key = `logs/${name}.log`
+    const code = example(name).replace(/key: .*,/, `key: '${key}',`)
+    t.match(await runModule(t, code, env), { code: 0, stdout: '', stderr: '' })
+    t.match(oss.read(key).toString(), /^\{.*"hello".*\}\n$/)
+  })
+}
+
+for (const name of ['pino at SIGTERM', 'winston at SIGTERM']) {
+  t.test(`the example of ${name} delivers its record`, async t => {
+    const key = `logs/${name}.log`
+    const code = `${example(name).replace(/key: .*,/, `key: '${key}',`)}
+      process.kill(process.pid, 'SIGTERM')
+      setInterval(() => {}, 1000)`
+    t.match(await runModule(t, code, env), { code: 0, stdout: '', stderr: '' })
+    t.match(oss.read(key).toString(), /^\{.*"hello".*\}\n$/)
+  })
+}
+
+t.test(
+  'the serverless example delivers the records of each invocation before it answers',
+  async t => {
+    const key = 'logs/function.log'
+    const code = `${example('serverless').replace(/key: .*,/, `key: '${key}',`)}
+    for (let n = 0; n < 3; n++) await handler()
+    process.kill(process.pid, 'SIGKILL')`
+    await runModule(t, code, env)
+    t.equal(
+      oss
+        .read(key)
+        .toString()
+        .match(/"an invocation"/g)?.length,
+      3,
+    )
+  },
+)
+
+t.test('the OpenTelemetry example makes a span of each attempt', async t => {
+  // The part of an SDK that the example needs: it keeps the context, and records spans.
+  const sdk = `
+    import { AsyncLocalStorage } from 'node:async_hooks'
+    import { context, ROOT_CONTEXT, trace as api } from '@opentelemetry/api'
+    import { createAppendStream } from 'DISTindex.js'
+    const storage = new AsyncLocalStorage()
+    context.setGlobalContextManager({
+      active: () => storage.getStore() ?? ROOT_CONTEXT,
+      with: (active, callback) => storage.run(active, callback),
+    })
+    const startSpan = (name, _options, parent = context.active()) => {
+      const span = { name, parent: api.getSpan(parent)?.name, attributes: {}, status: 'unset' }
+      return Object.assign(span, {
+        setAttribute: (name, value) => (span.attributes[name] = value),
+        setAttributes: attributes => Object.assign(span.attributes, attributes),
+        setStatus: ({ code }) => (span.status = code),
+        recordException: ({ code }) => (span.exception = code),
+        end: () => console.log(JSON.stringify(span)),
+      })
+    }
+    api.setGlobalTracerProvider({ getTracer: () => ({ startSpan }) })`
+  const use = `
+    context.with(api.setSpan(ROOT_CONTEXT, { name: 'parent' }), () => {
+      const options = { retry: { minDelay: 1 }, bucket: '${BUCKET}', key: 'traced', region: 'cn-hangzhou' }
+      createAppendStream(options).end('hello')
+    })`
+  oss.server.faults.push({ kind: 'status', status: 500 })
+  const ended = await runModule(t, [sdk, example('OpenTelemetry'), use].join('\n'), env)
+  t.match(ended, { code: 0, stderr: '' })
+  const object = { 'oss.bucket': BUCKET, 'oss.key': 'traced', 'oss.position': 0 }
+  const append = { name: 'oss append', parent: 'parent' }
+  const attributes = { ...object, 'oss.length': 5, 'oss.request_id': /^[0-9A-F]{24}$/ }
+  const spans = ended.stdout.split('\n').filter(Boolean)
+  t.match(
+    spans.map(text => JSON.parse(text)),
+    [
+      { name: 'oss open', parent: 'parent', status: 'unset', attributes: object },
+      { ...append, status: 2, exception: String, attributes },
+      { ...append, status: 'unset', attributes: { ...attributes, 'oss.attempt': 2 } },
+    ],
+  )
+  t.equal(spans.length, 3)
+})
+
+t.test('the test-server example prints the bytes of an append whose reply was lost', async t => {
+  const ended = await runModule(t, example('server'), {})
+  t.match(ended, { code: 0, stdout: '{ reconciled: true }\nhello\n', stderr: '' })
+})
+
+t.test("an awaited flush() does not replace an 'error' listener", async t => {
+  const code = `
+    import { createAppendStream } from 'DISTindex.js'
+    const stream = createAppendStream({ bucket: '${BUCKET}', key: 'normal', region: 'cn-hangzhou' })
+    LISTENER
+    stream.write('hello')
+    await stream.flush().catch(error => console.log(error.code))
+    setTimeout(() => console.log('still here'), 100)`
+  oss.server.put(BUCKET, 'normal', 'Normal')
+  const withListener = code.replace('LISTENER', "stream.on('error', () => {})")
+  t.match(await runModule(t, withListener, env), {
+    code: 0,
+    stdout: 'ObjectNotAppendable\nstill here\n',
+    stderr: '',
+  })
+  const ended = await runModule(t, code.replace('LISTENER', ''), env)
+  t.match(ended, { code: 1, stderr: /Unhandled 'error' event.*ObjectNotAppendable/s })
+  t.notMatch(ended.stdout, 'still here')
+})
+
+t.test('every example ran', async t => {
+  t.ok(exampleMarks.length > 10, `${exampleMarks.length} examples are found`)
+  const left = exampleMarks.filter(mark => !used.has(mark) && !(skip && mark === 'ffmpeg'))
+  t.same(left, [])
+})
