@@ -122,8 +122,8 @@ export interface AppendInfo {
 type State =
   | { readonly name: 'opening' }
   | { readonly name: 'ready'; readonly tail: Tail }
-  /** An attempt that would end at `after` is in flight, or the last one is waited behind. */
-  | { readonly name: 'appending'; readonly tail: Tail; readonly after: Tail }
+  /** An attempt is in flight, or failed and is to be followed by another. */
+  | { readonly name: 'appending'; readonly tail: Tail }
   /** OSS refused the position, and the tail is being asked for. */
   | { readonly name: 'reconciling'; readonly tail: Tail }
   | { readonly name: 'failed'; readonly tail: Tail | undefined; readonly error: Error }
@@ -177,10 +177,6 @@ export class Appender implements Destination {
 
   /** Ends what is in flight, at once: it rejects with `reason`, and so does every later call. */
   abort(reason: Error): void {
-    const state = this.#state
-    if (this.#retryLoop.isBusy && state.name === 'appending') {
-      this.#inDoubt.add(state.tail.position, state.after.position)
-    }
     this.#retryLoop.abort(reason)
   }
 
@@ -288,7 +284,7 @@ export class Appender implements Destination {
   async #send(before: Tail, part: Batch, batch: Batch): Promise<Acknowledgement> {
     const { client, target } = this.#options
     const after = advance(before, part)
-    this.#state = { name: 'appending', tail: before, after }
+    this.#state = { name: 'appending', tail: before }
     try {
       const result = await this.#retryLoop.exchange(signal =>
         client.append(target, {

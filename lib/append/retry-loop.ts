@@ -57,11 +57,6 @@ export class RetryLoop {
     return this.#attempts
   }
 
-  /** A request is on its way. */
-  get isBusy(): boolean {
-    return this.#controller !== undefined
-  }
-
   get aborted(): Error | undefined {
     return this.#aborted
   }

@@ -97,6 +97,18 @@ t.test('while the append is in flight: it may have landed', async t => {
   t.equal(clock.started, 0)
 })
 
+t.test('while the append is in flight, and the client knows that nothing was sent', async t => {
+  const { appender, client, appending, reason } = await append()
+  const request = await client.next()
+  // As the real client does while it waits for a connection.
+  const unsent = new OssError('OSS_ERR_ABORTED', 'aborted', { isUnsent: true })
+  request.fail(unsent)
+  appender.abort(reason)
+  const error = await rejectionOf(appending)
+  t.equal(error.message, reason.message)
+  t.equal(error.unresolved, undefined)
+})
+
 t.test('while a resend is in flight', async t => {
   const { appender, client, failNextAttempt, appending, reason } = await append()
   await failNextAttempt(networkError('ECONNREFUSED'))

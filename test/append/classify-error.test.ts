@@ -200,6 +200,8 @@ t.test('in doubt: whether an attempt that failed so may have landed, or may land
     [serviceError('SlowDown', { status: 503 }), true, true],
     // A defect: nothing is known.
     [new OssError('OSS_ERR_CLIENT', ''), true, true],
+    // The stream was destroyed while the append was in flight.
+    [new OssError('OSS_ERR_ABORTED', ''), true, true],
     [new TypeError('a defect'), true, true],
     [undefined, true, true],
     // The client knows that it sent nothing.
