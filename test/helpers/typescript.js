@@ -5,7 +5,8 @@
 
 import { register } from 'node:module'
 
-// Seconds. tap ends a test file after 30 s by default, and its runner sets the timeout of `.taprc`. This one
-// is for a file that runs by itself.
+// A test file that runs by itself gets what the runner of tap sets: lines of the source in stack traces, and
+// more than the 30 s after which tap ends a file by default.
+process.setSourceMapsEnabled(true)
 process.env.TAP_TIMEOUT ??= '900'
 register('./typescript-hook.js', import.meta.url)

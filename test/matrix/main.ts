@@ -1,5 +1,5 @@
 /**
- * `npm run test:matrix [-- FILE...]` runs the quick tests on each Node version with the oldest and the newest
+ * `npm run test:matrix [-- FILE...]` runs all tests on each Node version with the oldest and the newest
  * undici that package.json allows, and prints a table. Each cell is a copy of the project. On the first
  * release of each Node version it runs a few files: a missing function shows at the first import or stream.
  * `CELLS=20/7,22/7` selects cells. Node and undici come from npm.
@@ -104,7 +104,8 @@ async function runTests(node: string, copy: string, files: readonly string[]): P
   const env = cleanEnv({ PATH: [dirname(node), process.env.PATH].join(delimiter) })
   let text = ''
   const started = performance.now()
-  const args = [tap, 'run', '--reporter=tap', ...files]
+  const all = '--include=test/**/*.{test,slow}.ts'
+  const args = [tap, 'run', '--reporter=tap', '--timeout=600', all, ...files]
   const code = await run([node, ...args], { cwd: copy, env, onText: more => (text += more) })
   const seconds = Math.round((performance.now() - started) / 1000)
   const [totals = ''] = text.match(/^# \{ total: .*\}$/m) ?? []
