@@ -10,6 +10,8 @@ export interface ResponseSpec {
   body?: Buffer | ContentSlice
   /** Close the connection after the response, without announcing it. */
   closesSilently?: boolean
+  /** Read and drop the rest of the request's body before the connection is closed. */
+  dropsBody?: boolean
   /** As from a proxy: OSS's common headers are left out. */
   omitsOssHeaders?: boolean
 }
@@ -18,7 +20,7 @@ export interface ResponseSpec {
 export interface ContentSlice {
   /** Bytes. */
   readonly length: number
-  chunks(): Iterable<Buffer>
+  readonly chunks: Iterable<Buffer>
 }
 
 /** What a fault can make of a response: a response, bytes that are not HTTP, a reset, or silence. */

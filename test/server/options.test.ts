@@ -58,7 +58,7 @@ const FAULTS: readonly [fault: unknown, messageStart: string][] = [
   [{ kind: 'status', status: 500, headers: { a: [1] } }, 'fault.headers.a: must be a string'],
   [{ kind: 'status', status: 500, body: 5 }, 'fault.body: must be a string or a Buffer'],
   [{ kind: 'status', status: 500, commits: 1 }, 'fault.commits: must be true or false'],
-  [{ kind: 'garbage', bytes: 'x' }, 'fault.bytes: must be a Buffer'],
+  [{ kind: 'garbage', bytes: 5 }, 'fault.bytes: must be a string or a Buffer'],
   [{ kind: 'mangled', part: 'etag', how: 'wrong' }, 'fault.part: must be requestId, '],
   [{ kind: 'mangled', part: 'crc64', how: 'wrong', value: 5 }, 'fault.value: must be a string'],
   [{ kind: 'sealed', how: 'reset' }, 'fault.how: is unknown'],
