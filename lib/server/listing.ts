@@ -4,7 +4,7 @@ import type { ServerContext } from './context.ts'
 import { invalidArgument } from './errors.ts'
 import type { ObjectState } from './objects.ts'
 import type { OssRequest } from './request.ts'
-import type { ResponseSpec } from './response.ts'
+import { type ResponseSpec, toIsoDate } from './response.ts'
 import { renderXml, type XmlElement } from './xml.ts'
 
 const DEFAULT_KEYS = 100
@@ -22,7 +22,8 @@ export function xmlResponse(root: XmlElement): ResponseSpec {
 export function listObjects({ query, bucket }: OssRequest, server: ServerContext): ResponseSpec {
   const isV2 = parseListType(query)
   const encode = parseEncodingType(query)
-  const token = query.get('continuation-token')
+  // oss2 2.19 sends an empty token with the first request.
+  const token = query.get('continuation-token') || undefined
   const after = isV2 ? (decodeToken(token) ?? query.get('start-after')) : query.get('marker')
   const states = new Map(server.objects.list(bucket).map(state => [state.key, state]))
   const { names, next } = pageOf([...states.keys()], query, after)
@@ -76,7 +77,7 @@ export function describeBucket(name: string, { buckets, region }: ServerContext)
     ['Name', name],
     ['Region', region],
     ['Location', `oss-${region}`],
-    ['CreationDate', new Date(buckets.createdAt(name)).toISOString()],
+    ['CreationDate', toIsoDate(buckets.createdAt(name))],
     ['ExtranetEndpoint', `oss-${region}.aliyuncs.com`],
     ['IntranetEndpoint', `oss-${region}-internal.aliyuncs.com`],
     ['StorageClass', 'Standard'],
@@ -147,7 +148,7 @@ function renderEntry(
   if (state === undefined) return ['CommonPrefixes', [['Prefix', encode(name)]]]
   const elements: XmlElement[] = [
     ['Key', encode(name)],
-    ['LastModified', new Date(state.lastModified).toISOString()],
+    ['LastModified', toIsoDate(state.lastModified)],
     ['ETag', state.etag],
     ['Type', state.type],
     ['Size', String(state.length)],

@@ -31,6 +31,11 @@ export function commonHeaders(now: number, requestId: string): Record<string, st
   return { Server: 'AliyunOSS', Date: toHttpDate(now), 'x-oss-request-id': requestId }
 }
 
+/** ISO 8601 as in OSS's XML: whole seconds, written with milliseconds. oss2 2.19 takes no others. */
+export function toIsoDate(time: number): string {
+  return new Date(Math.floor(time / 1000) * 1000).toISOString()
+}
+
 /** RFC 1123, GMT. */
 export function toHttpDate(time: number): string {
   return new Date(time).toUTCString()

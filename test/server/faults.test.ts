@@ -170,7 +170,7 @@ t.test('a fault changes the response', async t => {
       { status: 200, headers: { 'x-oss-next-append-position': '6' } },
       'othdef',
     ],
-    ['sealed', { kind: 'sealed' }, { status: 409, code: 'AppendSealedObjectNotAllowed' }, 'abc'],
+    ['sealed', { kind: 'sealed' }, { status: 400, code: 'AppendSealedObjectNotAllowed' }, 'abc'],
     [
       'damaged on the way',
       { kind: 'corrupted' },
