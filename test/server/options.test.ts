@@ -33,7 +33,7 @@ const OPTIONS: readonly [options: unknown, messageStart: string][] = [
   [{ control: 'yes' }, 'control: must be an object'],
   [{ control: { port: -1 } }, 'control.port: must be a whole number from 0 to 65535'],
   [{ control: { token: '' } }, 'control.token: must be a string that is not empty'],
-  [{ control: { prot: 1 } }, 'control.prot: is unknown: did you mean control.port?'],
+  [{ control: { tokn: 1 } }, 'control.tokn: is unknown: did you mean control.token?'],
   [{ dir: '/absent/folder' }, 'dir: must be in a folder that exists: /absent/folder'],
   [{ dir: import.meta.filename }, 'dir: must be a folder: '],
   [{ tls: true }, 'tls: must be an object'],
