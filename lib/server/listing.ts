@@ -47,7 +47,11 @@ export function listObjects({ query, bucket }: OssRequest, server: ServerContext
       ['Delimiter', encode(query.get('delimiter') ?? '')],
       ...optional('EncodingType', query.get('encoding-type')),
       ...continuation,
-      ...names.map(name => renderEntry(name, states.get(name), encode, hasOwner)),
+      ...names.map(name =>
+        commonPrefixOf(name, query) === undefined
+          ? renderObject(states.get(name)!, encode, hasOwner)
+          : (['CommonPrefixes', [['Prefix', encode(name)]]] as const),
+      ),
     ],
   ])
 }
@@ -108,18 +112,23 @@ function pageOf(
   after = '',
 ): { names: string[]; next: string | undefined } {
   const maxKeys = parseMaxKeys(query)
-  const prefix = query.get('prefix') ?? ''
-  const delimiter = query.get('delimiter') ?? ''
   const page: string[] = []
   for (const name of [...names].sort(compareBytes)) {
-    const end = delimiter === '' ? -1 : name.indexOf(delimiter, prefix.length)
-    const entry = end === -1 ? name : name.slice(0, end + delimiter.length)
+    const entry = commonPrefixOf(name, query) ?? name
     const last = page.at(-1)
-    if (!name.startsWith(prefix) || compareBytes(entry, last ?? after) <= 0) continue
+    if (!name.startsWith(query.get('prefix') ?? '') || compareBytes(entry, last ?? after) <= 0)
+      continue
     if (page.length === maxKeys) return { names: page, next: last }
     page.push(entry)
   }
   return { names: page, next: undefined }
+}
+
+/** A name up to the first delimiter after the prefix; undefined if there is none. */
+function commonPrefixOf(name: string, query: ReadonlyMap<string, string>): string | undefined {
+  const delimiter = query.get('delimiter') ?? ''
+  const end = name.indexOf(delimiter, query.get('prefix')?.length ?? 0)
+  return delimiter === '' || end === -1 ? undefined : name.slice(0, end + delimiter.length)
 }
 
 /** JavaScript compares UTF-16, which differs from UTF-8 above U+FFFF. */
@@ -139,15 +148,13 @@ function describePage(
   ]
 }
 
-function renderEntry(
-  name: string,
-  state: ObjectState | undefined,
+function renderObject(
+  state: ObjectState,
   encode: (name: string) => string,
   hasOwner: boolean,
 ): XmlElement {
-  if (state === undefined) return ['CommonPrefixes', [['Prefix', encode(name)]]]
   const elements: XmlElement[] = [
-    ['Key', encode(name)],
+    ['Key', encode(state.key)],
     ['LastModified', toIsoDate(state.lastModified)],
     ['ETag', state.etag],
     ['Type', state.type],
