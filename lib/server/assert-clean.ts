@@ -1,13 +1,14 @@
 /** What a test has left behind at its server: faults that never struck, and requests that were refused. */
 
 import type { ServerContext } from './context.ts'
+import { targetOf } from './fault-queue.ts'
 import type { RequestRecord } from './log.ts'
 
 /** One line for each fault that waits, and for each request that the rules refused unexpectedly. */
 export function findLeftovers(server: ServerContext, expected: readonly string[]): string[] {
   const faults = server.faults.list().map(({ fault, times, struck }) => {
-    const { kind, name = kind, on = 'default', key } = fault
-    const scope = key === undefined ? `on ${on}` : `on ${on}, key ${key}`
+    const { kind, name = kind, key } = fault
+    const scope = `on ${targetOf(fault)}${key === undefined ? '' : `, key ${key}`}`
     const count = struck === 0 ? 'never struck' : `struck ${struck} of ${struck + times} times`
     return Number.isFinite(times) || struck === 0 ? `the fault ${name} (${scope}) ${count}` : ''
   })

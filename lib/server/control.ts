@@ -13,10 +13,13 @@ import type { ServerContext } from './context.ts'
 export class Control {
   /** Each request has to carry it: `Authorization: Bearer TOKEN`. */
   readonly token: string
+  /** The port that it listens on. */
+  port: number
   readonly #server = createServer((req, res) => void this.#handle(req, res))
   readonly #routes: Readonly<Record<string, (body: string) => unknown>>
 
-  constructor(server: ServerContext, token: string) {
+  constructor(server: ServerContext, { port, token }: { port: number; token: string }) {
+    this.port = port
     this.token = token
     const { faults, requests } = server
     const listFaults = () => ({ waiting: faults.list(), fired: faults.fired })
@@ -32,13 +35,10 @@ export class Control {
     }
   }
 
-  /** The port that it listens on. */
-  get port(): number {
-    return (this.#server.address() as AddressInfo).port
-  }
-
-  async listen(port: number, host: string): Promise<void> {
-    if (!this.#server.listening) await once(this.#server.listen(port, host), 'listening')
+  async listen(host: string): Promise<void> {
+    if (this.#server.listening) return
+    await once(this.#server.listen(this.port, host), 'listening')
+    this.port = (this.#server.address() as AddressInfo).port
   }
 
   close(): void {

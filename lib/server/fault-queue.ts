@@ -5,7 +5,7 @@
  */
 
 import { checkFault } from './check-fault.ts'
-import type { Fault } from './faults.ts'
+import type { Fault, FaultTarget } from './faults.ts'
 import type { OssRequest } from './request.ts'
 
 /** A fault that waits. */
@@ -80,7 +80,11 @@ function matches(fault: Fault, request: OssRequest, isProbe: boolean): boolean {
   if (request.key === '' && OBJECT_KINDS.includes(fault.kind)) return false
   if (fault.kind === 'tooLarge' && (request.contentLength ?? Infinity) <= fault.maxBytes)
     return false
-  const defaultTarget = fault.kind === 'stale' || fault.kind === 'forbidden' ? 'head' : 'append'
-  const target = fault.on ?? defaultTarget
+  const target = targetOf(fault)
   return target === 'any' || target === (isProbe ? 'probe' : request.operation)
+}
+
+/** Which requests a fault strikes. */
+export function targetOf({ kind, on }: Fault): FaultTarget {
+  return on ?? (kind === 'stale' || kind === 'forbidden' ? 'head' : 'append')
 }

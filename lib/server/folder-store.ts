@@ -199,7 +199,7 @@ function folderName(bucket: string, key: string): string {
 }
 
 function damagedObject(folder: string): Error {
-  return new Error(`Damaged object in ${folder}: restore it or delete the folder`)
+  return new Error(`Damaged object in ${folder}: restore it, or delete the folder`)
 }
 
 function contentPath(folder: string, { file }: SavedObject): string {

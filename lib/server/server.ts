@@ -50,7 +50,6 @@ export class OssServer extends ServerContext {
   readonly #scheme: string
   readonly #host: string
   readonly #control: Control | undefined
-  readonly #controlPort: number
   #port: number
   #isUnref = false
   #reopenTimer: NodeJS.Timeout | undefined
@@ -63,8 +62,7 @@ export class OssServer extends ServerContext {
     this.#port = settings.port
     this.#scheme = settings.tls === undefined ? 'http' : 'https'
     this.#server = this.#createServer(settings.tls)
-    this.#controlPort = settings.control?.port ?? 0
-    this.#control = settings.control && new Control(this, settings.control.token)
+    this.#control = settings.control && new Control(this, settings.control)
   }
 
   /** `http://127.0.0.1:PORT` */
@@ -173,7 +171,7 @@ export class OssServer extends ServerContext {
     // Node keeps the callback of a listen() that fails, so that each new attempt would add a listener.
     await once(server.listen(this.#port, this.#host), 'listening')
     this.#port = (server.address() as AddressInfo).port
-    await this.#control?.listen(this.#controlPort, this.#host)
+    await this.#control?.listen(this.#host)
   }
 
   /**
