@@ -290,5 +290,5 @@ function credentialsError(
   message: string,
   details: { isRefreshable?: boolean; cause?: unknown } = {},
 ): OssError {
-  return new OssError('OSS_ERR_CREDENTIALS', message, details)
+  return new OssError('OSS_ERR_CREDENTIALS', message, { ...details, isUnsent: true })
 }

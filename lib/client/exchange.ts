@@ -9,7 +9,7 @@ import type { Dispatcher } from 'undici'
 import type { Target } from '../append/client-interface.ts'
 import { OssError } from '../errors.ts'
 import { OwnAgent } from './agent.ts'
-import { dispatch, type HttpResponse } from './dispatch.ts'
+import { dispatch, type ExchangeFacts, type HttpResponse } from './dispatch.ts'
 import { checkEndpointHost, type Endpoint, hostAndPort, locate } from './endpoint.ts'
 import type { Redact } from './redact.ts'
 import type { RequestSigner } from './request-signer.ts'
@@ -104,7 +104,7 @@ export class Exchange {
       const { body } = reply
       const response = this.#read(reply)
       if (body) return { ...response, body }
-      throw notOssResponse(reply.status, reply.peer)
+      throw notOssResponse(reply)
     } catch (error) {
       reply.body?.destroy()
       throw error
@@ -136,8 +136,11 @@ export class Exchange {
       headers: signed.headers,
       body,
     }
-    const toError = (error: unknown) =>
-      error instanceof OssError || signal.aborted ? error : networkError(error, redact, peer)
+    const toError = (error: unknown, facts: ExchangeFacts) => {
+      if (signal.aborted) return error
+      if (!(error instanceof OssError)) return networkError(error, redact, peer, facts)
+      return new OssError(error.code, error.message, facts)
+    }
     const timeout = requestTimeout + (body?.length ?? 0) / SLOWEST_LINK
     const streamBody = method === 'GET'
     try {
@@ -154,7 +157,7 @@ export class Exchange {
   #read(reply: Reply): OssResponse {
     const { status, headers, failure, peer, redact } = reply
     const id = header(headers, 'x-oss-request-id')
-    if (id === undefined) throw notOssResponse(status, peer)
+    if (id === undefined) throw notOssResponse(reply)
     if (status >= 200 && status < 300) return { status, headers, requestId: redact(id), peer }
     const document = errorDocumentOf(reply)
     const isRefreshable = this.#settings.requestSigner.refresh(status, headers, document)
@@ -182,5 +185,5 @@ function errorDocumentOf({ headers, text, redact }: Reply): ErrorDocument {
 }
 
 function clientClosed(): OssError {
-  return new OssError('OSS_ERR_ABORTED', 'the client is closed')
+  return new OssError('OSS_ERR_ABORTED', 'the client is closed', { isUnsent: true })
 }

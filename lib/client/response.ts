@@ -6,12 +6,13 @@
 
 import type { Head } from '../append/client-interface.ts'
 import { parseCrc64 } from '../crc64/index.ts'
-import { OssError, OssServiceError } from '../errors.ts'
+import { OssError, type OssErrorDetails, OssServiceError } from '../errors.ts'
 import { type Redact, redactError } from './redact.ts'
 
 export type ResponseHeaders = Readonly<Record<string, string | string[] | undefined>>
 
-interface HeadResponse {
+/** A response, and who sent it. */
+interface ReceivedResponse {
   readonly status: number
   readonly headers: ResponseHeaders
   /** Host and port that answered. */
@@ -52,11 +53,30 @@ export function readCrc64(text: string | undefined): string | undefined {
   return text === undefined ? undefined : parseCrc64(text)?.toString()
 }
 
+/**
+ * `Retry-After` (RFC 9110, 10.2.3) in milliseconds from now: seconds, or a date that is compared with the
+ * `Date` of the same response, since the local clock may be wrong. 0 for a date in the past.
+ */
+export function readRetryAfter(headers: ResponseHeaders, now = Date.now()): number | undefined {
+  const text = header(headers, 'retry-after')?.trim()
+  if (text === undefined) return undefined
+  if (/^\d{1,12}$/.test(text)) return Number(text) * 1000
+  const sentAt = Date.parse(header(headers, 'date') ?? '')
+  const delay = readDate(text) - (Number.isNaN(sentAt) ? now : sentAt)
+  return Number.isNaN(delay) ? undefined : Math.max(0, delay)
+}
+
+/** `Sun, 06 Nov 1994 08:49:37 GMT`. Alone, `Date.parse()` accepts `1`, and forms without a zone. */
+function readDate(text: string): number {
+  return /^\w{3}, .{17,} GMT$/.test(text) ? Date.parse(text) : Number.NaN
+}
+
 /** The headers of a successful HEAD. Throws if they do not describe an object. */
-export function readHead({ status, headers, peer }: HeadResponse): Omit<Head, 'requestId'> {
+export function readHead(response: ReceivedResponse): Omit<Head, 'requestId'> {
+  const { headers } = response
   const type = readWord(header(headers, 'x-oss-object-type'))
   const length = readLength(header(headers, 'content-length'))
-  if (type === undefined || length === undefined) throw notOssResponse(status, peer)
+  if (type === undefined || length === undefined) throw notOssResponse(response)
   return {
     type,
     length,
@@ -123,18 +143,24 @@ function unescapeXml(text: string): string {
  * A response without `x-oss-request-id`, or without what OSS always sends. Whatever its status, it comes
  * from a proxy or a captive portal.
  */
-export function notOssResponse(status: number, peer: string): OssError {
-  return new OssError('OSS_ERR_NETWORK', `HTTP ${status} from ${peer} is not a response of OSS`)
+export function notOssResponse({ status, headers, peer }: ReceivedResponse): OssError {
+  const message = `HTTP ${status} from ${peer} is not a response of OSS`
+  return new OssError('OSS_ERR_NETWORK', message, { status, retryAfter: readRetryAfter(headers) })
 }
 
 /**
  * No response, or an incomplete one. The cause keeps only message, stack and code. undici 7.30 adds the
  * bytes that its parser could not read, and those are our own headers if the port echoes.
  */
-export function networkError(error: unknown, redact: Redact, peer: string): OssError {
+export function networkError(
+  error: unknown,
+  redact: Redact,
+  peer: string,
+  details: OssErrorDetails = {},
+): OssError {
   const cause = redactError(error, redact)
   const message = `the exchange with ${peer} failed: ${cause.code ?? cause.message}`
-  return new OssError('OSS_ERR_NETWORK', message, { cause })
+  return new OssError('OSS_ERR_NETWORK', message, { ...details, cause })
 }
 
 /**
@@ -158,6 +184,7 @@ export function serviceError(
     hostId,
     ec,
     nextPosition,
+    retryAfter: readRetryAfter(headers),
     isRefreshable,
   })
 }

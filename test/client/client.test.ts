@@ -5,7 +5,7 @@ import { inspect } from 'node:util'
 import { setFlagsFromString } from 'node:v8'
 import { runInNewContext } from 'node:vm'
 import t, { type Test } from 'tap'
-import { Agent, type Dispatcher, MockAgent } from 'undici'
+import { Agent, type Dispatcher, MockAgent, RetryAgent } from 'undici'
 import { classifyError } from '../../lib/append/classify-error.ts'
 import { type ClientOptions, OssClient } from '../../lib/client/client.ts'
 import { OssError, OssServiceError } from '../../lib/errors.ts'
@@ -1004,6 +1004,92 @@ t.test('an append that is aborted while connecting is never sent', async t => {
     server.requests.map(({ body }) => `${body}`),
     ['later'],
   )
+})
+
+t.test('an error says whether the request has left', async t => {
+  const server = await startScriptedServer(t, () => appended)
+  const closing = await startScriptedServer(t, ({ socket }) => {
+    socket.destroy()
+    return undefined
+  })
+  const silent = await startScriptedServer(t, () => undefined)
+  const unused = createServer().listen(0, '127.0.0.1')
+  await once(unused, 'listening')
+  const { port } = unused.address() as AddressInfo
+  await new Promise(resolve => unused.close(resolve))
+  const never = new Agent({ connect: () => {} })
+  // The RetryAgent sends the append again after the reset, and then finds no server.
+  const vanishing = createServer(socket => {
+    vanishing.close()
+    socket.on('error', () => {}).once('data', () => socket.resetAndDestroy())
+  })
+  await once(vanishing.listen(0, '127.0.0.1'), 'listening')
+  const retrying = new RetryAgent(new Agent(), { methods: ['POST'], minTimeout: 1, maxRetries: 1 })
+  t.teardown(() => Promise.all([never.destroy(), retrying.destroy()]))
+  const closed = connectTo(t, server)
+  await closed.close()
+  // label, client, code, whether nothing was sent
+  const table: [string, OssClient, string, boolean][] = [
+    ['refused', connectTo(t, { port }), 'OSS_ERR_NETWORK', true],
+    [
+      'an unknown host',
+      connectTo(t, { port }, { endpoint: 'http://nowhere.invalid', dispatcher: notFound(t) }),
+      'OSS_ERR_NETWORK',
+      true,
+    ],
+    [
+      'TLS with a server that has none',
+      connectTo(t, { port }, { endpoint: `https://127.0.0.1:${silent.port}`, connectTimeout: 50 }),
+      'OSS_ERR_NETWORK',
+      true,
+    ],
+    [
+      'no connection in time',
+      connectTo(t, server, { dispatcher: never, requestTimeout: 20 }),
+      'OSS_ERR_TIMEOUT',
+      true,
+    ],
+    ['a closed client', closed, 'OSS_ERR_ABORTED', true],
+    [
+      'no credentials',
+      connectTo(t, server, { credentials: () => Promise.reject(new Error('no')) }),
+      'OSS_ERR_CREDENTIALS',
+      true,
+    ],
+    ['closed by the server', connectTo(t, closing), 'OSS_ERR_NETWORK', false],
+    ['no response', connectTo(t, silent, { requestTimeout: 20 }), 'OSS_ERR_TIMEOUT', false],
+    [
+      'resent in a layer below, and refused there',
+      connectTo(t, vanishing.address() as AddressInfo, { dispatcher: retrying }),
+      'OSS_ERR_NETWORK',
+      false,
+    ],
+  ]
+  for (const [label, client, code, isUnsent] of table) {
+    const error = await failure(calls(client).append())
+    t.match(error, { code, isUnsent }, label)
+    const own = !/layer|unknown host|in time/.test(label)
+    t.equal(client.sendsOnce, own, `${label}: own connections`)
+  }
+  const last = await failure(calls(table.at(-1)?.[1] as OssClient).append())
+  t.match(last, { cause: { code: 'ECONNREFUSED' }, isUnsent: true }, 'a new request')
+})
+
+t.test('a refusal by size has its status, whoever sends it', async t => {
+  const foreign = { 'x-oss-request-id': undefined }
+  const table: [string, string][] = [
+    ['OSS', errorResponse(413, 'EntityTooLarge')],
+    ['a proxy', httpResponse(413, foreign, '<html>')],
+    ['a proxy, cut', httpResponse(413, { ...foreign, 'content-length': '999' }, '<html>')],
+  ]
+  for (const [label, response] of table) {
+    const server = await startScriptedServer(t, () => response)
+    // The cut response never ends, so the timeout ends it.
+    const client = connectTo(t, server, { requestTimeout: 50 })
+    const error = await failure(calls(client).append())
+    t.match(error, { status: 413, isUnsent: false }, label)
+    t.equal(classifyError(error), 'tooLarge', label)
+  }
 })
 
 t.test('an abort ends an exchange that waits for a provider', async t => {

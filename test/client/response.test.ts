@@ -9,6 +9,7 @@ import {
   readCrc64,
   readErrorDocument,
   readLength,
+  readRetryAfter,
   readWord,
   serviceError,
 } from '../../lib/client/response.ts'
@@ -262,12 +263,49 @@ t.test('a refusal becomes an OssServiceError', async t => {
 })
 
 t.test('a response that is not from OSS is a network error with status, host and port', async t => {
-  const error = notOssResponse(502, 'oss.local:443')
+  const headers = { 'retry-after': '2' }
+  const error = notOssResponse({ status: 502, headers, peer: 'oss.local:443' })
   t.equal(error.constructor, OssError)
   t.match(error, {
     code: 'OSS_ERR_NETWORK',
     message: 'HTTP 502 from oss.local:443 is not a response of OSS',
+    status: 502,
+    retryAfter: 2000,
   })
+})
+
+t.test('Retry-After is read as seconds or as a date', async t => {
+  const now = Date.parse('2026-11-02T03:04:05Z')
+  const sent = 'Mon, 02 Nov 2026 09:00:00 GMT'
+  // Retry-After, Date, milliseconds
+  const table: [string | string[] | undefined, string | undefined, number | undefined][] = [
+    [undefined, sent, undefined],
+    ['', sent, undefined],
+    ['0', undefined, 0],
+    ['120', undefined, 120_000],
+    [' 7 ', undefined, 7000],
+    ['999999999999', undefined, 999_999_999_999_000],
+    ['9999999999999', undefined, undefined],
+    ['1.5', undefined, undefined],
+    ['-1', undefined, undefined],
+    ['1e3', undefined, undefined],
+    ['soon', undefined, undefined],
+    ['2026-11-02', undefined, undefined],
+    [['1', '2'], undefined, undefined],
+    ['Mon, 02 Nov 2026 03:04:35 GMT', undefined, 30_000],
+    ['Mon, 02 Nov 2026 03:04:05 GMT', undefined, 0],
+    ['Mon, 02 Nov 2026 01:00:00 GMT', undefined, 0],
+    ['Mon, 02 Nov 2026 09:01:00 GMT', sent, 60_000],
+    ['Mon, 02 Nov 2026 08:01:00 GMT', sent, 0],
+    ['Mon, 02 Nov 2026 03:04:35 GMT', 'noon', 30_000],
+  ]
+  for (const [retryAfter, date, delay] of table) {
+    const headers = { 'retry-after': retryAfter, date }
+    t.equal(readRetryAfter(headers, now), delay, `${retryAfter} at ${date}`)
+  }
+  t.equal(readRetryAfter({ 'retry-after': 'Fri, 31 Dec 1999 23:59:59 GMT' }), 0, 'the local clock')
+  t.equal(serviceError(503, { 'retry-after': '3' }, none, false).retryAfter, 3000)
+  t.notOk('retryAfter' in serviceError(503, {}, none, false))
 })
 
 const SECRET = 'hunter2SECRET'
