@@ -444,7 +444,7 @@ t.test('options', async t => {
     [{ key: '' }, /^option key: is missing$/],
     [{ key: '/{index}' }, /^option key: must not begin with \//],
     [{ key: '{date}' }, /^option key: \{date\} is unknown/],
-    [{ key: 'a', bucket: undefined }, /^option bucket: must be a string$/],
+    [{ key: 'a', bucket: undefined }, /^option bucket: is missing$/],
     [{ key: () => 'a', bucket: 'No' }, /^option bucket: must be 3 to 63/],
     [{ key: 'a', position: 0 }, /^option position: is unknown/],
     [{ key: 'a', crc64: '0' }, /^option crc64: is unknown/],
