@@ -11,14 +11,13 @@ import { OssError } from '../errors.ts'
 import { type ExchangeDispatcher, OwnAgent } from './agent.ts'
 import { dispatch, type ExchangeFacts, type HttpResponse } from './dispatch.ts'
 import { checkEndpointHost, type Endpoint, hostAndPort, locate } from './endpoint.ts'
-import type { Redact } from './redact.ts'
 import type { RequestSigner } from './request-signer.ts'
 import {
   type ErrorDocument,
   header,
   networkError,
   notOssResponse,
-  type ResponseHeaders,
+  type ReceivedResponse,
   readErrorDocument,
   serviceError,
 } from './response.ts'
@@ -43,12 +42,8 @@ export interface ExchangeRequest {
 }
 
 /** A success. */
-export interface OssResponse {
-  readonly status: number
-  readonly headers: ResponseHeaders
+export interface OssResponse extends ReceivedResponse {
   readonly requestId: string
-  /** Host and port that answered, for messages. */
-  readonly peer: string
 }
 
 /** A success whose body arrives as a stream. Read it to its end, or destroy it. */
@@ -59,10 +54,7 @@ export interface StreamedResponse extends OssResponse {
 type Method = 'HEAD' | 'GET' | 'POST'
 
 /** A response of any status, and what is needed to read it. */
-interface Reply extends HttpResponse {
-  readonly peer: string
-  readonly redact: Redact
-}
+type Reply = HttpResponse & ReceivedResponse
 
 /** Bytes per millisecond: the slowest link that a body is expected to travel over. */
 const SLOWEST_LINK = 64
@@ -145,7 +137,8 @@ export class Exchange {
     const streamBody = method === 'GET'
     try {
       const options = { timeout, signal, streamBody, toError }
-      return { ...(await dispatch(dispatcher, httpRequest, options)), peer, redact }
+      const response = await dispatch(dispatcher, httpRequest, options)
+      return { ...response, peer, url: origin + httpRequest.path, redact }
     } finally {
       // undici releases a connection one turn after its response. A request sent earlier would open a
       // second connection.
@@ -155,10 +148,12 @@ export class Exchange {
 
   /** Throws if OSS refused, or if the response is not from OSS. */
   #read(reply: Reply): OssResponse {
-    const { status, headers, failure, peer, redact } = reply
+    const { status, headers, failure, peer, url, redact } = reply
     const id = header(headers, 'x-oss-request-id')
     if (id === undefined) throw notOssResponse(reply)
-    if (status >= 200 && status < 300) return { status, headers, requestId: redact(id), peer }
+    if (status >= 200 && status < 300) {
+      return { status, headers, requestId: redact(id), peer, url, redact }
+    }
     const document = errorDocumentOf(reply)
     const isRefreshable = this.#settings.requestSigner.refresh(status, headers, document)
     const refusal = serviceError(status, headers, document, isRefreshable)

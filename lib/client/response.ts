@@ -12,11 +12,14 @@ import { type Redact, redactError } from './redact.ts'
 export type ResponseHeaders = Readonly<Record<string, string | string[] | undefined>>
 
 /** A response, and who sent it. */
-interface ReceivedResponse {
+export interface ReceivedResponse {
   readonly status: number
   readonly headers: ResponseHeaders
   /** Host and port that answered. */
   readonly peer: string
+  /** The URL of the request. */
+  readonly url: string
+  readonly redact: Redact
 }
 
 /** The known parts of OSS's error XML and of the headers beside it. */
@@ -141,11 +144,42 @@ function unescapeXml(text: string): string {
 
 /**
  * A response without `x-oss-request-id`, or without what OSS always sends. Whatever its status, it comes
- * from a proxy or a captive portal.
+ * from a proxy or a captive portal. The message shows what tells which one.
  */
-export function notOssResponse({ status, headers, peer }: ReceivedResponse): OssError {
-  const message = `HTTP ${status} from ${peer} is not a response of OSS`
+export function notOssResponse(response: ReceivedResponse): OssError {
+  const { status, headers, peer } = response
+  const facts = ['server', 'location'].flatMap(name => {
+    const value = header(headers, name)
+    return value === undefined ? [] : [`${name}: ${readable(value, response.redact)}`]
+  })
+  const details = facts.length === 0 ? '' : ` (${facts.join(', ')})`
+  const remedy = isSentToHttps(response) ? '. Use https in the option endpoint' : ''
+  const message = `HTTP ${status} from ${peer} is not a response of OSS${details}${remedy}`
   return new OssError('OSS_ERR_NETWORK', message, { status, retryAfter: readRetryAfter(headers) })
+}
+
+/** Characters of a header that is shown. */
+const MAX_SHOWN = 200
+
+/** The value of a header without secrets: a URL loses its user, password, query and fragment. */
+function readable(value: string, redact: Redact): string {
+  const clean = redact(value)
+    .replace(/^((?:https?:)?\/\/)[^/?#]*@/i, '$1***@')
+    .replace(/[?#].*$/s, '')
+    .replace(/[^\x20-\x7e]/g, '?')
+  return clean.length <= MAX_SHOWN ? clean : `${clean.slice(0, MAX_SHOWN)}...`
+}
+
+/** Whether the response redirects to the same URL with another scheme. */
+function isSentToHttps({ headers, url }: ReceivedResponse): boolean {
+  const location = header(headers, 'location') ?? ''
+  const rest = (text: string, scheme: string, port: number) => {
+    const [, host, path = ''] =
+      new RegExp(`^${scheme}://([^/?#]*?)(?::${port})?(/[^?#]*)?(?:[?#]|$)`, 'i').exec(text) ?? []
+    return host && host.toLowerCase() + path
+  }
+  const target = rest(location, 'https', 443)
+  return target !== undefined && target === rest(url, 'http', 80)
 }
 
 /**

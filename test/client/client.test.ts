@@ -520,6 +520,25 @@ t.test('a redirect is reported and never followed', async t => {
   t.equal(redirectTarget.requests.length, 0)
 })
 
+t.test('a redirect to https that is not of OSS says what to do', async t => {
+  const server = await startScriptedServer(t, ({ requestLine }) =>
+    httpResponse(301, {
+      'x-oss-request-id': undefined,
+      server: 'nginx',
+      location: `https://127.0.0.1:${server.port}${requestLine.split(' ')[1]}`,
+    }),
+  )
+  const { append, head } = calls(connectTo(t, server))
+  for (const call of [append, head]) {
+    const error = await failure(call())
+    t.match(error, { code: 'OSS_ERR_NETWORK', status: 301, isUnsent: false })
+    t.match(
+      error.message,
+      /\(server: nginx, location: https:.*app\.log\)\. Use https in the option/,
+    )
+  }
+})
+
 t.test('head resolves to null only if OSS says that there is no such object', async t => {
   const err = (code: string, status = 404) => errorResponse(status, code, { head: true })
   const table: [string, string, object | null][] = [

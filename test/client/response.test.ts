@@ -5,6 +5,7 @@ import {
   header,
   networkError,
   notOssResponse,
+  type ReceivedResponse,
   type ResponseHeaders,
   readCrc64,
   readErrorDocument,
@@ -262,9 +263,21 @@ t.test('a refusal becomes an OssServiceError', async t => {
   )
 })
 
+const SECRET = 'hunter2SECRET'
+
+/** A response of a proxy. */
+function foreign(headers: ResponseHeaders): ReceivedResponse {
+  return {
+    status: 502,
+    headers,
+    peer: 'oss.local:443',
+    url: 'https://oss.local/',
+    redact: keepText,
+  }
+}
+
 t.test('a response that is not from OSS is a network error with status, host and port', async t => {
-  const headers = { 'retry-after': '2' }
-  const error = notOssResponse({ status: 502, headers, peer: 'oss.local:443' })
+  const error = notOssResponse(foreign({ 'retry-after': '2' }))
   t.equal(error.constructor, OssError)
   t.match(error, {
     code: 'OSS_ERR_NETWORK',
@@ -272,6 +285,55 @@ t.test('a response that is not from OSS is a network error with status, host and
     status: 502,
     retryAfter: 2000,
   })
+})
+
+t.test('the error of a response that is not from OSS shows its sender without secrets', async t => {
+  const URL = 'http://b.oss.local/a%20b?append&position=0'
+  // headers, URL of the request, end of the message
+  const table: [Record<string, string | string[]>, string, string][] = [
+    [{ server: 'nginx/1.25' }, URL, ' (server: nginx/1.25)'],
+    [{ server: ['a', 'b'], location: '' }, URL, ''],
+    [
+      { server: 'cloudflare', location: 'http://portal.hotel/login?mac=1&token=a#b' },
+      URL,
+      ' (server: cloudflare, location: http://portal.hotel/login)',
+    ],
+    [
+      { location: 'https://user:pass@portal.hotel/a' },
+      URL,
+      ' (location: https://***@portal.hotel/a)',
+    ],
+    [{ location: '//a@b@portal/' }, URL, ' (location: //***@portal/)'],
+    [{ location: `/${SECRET}/b` }, URL, ' (location: /***/b)'],
+    [
+      { server: `a\x1b[31mb\u202e${'c'.repeat(300)}` },
+      URL,
+      ` (server: a?[31mb?${'c'.repeat(192)}...)`,
+    ],
+    ...['', ':443'].map((port): [Record<string, string>, string, string] => [
+      { location: `https://B.oss.local${port}/a%20b?append` },
+      URL,
+      ` (location: https://B.oss.local${port}/a%20b). Use https in the option endpoint`,
+    ]),
+    [
+      { location: 'https://b.oss.local/a%20b' },
+      URL.replace('.local', '.local:80'),
+      ' (location: https://b.oss.local/a%20b). Use https in the option endpoint',
+    ],
+    [{ location: 'https://b.oss.local/a' }, URL, ' (location: https://b.oss.local/a)'],
+    [{ location: 'https://other/a%20b' }, URL, ' (location: https://other/a%20b)'],
+    [{ location: 'http://b.oss.local/a%20b' }, URL, ' (location: http://b.oss.local/a%20b)'],
+    [
+      { location: 'https://b.oss.local/a%20b' },
+      URL.replace('http', 'https'),
+      ' (location: https://b.oss.local/a%20b)',
+    ],
+  ]
+  for (const [headers, url, end] of table) {
+    const redact = createRedactor([SECRET])
+    const { message } = notOssResponse({ ...foreign(headers), url, redact })
+    t.equal(message, `HTTP 502 from oss.local:443 is not a response of OSS${end}`)
+  }
 })
 
 t.test('Retry-After is read as seconds or as a date', async t => {
@@ -307,8 +369,6 @@ t.test('Retry-After is read as seconds or as a date', async t => {
   t.equal(serviceError(503, { 'retry-after': '3' }, none, false).retryAfter, 3000)
   t.notOk('retryAfter' in serviceError(503, {}, none, false))
 })
-
-const SECRET = 'hunter2SECRET'
 
 t.test('secrets are redacted in every member of an error document', async t => {
   const redact = createRedactor([SECRET, undefined, 'to&ken"<+/==>'])
