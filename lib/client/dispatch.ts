@@ -7,7 +7,7 @@
 
 import { Readable } from 'node:stream'
 import type { Dispatcher } from 'undici'
-import { invalidOption, OssError } from '../errors.ts'
+import { OssError } from '../errors.ts'
 import { MAX_DELAY } from '../validate.ts'
 import type { ExchangeDispatcher } from './agent.ts'
 import { hostAndPort } from './endpoint.ts'
@@ -68,21 +68,9 @@ export function dispatch(
     // need a new connection.
     dispatcher.dispatch({ ...request, ...timeouts, reset: false }, handler)
   } catch (error) {
-    handler.abort(isMisuse(error) ? incompatibleDispatcher() : error)
+    handler.abort(error)
   }
   return handler.response
-}
-
-/** undici throws this synchronously if it does not support the handler; no attempt can succeed. */
-function isMisuse(error: unknown): boolean {
-  return (error as { code?: unknown } | undefined)?.code === 'UND_ERR_INVALID_ARG'
-}
-
-function incompatibleDispatcher(): OssError {
-  return invalidOption(
-    'dispatcher',
-    'does not understand our requests: use one of undici 7 or later',
-  )
 }
 
 /** The callbacks that undici invokes for one request. */

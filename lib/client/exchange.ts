@@ -11,6 +11,7 @@ import { OssError } from '../errors.ts'
 import { type ExchangeDispatcher, OwnAgent } from './agent.ts'
 import { dispatch, type ExchangeFacts, type HttpResponse } from './dispatch.ts'
 import { checkEndpointHost, type Endpoint, hostAndPort, locate } from './endpoint.ts'
+import { findMisuse } from './misuse.ts'
 import type { RequestSigner } from './request-signer.ts'
 import {
   type ErrorDocument,
@@ -111,7 +112,7 @@ export class Exchange {
 
   /** Asks for keys and signs immediately before sending, so that neither has aged. */
   async #send(method: Method, target: Target, request: ExchangeRequest): Promise<Reply> {
-    const { endpoint, requestSigner, requestTimeout } = this.#settings
+    const { endpoint, requestSigner, requestTimeout, dispatcher: given } = this.#settings
     const { query = {}, headers = {}, body = null, signal } = request
     const { origin, path } = locate(endpoint, target)
     const search = encodeQuery(query)
@@ -130,8 +131,9 @@ export class Exchange {
     }
     const toError = (error: unknown, facts: ExchangeFacts) => {
       if (signal.aborted) return error
-      if (!(error instanceof OssError)) return networkError(error, redact, peer, facts)
-      return new OssError(error.code, error.message, facts)
+      if (error instanceof OssError) return new OssError(error.code, error.message, facts)
+      const misuse = given && findMisuse(error, given, facts)
+      return misuse ?? networkError(error, redact, peer, facts)
     }
     const timeout = requestTimeout + (body?.length ?? 0) / SLOWEST_LINK
     const streamBody = method === 'GET'

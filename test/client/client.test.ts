@@ -5,7 +5,14 @@ import { inspect } from 'node:util'
 import { setFlagsFromString } from 'node:v8'
 import { runInNewContext } from 'node:vm'
 import t, { type Test } from 'tap'
-import { Agent, type Dispatcher, MockAgent, RetryAgent } from 'undici'
+import {
+  Agent,
+  type Dispatcher,
+  interceptors,
+  MockAgent,
+  RetryAgent,
+  errors as undiciErrors,
+} from 'undici'
 import { classifyError } from '../../lib/append/classify-error.ts'
 import { type ClientOptions, OssClient } from '../../lib/client/client.ts'
 import { OssError, OssServiceError } from '../../lib/errors.ts'
@@ -992,6 +999,85 @@ t.test('a dispatcher that does not support the handler is a final error of the o
   t.equal(classifyError(error), 'final')
 })
 
+t.test('a dispatcher through which no request can succeed is a final error', async t => {
+  const server = await startScriptedServer(t, () => errorResponse(403, 'AccessDenied'))
+  const destroyed = new Agent()
+  await destroyed.destroy()
+  const closed = new Agent()
+  await closed.close()
+  const composed = closed.compose(interceptors.dump())
+  const mock = new MockAgent()
+  mock.disableNetConnect()
+  const open = new Agent()
+  t.teardown(() => Promise.all([mock.close(), open.destroy()]))
+  // label, dispatcher, message, whether nothing was sent
+  const table: [string, Dispatcher, RegExp, boolean][] = [
+    ['destroyed', destroyed, /is closed: pass one that lives/, true],
+    ['closed', closed, /is closed: pass one that lives/, true],
+    ['closed and composed', composed, /is closed: pass one that lives/, true],
+    ['no reply', mock, /is a MockAgent without a reply/, true],
+    // The append that got this response may have landed.
+    ['an interceptor', open.compose(interceptors.responseError()), /responseError/, false],
+  ]
+  for (const [label, dispatcher, message, isUnsent] of table) {
+    const error = await failure(calls(connectTo(t, server, { dispatcher })).append())
+    t.match(error, { code: 'OSS_ERR_INVALID_OPTION', message, isUnsent }, label)
+    t.match(error.message, /^option dispatcher: /, label)
+    t.equal(classifyError(error), 'final', label)
+  }
+  t.equal(server.requests.length, 1)
+})
+
+t.test('a pool that closes inside of an open dispatcher is a network error', async t => {
+  const { message } = new undiciErrors.ClientDestroyedError()
+  const dispatcher = {
+    closed: false,
+    destroyed: false,
+    dispatch(_: unknown, handler: Dispatcher.DispatchHandler) {
+      handler.onResponseError?.(null as never, new undiciErrors.ClientDestroyedError())
+      return false
+    },
+  } as unknown as Dispatcher
+  const error = await failure(calls(connectTo(t, { port: 1 }, { dispatcher })).append())
+  t.match(error, { code: 'OSS_ERR_NETWORK', cause: { message } })
+  t.equal(classifyError(error), 'wait')
+})
+
+t.test('a runtime without a working undici is a final error of the option', async t => {
+  const table: [string, RegExp][] = [
+    ['throw new TypeError("secret")', /needed: undici cannot be loaded \(TypeError\)$/],
+    [
+      'return { url: "data:text/javascript,export class Client {}; export class Agent {}", shortCircuit: true }',
+      /needed: this runtime replaces undici by a module without dispatch\(\)$/,
+    ],
+  ]
+  for (const [resolve, message] of table) {
+    const code = `
+      import { register } from 'node:module'
+      const hook = \`export async function resolve(name, context, next) {
+        if (name === 'undici') ${resolve}
+        return next(name, context)
+      }\`
+      register('data:text/javascript,' + encodeURIComponent(hook))
+      const { OssClient } = await import('DISTindex.js')
+      const credentials = { accessKeyId: 'a', accessKeySecret: 'b' }
+      const client = new OssClient({ endpoint: 'http://127.0.0.1:1', region: 'x', credentials })
+      const { signal } = new AbortController()
+      for (let i = 0; i < 2; i++) {
+        const error = await client.head({ bucket: 'examplebucket', key: 'a' }, { signal }).catch(e => e)
+        console.log(error.code, error.isUnsent, error.message)
+      }
+      await client.close()`
+    const { stdout, stderr } = await runModule(t, code)
+    const lines = stdout.trim().split('\n')
+    t.equal(lines.length, 2, stderr)
+    for (const line of lines) {
+      t.match(line, /^OSS_ERR_INVALID_OPTION true option dispatcher: /)
+      t.match(line, message)
+    }
+  }
+})
+
 t.test('an append that is aborted while connecting is never sent', async t => {
   const server = await startScriptedServer(t, () => appended)
   const connects: (() => void)[] = []
@@ -1417,7 +1503,7 @@ t.test('a given dispatcher is used and not closed', async t => {
   const { append } = calls(connectTo(t, { port: 1 }, { dispatcher: mock }))
   t.match(await append(), { position: 5 })
   const error = await failure(append())
-  t.match(error, { code: 'OSS_ERR_NETWORK', cause: { code: 'UND_MOCK_ERR_MOCK_NOT_MATCHED' } })
+  t.match(error, { code: 'OSS_ERR_INVALID_OPTION', message: /MockAgent without a reply/ })
   t.notMatch(printed(error), TOKEN, 'undici quotes the headers in its error')
 })
 
