@@ -1326,6 +1326,18 @@ t.test('a wrong clock is corrected by a plausible time in a response of OSS', as
       '20261102T090405Z',
       true,
     ],
+    [
+      'from the header, if the time in the document is not plausible',
+      [skewed('1970-01-01T00:00:00.000Z', { date: 'Mon, 02 Nov 2026 09:04:05 GMT' })],
+      '20261102T090405Z',
+      true,
+    ],
+    [
+      'from the document, if the header is not plausible',
+      [skewed('2026-11-02T06:04:05.000Z', { date: 'Thu, 01 Jan 1970 00:00:00 GMT' })],
+      '20261102T060405Z',
+      true,
+    ],
     ['poisoned with 1970', [skewed('1970-01-01T00:00:00.000Z')], '20261102T030405Z', false],
     ['poisoned header', [dated('Thu, 01 Jan 1970 00:00:00 GMT')], '20261102T030405Z', false],
     ['poisoned with 9999', [dated('Fri, 31 Dec 9999 23:59:59 GMT')], '20261102T030405Z', false],
