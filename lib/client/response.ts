@@ -7,7 +7,7 @@
 import type { Head } from '../append/client-interface.ts'
 import { parseCrc64 } from '../crc64/index.ts'
 import { OssError, type OssErrorDetails, OssServiceError } from '../errors.ts'
-import { type Redact, redactError } from './redact.ts'
+import { type Redact, toHarmlessError } from './redact.ts'
 
 export type ResponseHeaders = Readonly<Record<string, string | string[] | undefined>>
 
@@ -183,8 +183,8 @@ function isSentToHttps({ headers, url }: ReceivedResponse): boolean {
 }
 
 /**
- * No response, or an incomplete one. The cause keeps only message, stack and code. undici 7.30 adds the
- * bytes that its parser could not read, and those are our own headers if the port echoes.
+ * No response, or an incomplete one. The cause is a new error. undici 7.30 adds the bytes that its parser
+ * could not read, and those are our own headers if the port echoes.
  */
 export function networkError(
   error: unknown,
@@ -192,7 +192,7 @@ export function networkError(
   peer: string,
   details: OssErrorDetails = {},
 ): OssError {
-  const cause = redactError(error, redact)
+  const cause = toHarmlessError(error, redact)
   const message = `the exchange with ${peer} failed: ${cause.code ?? cause.message}`
   return new OssError('OSS_ERR_NETWORK', message, { ...details, cause })
 }

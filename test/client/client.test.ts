@@ -1624,7 +1624,7 @@ t.test('no error and no inspected client shows a secret that the server echoes',
   t.match(await calls(connectTo(t, server)).append(), { requestId: 'a ***' })
 })
 
-t.test('an error of a dispatcher is redacted', async t => {
+t.test('the message of an error of a dispatcher is not shown', async t => {
   const thrown = (options: Dispatcher.DispatchOptions) =>
     Object.assign(new Error(`cannot send ${JSON.stringify(options)}`), { options, code: 'EUSER' })
   const dispatcher = {
@@ -1633,6 +1633,6 @@ t.test('an error of a dispatcher is redacted', async t => {
     },
   } as unknown as Dispatcher
   const error = await failure(calls(connectTo(t, { port: 1 }, { dispatcher })).append())
-  t.match(error, { code: 'OSS_ERR_NETWORK', cause: { code: 'EUSER', message: /cannot send/ } })
+  t.match(error, { code: 'OSS_ERR_NETWORK', cause: { code: 'EUSER', message: 'Error EUSER' } })
   for (const hidden of [SECRET, TOKEN]) t.notMatch(printed(error), hidden)
 })

@@ -6,6 +6,7 @@
 import { once } from 'node:events'
 import { Agent, createServer, type IncomingMessage, type RequestListener } from 'node:http'
 import { type AddressInfo, connect, type Socket } from 'node:net'
+import { inspect } from 'node:util'
 import alicloud from '@alicloud/credentials'
 import t, { type Test } from 'tap'
 import {
@@ -165,7 +166,7 @@ t.test('clients and providers of @alicloud/credentials serve as credentials', as
     ])
   })
 
-  t.test('@alicloud/credentials: errors of credentials_uri are retried and redacted', async t => {
+  t.test('@alicloud/credentials: errors of credentials_uri are retried and not quoted', async t => {
     const outages: [number, string][] = [
       [500, `{"AccessKeySecret":"${keysOf(3).accessKeySecret}"}`],
       [200, `AccessKeySecret: ${keysOf(3).accessKeySecret}`],
@@ -180,18 +181,16 @@ t.test('clients and providers of @alicloud/credentials serve as credentials', as
     const credentials = new Credential(new Config({ type: 'credentials_uri', credentialsURI }))
     const key = oss.newKey()
     const stream = oss.open(key, { credentials })
-    const causes: string[] = []
-    stream.on('retry', ({ error }: RetryInfo) => causes.push(String(error.cause)))
+    const errors: string[] = []
+    stream.on('retry', ({ error }: RetryInfo) => errors.push(inspect(error, { depth: 9 })))
     stream.end('abc')
     await once(stream, 'close')
     t.equal(oss.read(key).toString(), 'abc')
-    t.same(causes, [
-      'Error: get sts token failed, httpStatus: 500, message = {"AccessKeySecret":"***"}.',
-      causes[1],
-      causes[2],
-    ])
-    t.match(causes[1], /json parse failed.*AccessKeySecret: \*\*\*/)
-    t.match(causes[2], /credentialsURI result.*"AccessKeySecret":"\*\*\*"/)
+    t.equal(errors.length, 3)
+    for (const error of errors) {
+      t.match(error, /the credentials provider failed: Error/)
+      t.notMatch(error, keysOf(3).accessKeySecret)
+    }
   })
 })
 
@@ -218,7 +217,7 @@ t.test('a stream survives errors of a provider, and reports permanent ones', asy
       [1, 2, 3].map(attempt => ({
         attempt,
         position: 3,
-        error: { code: 'OSS_ERR_CREDENTIALS', cause: { message: 'the metadata service is down' } },
+        error: { code: 'OSS_ERR_CREDENTIALS', cause: { message: 'Error' } },
       })),
     )
     stream.end()
@@ -248,7 +247,7 @@ t.test('a stream survives errors of a provider, and reports permanent ones', asy
       attempts: 3,
       tail: { position: 3 },
       unresolved: undefined,
-      cause: { message: 'the metadata service is down' },
+      cause: { message: 'Error' },
     })
     t.equal(await flushed, error)
     t.same(takeResultCodes(server), [], 'nothing was sent')

@@ -418,7 +418,6 @@ t.test(
       message: 'the exchange with oss.local:443 failed: HPE_INVALID_CONSTANT',
     })
     t.match(error.cause, { code: 'HPE_INVALID_CONSTANT', message: 'cannot parse ***' })
-    t.match((error.cause as Error).stack, /^TypeError: cannot parse \*\*\*\n.*response\.test\.ts/)
     t.notMatch(inspect(error, { depth: 9, showHidden: true }), SECRET)
     t.match(cause.data, SECRET, 'the original error is not changed')
   },
@@ -430,10 +429,7 @@ t.test('any thrown value becomes a network error', async t => {
     t.equal(error.code, 'OSS_ERR_NETWORK', inspect(cause))
     t.ok(error.cause instanceof Error)
   }
-  t.match(
-    networkError(new Error('other side closed'), keepText, PEER).message,
-    /other side closed$/,
-  )
+  t.match(networkError(new TypeError(SECRET), keepText, PEER).message, / failed: TypeError$/)
   t.notOk('code' in (networkError(new Error('x'), keepText, PEER).cause as Error))
   t.notOk(
     'code' in
