@@ -50,18 +50,66 @@ t.test('flush', async t => {
     stream.destroy()
   })
 
-  t.test('flush() of a corked stream waits for uncork()', async t => {
+  t.test('flush() uncorks the stream', async t => {
     const stream = oss.open(oss.newKey(), lazy)
     await once(stream, 'ready')
     stream.cork()
+    stream.cork()
     stream.write('abc')
-    let tail: Tail | undefined
-    const flushed = stream.flush().then(value => (tail = value))
-    await new Promise(setImmediate)
-    t.equal(tail, undefined)
+    t.same(await stream.flush(), tailOf('abc'))
+    t.equal(stream.writableCorked, 0)
     stream.uncork()
-    await flushed
-    t.same(tail, tailOf('abc'))
+    stream.destroy()
+  })
+
+  t.test('flush() does not wait for what is written after it', async t => {
+    const stream = oss.open(oss.newKey(), { ...lazy, highWaterMark: 1 << 20 })
+    const first = Buffer.alloc(600_000, 'a')
+    // Longer than what is copied at once, so Node queues the chunks behind it.
+    stream.write(first)
+    stream.write('b')
+    const flushed = stream.flush()
+    for (let i = 0; i < 8; i++) stream.write(Buffer.alloc(1 << 20, 'c'))
+    const tail = await flushed
+    t.ok(tail.position > first.length, 'it covers what was written before')
+    t.ok(tail.position <= 2 << 20, `it resolves at ${tail.position} bytes`)
+    stream.destroy()
+  })
+
+  t.test(
+    'flush() resolves although a record that is written after it fails the stream',
+    async t => {
+      const stream = oss.open(oss.newKey(), { ...lazy, align: '\n', maxRecordBytes: 1 << 20 })
+      const first = `${'a'.repeat(600_000)}\n`
+      stream.write(first)
+      stream.write('before\n')
+      const flushed = stream.flush()
+      stream.write('x'.repeat(2 << 20))
+      const closed = once(stream, 'close')
+      const settled = await Promise.allSettled([flushed, closed])
+      t.match(settled, [
+        { status: 'fulfilled', value: tailOf(`${first}before\n`) },
+        { status: 'rejected', reason: { code: 'OSS_ERR_RECORD_TOO_LARGE' } },
+      ])
+    },
+  )
+
+  t.test('flush() covers chunks that Node passes on together, each at its own end', async t => {
+    const stream = oss.open(oss.newKey(), { ...lazy, highWaterMark: 8 })
+    await once(stream, 'ready')
+    const tails: Promise<Tail>[] = []
+    stream.cork()
+    for (const text of ['12', '', '345678', '9', 'abcdefghijklmnopq', 'r']) {
+      stream.write(text)
+      tails.push(stream.flush())
+      stream.cork()
+    }
+    stream.uncork()
+    const positions = (await Promise.all(tails)).map(({ position }) => position)
+    const written = [2, 2, 8, 9, 26, 27]
+    for (const [index, position] of positions.entries()) {
+      t.ok(position >= (written[index] ?? 0), `flush ${index} resolves at ${position} bytes`)
+    }
     stream.destroy()
   })
 
