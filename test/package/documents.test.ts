@@ -41,6 +41,11 @@ const { scripts, files: published } = JSON.parse(
   await readFile(new URL('package.json', ROOT), 'utf8'),
 )
 
+/** The code of a file of lib. */
+function source(path: string): Promise<string> {
+  return readFile(new URL(`lib/${path}`, ROOT), 'utf8')
+}
+
 // Shape
 
 t.test('README has at most 250 lines and 1,800 words', async t => {
@@ -66,6 +71,7 @@ const COMPARED_HERE = [
     'errors',
     'what happens when',
     'retry classes',
+    'retry',
     'align',
     'gzip options',
     'logger options',
@@ -233,6 +239,8 @@ function streamDefaults() {
 t.test('docs/options.md has the defaults of the code', async t => {
   compareDefaults(t, 'options', streamDefaults())
   const row = table('options').find(([cell]) => names(cell).includes('retry'))
+  const members = Object.entries(retry).map(([name, value]) => [`retry.${name}`, value])
+  compareDefaults(t, 'retry', Object.fromEntries(members))
   for (const [option, value] of Object.entries(retry)) {
     t.match(row?.[1], new RegExp(`\\b${option}: ${value}\\b`), `retry.${option}`)
   }
@@ -276,6 +284,24 @@ t.test('docs/options.md has every option of a rolling stream, with its default',
   compareDefaults(t, 'rolling options', { maxBytes, sealOnRoll, timeZone })
 })
 
+t.test('docs/rolling.md has time zones that are refused, and the zones that are meant', async t => {
+  const refused = [...page('docs/rolling.md').matchAll(/`([\w/]+)`\s+\((`[^)]*)\)/g)]
+  t.same(
+    refused.map(([, zone]) => zone),
+    ['CST', 'IST', 'Asia/Beijing'],
+  )
+  for (const [, timeZone = '', meant = ''] of refused) {
+    const message = `did you mean ${meant.replaceAll(/[`]/g, '').replaceAll('\n', ' ')}?`
+    t.throws(
+      () => resolveRollingOptions({ ...given, key: '{dd}', timeZone }),
+      new RegExp(message.replaceAll(/[?]/g, '\\?')),
+      timeZone,
+    )
+  }
+  const timeZone = 'Asia/Shanghai'
+  t.doesNotThrow(() => resolveRollingOptions({ ...given, key: '{dd}', timeZone }))
+})
+
 t.test('docs/loggers.md has every option of the loggers, with its default', async t => {
   const listed = table('logger options').flatMap(([cell]) => names(cell))
   t.same(listed.sort(), [...Object.keys(TRANSPORT_DEFAULTS), 'credentials'].sort())
@@ -295,6 +321,28 @@ t.test('docs/recipes.md has the values of align', async t => {
     const align = JSON.parse(value.replaceAll("'", '"'))
     t.equal(resolveOptions({ ...given, align }).align, align)
   }
+})
+
+t.test('docs/options.md has every member of the interface of a client, and no other', async t => {
+  const [, section = ''] =
+    /\n## A client of your own\n(.*?)\n## /s.exec(page('docs/options.md')) ?? []
+  const code = (await source('append/client-interface.ts')).replaceAll(/\/\*.*?\*\//gs, '')
+  const membersOf = (name: string) => {
+    const [, body = ''] = new RegExp(`export interface ${name} {\n(.*?)\n}`, 's').exec(code) ?? []
+    return [...body.matchAll(/^ {2}(?:readonly )?(\w+)\??[(:]/gm)].map(([, member = '']) => member)
+  }
+  const members = membersOf('Client')
+  t.ok(members.includes('sendsOnce'), members.join())
+  const named = names(section).map(name => /^\w+/.exec(name)?.[0] ?? '')
+  for (const name of members) t.ok(named.includes(name), name)
+  const known = [...members, ...membersOf('AppendRequest'), ...OPTIONS, 'sealOnRoll', 'Client']
+  const own = named.filter(name => !/^OSS_ERR_|^Oss(Service)?Error$/.test(name))
+  const facts = new OssError('OSS_ERR_NETWORK', '', { status: 413, retryAfter: 1 })
+  t.same(
+    own.filter(name => !known.includes(name) && !(name in facts)),
+    [],
+    'members that do not exist',
+  )
 })
 
 // Promises and errors
@@ -336,11 +384,6 @@ t.test('README and docs/errors.md have every code of this package, and no other'
     'OSS_ERR_RETRIES_EXHAUSTED',
   ])
 })
-
-/** The code of a file of lib. */
-function source(path: string): Promise<string> {
-  return readFile(new URL(`lib/${path}`, ROOT), 'utf8')
-}
 
 t.test('docs/errors.md has every member that an error may have', async t => {
   const [, list = ''] = /const CONTEXT = \[(.*?)\]/s.exec(await source('errors.ts')) ?? []
