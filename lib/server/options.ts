@@ -42,7 +42,7 @@ export interface ControlOptions {
   readonly token?: string | undefined
 }
 
-const DEFAULTS = {
+export const DEFAULTS = {
   port: 0,
   host: '127.0.0.1',
   dir: undefined,
