@@ -207,6 +207,7 @@ export class OssAppendStream extends Writable {
   /** Set once the stream cannot finish. Later `flush()` calls reject with it. */
   #failedWith: Error | undefined
   /** What `close()` callbacks get. `errored` is no substitute: Node sets it for a failed write callback too. */
+  #unresolved: OssError['unresolved']
   #closeError: Error | null = null
 
   /**
@@ -259,6 +260,14 @@ export class OssAppendStream extends Writable {
   /** Bytes accepted and not yet acknowledged, without those that Node queues (`writableLength`). */
   get bytesBuffered(): number {
     return this.#batcher.accepted - this.#acknowledged
+  }
+
+  /**
+   * The bytes whose fate is unknown after the stream was destroyed: see {@link OssError.unresolved}. An error
+   * of other code, given to `destroy()`, cannot carry it.
+   */
+  get unresolved(): OssError['unresolved'] {
+    return this.#unresolved
   }
 
   /** True until the tail is known. */
@@ -542,6 +551,7 @@ export class OssAppendStream extends Writable {
     this.#notify()
     void this.#ended.then(async failure => {
       const { client, isOwnClient } = this.#settings
+      if (failure instanceof OssError) this.#unresolved = failure.unresolved
       if (isOwnClient) await client.close()
       // After end(), pipeline() resolves here with bytes undelivered, unless _destroy() fails. In other states
       // it rejects by itself, and an error would crash a plain destroy(). Evaluated after the client has
