@@ -354,8 +354,8 @@ t.test('the promises of README name the methods and events of a stream', async t
     const { value } = Object.getOwnPropertyDescriptor(OssAppendStream.prototype, name) ?? {}
     return typeof value === 'function' && !name.startsWith('_') && name !== 'constructor'
   })
-  const inherited = ['write', 'destroy', 'pipeline']
-  t.same([...new Set(methods)].sort(), [...own, ...inherited].sort())
+  const inherited = ['write', 'end', 'destroy', 'pipeline']
+  t.same([...new Set(methods)].sort(), [...new Set([...own, ...inherited])].sort())
   const events = cells.filter(name => name.startsWith("'"))
   t.same(events, ["'append'", "'finish'", "'error'", "'close'"])
   t.type(OssAppendStream.prototype[Symbol.asyncDispose], 'function', '`await using`')
