@@ -327,6 +327,42 @@ export const MUTANTS: readonly Mutant[] = [
     tests: ['server/folder-store'],
   },
   {
+    name: 'a deadline counts before the sockets are read',
+    file: 'lib/client/deadline.ts',
+    find: 'setImmediate(() => setImmediate(expire))',
+    replace: 'expire()',
+    tests: ['client/deadline'],
+  },
+  {
+    name: 'a deadline for the whole body',
+    file: 'lib/client/deadline.ts',
+    find: 'if (this.#timer) this.restart()',
+    replace: '',
+    tests: ['client/deadline'],
+  },
+  {
+    name: 'a body is sent after its promise has settled',
+    file: 'lib/client/dispatch.ts',
+    find: 'if (this.#deadline.isSending) this.#socket?.destroy()',
+    replace: '',
+    tests: ['client/deadline'],
+  },
+  {
+    name: 'a request that has begun counts as unsent',
+    file: 'lib/client/dispatch.ts',
+    find: `    this.#controller = controller
+    this.#isUnsent = false`,
+    replace: '    this.#controller = controller',
+    tests: ['client/client'],
+  },
+  {
+    name: 'the message of a foreign error is kept',
+    file: 'lib/client/redact.ts',
+    find: 'return HARMLESS.test(code) && typeof',
+    replace: 'return typeof',
+    tests: ['client/redact'],
+  },
+  {
     name: 'the clock offset added twice',
     file: 'lib/client/request-signer.ts',
     find: 'this.#clockOffset = offset',
