@@ -1,7 +1,7 @@
-/** Where time and chance come from: arguments to whoever waits, so that a test has its own. A leaf. */
+/** Time and randomness, passed in so that tests can replace them. */
 
 export interface Clock {
-  /** Milliseconds from some fixed moment; never goes back. */
+  /** Milliseconds since a fixed moment. Never goes back. */
   now(): number
   /** Uniform in [0, 1). */
   random(): number
@@ -9,7 +9,7 @@ export interface Clock {
   clearTimeout(timer: Timer): void
 }
 
-/** A timer that holds the process (`ref`, as it is born) or does not (`unref`). */
+/** A timer keeps the process alive after `ref()`, as after its creation, and not after `unref()`. */
 export interface Timer {
   ref(): unknown
   unref(): unknown

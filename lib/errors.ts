@@ -30,6 +30,8 @@ export const OSS_ERROR_CODES = [
   'OSS_ERR_ABORTED',
   'OSS_ERR_TIMEOUT',
   'OSS_ERR_NETWORK',
+  'OSS_ERR_BODY_REFUSED',
+  'OSS_ERR_CLIENT',
 ] as const
 
 /** A code of this package; docs/errors.md says for each what to do. */
@@ -49,8 +51,16 @@ export interface OssErrorDetails {
   readonly attempts?: number | undefined
   /** See {@link OssError.unresolved}. */
   readonly unresolved?: { readonly position: number; readonly length: number } | undefined
+  /** See {@link OssError.status}. */
+  readonly status?: number | undefined
+  /** See {@link OssError.retryAfter}. */
+  readonly retryAfter?: number | undefined
   /** See {@link OssError.isRefreshable}. */
   readonly isRefreshable?: boolean | undefined
+  /** See {@link OssError.isUnsent}. */
+  readonly isUnsent?: boolean | undefined
+  /** See {@link OssError.isBodyCut}. */
+  readonly isBodyCut?: boolean | undefined
   /** The error behind this one. */
   readonly cause?: unknown
 }
@@ -74,24 +84,41 @@ export class OssError extends Error {
    * means that no byte after `tail.position` is of this stream.
    */
   declare readonly unresolved?: { readonly position: number; readonly length: number } | undefined
+  /** HTTP status of the response at fault; undefined where none came. */
+  declare readonly status?: number | undefined
+  /** Milliseconds. What `Retry-After` of the response asks for; undefined where it asks for nothing. */
+  declare readonly retryAfter?: number | undefined
   /**
    * The same request may be accepted if it is made afresh, with a corrected clock or new credentials. The
    * code alone does not tell: `SecurityTokenExpired` is refreshable with a provider, and final with a fixed
-   * token. Not enumerable, since it is meant for the appender.
+   * token. Not enumerable, as the next two: they are meant for the appender. Default false.
    */
   declare readonly isRefreshable: boolean
+  /** No byte of the request has left this process, so it cannot have taken effect. Default false. */
+  declare readonly isUnsent: boolean
+  /** The connection broke while the body was leaving: a shorter body may get through. Default false. */
+  declare readonly isBodyCut: boolean
 
   /** Clients of your own throw these (see `Client`). Keep secrets out of `message`. */
   constructor(code: OssErrorCode | (string & {}), message: string, details: OssErrorDetails = {}) {
-    const { cause, isRefreshable = false, ...context } = details
-    super(message, cause === undefined ? undefined : { cause })
+    super(message, details.cause === undefined ? undefined : { cause: details.cause })
     this.code = code
-    for (const name of CONTEXT) setKnown(this, name, context[name])
-    Object.defineProperty(this, 'isRefreshable', { value: isRefreshable })
+    for (const name of CONTEXT) setKnown(this, name, details[name])
+    for (const name of FACTS) Object.defineProperty(this, name, { value: details[name] ?? false })
   }
 }
 
-const CONTEXT = ['bucket', 'key', 'requestId', 'tail', 'attempts', 'unresolved'] as const
+const CONTEXT = [
+  'bucket',
+  'key',
+  'requestId',
+  'tail',
+  'attempts',
+  'unresolved',
+  'status',
+  'retryAfter',
+] as const
+const FACTS = ['isRefreshable', 'isUnsent', 'isBodyCut'] as const
 
 /** Sets a member that is known. An undefined one would be printed by `util.inspect()`. */
 function setKnown(error: object, name: string, value: unknown): void {
@@ -115,7 +142,7 @@ export interface OssServiceErrorDetails extends OssErrorDetails {
 /** OSS answered and refused. `code` is OSS's own. */
 export class OssServiceError extends OssError {
   /** HTTP status. */
-  readonly status: number
+  declare readonly status: number
   /** `x-oss-request-id`, for Alibaba's support. */
   declare readonly requestId: string
   /** `HostId` of the response: OSS's name of the host that answered. */
@@ -132,7 +159,6 @@ export class OssServiceError extends OssError {
     details: OssServiceErrorDetails,
   ) {
     super(code, message, details)
-    this.status = details.status
     for (const name of ['hostId', 'ec', 'nextPosition'] as const) {
       setKnown(this, name, details[name])
     }
@@ -191,7 +217,7 @@ for (const [type, name] of [
 }
 
 /** What an error is given on its way up. */
-type ErrorContext = Omit<OssErrorDetails, 'isRefreshable' | 'cause'>
+type ErrorContext = Pick<OssErrorDetails, 'bucket' | 'key' | 'tail' | 'attempts' | 'unresolved'>
 
 /**
  * A copy of an error that says more: members of `context` that are known, and `hint` at the end of its
@@ -282,6 +308,37 @@ export function resumeMismatch(tail: ObservedTail, length: number): OssError {
       : `the first ${count(tail.position, 'byte')} of the source are not those of the object`
   const message = `${what}: the object was written from another source, and nothing was sent`
   return new OssError('OSS_ERR_RESUME_MISMATCH', message, { tail })
+}
+
+/** OSS, or a server on the way, refuses bodies of the least length that an append can have. */
+export function bodyRefused(length: number, cause: OssError): OssError {
+  const message =
+    `OSS or a server on the way to it refuses a body of ${count(length, 'byte')} (HTTP 413), ` +
+    'and an append cannot be shorter: raise the limit of that server'
+  return new OssError('OSS_ERR_BODY_REFUSED', message, { cause, status: cause.status })
+}
+
+/**
+ * What a client that is not of this package threw instead of an OssError. Its message may hold secrets in
+ * any form, so only name and code are kept.
+ */
+export function clientFailure(thrown: unknown): OssError {
+  const cause = nameAndCode(thrown)
+  const message = `the client failed: ${cause.message}. A client must throw an OssError`
+  return new OssError('OSS_ERR_CLIENT', message, { cause })
+}
+
+/** An error of other code as one that may be kept: its name and its code, never its message. */
+export function nameAndCode(thrown: unknown): Error & { readonly code?: string } {
+  try {
+    const { name, code } = Object(thrown) as { name?: unknown; code?: unknown }
+    const isName = thrown instanceof Error && typeof name === 'string' && /^\w{1,64}$/.test(name)
+    const word = isName ? name : 'no Error'
+    if (typeof code !== 'string' || !/^[A-Z][A-Z0-9_]{1,63}$/.test(code)) return new Error(word)
+    return Object.assign(new Error(`${word} ${code}`), { code })
+  } catch {
+    return new Error('no Error')
+  }
 }
 
 export function exhausted(cause: Error, attempts: number): OssError {

@@ -1,65 +1,79 @@
 /**
- * The core: opens an object, then makes one append at a time, until its fate is certain. It needs a
- * client and a clock; it knows no streams, no HTTP and no `process`. Who decides what a batch is, and
- * when, is above it; how often to try is the line's, and how to learn a tail the scout's.
+ * The core: opens an object, then makes one append at a time, until its fate is certain. It needs a client
+ * and a clock, and knows no streams, no HTTP and no `process`. A caller decides what a batch is and when it
+ * is due; the retry loop, how often to try; the tail finder, how to learn a tail.
  *
  *     opening --> ready <--> appending <--> reconciling        any --> failed
  *
  * Invariants:
  * - One exchange is in flight at a time.
  * - The tail moves in `#commit` alone, and only forward.
- * - Success means that the bytes are in the object and that its CRC is what we computed.
+ * - What is sent is a prefix of the unacknowledged bytes, at the acknowledged position, and ends where a
+ *   record ends. So attempts may differ in length, and the object's tail tells which one landed.
+ * - Success means that the bytes are in the object and that its CRC is the computed one.
  * - After a failure nothing is appended: `failed` is for good.
- * - A resend is byte-identical: same bytes, same position, same headers. That is why it is safe.
  */
 
 import { ok } from 'node:assert/strict'
+import type { Clock } from '../clock.ts'
 import {
+  bodyRefused,
   conflict,
   integrity,
+  OssConflictError,
+  OssError,
   OssServiceError,
   objectFull,
   replaced,
   withContext,
 } from '../errors.ts'
-import { isAmbiguous } from './classify-error.ts'
-import type { AppendRequest, Client } from './client-interface.ts'
+import { AttemptSize } from './attempt-size.ts'
+import { AttemptsInDoubt } from './attempts-in-doubt.ts'
+import type { RetryPolicy } from './backoff.ts'
+import { classifyError, isInDoubt } from './classify-error.ts'
+import type { Client, Target } from './client-interface.ts'
 import { traceAttempt } from './diagnostics.ts'
-import {
-  type FoundTail,
-  isPositionRefused,
-  TailFinder,
-  type TailFinderOptions,
-  tellsLength,
-} from './find-tail.ts'
-import { RetryLoop, type RetryLoopOptions } from './retry-loop.ts'
-import {
-  advance,
-  type Batch,
-  createBatch,
-  EMPTY_TAIL,
-  isSameTail,
-  isShutOut,
-  settle,
-  type Tail,
-} from './tail.ts'
+import { type FoundTail, isPositionRefused, TailFinder, tellsLength } from './find-tail.ts'
+import { type RetryInfo, RetryLoop } from './retry-loop.ts'
+import { advance, Batch, EMPTY_TAIL, isSameTail, NO_BYTES, settle, type Tail } from './tail.ts'
 
-const NO_BYTES = new Uint8Array()
-
-export interface AppenderOptions extends TailFinderOptions, RetryLoopOptions {
+export interface AppenderOptions {
+  readonly target: Target
   readonly client: Client
+  readonly clock: Clock
   /** `'end'`, or the exact length in bytes that the object must have. */
   readonly position: 'end' | number
-  /** The known CRC-64 of the first `position` bytes. */
+  /** The CRC-64 of the first `position` bytes, where the caller knows it. */
   readonly crc64?: string | undefined
-  /** With position 0: the object is known to be there, empty. */
+  /** The caller has found this tail, and whether the object exists. Default: nothing has been asked. */
   readonly exists?: boolean | undefined
   /** Bytes. */
   readonly maxObjectBytes: number
-  /** Sent with the append that creates the object, and its resends. */
+  /** Sent with every append. */
+  readonly headers: Readonly<Record<string, string>>
+  /** Sent with each append at position 0, which creates the object. */
   readonly creationHeaders: Readonly<Record<string, string>>
   /** Close the object for appends when it is complete. */
   readonly seal: boolean
+  /** Bytes that an attempt has at most, unless one record is longer. */
+  readonly highWaterMark: number
+  readonly retry: RetryPolicy
+  readonly onRetry: (info: RetryInfo) => void
+}
+
+/** What the objects of one stream share: one exchange at a time, one end to all, one size of attempts. */
+export interface AppendShared {
+  readonly retryLoop: RetryLoop
+  readonly attemptSize: AttemptSize
+}
+
+export function createShared(
+  options: Pick<AppenderOptions, 'clock' | 'retry' | 'onRetry' | 'highWaterMark'>,
+): AppendShared {
+  return {
+    retryLoop: new RetryLoop(options),
+    attemptSize: new AttemptSize(options.highWaterMark),
+  }
 }
 
 /** Where the batches of a stream go: one object, or one after another. */
@@ -68,12 +82,16 @@ export interface Destination {
   readonly key: string | undefined
   /** Its acknowledged tail; undefined until it is open. */
   readonly tail: Tail | undefined
-  /** Whether it is known to be there. */
+  /** Whether the object is known to exist. */
   readonly exists: boolean
+  /** Bytes are unacknowledged from now on, so waiting has to hold the process. */
   keepProcessAlive(): void
+  /** The stream ends, so waits become short. */
+  hurry(): void
   abort(reason: Error): void
   throwIfAborted(): void
   open(): Promise<Tail>
+  /** Appends the first bytes of a batch, or all of it; the result tells how many. */
   append(batch: Batch): Promise<AppendInfo>
   create(): Promise<AppendInfo | undefined>
   complete(): Promise<void>
@@ -83,57 +101,59 @@ export interface Destination {
 export interface AppendInfo {
   /** Key of the object. */
   readonly key: string
-  /** Where it starts, in bytes. */
+  /** Position of its first byte. */
   readonly position: number
-  /** Where it ends: the object's length now. */
+  /** Position behind its last byte: the object's length now. */
   readonly nextPosition: number
-  /** Bytes. */
+  /** Bytes that landed: all that was sent, or a shorter attempt whose response was lost. */
   readonly length: number
-  /** CRC-64 of the whole object. */
+  /** CRC-64 of the whole object, an unsigned decimal string. */
   readonly crc64: string
-  /** `x-oss-request-id` of the reply that proved it: what Alibaba's support asks for. */
+  /** `x-oss-request-id` of the response that proved it, for Alibaba's support. */
   readonly requestId: string
   /** From 1. */
   readonly attempts: number
   /** Milliseconds from the first attempt to the acknowledgement. */
   readonly duration: number
-  /** The reply was lost, and the tail proved that the bytes are in. */
+  /** The response of the attempt that landed was lost, and the tail proved it. */
   readonly reconciled: boolean
 }
 
 type State =
   | { readonly name: 'opening' }
   | { readonly name: 'ready'; readonly tail: Tail }
-  | AppendInFlight
+  /** An attempt is in flight, or failed and is to be followed by another. */
+  | { readonly name: 'appending'; readonly tail: Tail }
+  /** OSS refused the position, and the tail is being asked for. */
+  | { readonly name: 'reconciling'; readonly tail: Tail }
   | { readonly name: 'failed'; readonly tail: Tail | undefined; readonly error: Error }
 
-/** A batch on its way: the tails on both sides of it. */
-interface AppendInFlight {
-  readonly name: 'appending' | 'reconciling'
-  readonly tail: Tail
-  readonly after: Tail
-  /** Some attempt may have landed, or may land yet. */
-  readonly isInDoubt: boolean
-}
-
-/** An acknowledgement, and how it was had. */
+/** How much of a batch is acknowledged, and how that is known. */
 interface Acknowledgement {
+  readonly after: Tail
   readonly requestId: string
   readonly isReconciled: boolean
 }
 
+/** OSS did not receive the whole body in time (OSS, "Error codes"). */
+const CUT_BODY: ReadonlySet<string> = new Set(['RequestTimeout', 'IncompleteBody'])
+
 export class Appender implements Destination {
   readonly #options: AppenderOptions
   readonly #retryLoop: RetryLoop
+  readonly #attemptSize: AttemptSize
   readonly #tailFinder: TailFinder
+  readonly #inDoubt = new AttemptsInDoubt()
   #state: State = { name: 'opening' }
   #exists = false
+  /** OSS has shown the tail at least once. */
+  #isProven = false
 
-  /** Objects that follow one another share a `line`: one exchange at a time, and one end to all. */
-  constructor(options: AppenderOptions, line: RetryLoop = new RetryLoop(options)) {
+  constructor(options: AppenderOptions, shared: AppendShared = createShared(options)) {
     this.#options = options
-    this.#retryLoop = line
-    this.#tailFinder = new TailFinder(options, line)
+    this.#retryLoop = shared.retryLoop
+    this.#attemptSize = shared.attemptSize
+    this.#tailFinder = new TailFinder(options, shared.retryLoop)
   }
 
   get key(): string {
@@ -145,22 +165,21 @@ export class Appender implements Destination {
     return this.#state.name === 'opening' ? undefined : this.#state.tail
   }
 
-  /** Whether the object is known to be there: it was found, or we created it. */
+  /** Whether the object is known to exist: it was found, or created. */
   get exists(): boolean {
     return this.#exists
   }
 
-  /**
-   * Something is owed from now on, so that waiting has to hold the process. Only an opening with
-   * nothing to send ever waits without it.
-   */
   keepProcessAlive(): void {
     this.#retryLoop.keepProcessAlive()
   }
 
-  /** Ends what is in flight, at once: it rejects with `reason`, and so does all that follows. */
+  hurry(): void {
+    this.#retryLoop.hurry()
+  }
+
+  /** Ends what is in flight, at once: it rejects with `reason`, and so does every later call. */
   abort(reason: Error): void {
-    if (this.#retryLoop.isBusy) this.#setInDoubt()
     this.#retryLoop.abort(reason)
   }
 
@@ -177,41 +196,20 @@ export class Appender implements Destination {
     return tail
   }
 
-  /** Appends one batch; settles when its fate is certain. */
+  /** Appends a prefix of a batch; settles when its fate is certain. */
   async append(batch: Batch): Promise<AppendInfo> {
     const before = this.#readyTail()
-    const after = advance(before, batch)
-    const { clock, headers, creationHeaders, maxObjectBytes, target } = this.#options
-    if (after.position > maxObjectBytes) {
-      throw this.#fail(objectFull(after.position, maxObjectBytes), 0)
-    }
-    this.#state = { name: 'appending', tail: before, after, isInDoubt: false }
-    const request = {
-      position: before.position,
-      body: batch.bytes,
-      headers: {
-        ...headers,
-        ...(this.#exists ? undefined : creationHeaders),
-        ...(batch.contentMd5 === undefined ? undefined : { 'content-md5': batch.contentMd5 }),
-      },
-    }
+    const { clock, maxObjectBytes } = this.#options
+    const end = before.position + batch.length
+    if (end > maxObjectBytes) throw this.#fail(objectFull(end, maxObjectBytes), 0)
     const startedAt = clock.now()
-    const { position } = before
-    const { length } = batch.bytes
-    const { bucket, key } = target
-    const { requestId, isReconciled } = await this.#run(() =>
-      traceAttempt(
-        'append',
-        () => ({ bucket, key, attempt: this.#retryLoop.attempts, position, length }),
-        () => this.#attempt(request),
-      ),
-    )
+    const { after, requestId, isReconciled } = await this.#run(() => this.#attempt(before, batch))
     this.#commit(after)
     return {
-      key,
-      position,
+      key: this.key,
+      position: before.position,
       nextPosition: after.position,
-      length,
+      length: after.position - before.position,
       crc64: after.crc64,
       requestId,
       attempts: this.#retryLoop.attempts,
@@ -221,19 +219,21 @@ export class Appender implements Destination {
   }
 
   /**
-   * After the last batch: makes an empty object, with its creation headers, where there is none. Tells of
+   * After the last batch: makes an empty object, with its creation headers, where there is none. Resolves with
    * the append that this took.
    */
   async create(): Promise<AppendInfo | undefined> {
-    return this.#exists ? undefined : this.append(createBatch(NO_BYTES))
+    return this.#exists ? undefined : this.append(new Batch(NO_BYTES))
   }
 
-  /** The object is whole: seals it, if that was asked for. */
+  /** The object is whole: proves a tail that only the caller knew, and seals it if that was asked for. */
   async complete(): Promise<void> {
+    const { position, crc64 } = this.#readyTail()
+    if (!this.#isProven) await this.#run(() => this.#tailFinder.confirm(position, crc64))
     if (this.#options.seal) await this.seal()
   }
 
-  /** Closes the object for appends, for good. Sealing twice is harmless, so a lost reply is too. */
+  /** Closes the object for appends, for good. Sealing twice is harmless, so a lost response is too. */
   async seal(): Promise<void> {
     const tail = this.#readyTail()
     const { client, target } = this.#options
@@ -247,13 +247,13 @@ export class Appender implements Destination {
         if (isGone) throw replaced(tail, null, error)
         if (!tellsLength(error)) throw error
         const seen = { position: error.nextPosition }
-        const isReplaced = settle(tail, tail, seen) === 'replaced'
-        throw isReplaced ? replaced(tail, seen, error) : conflict(tail, tail, seen, error)
+        const isShorter = seen.position < tail.position
+        throw isShorter ? replaced(tail, seen, error) : conflict(tail, tail, seen, error)
       }
     })
   }
 
-  /** Runs an operation on the line; its failure is ours, for good. */
+  /** Runs an operation in the retry loop; its failure is the appender's, for good. */
   async #run<T>(attempt: () => Promise<T>): Promise<T> {
     try {
       return await this.#retryLoop.run(this.tail?.position, attempt)
@@ -263,81 +263,112 @@ export class Appender implements Destination {
   }
 
   async #find(): Promise<FoundTail> {
-    const { position, crc64, exists = false } = this.#options
+    const { position, crc64, exists } = this.#options
+    this.#isProven = exists !== undefined || crc64 === undefined
     if (position === 'end') return this.#tailFinder.find()
-    if (position === 0) return { tail: EMPTY_TAIL, exists }
+    if (position === 0) return { tail: EMPTY_TAIL, exists: exists ?? false }
     if (crc64 === undefined) return this.#tailFinder.confirm(position)
     return { tail: { position, crc64 }, exists: true }
   }
 
-  /** One attempt at an append: a receipt, or an error that says whether to try again. */
-  async #attempt(request: Omit<AppendRequest, 'signal'>): Promise<Acknowledgement> {
+  /** One attempt at an append: an acknowledgement, or an error that says whether to try again. */
+  async #attempt(before: Tail, batch: Batch): Promise<Acknowledgement> {
+    const part = batch.prefix(this.#attemptSize.bytes)
+    const { bucket, key } = this.#options.target
+    const { position } = before
+    const { length } = part
+    return traceAttempt(
+      'append',
+      () => ({ bucket, key, attempt: this.#retryLoop.attempts, position, length }),
+      () => this.#send(before, part, batch),
+    )
+  }
+
+  async #send(before: Tail, part: Batch, batch: Batch): Promise<Acknowledgement> {
     const { client, target } = this.#options
-    const flight = this.#flight()
-    const { after } = flight
-    this.#state = { ...flight, name: 'appending' }
+    const after = advance(before, part)
+    this.#state = { name: 'appending', tail: before }
     try {
-      const reply = await this.#retryLoop.exchange(signal =>
-        client.append(target, { ...request, signal }),
+      const result = await this.#retryLoop.exchange(signal =>
+        client.append(target, {
+          position: before.position,
+          body: part.bytes,
+          headers: this.#headersOf(before, part),
+          deadlineFactor: this.#attemptSize.deadlineFactorOf(part.length),
+          signal,
+        }),
       )
-      if (!isSameTail(after, reply)) throw integrity(after, reply)
-      return { requestId: reply.requestId, isReconciled: false }
+      if (!isSameTail(after, result)) throw integrity(after, result)
+      this.#attemptSize.onSuccess(part.length)
+      return { after, requestId: result.requestId, isReconciled: false }
     } catch (error) {
-      if (isPositionRefused(error)) return this.#reconcile(error)
-      if (isAmbiguous(error)) this.#setInDoubt()
-      throw error
+      if (isInDoubt(error, client)) this.#inDoubt.add(before.position, after.position)
+      if (isPositionRefused(error)) return this.#reconcile(before, after, batch, error)
+      throw error instanceof OssError ? this.#resize(error, part.length) : error
     }
   }
 
+  #headersOf(before: Tail, { contentMd5 }: Batch): Record<string, string> {
+    const { headers, creationHeaders } = this.#options
+    return {
+      ...headers,
+      ...(before.position === 0 ? creationHeaders : undefined),
+      ...(contentMd5 === undefined ? undefined : { 'content-md5': contentMd5 }),
+    }
+  }
+
+  /** After an attempt of `length` bytes failed: the next is shorter, if that may help. */
+  #resize(error: OssError, length: number): OssError {
+    if (classifyError(error) === 'tooLarge') {
+      return this.#attemptSize.onRefused(length) ? error : bodyRefused(length, error)
+    }
+    if (error.code === 'OSS_ERR_TIMEOUT') this.#attemptSize.onTimeout(length)
+    else if (error.isBodyCut || CUT_BODY.has(error.code)) this.#attemptSize.onCut(length)
+    return error
+  }
+
   /**
-   * OSS says that the object does not end where we append: a rival wrote, or an earlier attempt of ours
-   * landed and its reply was lost (perhaps in a layer below that resends by itself, so even a first
-   * attempt may). Only the tail tells which.
+   * OSS says that the object does not end where the append starts: another writer appended, or an attempt
+   * landed and its response was lost. Only the tail tells which.
    */
-  async #reconcile(refusal: OssServiceError): Promise<Acknowledgement> {
-    const flight = this.#flight()
-    const { tail: before, after } = flight
-    // Until the tail has told, nobody knows, whatever ends the asking.
-    this.#state = { ...flight, name: 'reconciling', isInDoubt: true }
-    const seen = await this.#tailFinder.resolveDispute(before, after, refusal)
-    this.#state = flight
-    switch (settle(before, after, seen)) {
+  async #reconcile(
+    before: Tail,
+    after: Tail,
+    batch: Batch,
+    refusal: OssServiceError,
+  ): Promise<Acknowledgement> {
+    this.#state = { name: 'reconciling', tail: before }
+    const seen = await this.#tailFinder.findAfterRefusal(after, refusal)
+    const verdict = settle(before, batch, seen)
+    switch (verdict.name) {
       case 'landed':
-        return { requestId: refusal.requestId, isReconciled: true }
+        return { after: verdict.after, requestId: refusal.requestId, isReconciled: true }
       case 'absent':
         throw refusal
       case 'replaced':
         throw replaced(before, seen, refusal)
       case 'conflict':
-        this.#setInDoubt(!isShutOut(before, after, seen ?? EMPTY_TAIL))
         throw conflict(before, after, seen ?? EMPTY_TAIL, refusal)
     }
   }
 
   #commit(after: Tail): void {
-    ok(after.position >= this.#flight().tail.position)
+    ok(after.position >= (this.tail?.position ?? 0))
+    this.#inDoubt.forgetBefore(after.position)
     this.#exists = true
+    this.#isProven = true
     this.#state = { name: 'ready', tail: after }
-  }
-
-  /** Remembers that an attempt may have landed; only proof takes that back. */
-  #setInDoubt(isInDoubt = true): void {
-    const state = this.#state
-    if ('after' in state) this.#state = { ...state, isInDoubt }
   }
 
   /** Fails for good, with all that is known. */
   #fail(error: Error, attempts: number): Error {
-    const state = this.#state
     const { tail } = this
-    const isInDoubt = 'after' in state && state.isInDoubt
+    const seen = error instanceof OssConflictError ? error.seen.position : undefined
     const failure = withContext(error, {
       ...this.#options.target,
       attempts: attempts > 0 ? attempts : undefined,
       tail,
-      unresolved: isInDoubt
-        ? { position: state.tail.position, length: state.after.position - state.tail.position }
-        : undefined,
+      unresolved: tail && this.#inDoubt.unresolved(tail.position, seen),
     })
     this.#state = { name: 'failed', tail, error: failure }
     return failure
@@ -348,11 +379,5 @@ export class Appender implements Destination {
     if (state.name === 'failed') throw state.error
     ok(state.name === 'ready', 'one append in flight')
     return state.tail
-  }
-
-  #flight(): AppendInFlight {
-    const state = this.#state
-    ok(state.name === 'appending' || state.name === 'reconciling')
-    return state
   }
 }

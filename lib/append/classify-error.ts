@@ -1,56 +1,70 @@
 /**
- * What a failed attempt means for the next one: a pure table from an error to what to do. Sending the
- * same bytes to the same position again can never write them twice, so the only question is whether
- * another attempt could go better. Status and code decide, never the text of a message.
+ * What a failed attempt means for the next one: a pure table from an error to a class. The same bytes at
+ * the same position can never be stored twice, so the only question is whether another attempt could go
+ * better. Status and code decide, never the text of a message. docs/errors.md has the same table.
  */
 
 import { isKeyRefusal, OssError, OssServiceError } from '../errors.ts'
+import type { Client } from './client-interface.ts'
 
 export type RetryClass =
   /** No attempt will go better. */
   | 'final'
-  /** Wait, then send the same again. */
+  /** Wait, then try again. */
   | 'wait'
-  /** The same, with longer waits: OSS is refusing load. */
+  /** The same with longer waits: OSS refuses load. */
   | 'throttled'
-  /** The host's name does not resolve: a typing error, if nothing ever came from it. */
+  /** The host's name does not resolve: a typing error, if it never did. */
   | 'unknownHost'
-  /** The client has corrected its clock: send again at once, once. */
+  /** The host's certificate is refused: a wrong host or setting, if it never was accepted. */
+  | 'certificate'
+  /** The certificate is not valid yet, or no longer: the clock of this machine may be wrong. */
+  | 'certificateDate'
+  /** The client has corrected its clock. */
   | 'clock'
-  /** The provider may have better credentials by now: send again at once, once. */
+  /** The provider may have better credentials by now. */
   | 'credentials'
-  /** The body was damaged on its way, and refused before it was committed: send again, twice. */
+  /** The body was damaged on its way, and refused before it was stored. */
   | 'damaged'
+  /** OSS, or a server in between, refuses bodies of that size. */
+  | 'tooLarge'
 
 /**
- * The codes of a 503 that mean a limit (OSS documentation, "Error codes": `TotalQpsLimitExceeded`,
+ * The codes of a 503 that mean a limit (OSS, "Error codes": `TotalQpsLimitExceeded`,
  * `PartitionQpsLimitted`, `CpuLimitExceeded`, ...), by their form, since the list keeps growing.
  */
 const THROTTLING = /Limit(Exceeded|ted)$|^SlowDown$/
 
 const BY_CODE: Readonly<Record<string, RetryClass>> = {
-  // Judged before it gets here: what is left is "our batch is not in the object yet".
+  // The appender has settled it: the object ends where it did.
   PositionNotEqualToLength: 'wait',
-  // 400s by which OSS says that the network was slow or broke; the body was not taken.
+  // 400s by which OSS says that the network was slow or broke. The body was not stored.
   RequestTimeout: 'wait',
   IncompleteBody: 'wait',
-  // It was damaged on its way. OSS's own SDKs send again after `BadRequest` too.
+  // The SDKs of OSS try again after `BadRequest` too.
   InvalidDigest: 'damaged',
   BadRequest: 'damaged',
 }
 
-/** Node's names for certificates that will not be better at the next attempt (Node doc, "X509 certificate error codes"). */
+/** Node's codes of a certificate outside its dates (Node doc, "X509 certificate error codes"). */
+const CERTIFICATE_DATE = /^(CERT|CRL)_(NOT_YET_VALID|HAS_EXPIRED)$/
+
+/** Node's codes of a certificate that is refused, whatever the date. */
 const CERTIFICATE =
   /^(CERT_|CRL_|ERROR_IN_C|ERR_TLS_CERT_|UNABLE_TO_|DEPTH_ZERO_|SELF_SIGNED_|(HOSTNAME_MISMATCH|INVALID_CA|INVALID_PURPOSE|PATH_LENGTH_EXCEEDED)$)/
 
+/** RFC 9110, 15.5.14: Content Too Large. */
+const TOO_LARGE = 413
+
 export function classifyError(error: unknown): RetryClass {
-  if (error instanceof OssServiceError) return classifyRefusal(error)
   if (!(error instanceof OssError)) return 'final'
+  if (error instanceof OssServiceError) return classifyRefusal(error)
   switch (error.code) {
     case 'OSS_ERR_TIMEOUT':
       return 'wait'
     case 'OSS_ERR_NETWORK':
-      return classifyNetworkError(systemCode(error.cause))
+      // A server in between may refuse a body too.
+      return error.status === TOO_LARGE ? 'tooLarge' : classifyNetworkError(systemCode(error.cause))
     case 'OSS_ERR_CREDENTIALS':
       return error.isRefreshable ? 'wait' : 'final'
     default:
@@ -64,45 +78,30 @@ function classifyRefusal(error: OssServiceError): RetryClass {
   if (known) return known
   if (error.isRefreshable) return isKeyRefusal(code) ? 'credentials' : 'clock'
   if (status === 503 && THROTTLING.test(code)) return 'throttled'
+  if (status === TOO_LARGE) return 'tooLarge'
   if (status === 408 || status === 429) return 'wait'
   return status >= 500 && status !== 501 ? 'wait' : 'final'
 }
 
 function classifyNetworkError(code: string): RetryClass {
   if (code === 'ENOTFOUND') return 'unknownHost'
-  return CERTIFICATE.test(code) ? 'final' : 'wait'
+  if (CERTIFICATE_DATE.test(code)) return 'certificateDate'
+  return CERTIFICATE.test(code) ? 'certificate' : 'wait'
 }
 
 /**
- * Whether a failed attempt may have landed, or may land yet. A plain refusal by OSS has not, nor has
- * what found no connection; of everything else nobody can tell.
+ * Whether an attempt that failed so may have landed, or may land yet: after a timeout, a connection that
+ * broke, a 5xx, a response that is not of OSS. A 4xx of OSS proves that nothing was stored, unless a layer
+ * below may have sent the request before. "Never sent" is a fact that the client knows: a code such as
+ * ECONNREFUSED may come from a retry in a layer below.
  */
-export function isAmbiguous(error: unknown): boolean {
-  if (error instanceof OssServiceError) {
-    const outcome = classifyError(error)
-    return (
-      (outcome === 'wait' || outcome === 'throttled') && error.code !== 'PositionNotEqualToLength'
-    )
-  }
+export function isInDoubt(error: unknown, { sendsOnce }: Pick<Client, 'sendsOnce'>): boolean {
   if (!(error instanceof OssError)) return true
-  switch (error.code) {
-    case 'OSS_ERR_NETWORK':
-      return !NEVER_SENT.has(systemCode(error.cause)) && classifyError(error) !== 'final'
-    case 'OSS_ERR_TIMEOUT':
-    case 'OSS_ERR_INTEGRITY':
-      return true
-    default:
-      return false
-  }
+  if (error.isUnsent || error.code === 'OSS_ERR_CREDENTIALS') return false
+  return !(error instanceof OssServiceError && sendsOnce && error.status < 500)
 }
 
-/**
- * Codes of connections that were never made. The last is not the system's: the dispatcher counts that time
- * itself, and a cause keeps the code that it came with.
- */
-const NEVER_SENT = new Set(['ECONNREFUSED', 'ENOTFOUND', 'EAI_AGAIN', 'UND_ERR_CONNECT_TIMEOUT'])
-
-/** The code of what broke the network, as it came; `''` if it has none. */
+/** The code of what broke the connection, as it came; `''` if it has none. */
 function systemCode(cause: unknown): string {
   const code = (cause as { code?: unknown } | undefined)?.code
   return typeof code === 'string' ? code : ''

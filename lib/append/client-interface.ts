@@ -1,69 +1,82 @@
 /**
- * The seam between what is certain and how it travels: all that the appender needs of a client. As small
- * as the protocol, so that a client of another kind (a test's, a proxy's, one that signs elsewhere) is
- * four functions.
+ * What the appender needs of a client: the border between certainty and transport. It is as small as the
+ * protocol, so a client of another kind (a proxy's, a test's, one that signs elsewhere) is a few functions.
  */
 
 /** One object of OSS. */
 export interface Target {
   /** 3 to 63 characters out of a-z, 0-9 and `-` (OSS, "Bucket naming"). */
   readonly bucket: string
-  /** As the user has it, not encoded: 1 to 1,023 bytes of UTF-8 (OSS, "Object naming"). */
+  /** Not encoded; 1 to 1,023 bytes of UTF-8 (OSS, "Object naming"). */
   readonly key: string
 }
 
-/** What HEAD tells of an object. */
+/** What HEAD tells of an object (OSS, "HeadObject"). */
 export interface Head {
   /** `Appendable`, `Normal`, `Multipart` or `Symlink`. */
   readonly type: string
   /** Bytes. */
   readonly length: number
-  /** Where the next append starts; only appendable objects have it. */
+  /** Position of the next append, in bytes; only appendable objects have it. */
   readonly position?: number | undefined
   /** CRC-64 of the whole object, an unsigned decimal string. */
   readonly crc64?: string | undefined
-  /** When the object was sealed (an HTTP date), if it was. */
+  /** HTTP date at which the object was sealed; undefined if it was not. */
   readonly sealedTime?: string | undefined
-  /** `x-oss-request-id`: what Alibaba's support asks for. */
+  /** `x-oss-request-id`, for Alibaba's support. */
   readonly requestId: string
 }
 
-/** One AppendObject: these bytes, at this position. */
+/** One AppendObject (OSS, "AppendObject"). */
 export interface AppendRequest {
-  /** The length in bytes that the object has to have; 0 creates it. */
+  /** Bytes: the length that the object must have. An append at 0 creates the object. */
   readonly position: number
-  /** Sent as they are. None: the object stays as it is, and its tail is told. */
+  /**
+   * The bytes to append, sent as they are; none asks for the tail. The memory is the stream's: a client
+   * must not read it after its promise has settled.
+   */
   readonly body: Uint8Array
-  /** Lower-case names. All that go with this append beside the client's own. */
+  /** Headers of this append besides the client's own; names in lower case. */
   readonly headers: Readonly<Record<string, string>>
+  /**
+   * How many times longer than usual the request may take: 2, 4, 8, ... where an append that cannot be
+   * shorter has timed out. Default 1.
+   */
+  readonly deadlineFactor?: number | undefined
   /** When it is aborted, the request ends at once. */
   readonly signal: AbortSignal
 }
 
-/** What OSS answers to an append: how the object ends now. */
+/** What OSS answers to an append: the tail of the object. */
 export interface AppendResult {
-  /** `x-oss-next-append-position`: bytes of the whole object. */
+  /** `x-oss-next-append-position`: length of the object in bytes. */
   readonly position: number
-  /** `x-oss-hash-crc64ecma`: of the whole object, an unsigned decimal string. */
+  /** `x-oss-hash-crc64ecma`: CRC-64 of the whole object, an unsigned decimal string. */
   readonly crc64?: string | undefined
-  /** `x-oss-request-id`: what Alibaba's support asks for. */
+  /** `x-oss-request-id`, for Alibaba's support. */
   readonly requestId: string
 }
 
 /**
- * The seam: one HTTP exchange per method, no retries. What fails is an `OssServiceError` (OSS refused)
- * or an `OssError` with `OSS_ERR_NETWORK`, `OSS_ERR_TIMEOUT` or `OSS_ERR_CREDENTIALS`; anything else
- * thrown is taken for a bug, and final. A promise settles soon after its `signal` is aborted.
+ * One HTTP exchange per method, without retries. A method rejects with an `OssServiceError` (OSS refused), or
+ * with an `OssError` of code `OSS_ERR_NETWORK`, `OSS_ERR_TIMEOUT` or `OSS_ERR_CREDENTIALS`; its `isUnsent`
+ * says that nothing was sent. Anything else that is thrown is final, and leaves the append in doubt. A
+ * promise settles soon after its `signal` is aborted.
  */
 export interface Client {
-  /** False: the body travels without TLS, and `contentMd5` is on by default. */
+  /** False: bodies travel without TLS, so `contentMd5` is on by default. Default: as if true. */
   readonly isSecure?: boolean | undefined
-  /** What an object is and how it ends; `null` if there is none. */
+  /**
+   * True: no layer below sends a request again by itself. Then a refusal of OSS proves that nothing was
+   * stored. Otherwise each attempt is in doubt until the tail is past it. Default false.
+   */
+  readonly sendsOnce?: boolean | undefined
+  /** Tells what an object is and how it ends; `null` if there is none. */
   head(target: Target, options: { readonly signal: AbortSignal }): Promise<Head | null>
-  /** Appends, once. OSS's refusals are told by its own code, such as `PositionNotEqualToLength`. */
+  /** Appends, once. A refusal keeps OSS's own code, such as `PositionNotEqualToLength`. */
   append(target: Target, request: AppendRequest): Promise<AppendResult>
-  /** Closes an object of `position` bytes for appends. Needed for `seal` and `sealOnRoll` alone. */
+  /** Closes an object of `position` bytes for appends. Only `seal` and `sealOnRoll` need it. */
   seal?(target: Target, position: number, options: { readonly signal: AbortSignal }): Promise<void>
-  /** Lets go of connections. A stream calls it for the client that it made itself, and for no other. */
+  /** Closes connections. A stream calls it only for a client that it made itself. */
   close(): Promise<void>
 }

@@ -1,47 +1,45 @@
 /**
- * Finds out how an object ends: by HEAD, or where reading is forbidden, by appends of nothing, which
- * need no right but `oss:PutObject`. One reply's position and CRC at a time, never mixed from two.
- * Retries nothing, and settles nothing.
+ * Finds out how an object ends: by HEAD, or by an append of no bytes where reading is forbidden. Position and
+ * CRC of a result come from one response. Nothing is retried here, and nothing is settled.
  */
 
 import { conflict, integrity, notAppendable, OssError, OssServiceError } from '../errors.ts'
 import type { Client, Head, Target } from './client-interface.ts'
 import { traceAttempt } from './diagnostics.ts'
 import type { RetryLoop } from './retry-loop.ts'
-import { EMPTY_TAIL, type Seen, type Tail } from './tail.ts'
+import { EMPTY_TAIL, NO_BYTES, type Tail } from './tail.ts'
 
 export interface TailFinderOptions {
   readonly target: Target
   readonly client: Client
-  /** Sent with every append, these too. */
+  /** Sent with every append, also with those of no bytes. */
   readonly headers: Readonly<Record<string, string>>
 }
 
 /** What is found of an object. */
 export interface FoundTail {
   readonly tail: Tail
-  /** It is known to be there. */
+  /** The object is known to exist. */
   readonly exists: boolean
-  /** Of the request that told. */
+  /** `x-oss-request-id` of the response that told. */
   readonly requestId?: string | undefined
 }
 
-/** What one reply told, and which. */
-interface TailResponse extends Seen {
+/** What one response told. */
+interface TailResponse extends Tail {
   readonly requestId?: string | undefined
 }
 
-const NO_BYTES = new Uint8Array(0)
-/** A rival that appends faster than we ask is not found out by asking more. */
+/** Another writer that appends faster than this asks would not be caught by asking more. */
 const PROBE_ROUNDS = 3
 
 export class TailFinder {
   readonly #options: TailFinderOptions
   readonly #retryLoop: RetryLoop
 
-  constructor(options: TailFinderOptions, line: RetryLoop) {
+  constructor(options: TailFinderOptions, retryLoop: RetryLoop) {
     this.#options = options
-    this.#retryLoop = line
+    this.#retryLoop = retryLoop
   }
 
   /** The tail to append at. */
@@ -49,9 +47,24 @@ export class TailFinder {
     return this.#trace(() => this.#find())
   }
 
-  /** The tail of an object that must be `position` bytes long. Nothing is changed. */
-  confirm(position: number): Promise<FoundTail> {
-    return this.#trace(() => this.#confirm(position))
+  /**
+   * Asks OSS whether the object is `position` bytes long, and has this CRC where it is given. Changes nothing.
+   *
+   * @throws {OssConflictError} It is not.
+   */
+  confirm(position: number, crc64?: string): Promise<FoundTail> {
+    return this.#trace(() => this.#confirm(position, crc64))
+  }
+
+  /** The tail after OSS refused an append that would have ended at `after`; `null`: there is no object. */
+  async findAfterRefusal(after: Tail, refusal: OssServiceError): Promise<Tail | null> {
+    const head = await this.#head()
+    if (head === null) return null
+    if (head !== 'forbidden') return tailIn(await this.#withCrc64(head))
+    const from = refusal.nextPosition ?? after.position
+    // An append of no bytes at 0 would create the object.
+    if (from === 0) throw refusal
+    return tailIn(await this.#probe(from))
   }
 
   #trace(attempt: () => Promise<FoundTail>): Promise<FoundTail> {
@@ -62,43 +75,25 @@ export class TailFinder {
   async #find(): Promise<FoundTail> {
     const head = await this.#head()
     if (head === 'forbidden') {
-      const seen = await this.#probe(1, EMPTY_TAIL.position)
-      return foundTail(seen, seen.position > 0)
+      const tail = await this.#probe(1, EMPTY_TAIL.position)
+      return found(tail, tail.position > 0)
     }
     if (head === null) return { tail: EMPTY_TAIL, exists: false }
-    const seen = appendableTail(head)
+    checkAppendable(head)
     if (head.sealedTime !== undefined) throw notAppendable(head, 'AppendSealedObjectNotAllowed')
-    return foundTail(await this.#complete(seen), true)
+    return found(await this.#withCrc64(head), true)
   }
 
-  async #confirm(position: number): Promise<FoundTail> {
+  async #confirm(position: number, crc64?: string): Promise<FoundTail> {
+    const expected = { position, crc64 }
     try {
-      return foundTail(await this.#appendNothing(position), true)
+      const seen = await this.#appendNothing(position)
+      if (crc64 !== undefined && seen.crc64 !== crc64) throw integrity(expected, seen)
+      return found(seen, true)
     } catch (error) {
       if (!tellsLength(error)) throw error
-      const expected = { position }
       throw conflict(expected, expected, { position: error.nextPosition }, error)
     }
-  }
-
-  /**
-   * The tail as the server shows it after it refused an append from `before` to `after`; `null`: there
-   * is no object.
-   */
-  async resolveDispute(before: Tail, after: Tail, refusal: OssServiceError): Promise<Seen | null> {
-    const length = refusal.nextPosition
-    // A third length proves by itself that others wrote: nothing more to ask.
-    if (length !== undefined && length !== before.position && length !== after.position) {
-      return { position: length }
-    }
-    const head = await this.#head()
-    if (head === 'forbidden') {
-      const from = length ?? after.position
-      // Refused at 0 and told nothing else: there is nothing to ask that would not create the object.
-      if (from === 0) throw refusal
-      return observedTail(await this.#probe(from))
-    }
-    return head && observedTail(await this.#complete(appendableTail(head)))
   }
 
   async #head(): Promise<Head | null | 'forbidden'> {
@@ -111,24 +106,26 @@ export class TailFinder {
     }
   }
 
-  /** Old objects have no CRC in their HEAD; an append of nothing tells it. */
-  async #complete(seen: TailResponse): Promise<TailResponse> {
-    return seen.crc64 === undefined ? this.#probe(seen.position) : seen
+  /** The tail that HEAD shows. The HEAD of an old object has no CRC; an append of no bytes tells it. */
+  async #withCrc64(head: Head): Promise<TailResponse> {
+    checkAppendable(head)
+    const { length: position, crc64, requestId } = head
+    return crc64 === undefined ? this.#probe(position) : { position, crc64, requestId }
   }
 
   /**
-   * Asks by appends of nothing. At a wrong position OSS refuses and tells the length; at the right one it
-   * tells the CRC. Position 0 is never asked: on an absent key it would create the object, without its
-   * metadata. `untold`: the length to go on with where OSS refuses and tells none; without it the
+   * Asks by appends of no bytes. At a wrong position OSS refuses and tells the length; at the right one it
+   * tells the CRC. Position 0 is never asked: on an absent key that would create the object, without its
+   * metadata. `unknown`: the position to go on with where OSS refuses and tells no length; without it the
    * attempt failed.
    */
-  async #probe(from: number, untold?: number): Promise<TailResponse> {
+  async #probe(from: number, unknown?: number): Promise<TailResponse> {
     let position = from
     for (let round = 1; position > 0; round++) {
       try {
         return await this.#appendNothing(position)
       } catch (error) {
-        const length = isPositionRefused(error) ? (error.nextPosition ?? untold) : undefined
+        const length = isPositionRefused(error) ? (error.nextPosition ?? unknown) : undefined
         if (length === undefined || round === PROBE_ROUNDS) throw error
         position = length
       }
@@ -136,14 +133,20 @@ export class TailFinder {
     return EMPTY_TAIL
   }
 
-  async #appendNothing(position: number): Promise<TailResponse> {
+  async #appendNothing(position: number): Promise<TailResponse & { readonly requestId: string }> {
     const { client, target, headers } = this.#options
     const request = { position, body: NO_BYTES, headers }
-    const reply = await this.#retryLoop.exchange(signal =>
+    const result = await this.#retryLoop.exchange(signal =>
       client.append(target, { ...request, signal }),
     )
-    if (reply.position !== position) throw integrity({ position }, reply)
-    return reply
+    const { crc64, requestId } = result
+    if (result.position !== position) throw integrity({ position }, result)
+    if (crc64 === undefined) {
+      // Nothing is wrong with the object: the response says too little, and the next may say more.
+      const message = `OSS tells no CRC-64 of the object's ${position} bytes, so nothing could be proven`
+      throw new OssError('OSS_ERR_NETWORK', message, { requestId })
+    }
+    return { position, crc64, requestId }
   }
 }
 
@@ -151,36 +154,32 @@ export function isPositionRefused(error: unknown): error is OssServiceError {
   return error instanceof OssServiceError && error.code === 'PositionNotEqualToLength'
 }
 
-/** A 409 with its header; without it nothing can be said of the object, and the attempt failed. */
+/** A 409 with its header. Without that it says nothing of the object, and the attempt failed. */
 export function tellsLength(
   error: unknown,
 ): error is OssServiceError & { readonly nextPosition: number } {
   return isPositionRefused(error) && error.nextPosition !== undefined
 }
 
-/** The identity may append and not read, as the OSS guide allows. `BadErrorResponse`: a 403 without a code. */
+/** The identity may append and not read, as OSS allows. `BadErrorResponse`: a 403 without a code. */
 function isReadForbidden(error: unknown): boolean {
   if (!(error instanceof OssServiceError) || error.status !== 403) return false
   return error.code === 'AccessDenied' || error.code === 'BadErrorResponse'
 }
 
-function appendableTail(head: Head): TailResponse {
+function checkAppendable(head: Head): void {
   if (head.type !== 'Appendable') throw notAppendable(head, 'ObjectNotAppendable')
-  // A sealed object goes on nowhere.
-  if (head.position === head.length || head.sealedTime !== undefined) {
-    return { position: head.length, crc64: head.crc64, requestId: head.requestId }
-  }
+  // A sealed object has no next position.
+  if (head.position === head.length || head.sealedTime !== undefined) return
   const message = `OSS says that the object has ${head.length} bytes and goes on at ${head.position}`
   throw new OssError('OSS_ERR_INTEGRITY', message, { requestId: head.requestId })
 }
 
-/** Without the request: what is compared, and shown in errors. */
-function observedTail({ position, crc64 }: TailResponse): Seen {
-  return { position, crc64 }
+function found(response: TailResponse, exists: boolean): FoundTail {
+  return { tail: tailIn(response), exists, requestId: response.requestId }
 }
 
-function foundTail({ position, crc64, requestId }: TailResponse, exists: boolean): FoundTail {
-  if (crc64 !== undefined) return { tail: { position, crc64 }, exists, requestId }
-  const message = `OSS tells no CRC-64 of the object's ${position} bytes: nothing could be proven of it`
-  throw new OssError('OSS_ERR_INTEGRITY', message, { requestId })
+/** The tail alone: errors show it. */
+function tailIn({ position, crc64 }: TailResponse): Tail {
+  return { position, crc64 }
 }

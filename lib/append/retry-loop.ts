@@ -1,24 +1,23 @@
 /**
- * The line to OSS: one exchange at a time, attempted until it succeeds or no further attempt makes
- * sense. Every wait and every retry of a stream passes here. It knows errors, not what they mean for
- * an object: that is the appender's.
+ * One exchange at a time, attempted until it succeeds or no further attempt makes sense. Every wait and every
+ * retry of a stream passes here. The loop knows errors, and not what they mean for an object.
  */
 
 import { ok } from 'node:assert/strict'
 import type { Clock, Timer } from '../clock.ts'
-import { exhausted, OssError, OssServiceError } from '../errors.ts'
-import { Backoff, type RetryPolicy } from './backoff.ts'
+import { clientFailure, exhausted, OssError, OssServiceError } from '../errors.ts'
+import { Backoff, HURRIED_DELAY, isHurriable, type RetryPolicy } from './backoff.ts'
 import { classifyError, type RetryClass } from './classify-error.ts'
 
 /** What `'retry'` carries: an attempt failed, and another follows after `delay`. */
 export interface RetryInfo {
   /** The attempt that failed, from 1. */
   readonly attempt: number
-  /** Why it failed: an `OssError`. */
-  readonly error: Error
-  /** Milliseconds until the next attempt. */
+  /** Why it failed. */
+  readonly error: OssError
+  /** Milliseconds until the next attempt, a whole number. */
   readonly delay: number
-  /** Where the append starts; undefined while the tail is not known. */
+  /** Position of the append, in bytes; undefined while the tail is not known. */
   readonly position: number | undefined
 }
 
@@ -28,14 +27,25 @@ export interface RetryLoopOptions {
   readonly onRetry: (info: RetryInfo) => void
 }
 
+/** A wait before the next attempt. */
+interface Wait {
+  readonly startedAt: number
+  /** Milliseconds. */
+  readonly delay: number
+  readonly canHurry: boolean
+  readonly resolve: () => void
+  timer: Timer
+}
+
 export class RetryLoop {
   readonly #options: RetryLoopOptions
   /** OSS has answered at least once, so its host name is right. */
-  #hasReply = false
+  #hasResponse = false
   #keepsProcessAlive = false
+  #isHurried = false
   #aborted: Error | undefined
   #controller: AbortController | undefined
-  #wait: { readonly timer: Timer; readonly end: () => void } | undefined
+  #wait: Wait | undefined
   #attempts = 0
 
   constructor(options: RetryLoopOptions) {
@@ -47,27 +57,38 @@ export class RetryLoop {
     return this.#attempts
   }
 
-  /** A request is on its way. */
-  get isBusy(): boolean {
-    return this.#controller !== undefined
-  }
-
   get aborted(): Error | undefined {
     return this.#aborted
   }
 
-  /** Something is owed from now on, so that waiting has to hold the process. */
+  /** Bytes are unacknowledged from now on, so a wait has to hold the process. */
   keepProcessAlive(): void {
     this.#keepsProcessAlive = true
     this.#wait?.timer.ref()
   }
 
-  /** Ends what is in flight, at once: it rejects with `reason`, and so does all that follows. */
+  /**
+   * The stream ends: no wait lasts longer than a second from now on, unless OSS asked for it. The server may
+   * be back already, and the caller may wait for less than the longest delay.
+   */
+  hurry(): void {
+    this.#isHurried = true
+    const wait = this.#wait
+    if (!wait?.canHurry || wait.delay <= HURRIED_DELAY) return
+    const { clock } = this.#options
+    const left = wait.startedAt + HURRIED_DELAY - clock.now()
+    clock.clearTimeout(wait.timer)
+    wait.timer = this.#setTimer(wait.resolve, Math.max(0, left))
+  }
+
+  /** Ends what is in flight, at once: it rejects with `reason`, and so does every later call. */
   abort(reason: Error): void {
     if (this.#aborted) return
     this.#aborted = reason
     this.#controller?.abort(reason)
-    this.#wait?.end()
+    if (!this.#wait) return
+    this.#options.clock.clearTimeout(this.#wait.timer)
+    this.#wait.resolve()
   }
 
   /** Runs `attempt` until it succeeds. Throws the error to fail with. */
@@ -79,64 +100,67 @@ export class RetryLoop {
       this.#attempts += 1
       try {
         return await attempt()
-      } catch (cause) {
-        // A client of one's own may reject with nothing, which would pass for success further up.
-        const error = (cause || new Error('the client threw what is no error')) as Error
+      } catch (error) {
         if (this.#aborted) throw this.#aborted
-        const outcome = classifyError(error)
-        const delay = backoff.next(outcome, this.#hasReply)
-        if (delay === undefined) throw finalError(error, outcome, this.#attempts)
+        if (!(error instanceof OssError)) throw error
+        const failed = {
+          retryClass: classifyError(error),
+          hasResponse: this.#hasResponse,
+          retryAfter: error.retryAfter ?? 0,
+          isHurried: this.#isHurried,
+        }
+        const delay = backoff.next(failed)
+        if (delay === undefined) throw finalError(error, failed.retryClass, this.#attempts)
         onRetry({ attempt: this.#attempts, error, delay, position })
-        await this.#sleep(delay)
+        await this.#sleep(delay, isHurriable(failed))
       }
     }
   }
 
-  /** One exchange, with an AbortController of its own: nothing is left listening to a longer life. */
+  /** One exchange, with an AbortController of its own: no listener is left on a longer life. */
   async exchange<T>(call: (signal: AbortSignal) => Promise<T>): Promise<T> {
     ok(!this.#controller, 'one exchange in flight')
     if (this.#aborted) throw this.#aborted
     this.#controller = new AbortController()
     try {
-      const reply = await call(this.#controller.signal)
-      this.#hasReply = true
-      return reply
+      const result = await call(this.#controller.signal)
+      this.#hasResponse = true
+      return result
     } catch (error) {
-      this.#hasReply ||= error instanceof OssServiceError
-      throw error
+      this.#hasResponse ||= error instanceof OssServiceError
+      if (this.#aborted || error instanceof OssError) throw error
+      throw clientFailure(error)
     } finally {
       this.#controller = undefined
     }
   }
 
-  /** A timer holds the process exactly while something is owed. */
-  async #sleep(delay: number): Promise<void> {
-    const { clock } = this.#options
+  async #sleep(delay: number, canHurry: boolean): Promise<void> {
     if (this.#aborted) return
+    const { clock } = this.#options
     await new Promise<void>(resolve => {
-      const timer = clock.setTimeout(resolve, delay)
-      if (!this.#keepsProcessAlive) timer.unref()
-      const end = () => {
-        clock.clearTimeout(timer)
-        resolve()
-      }
-      this.#wait = { timer, end }
+      const timer = this.#setTimer(resolve, delay)
+      this.#wait = { startedAt: clock.now(), delay, canHurry, resolve, timer }
     })
     this.#wait = undefined
+  }
+
+  /** A timer holds the process exactly while bytes are unacknowledged. */
+  #setTimer(callback: () => void, delay: number): Timer {
+    const timer = this.#options.clock.setTimeout(callback, delay)
+    if (!this.#keepsProcessAlive) timer.unref()
+    return timer
   }
 }
 
 /**
- * The error to fail with. What OSS or the provider said for good stands as it is; what another attempt
- * might have mended becomes the reason why we gave up.
+ * The error to fail with. A final answer of OSS or of a provider stands as it is. A failure that another
+ * attempt might have mended becomes the cause of giving up.
  */
-function finalError(error: Error, outcome: RetryClass, attempts: number): Error {
-  if (!(error instanceof OssError)) return error
-  if (error.code === 'OSS_ERR_CREDENTIALS') {
-    // One call of the provider may fail many streams, and each adds what is its own to the error.
-    return new OssError(error.code, error.message, { cause: error.cause })
-  }
+function finalError(error: OssError, retryClass: RetryClass, attempts: number): OssError {
+  const isTransient = retryClass === 'wait' || retryClass === 'throttled'
   // `OSS_ERR_NETWORK` is for causes only, also where it is final: a bad certificate, an unknown host.
-  const isTransient = outcome === 'wait' || outcome === 'throttled'
-  return isTransient || error.code === 'OSS_ERR_NETWORK' ? exhausted(error, attempts) : error
+  const isCause = error.code === 'OSS_ERR_NETWORK'
+  if (error.code === 'OSS_ERR_CREDENTIALS') return error
+  return isTransient || isCause ? exhausted(error, attempts) : error
 }

@@ -1,79 +1,158 @@
 /**
- * The algebra of an appendable object, pure. An object's *tail* says all that an appender needs to
- * know of it: how long it is, and the CRC-64 of its bytes. A batch moves a tail; `settle` compares
- * what we would have made with what the server shows.
+ * The algebra of an appendable object, pure. An object's *tail* is its length and the CRC-64 of its bytes.
+ * An append of a batch moves the tail; `settle` finds out from the tail that OSS shows how much of the
+ * unacknowledged bytes landed. Attempts for one position may differ in length, but each is a prefix of the
+ * same bytes and ends where a record ends, so length and CRC tell them apart:
  *
- *      object   |####################|
- *      before                        ^ { position: 20, crc64: crc(####) }
- *      batch                         |++++++|
- *      after                                ^ { position: 26, crc64: combine(crc(####), crc(++), 6) }
+ *      object           |####################|
+ *      before                                ^ { position: 20, crc64: crc(####) }
+ *      unacknowledged                        |rec1|rec2|rec3|
+ *      attempts                              |rec1|rec2|rec3|   timed out
+ *                                            |rec1|             timed out, landed
+ *      seen                                       ^ { position: 24, crc64: combine(crc(####), crc(rec1), 4) }
  */
 
+import { createHash } from 'node:crypto'
 import { crc64, crc64Combine } from '../crc64/index.ts'
+import type { ObservedTail } from '../errors.ts'
 
 /** The end of an object: its length in bytes, and the CRC-64/XZ of all its bytes as an unsigned decimal string. */
 export interface Tail {
-  /** Length of the object in bytes, and so where the next append starts. */
+  /** Length of the object in bytes, and so the position of the next append. */
   readonly position: number
   /** CRC-64/XZ of all its bytes, an unsigned decimal string; `'0'` of none. */
   readonly crc64: string
 }
 
-/** The bytes of one append. They do not know where they will land, so their CRC can be made early. */
-export interface Batch {
-  readonly bytes: Uint8Array
-  readonly crc64: string
-  /** Base64 of the MD5 of `bytes`, where the stream sends it. */
-  readonly contentMd5?: string | undefined
-}
-
-/** What one reply of the server told. A 409's header alone tells no CRC. */
-export interface Seen {
-  readonly position: number
-  readonly crc64?: string | undefined
-}
-
-export type Verdict = 'landed' | 'absent' | 'replaced' | 'conflict'
-
 /** The tail of an object that is absent or empty. */
 export const EMPTY_TAIL: Tail = { position: 0, crc64: '0' }
 
-export function createBatch(bytes: Uint8Array, contentMd5?: string): Batch {
-  return { bytes, crc64: crc64(bytes), contentMd5 }
+/** The body of an append that adds nothing. */
+export const NO_BYTES = new Uint8Array(0)
+
+/** Where records end. Lengths are counted from the first of `bytes`, which begin with a record. */
+export interface RecordEnds {
+  /** Whether a record ends at `length`. */
+  isEnd(bytes: Uint8Array, length: number): boolean
+  /** The greatest record end that is not behind `length`; 0: none. */
+  findLast(bytes: Uint8Array, length: number): number
+  /** The end of the first record. */
+  findFirst(bytes: Uint8Array): number
+  /** The ends behind `length`, counted from there. */
+  after(length: number): RecordEnds
 }
 
-/** The tail that `before` becomes when `batch` lands behind it. */
-export function advance(before: Tail, batch: Batch): Tail {
-  const { length } = batch.bytes
-  return {
-    position: before.position + length,
-    crc64: crc64Combine(before.crc64, batch.crc64, length),
+/** Each byte is a record. */
+export const EVERY_BYTE: RecordEnds = {
+  isEnd: () => true,
+  findLast: (_bytes, length) => length,
+  findFirst: () => 1,
+  after: () => EVERY_BYTE,
+}
+
+interface BatchDetails {
+  /** Default: every byte is a record. */
+  readonly ends?: RecordEnds
+  /** Appends carry Content-MD5. Default false. */
+  readonly hasMd5?: boolean
+  /** CRC-64 of the bytes, where it is known already. */
+  readonly crc64?: string
+  /** Base64 of the MD5 of the bytes, where it is known already. */
+  readonly contentMd5?: string | undefined
+}
+
+/** Bytes to append, whole records. They do not know their position, so digests can be made early. */
+export class Batch {
+  readonly bytes: Uint8Array
+  readonly #ends: RecordEnds
+  readonly #hasMd5: boolean
+  #crc64: string | undefined
+  #contentMd5: string | undefined
+
+  constructor(bytes: Uint8Array, details: BatchDetails = {}) {
+    this.bytes = bytes
+    this.#ends = details.ends ?? EVERY_BYTE
+    this.#hasMd5 = details.hasMd5 ?? false
+    this.#crc64 = details.crc64
+    this.#contentMd5 = details.contentMd5
+  }
+
+  get length(): number {
+    return this.bytes.length
+  }
+
+  get crc64(): string {
+    this.#crc64 ??= crc64(this.bytes)
+    return this.#crc64
+  }
+
+  /** Base64 of the MD5 of `bytes`; undefined where appends do not carry it. */
+  get contentMd5(): string | undefined {
+    if (!this.#hasMd5) return undefined
+    this.#contentMd5 ??= createHash('md5').update(this.bytes).digest('base64')
+    return this.#contentMd5
+  }
+
+  /** Whether an append may end at `length`: no record is cut there. */
+  isRecordEnd(length: number): boolean {
+    return length === this.length || this.#ends.isEnd(this.bytes, length)
+  }
+
+  /** The longest prefix of whole records that is not longer than `length`; at least one record. */
+  prefix(length: number): Batch {
+    if (length >= this.length) return this
+    const end = this.#ends.findLast(this.bytes, length) || this.#ends.findFirst(this.bytes)
+    return end >= this.length ? this : this.#part(this.bytes.subarray(0, end), this.#ends)
+  }
+
+  /** What is behind the first `length` bytes. */
+  rest(length: number): Batch {
+    return this.#part(this.bytes.subarray(length), this.#ends.after(length))
+  }
+
+  #part(bytes: Uint8Array, ends: RecordEnds): Batch {
+    return new Batch(bytes, { ends, hasMd5: this.#hasMd5 })
   }
 }
 
-export function isSameTail(a: Tail, b: Seen): boolean {
+/** The tail that `before` becomes when `batch` lands at it. */
+export function advance(before: Tail, { length, crc64 }: Batch): Tail {
+  return {
+    position: before.position + length,
+    crc64: crc64Combine(before.crc64, crc64, length),
+  }
+}
+
+export function isSameTail(a: Tail, b: ObservedTail): boolean {
   return a.position === b.position && a.crc64 === b.crc64
 }
 
-/**
- * What became of a batch, judged by one reply of the server. `seen` is one reply's pair, never mixed
- * from two; `null`: there is no object. Length alone never proves that a batch landed: a rival's
- * append of the same length has the same length.
- */
-export function settle(before: Tail, after: Tail, seen: Seen | null): Verdict {
-  if (seen === null) return before.position === 0 ? 'absent' : 'replaced'
-  if (seen.position < before.position) return 'replaced'
-  if (isSameTail(after, seen)) return 'landed'
-  if (isSameTail(before, seen)) return 'absent'
-  return 'conflict'
-}
+export type Verdict =
+  /** The first bytes are in the object; `after` is its tail, and nothing is behind them. */
+  | { readonly name: 'landed'; readonly length: number; readonly after: Tail }
+  /** The object ends where it did. An attempt may still land. */
+  | { readonly name: 'absent' }
+  /** The object is shorter than what was acknowledged, or gone. */
+  | { readonly name: 'replaced' }
+  /** The object has other bytes. */
+  | { readonly name: 'conflict' }
 
 /**
- * Whether a conflict also proves that the batch is not in the object and can never come to be in it.
- * An object as long as ours or longer may hold our bytes: under a rival's, or behind the bytes of
- * another object that was put in the place of ours. One of the length before us would still take a
- * late attempt. What ends in between is closed to us, since an append lands at its exact position only.
+ * What became of the unacknowledged bytes, judged by the tail of one response. Position and CRC in `seen`
+ * are never taken from two. `null`: there is no object.
+ *
+ * Length alone proves nothing: the append of another writer may be as long. A length inside a record is a
+ * conflict even if the CRC agrees: another writer's bytes may equal the first of these, and the next append
+ * would then begin inside a record.
  */
-export function isShutOut(before: Tail, after: Tail, seen: Seen): boolean {
-  return seen.position > before.position && seen.position < after.position
+export function settle(before: Tail, unacknowledged: Batch, seen: ObservedTail | null): Verdict {
+  if (seen === null) return { name: before.position === 0 ? 'absent' : 'replaced' }
+  const length = seen.position - before.position
+  if (length < 0) return { name: 'replaced' }
+  if (length === 0) return { name: isSameTail(before, seen) ? 'absent' : 'conflict' }
+  if (length > unacknowledged.length || !unacknowledged.isRecordEnd(length)) {
+    return { name: 'conflict' }
+  }
+  const after = advance(before, unacknowledged.prefix(length))
+  return isSameTail(after, seen) ? { name: 'landed', length, after } : { name: 'conflict' }
 }

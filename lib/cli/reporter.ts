@@ -5,8 +5,8 @@
 
 import type { OssAppendStream, ReadyInfo, RetryInfo, RollInfo } from '../index.ts'
 import type { OutputMode } from './commands.ts'
-import { errorFields, exitCodeOf } from './failure.ts'
-import { describeProgress, type Output, Progress, RateMeter } from './progress.ts'
+import { type ErrorContext, errorEvent, errorFields } from './failure.ts'
+import { describeProgress, type Output, Progress, RateMeter, wrapFor } from './progress.ts'
 import { type AppendReport, formatReport } from './report.ts'
 import { type RetryListener, RetryNotice } from './retry-notice.ts'
 
@@ -21,11 +21,13 @@ export interface WatchOptions {
   /** Bytes that `bytesDone` will return at the end. Undefined: unknown. */
   readonly length?: number | undefined
   readonly bytesDone: () => number
+  /** Bytes given to the stream. */
+  readonly bytesSent: () => number
 }
 
 /** Prints retries on standard error, for commands without a reporter. */
 export function stderrListener(stderr: Output): RetryListener {
-  return { note: text => stderr.write(`oss-append: ${text}\n`) }
+  return { note: text => stderr.write(`${wrapFor(stderr, `oss-append: ${text}`)}\n`) }
 }
 
 export class Reporter implements RetryListener {
@@ -52,9 +54,10 @@ export class Reporter implements RetryListener {
   }
 
   /** Prints the progress of a stream until `stop()`, and its events. */
-  watch({ stream, length, bytesDone }: WatchOptions): void {
+  watch({ stream, length, bytesDone, bytesSent }: WatchOptions): void {
     const rateMeter = new RateMeter()
     let lastAckAt: number | undefined
+    let nextAttemptAt = 0
     const describe = (width: number) => {
       const now = performance.now()
       const acknowledged = bytesDone()
@@ -64,7 +67,9 @@ export class Reporter implements RetryListener {
         rate: rateMeter.update(now, acknowledged),
         appends: this.#appends,
         position: stream.position,
+        waiting: bytesSent() - stream.bytesWritten,
         retries: this.#retryNotice.retries,
+        nextAttempt: Math.max(0, nextAttemptAt - now),
         ackAge: lastAckAt === undefined ? undefined : now - lastAckAt,
       }
       return describeProgress(state, width)
@@ -93,6 +98,7 @@ export class Reporter implements RetryListener {
       this.emit('roll', { ...info })
     })
     stream.on('retry', (info: RetryInfo) => {
+      nextAttemptAt = performance.now() + info.delay
       this.#retryNotice.onRetry(info.error)
       this.emitRetry(info)
     })
@@ -107,7 +113,7 @@ export class Reporter implements RetryListener {
     if (this.#outputMode.isQuiet) return
     const line = `oss-append: ${text}`
     if (this.#progress) this.#progress.note(line)
-    else this.#outputs.stderr.write(`${line}\n`)
+    else this.#outputs.stderr.write(`${wrapFor(this.#outputs.stderr, line)}\n`)
   }
 
   /** Prints an event as one line of JSON. */
@@ -145,8 +151,8 @@ export class Reporter implements RetryListener {
   }
 
   /** Prints the event `'error'`. `main` prints the text for people. */
-  fail(error: unknown): void {
-    this.emit('error', { ...errorFields(error), exitCode: exitCodeOf(error) })
+  fail(error: unknown, context: ErrorContext = {}): void {
+    this.emit('error', errorEvent(error, context))
   }
 
   /** Removes the progress line. */

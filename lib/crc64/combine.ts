@@ -1,31 +1,31 @@
 /**
- * The CRC of two byte strings in a row, from the CRC of each: `crc(A B) = crc(A) * x^(8 |B|) + crc(B)`
- * over GF(2), modulo the CRC's polynomial P. The power is a product of precomputed x^(8 * 2^k), one for
- * each bit of |B|, so the cost is one multiplication per set bit, and none of it is in BigInt.
+ * The CRC of A followed by B: `crc(A B) = crc(A) * x^(8 |B|) + crc(B)` over GF(2), modulo the polynomial P
+ * of the CRC. The power is a product of precomputed x^(8 * 2^k), one for each set bit of |B|.
  *
- * A polynomial is two 32-bit halves, bit-reflected as the CRC itself: the top bit of `high` is the
- * coefficient of x^0, the bottom bit of `low` that of x^63. Hence multiplying by x is a shift to the
- * right, and a bit that falls out is x^64, which is P's other terms.
+ *     high, 32 bits:  x^0 ... x^31       low, 32 bits:  x^32 ... x^63       (top bit first)
+ *
+ * A polynomial is two numbers, bit-reflected like the CRC. Multiplication by x is a shift to the right. A bit
+ * that leaves `low` is x^64, which equals the other terms of P.
  */
 
 const POLYNOMIAL_HIGH = 0xc96c5795 | 0
 const POLYNOMIAL_LOW = 0xd7870f42 | 0
 
-/** As many as a safe integer has bits. */
+/** The bits of a safe integer. */
 const POWERS = 53
 
-/** x^(8 * 2^k) at 2k (high) and 2k + 1 (low); made at the first use, which takes half a millisecond. */
+/** x^(8 * 2^k) at 2k (high) and 2k + 1 (low). Computed at the first use, in half a millisecond. */
 let powers: Int32Array | undefined
 
 /**
  * @param a CRC of A.
  * @param b CRC of B.
- * @param lengthB Bytes in B; a safe integer from 0, which is the caller's duty to check.
+ * @param lengthB Bytes in B, a safe integer from 0. The caller checks it.
  */
 export function combine(a: bigint, b: bigint, lengthB: number): bigint {
   powers ??= computePowers()
   const product = new Int32Array([Number(a >> 32n), Number(a & 0xffff_ffffn)])
-  // Not by shifts: a length has up to 53 bits.
+  // Division, since shifts take 32 bits and a length has up to 53.
   for (let k = 0, rest = lengthB; rest > 0; k++, rest = Math.floor(rest / 2)) {
     if (rest % 2 === 1) multiply(product, powers[2 * k]!, powers[2 * k + 1]!)
   }
@@ -38,13 +38,13 @@ function multiply(product: Int32Array, high: number, low: number): void {
   let sumLow = 0
   for (let half = 0; half < 2; half++) {
     for (let bits = product[half]!, n = 0; n < 32; n++, bits <<= 1) {
-      // Masks, not branches: the bits are as good as random, and every second guess would be wrong.
-      const take = bits >> 31
-      sumHigh ^= high & take
-      sumLow ^= low & take
-      const over = -(low & 1)
-      low = ((low >>> 1) | (high << 31)) ^ (POLYNOMIAL_LOW & over)
-      high = (high >>> 1) ^ (POLYNOMIAL_HIGH & over)
+      // Masks in place of branches: the bits are random, so the processor would predict half of them wrong.
+      const taken = bits >> 31
+      sumHigh ^= high & taken
+      sumLow ^= low & taken
+      const carry = -(low & 1)
+      low = ((low >>> 1) | (high << 31)) ^ (POLYNOMIAL_LOW & carry)
+      high = (high >>> 1) ^ (POLYNOMIAL_HIGH & carry)
     }
   }
   product[0] = sumHigh

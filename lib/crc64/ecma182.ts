@@ -1,28 +1,27 @@
 /**
- * The engine on `crc64-ecma182.js`: C compiled to plain JavaScript, so it runs everywhere, at 5 µs a
- * call and some 2 s per GB. Not a place for logic: it only feeds that package what its small heap can
- * take.
+ * The engine on `crc64-ecma182.js`, which is C compiled to plain JavaScript. It runs everywhere, and takes
+ * 5 µs per call and about 2 s per GB.
  */
 
 import { createRequire } from 'node:module'
 
-/** The CRC of some bytes followed by `bytes`, from the CRC of the former (0 if there are none). */
+/** The CRC of a message followed by `bytes`. `previous` is the CRC of the message, 0 for an empty one. */
 export type Update = (previous: bigint, bytes: Uint8Array) => bigint
 
 /**
- * Its heap is 16 MiB, and an input of over about 12 MB aborts the process; a slice is copied there
- * whole. At 1 MiB the cost of the call no longer shows.
+ * Bytes per call. crc64-ecma182.js 2.0.2 copies the input to a heap of 16 MiB, and more than about 12 MB abort
+ * the process. At 1 MiB the cost of a call does not matter.
  */
 const SLICE = 1024 * 1024
 
-/** The package is 900 KB of source: read here, when it is wanted, and not by an `import`. */
+/** Loads the package here and not by an `import`: it is 900 KB of source, and machines with SIMD need none of it. */
 export function loadEcma182(): Update {
   const ecma182: typeof import('crc64-ecma182.js') = createRequire(import.meta.url)(
     'crc64-ecma182.js',
   )
 
   return (previous, bytes) => {
-    // Only a Buffer will do (a string's length is read in characters), and not an empty one.
+    // The package takes a Buffer that is not empty. It reads the length of a string in characters.
     const buffer = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length)
     let crc = previous.toString()
     for (let start = 0; start < buffer.length; start += SLICE) {

@@ -1,7 +1,6 @@
 /**
- * The engine on WebAssembly SIMD: moves bytes into the module's memory, piece by piece, and has them
- * summed there. What happens there, and why it is right, is told in `kernel/index.ts`; `wasm.ts` is
- * that file compiled.
+ * The engine on WebAssembly SIMD: copies bytes into the memory of the module, piece by piece, and calls the
+ * kernel. `kernel/index.ts` explains the algorithm, and `wasm.ts` is that file compiled.
  */
 
 import type { Update } from './ecma182.ts'
@@ -9,19 +8,19 @@ import { CODE } from './wasm.ts'
 
 interface Kernel {
   readonly memory: { readonly buffer: ArrayBuffer }
-  /** Address of the CRC, in before and out after, 8 bytes. */
+  /** Address of the CRC, 8 bytes: read before and written after each call. */
   readonly CRC: { readonly value: number }
   /** Address of the bytes. */
   readonly DATA: { readonly value: number }
-  /** What `fold` takes. */
+  /** Bytes that `fold()` takes. */
   readonly PIECE: { readonly value: number }
-  /** What `finish` takes at most. */
+  /** The most bytes that `finish()` takes. */
   readonly CAPACITY: { readonly value: number }
   fold(): void
   finish(length: number): void
 }
 
-/** Neither the `lib` of the language nor Node's types declare it. */
+/** Neither TypeScript's `es2023` library nor @types/node 20 declares it. */
 declare const WebAssembly:
   | undefined
   | {
@@ -30,7 +29,7 @@ declare const WebAssembly:
       Instance: new (module: object) => { readonly exports: unknown }
     }
 
-/** Takes a fraction of a millisecond. Undefined where WebAssembly, or its SIMD, is missing. */
+/** Undefined on a machine without WebAssembly SIMD. Takes a fraction of a millisecond. */
 export function loadSimd(): Update | undefined {
   const code = Buffer.from(CODE, 'base64')
   if (typeof WebAssembly === 'undefined' || !WebAssembly.validate(code)) return undefined
@@ -39,7 +38,7 @@ export function loadSimd(): Update | undefined {
   const piece = kernel.PIECE.value
   const capacity = kernel.CAPACITY.value
   const data = new Uint8Array(buffer, kernel.DATA.value, capacity)
-  // A bigint as an argument costs more than the CRC of 64 bytes does; through memory it is cheap.
+  // A bigint argument costs more than the CRC of 64 bytes. Passing it in memory is cheap.
   const crc = new DataView(buffer, kernel.CRC.value, 8)
 
   return (previous, bytes) => {

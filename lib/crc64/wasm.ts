@@ -1,4 +1,4 @@
-/** The kernel, WebAssembly in base64. Made by `npm run build:kernel` from `kernel/`: do not edit. */
+/** The kernel as WebAssembly in base64, made from `kernel/` by `npm run build:kernel`. Do not edit. */
 export const CODE =
   'AGFzbQEAAAABDwNgAABgA35/fwF+YAF/AAMFBAEAAAIFBAEBAgIGHQR/AEGAgAELfwBBkIsBC38AQYCABAt/AEGAjgQL' +
   'BzoHA0NSQwMABERBVEEDAQVQSUVDRQMCCENBUEFDSVRZAwMEZm9sZAACBmZpbmlzaAADBm1lbW9yeQIACAEBCpEHBNoB' +

@@ -89,7 +89,7 @@ export class Outbox {
   /** Records logged after the end that are not reported yet. */
   #lateTotals = NO_RECORDS
   readonly #waiters = new Waiters<void>()
-  /** Chunks, counted from the first ever: those to flush, and those that the stream was told to flush. */
+  /** Chunks, counted from the first one ever: how many to flush, and how many the stream was asked to flush. */
   #flushWanted = 0
   #flushRequested = 0
   #reopenTimer: NodeJS.Timeout | undefined
@@ -201,8 +201,9 @@ export class Outbox {
   reportOnExit(): void {
     this.#reportDropped()
     this.#queue.closeChunk()
-    // Appends of the chunks in flight may have left, unless the stream does not know the tail yet.
-    this.#giveUp(this.#stream.pending ? 0 : this.#queue.inFlight)
+    // The stream may have sent what it has accepted, unless it does not know the tail yet.
+    const { pending, bytesBuffered } = this.#stream
+    this.#giveUp(pending ? 0 : this.#queue.countChunks(bytesBuffered))
   }
 
   /** The open chunk has `length` characters. `text` is the last of them. */
@@ -261,15 +262,18 @@ export class Outbox {
     this.#pump()
   }
 
-  /** Writes chunks while the stream has room. After the last one it ends or flushes the stream, if needed. */
+  /**
+   * Writes chunks while the stream has room. After the last one it ends or flushes the stream, if needed.
+   * At the end it writes all chunks at once, because the end of the stream cuts a running backoff short.
+   */
   #pump(): void {
     const stream = this.#stream
     const queue = this.#queue
     if (stream.destroyed || stream.writableEnded) return
-    while (!stream.writableNeedDrain) {
-      const bytes = queue.next()
-      if (bytes === undefined) break
-      stream.write(bytes)
+    while (this.#state === 'ending' || !stream.writableNeedDrain) {
+      const chunk = queue.next()
+      if (chunk === undefined) break
+      stream.write(chunk)
     }
     if (queue.inFlight < queue.length) return
     // `end()` on a stream without bytes would create an empty object.
@@ -366,8 +370,8 @@ export class Outbox {
 
   /** The number of chunks, from the front, that the failed stream left in doubt. */
   #countUnresolved(error: Error | null): number {
-    const length = error instanceof OssError ? error.unresolved?.length : undefined
-    return this.#queue.countChunks(length ?? 0)
+    const { unresolved } = (error ?? {}) as Partial<OssError>
+    return this.#queue.countChunks(unresolved?.length ?? 0)
   }
 
   #finish(error: Error | null): void {

@@ -94,7 +94,8 @@ export class PinoTransport extends Writable {
   ): boolean {
     if (!this.#isEnded) return super.write(chunk, encoding as BufferEncoding, callback)
     const addLate = (done: WriteCallback) => {
-      this.#addChunk(this.#decode(chunk as Buffer | string))
+      const isEncoding = typeof encoding === 'string'
+      this.#addChunk(this.#decode(chunk as Buffer | string, isEncoding ? encoding : 'utf8'))
       this.#endPartialLine()
       done()
     }
@@ -121,8 +122,8 @@ export class PinoTransport extends Writable {
     if (!this.closed) await once(this, 'close')
   }
 
-  override _write(chunk: Buffer | string, _encoding: BufferEncoding, callback: () => void): void {
-    const text = this.#decode(chunk)
+  override _write(chunk: Buffer | string, encoding: BufferEncoding, callback: () => void): void {
+    const text = this.#decode(chunk, encoding)
     // In-process, each write is one line. A worker reads many lines at once, and the last may be incomplete.
     if (this.#partialLine === '' && text.indexOf('\n') === text.length - 1) this.#outbox.add(text)
     else this.#addChunk(text)
@@ -148,8 +149,12 @@ export class PinoTransport extends Writable {
     return this.writableEnded || this.destroyed
   }
 
-  #decode(chunk: Buffer | string): string {
-    return typeof chunk === 'string' ? chunk : this.#decoder.write(chunk)
+  /** The text of a chunk, whose bytes are UTF-8. A character that is not complete yet waits for the next chunk. */
+  #decode(chunk: Buffer | string, encoding: string): string {
+    if (typeof chunk !== 'string') return this.#decoder.write(chunk)
+    // Node accepts the encoding 'buffer' for a string. The text is kept, because a logger must lose no record.
+    if (encoding === 'utf8' || !Buffer.isEncoding(encoding)) return chunk
+    return this.#decoder.write(Buffer.from(chunk, encoding))
   }
 
   #addChunk(chunk: string): void {

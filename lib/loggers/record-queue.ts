@@ -6,12 +6,11 @@
  *     [ chunks in flight: written, not acknowledged | waiting chunks ] [ open chunk, which grows ]
  */
 
-/**
- * Records that are written together. Kept as bytes: the garbage collector would copy a long-lived text
- * repeatedly.
- */
+/** Records that are written together. */
 interface Chunk {
-  readonly bytes: Buffer
+  readonly data: Buffer | string
+  /** Bytes of `data`. */
+  readonly length: number
   /** The records in it. A line that reports dropped records counts as those records. */
   readonly totals: RecordTotals
 }
@@ -89,21 +88,22 @@ export class RecordQueue {
   /** Closes the open chunk. The next record begins another one. */
   closeChunk(): void {
     if (this.#openRecords === 0) return
-    const bytes = Buffer.from(this.#openText)
-    const totals = { records: this.#openRecords, bytes: bytes.length + this.#openExcessBytes }
+    const data = encode(this.#openText)
+    const length = Buffer.byteLength(data)
+    const totals = { records: this.#openRecords, bytes: length + this.#openExcessBytes }
     this.#openText = ''
     this.#openRecords = 0
     this.#openExcessBytes = 0
-    this.#chunkBytes += bytes.length
-    this.#chunks.push({ bytes, totals })
+    this.#chunkBytes += length
+    this.#chunks.push({ data, length, totals })
   }
 
-  /** The bytes of the next chunk that waits, which is in flight from now on. Closes the open chunk if needed. */
-  next(): Buffer | undefined {
+  /** The next chunk that waits, which is in flight from now on. Closes the open chunk if needed. */
+  next(): Buffer | string | undefined {
     if (this.#inFlight === this.#chunks.length) this.closeChunk()
     const chunk = this.#chunks[this.#inFlight]
     if (chunk) this.#inFlight++
-    return chunk?.bytes
+    return chunk?.data
   }
 
   /**
@@ -113,9 +113,9 @@ export class RecordQueue {
   acknowledge(acknowledged: number): boolean {
     let count = 0
     while (count < this.#inFlight) {
-      const bytes = this.#chunks[count]?.bytes.length ?? 0
-      if (this.#acknowledgedBytes + bytes > acknowledged) break
-      this.#acknowledgedBytes += bytes
+      const length = this.#chunks[count]?.length ?? 0
+      if (this.#acknowledgedBytes + length > acknowledged) break
+      this.#acknowledgedBytes += length
       count++
     }
     this.remove(count)
@@ -132,8 +132,7 @@ export class RecordQueue {
   countChunks(length: number): number {
     let remaining = length
     let count = 0
-    while (remaining > 0 && count < this.#inFlight)
-      remaining -= this.#chunks[count++]?.bytes.length ?? 0
+    while (remaining > 0 && count < this.#inFlight) remaining -= this.#chunks[count++]?.length ?? 0
     return count
   }
 
@@ -148,8 +147,20 @@ export class RecordQueue {
 
   /** Removes the first `count` closed chunks. */
   remove(count: number): void {
-    for (const { bytes } of this.#chunks.splice(0, count)) this.#chunkBytes -= bytes.length
+    for (const { length } of this.#chunks.splice(0, count)) this.#chunkBytes -= length
     this.#inFlight = Math.max(0, this.#inFlight - count)
     this.#removed += count
+  }
+}
+
+/**
+ * As bytes, because the garbage collector would copy a long-lived text repeatedly. If the allocation fails, the
+ * text is kept: a logger must neither throw nor lose records, and the stream encodes it later.
+ */
+function encode(text: string): Buffer | string {
+  try {
+    return Buffer.from(text)
+  } catch {
+    return text
   }
 }

@@ -81,6 +81,8 @@ export class OssTransport extends Transport {
     super(winstonOptions as Transport.TransportStreamOptions)
     if (typeof eol !== 'string') throw invalidOption('eol', 'must be a string')
     this.#eol = eol
+    // Each logger adds listeners. Node's limit of 10 would print a warning when several loggers share a transport.
+    this.setMaxListeners(0)
     this.on('pipe', logger => {
       this.#logger ??= logger as WinstonLogger
     })

@@ -15,9 +15,10 @@ import {
   Appender,
   type AppenderOptions,
   type AppendInfo,
+  type AppendShared,
+  createShared,
   type Destination,
 } from '../append/appender.ts'
-import { RetryLoop } from '../append/retry-loop.ts'
 import type { Batch, Tail } from '../append/tail.ts'
 import { checkTarget } from '../client/endpoint.ts'
 import { OssError, objectFull, withContext } from '../errors.ts'
@@ -60,14 +61,14 @@ interface CurrentObject {
 
 export class Roller implements Destination {
   readonly #options: RollerOptions
-  readonly #retryLoop: RetryLoop
+  readonly #shared: AppendShared
   #current: CurrentObject | undefined
   /** The latest time that keys were computed for, in milliseconds. */
   #latestTime = Number.NEGATIVE_INFINITY
 
   constructor(options: RollerOptions) {
     this.#options = options
-    this.#retryLoop = new RetryLoop(options)
+    this.#shared = createShared(options)
   }
 
   get key(): string | undefined {
@@ -83,12 +84,16 @@ export class Roller implements Destination {
   }
 
   keepProcessAlive(): void {
-    this.#retryLoop.keepProcessAlive()
+    this.#shared.retryLoop.keepProcessAlive()
+  }
+
+  hurry(): void {
+    this.#shared.retryLoop.hurry()
   }
 
   abort(reason: Error): void {
     if (this.#current) this.#current.appender.abort(reason)
-    else this.#retryLoop.abort(reason)
+    else this.#shared.retryLoop.abort(reason)
   }
 
   throwIfAborted(): void {
@@ -164,14 +169,14 @@ export class Roller implements Destination {
 
   async #switchTo({ key, index, tail, exists }: FoundObject, date: Date): Promise<Tail> {
     const target = { bucket: this.#options.bucket, key }
-    const appender = new Appender({ ...this.#options, target, ...tail, exists }, this.#retryLoop)
+    const appender = new Appender({ ...this.#options, target, ...tail, exists }, this.#shared)
     await appender.open()
     this.#current = { appender, index, startedAt: date, endedAt: date }
     return tail
   }
 
   #find(date: Date, from: number): Promise<FoundObject> {
-    const finder = new ObjectFinder(this.#options, this.#retryLoop)
+    const finder = new ObjectFinder(this.#options, this.#shared.retryLoop)
     return finder.find(index => this.#keyOf(date, index), from)
   }
 

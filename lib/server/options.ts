@@ -1,5 +1,6 @@
 /** The options of a server, checked, with their defaults. */
 
+import { randomBytes } from 'node:crypto'
 import { invalidOption } from '../errors.ts'
 import { checkBoolean, checkInteger, checkKnown, checkOneOf, checkRecord } from '../validate.ts'
 import { ALL_ACTIONS } from './permissions.ts'
@@ -27,11 +28,21 @@ export interface OssServerOptions {
   readonly permissions?: readonly string[] | undefined
   /** Whether SealAppendObject is enabled, default true. */
   readonly seal?: boolean | undefined
+  /** Faults and the log over HTTP, on a port and with a token of its own. Default false; true: both are chosen. */
+  readonly control?: boolean | ControlOptions | undefined
   /** Serve https with this key and certificate (PEM). Default: http. */
   readonly tls?: { readonly key: string; readonly cert: string } | undefined
 }
 
-const DEFAULTS = {
+/** Options of the control address. */
+export interface ControlOptions {
+  /** Default 0: any free port. */
+  readonly port?: number | undefined
+  /** Default: a random one. */
+  readonly token?: string | undefined
+}
+
+export const DEFAULTS = {
   port: 0,
   host: '127.0.0.1',
   dir: undefined,
@@ -42,6 +53,7 @@ const DEFAULTS = {
   cnames: {},
   permissions: ALL_ACTIONS,
   seal: true,
+  control: false,
   tls: undefined,
 } satisfies Record<keyof OssServerOptions, unknown>
 
@@ -54,6 +66,9 @@ export function resolveServerOptions(options: unknown = {}) {
   const pick = (name: keyof typeof DEFAULTS) => given[name] ?? DEFAULTS[name]
   const optional = <T>(name: keyof typeof DEFAULTS, check: (name: string, value: unknown) => T) =>
     pick(name) === undefined ? undefined : check(name, pick(name))
+  const buckets = optional('buckets', (name, value) => checkList(name, value, checkString))
+  const checkBucket = (name: string, value: unknown) =>
+    buckets === undefined ? checkString(name, value) : checkOneOf(name, value, buckets)
   return {
     port: checkInteger('port', pick('port'), 0, 65_535),
     host: checkString('host', pick('host')),
@@ -61,10 +76,11 @@ export function resolveServerOptions(options: unknown = {}) {
     credentials: checkCredentials(pick('credentials')),
     region: checkString('region', pick('region')),
     maxObjectBytes: checkInteger('maxObjectBytes', pick('maxObjectBytes'), 1),
-    buckets: optional('buckets', (name, value) => checkList(name, value, checkString)),
-    cnames: checkStringRecord('cnames', pick('cnames')),
+    buckets,
+    cnames: checkRecordOf('cnames', pick('cnames'), checkBucket),
     permissions: checkList('permissions', pick('permissions'), checkPermission),
     seal: checkBoolean('seal', pick('seal')),
+    control: checkControl(pick('control')),
     tls: optional('tls', checkTls),
   }
 }
@@ -89,6 +105,15 @@ function checkTls(_name: string, value: unknown): { readonly key: string; readon
   return { key: checkString('tls.key', key), cert: checkString('tls.cert', cert) }
 }
 
+function checkControl(value: unknown) {
+  if (value === false) return undefined
+  const { port, token } = checkKnown('control', value === true ? {} : value, ['port', 'token'])
+  return {
+    port: checkInteger('control.port', port ?? 0, 0, 65_535),
+    token: checkString('control.token', token ?? randomBytes(16).toString('hex')),
+  }
+}
+
 function checkPermission(name: string, value: unknown): string {
   return checkOneOf(name, value, ALL_ACTIONS)
 }
@@ -98,9 +123,13 @@ function checkString(name: string, value: unknown): string {
   throw invalidOption(name, 'must be a string that is not empty')
 }
 
-function checkStringRecord(name: string, value: unknown): Readonly<Record<string, string>> {
+function checkRecordOf(
+  name: string,
+  value: unknown,
+  check: (name: string, value: unknown) => string,
+): Readonly<Record<string, string>> {
   const pairs = checkRecord(name, value)
-  return Object.fromEntries(pairs.map(([key, text]) => [key, checkString(`${name}.${key}`, text)]))
+  return Object.fromEntries(pairs.map(([key, text]) => [key, check(`${name}.${key}`, text)]))
 }
 
 function checkList(

@@ -7,6 +7,7 @@
  *                          ^ end
  */
 
+import { EVERY_BYTE, type RecordEnds } from '../append/tail.ts'
 import type { Align } from '../options.ts'
 
 /** In UTF-8 and latin1 this byte is never a part of another character. */
@@ -34,4 +35,34 @@ export function findFirstRecordEnd(align: Align, bytes: Uint8Array, offset: numb
   if (align === 'chunk') return bytes.length
   if (align === '\n') return bytes.indexOf(NEWLINE) + 1 || bytes.length
   return Math.min(bytes.length, align - offset)
+}
+
+/** Where a batch may be cut. `chunkEnds`: for `'chunk'`, ends that were seen as the chunks came, upward. */
+export function createRecordEnds(align: Align, chunkEnds: readonly number[]): RecordEnds {
+  if (align === 1) return EVERY_BYTE
+  if (align === 'chunk') return endsOfChunks(chunkEnds)
+  const ends: RecordEnds =
+    align === '\n'
+      ? {
+          isEnd: (bytes, length) => bytes[length - 1] === NEWLINE,
+          findLast: (bytes, length) => bytes.subarray(0, length).lastIndexOf(NEWLINE) + 1,
+          findFirst: bytes => findFirstRecordEnd(align, bytes, 0),
+          after: () => ends,
+        }
+      : {
+          isEnd: (_bytes, length) => length % align === 0,
+          findLast: (_bytes, length) => length - (length % align),
+          findFirst: () => align,
+          after: () => ends,
+        }
+  return ends
+}
+
+function endsOfChunks(chunkEnds: readonly number[]): RecordEnds {
+  return {
+    isEnd: (_bytes, length) => chunkEnds.includes(length),
+    findLast: (_bytes, length) => chunkEnds.findLast(end => end <= length) ?? 0,
+    findFirst: bytes => chunkEnds[0] ?? bytes.length,
+    after: length => endsOfChunks(chunkEnds.filter(end => end > length).map(end => end - length)),
+  }
 }

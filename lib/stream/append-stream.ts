@@ -401,10 +401,18 @@ export class OssAppendStream extends Writable {
   }
 
   async #send(batch: Batch): Promise<void> {
-    const appending = this.#destination.append(batch)
+    let rest = batch
+    let appending = this.#destination.append(rest)
     // Taking the batch has made room.
     this.#refillSoon()
-    this.#acknowledge(await appending)
+    for (;;) {
+      const info = await appending
+      this.#acknowledge(info)
+      // On a slow network an append carries less than a batch.
+      if (info.length === rest.length) break
+      rest = rest.rest(info.length)
+      appending = this.#destination.append(rest)
+    }
     this.#batcher.release(this.#heldWrite.isPending)
   }
 
@@ -471,6 +479,20 @@ export class OssAppendStream extends Writable {
   #flushNow(): number {
     this.#destination.keepProcessAlive()
     return this.#flushTimer.flushNow()
+  }
+
+  /**
+   * Ends the stream, as in Node. No wait between attempts lasts longer than a second from now on, unless OSS
+   * asked for it: the server may be back already.
+   */
+  override end(callback?: () => void): this
+  override end(chunk: unknown, callback?: () => void): this
+  override end(chunk: unknown, encoding: BufferEncoding, callback?: () => void): this
+  override end(...args: unknown[]): this {
+    super.end(...(args as [unknown, BufferEncoding, () => void]))
+    // Not in `_final()`, which Node calls when the last byte is accepted: full buffers delay it.
+    this.#destination.hurry()
+    return this
   }
 
   override _final(callback: WriteCallback): void {

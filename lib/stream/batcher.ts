@@ -17,15 +17,17 @@
 
 import { ok } from 'node:assert/strict'
 import { createHash, type Hash } from 'node:crypto'
-import type { Batch } from '../append/tail.ts'
+import { Batch } from '../append/tail.ts'
 import { update } from '../crc64/index.ts'
 import type { Align } from '../options.ts'
-import { findFirstRecordEnd, findLastRecordEnd } from './align.ts'
+import { createRecordEnds, findFirstRecordEnd, findLastRecordEnd } from './align.ts'
 
 /** Bytes. Initial size of a buffer. */
 const INITIAL_BYTES = 16_384
 /** Bytes. Largest buffer that an idle batcher keeps. */
 const IDLE_BYTES = 65_536
+/** Bytes. Between two chunk ends that are remembered: the least that an append is cut to. */
+const CHUNK_END_STEP = 65_536
 /** Bytes. The CRC is updated in steps of this size: they are still in the cache, and none blocks for long. */
 const DIGEST_STEP = 262_144
 
@@ -75,6 +77,8 @@ export class Batcher {
   #isTooLong = false
   #spare: Buffer | undefined
   #ready: BatchInMemory | undefined
+  /** Of the filling buffer: the first end of a chunk behind each 64 KiB. */
+  #chunkEnds: number[] = []
   #inFlight: BatchInMemory | undefined
   #accepted = 0
 
@@ -238,8 +242,19 @@ export class Batcher {
   #advance(length: number, isEnd: boolean): void {
     this.#length += length
     this.#accepted += length
-    if (isEnd && this.#isByChunk) this.#whole = this.#length
+    if (isEnd && this.#isByChunk) this.#endChunk()
     if (this.#length >= this.#checkAt) this.#check()
+  }
+
+  /** Remembers some of the places at which a batch may be cut: they cannot be found in its bytes. */
+  #endChunk(): void {
+    const start = this.#whole
+    this.#whole = this.#length
+    const last = this.#chunkEnds.at(-1) ?? 0
+    if (this.#length - last < CHUNK_END_STEP) return
+    // A long chunk can then be sent apart from the short ones before it.
+    if (this.#length - start >= CHUNK_END_STEP && start > last) this.#chunkEnds.push(start)
+    this.#chunkEnds.push(this.#length)
   }
 
   #check(): void {
@@ -272,7 +287,14 @@ export class Batcher {
     this.#digest()
     const bytes = buffer.subarray(0, this.#whole)
     const contentMd5 = this.#md5?.digest('base64')
-    this.#ready = { batch: { bytes, crc64: this.#crc.toString(), contentMd5 }, buffer }
+    const batch = new Batch(bytes, {
+      ends: createRecordEnds(this.#align, this.#chunkEnds),
+      hasMd5: this.#contentMd5,
+      crc64: this.#crc.toString(),
+      contentMd5,
+    })
+    this.#ready = { batch, buffer }
+    this.#chunkEnds = []
     const isAll = this.#whole === this.#length
     this.#filling = isAll ? undefined : buffer.subarray(this.#whole, this.#length)
     this.#length -= this.#whole

@@ -97,6 +97,18 @@ t.test('while the append is in flight: it may have landed', async t => {
   t.equal(clock.started, 0)
 })
 
+t.test('while the append is in flight, and the client knows that nothing was sent', async t => {
+  const { appender, client, appending, reason } = await append()
+  const request = await client.next()
+  // As the real client does while it waits for a connection.
+  const unsent = new OssError('OSS_ERR_ABORTED', 'aborted', { isUnsent: true })
+  request.fail(unsent)
+  appender.abort(reason)
+  const error = await rejectionOf(appending)
+  t.equal(error.message, reason.message)
+  t.equal(error.unresolved, undefined)
+})
+
 t.test('while a resend is in flight', async t => {
   const { appender, client, failNextAttempt, appending, reason } = await append()
   await failNextAttempt(networkError('ECONNREFUSED'))
@@ -130,7 +142,7 @@ t.test('during a wait: what the attempts before it found decides', async t => {
   }
 })
 
-t.test('while HEAD asks for the tail: nobody knows yet', async t => {
+t.test('while HEAD asks for the tail: the attempts before the 409 decide', async t => {
   for (const isDoubtful of [false, true]) {
     const { appender, client, failNextAttempt, appending, reason } = await append()
     if (isDoubtful) await failNextAttempt(timeoutError())
@@ -142,7 +154,7 @@ t.test('while HEAD asks for the tail: nobody knows yet', async t => {
     t.ok(head.signal.aborted)
     const error = await rejectionOf(appending)
     t.equal(error.message, reason.message)
-    t.strictSame(error.unresolved, owned)
+    t.strictSame(error.unresolved, isDoubtful ? owned : undefined)
     t.strictSame(error.tail, old)
   }
 })
@@ -176,9 +188,10 @@ t.test('just after an attempt failed in doubt, at every turn of its way up', asy
   }
 })
 
-t.test('just after a 409, at every turn of its way up', async t => {
+t.test('just after a 409 that follows a timeout, at every turn of its way up', async t => {
   for (let turns = 0; turns <= 12; turns++) {
-    const { appender, client, appending, reason } = await append()
+    const { appender, client, appending, failNextAttempt, reason } = await append()
+    await failNextAttempt(timeoutError())
     const request = await client.next()
     request.fail(positionConflict(6))
     for (let turn = 0; turn < turns; turn++) await null

@@ -5,7 +5,7 @@ import t from 'tap'
 import type { AppenderOptions } from '../../lib/append/appender.ts'
 import { Appender } from '../../lib/append/appender.ts'
 import type { AppendRequest, Client } from '../../lib/append/client-interface.ts'
-import { advance, type Batch, EMPTY_TAIL, type Tail } from '../../lib/append/tail.ts'
+import { advance, EMPTY_TAIL, type Tail } from '../../lib/append/tail.ts'
 import {
   type AppenderHarness,
   batchOf,
@@ -23,6 +23,7 @@ import {
   serviceError,
   timeoutError,
 } from '../helpers/errors.ts'
+import type { FakeRequest } from '../helpers/fake-client.ts'
 import { FakeClock } from '../helpers/fake-clock.ts'
 
 /** One append that OSS takes at once. */
@@ -78,8 +79,8 @@ t.test('an empty batch creates an empty object', async t => {
   const next = await appendOne(harness, 'x', tailOf('x'))
   t.strictSame(
     next.asked,
-    { kind: 'append', position: 0, text: 'x', headers: {} },
-    'created already',
+    { kind: 'append', position: 0, text: 'x', headers: { 'content-type': 'text/plain' } },
+    'an object that was deleted since then is created again as it was',
   )
 })
 
@@ -99,7 +100,7 @@ t.test('headers: of every append, of creation, of the batch', async t => {
   second.reply(tailOf('a'))
   await appending
   const third = await appendOne(harness, 'b', tailOf('ab'))
-  t.strictSame(third.asked.headers, every, 'never later')
+  t.strictSame(third.asked.headers, every, 'not at another position')
 
   const found = createAppenderHarness(options)
   const opening = found.appender.open()
@@ -107,7 +108,7 @@ t.test('headers: of every append, of creation, of the batch', async t => {
   head.reply(EMPTY_TAIL)
   await opening
   const request = await appendOne(found, 'a', tailOf('a'))
-  t.strictSame(request.asked.headers, every, 'nor where an empty object was found')
+  t.strictSame(request.asked.headers, { ...every, ...options.creationHeaders }, 'by position alone')
 })
 
 t.test('creation headers are of creation, also if the first append was reconciled', async t => {
@@ -216,19 +217,79 @@ t.test('the headers and the batch are the caller’s: nothing of them is changed
     creationHeaders: Object.freeze({ c: 'd' }),
   })
   const harness = await openAppenderHarness('', options)
-  const batch: Batch = Object.freeze(batchOf('x', 'md5'))
+  const batch = batchOf('x', 'md5')
+  Object.freeze(batch)
   const appending = harness.appender.append(batch)
   const request = await harness.client.next()
   request.reply(tailOf('x'))
   await appending
-  t.strictSame(Object.keys(batch), ['bytes', 'crc64', 'contentMd5'])
+  t.strictSame(Object.keys(batch), ['bytes'])
 })
 
-t.test('create, complete: an object that is there is left as it is', async t => {
-  const { appender, client } = await openAppenderHarness('old')
+t.test('create, complete: an object that was found is left as it is', async t => {
+  const harness = createAppenderHarness()
+  const opening = harness.appender.open()
+  const head = await harness.client.next()
+  head.reply(tailOf('old'))
+  await opening
+  t.equal(await harness.appender.create(), undefined)
+  await harness.appender.complete()
+  t.equal(harness.client.requests.length, 1)
+
+  const found = await openAppenderHarness('old', { exists: true })
+  await found.appender.complete()
+  t.equal(found.client.requests.length, 0, 'the caller has found it')
+})
+
+t.test('complete: a given position and CRC are proven by one append of no bytes', async t => {
+  const headers = { 'x-oss-traffic-limit': '819200' }
+  const { appender, client } = await openAppenderHarness('old', { headers, seal: true })
   t.equal(await appender.create(), undefined)
-  await appender.complete()
   t.equal(client.requests.length, 0)
+  const completing = appender.complete()
+  const probe = await client.next()
+  t.strictSame(probe.asked, { kind: 'append', position: 3, text: '', headers })
+  probe.reply(tailOf('old'))
+  const seal = await client.next()
+  t.strictSame(seal.asked, { kind: 'seal', position: 3 })
+  seal.reply()
+  await completing
+  t.equal(client.requests.length, 2)
+})
+
+t.test('complete: an append has proven what the caller gave', async t => {
+  const harness = await openAppenderHarness('old')
+  await appendOne(harness, 'new', tailOf('oldnew'))
+  await harness.appender.complete()
+  t.equal(harness.client.requests.length, 1)
+})
+
+t.test('complete: the object is not what the caller gave', async t => {
+  const rows: [respond: (probe: FakeRequest) => void, code: string][] = [
+    [probe => probe.fail(positionConflict(2)), 'PositionNotEqualToLength'],
+    [probe => probe.fail(positionConflict(4)), 'PositionNotEqualToLength'],
+    [probe => probe.reply(tailOf('OLD')), 'OSS_ERR_INTEGRITY'],
+    [probe => probe.fail(serviceError('AccessDenied', { status: 403 })), 'AccessDenied'],
+  ]
+  for (const [respond, code] of rows) {
+    const { appender, client } = await openAppenderHarness('old', { seal: true })
+    const completing = appender.complete()
+    respond(await client.next())
+    const error = await rejectionOf(completing)
+    t.match(error, { code, attempts: 1, tail: tailOf('old'), ...TARGET })
+    t.equal(error.unresolved, undefined, 'no byte was sent')
+    t.equal(client.requests.length, 1, 'what is not proven is not sealed')
+  }
+})
+
+t.test('complete: the proof is retried like an append', async t => {
+  const harness = await openAppenderHarness('old')
+  const completing = harness.appender.complete()
+  await harness.failNextAttempt(timeoutError())
+  const probe = await harness.client.next()
+  probe.reply(tailOf('old'))
+  await completing
+  t.match(harness.retries, [{ attempt: 1, position: 3 }])
 })
 
 t.test('create: where there is no object, an empty one is made, with its headers', async t => {
@@ -357,6 +418,7 @@ t.test(
       clock,
       position: 0,
       maxObjectBytes: Number.MAX_SAFE_INTEGER,
+      highWaterMark: 4_194_304,
       retry: RETRY,
       headers: {},
       creationHeaders: {},

@@ -1,6 +1,6 @@
 import t from 'tap'
-import { classifyError, isAmbiguous, type RetryClass } from '../../lib/append/classify-error.ts'
-import { OssConflictError, OssError } from '../../lib/errors.ts'
+import { classifyError, isInDoubt, type RetryClass } from '../../lib/append/classify-error.ts'
+import { bodyRefused, OssConflictError, OssError } from '../../lib/errors.ts'
 import {
   credentialsError,
   networkError,
@@ -120,21 +120,39 @@ t.test('no answer', async t => {
   }
 })
 
-t.test('certificates that the next attempt will find no better', async t => {
+t.test('certificates that are refused', async t => {
   // Node's documentation, "X509 certificate error codes", and its own check of the host's name.
   const codes = `
     UNABLE_TO_GET_ISSUER_CERT UNABLE_TO_GET_CRL UNABLE_TO_DECRYPT_CERT_SIGNATURE
     UNABLE_TO_DECRYPT_CRL_SIGNATURE UNABLE_TO_DECODE_ISSUER_PUBLIC_KEY CERT_SIGNATURE_FAILURE
-    CRL_SIGNATURE_FAILURE CERT_NOT_YET_VALID CERT_HAS_EXPIRED CRL_NOT_YET_VALID CRL_HAS_EXPIRED
-    ERROR_IN_CERT_NOT_BEFORE_FIELD ERROR_IN_CERT_NOT_AFTER_FIELD ERROR_IN_CRL_LAST_UPDATE_FIELD
-    ERROR_IN_CRL_NEXT_UPDATE_FIELD DEPTH_ZERO_SELF_SIGNED_CERT SELF_SIGNED_CERT_IN_CHAIN
-    UNABLE_TO_GET_ISSUER_CERT_LOCALLY UNABLE_TO_VERIFY_LEAF_SIGNATURE CERT_CHAIN_TOO_LONG
-    CERT_REVOKED INVALID_CA PATH_LENGTH_EXCEEDED INVALID_PURPOSE CERT_UNTRUSTED CERT_REJECTED
-    HOSTNAME_MISMATCH ERR_TLS_CERT_ALTNAME_INVALID ERR_TLS_CERT_ALTNAME_FORMAT`
+    CRL_SIGNATURE_FAILURE ERROR_IN_CERT_NOT_BEFORE_FIELD ERROR_IN_CERT_NOT_AFTER_FIELD
+    ERROR_IN_CRL_LAST_UPDATE_FIELD ERROR_IN_CRL_NEXT_UPDATE_FIELD DEPTH_ZERO_SELF_SIGNED_CERT
+    SELF_SIGNED_CERT_IN_CHAIN UNABLE_TO_GET_ISSUER_CERT_LOCALLY UNABLE_TO_VERIFY_LEAF_SIGNATURE
+    CERT_CHAIN_TOO_LONG CERT_REVOKED INVALID_CA PATH_LENGTH_EXCEEDED INVALID_PURPOSE CERT_UNTRUSTED
+    CERT_REJECTED HOSTNAME_MISMATCH ERR_TLS_CERT_ALTNAME_INVALID ERR_TLS_CERT_ALTNAME_FORMAT`
   for (const code of codes.trim().split(/\s+/)) {
-    t.equal(classifyError(networkError(code)), 'final', code)
-    t.notOk(isAmbiguous(networkError(code)), `${code}: nothing was sent`)
+    t.equal(classifyError(networkError(code)), 'certificate', code)
   }
+})
+
+t.test('certificates outside their dates', async t => {
+  for (const code of [
+    'CERT_NOT_YET_VALID',
+    'CERT_HAS_EXPIRED',
+    'CRL_NOT_YET_VALID',
+    'CRL_HAS_EXPIRED',
+  ]) {
+    t.equal(classifyError(networkError(code)), 'certificateDate', code)
+  }
+})
+
+t.test('413 is too large, whichever server answered; at the floor it is final', async t => {
+  const refusal = serviceError('BadErrorResponse', { status: 413 })
+  const foreign = networkError(undefined, { status: 413 })
+  t.equal(classifyError(refusal), 'tooLarge')
+  t.equal(classifyError(foreign), 'tooLarge')
+  t.equal(classifyError(networkError(undefined, { status: 403 })), 'wait')
+  for (const cause of [refusal, foreign]) t.equal(classifyError(bodyRefused(1, cause)), 'final')
 })
 
 t.test('what a further attempt cannot change', async t => {
@@ -144,6 +162,7 @@ t.test('what a further attempt cannot change', async t => {
     new OssError('OSS_ERR_OBJECT_REPLACED', ''),
     new OssError('OSS_ERR_OBJECT_FULL', ''),
     new OssError('OSS_ERR_ABORTED', ''),
+    new OssError('OSS_ERR_CLIENT', ''),
     // It has the code of a refusal that is waited for; the verdict is in already.
     new OssConflictError('', { before: tail, after: tail, seen: tail }),
     new TypeError('a bug of ours'),
@@ -154,42 +173,61 @@ t.test('what a further attempt cannot change', async t => {
   for (const error of errors) t.equal(classifyError(error), 'final', String(error))
 })
 
-t.test('ambiguous: whether such an attempt may have landed, or may land yet', async t => {
-  const rows: [error: unknown, isAmbiguous: boolean][] = [
-    // Nobody heard what became of it.
-    [timeoutError(), true],
-    [networkError(), true],
-    [networkError('ECONNRESET'), true],
-    [networkError('UND_ERR_SOCKET'), true],
-    [networkError('EPIPE'), true],
-    // It was done, and not as it should.
-    [new OssError('OSS_ERR_INTEGRITY', ''), true],
-    // Something in the middle may say these after the bytes were passed on.
-    [serviceError('InternalError', { status: 500 }), true],
-    [serviceError('BadErrorResponse', { status: 502 }), true],
-    [serviceError('ServiceUnavailable', { status: 503 }), true],
-    [serviceError('SlowDown', { status: 503 }), true],
-    [serviceError('BadErrorResponse', { status: 408 }), true],
-    [serviceError('RequestTimeout'), true],
-    [serviceError('IncompleteBody'), true],
-    // A bug: nothing is known.
-    [new TypeError('a bug of ours'), true],
-    // There was no connection.
-    [networkError('ECONNREFUSED'), false],
-    [networkError('ENOTFOUND'), false],
-    [networkError('EAI_AGAIN'), false],
-    [networkError('UND_ERR_CONNECT_TIMEOUT'), false],
-    [credentialsError(true), false],
-    [credentialsError(false), false],
-    // OSS has judged and refused.
-    [positionConflict(3), false],
-    [serviceError('ObjectNotAppendable', { status: 409 }), false],
-    [serviceError('AccessDenied', { status: 403 }), false],
-    [serviceError('RequestTimeTooSkewed', { status: 403, isRefreshable: true }), false],
-    [serviceError('SecurityTokenExpired', { status: 403, isRefreshable: true }), false],
-    [serviceError('InvalidDigest'), false],
-    [serviceError('NotImplemented', { status: 501 }), false],
-    [new OssError('OSS_ERR_OBJECT_FULL', ''), false],
+t.test('in doubt: whether an attempt that failed so may have landed, or may land yet', async t => {
+  // An error; whether it leaves doubt over a client that sends once; and over one that may send again.
+  const rows: [error: unknown, once: boolean, again: boolean][] = [
+    // The outcome is unknown.
+    [timeoutError(), true, true],
+    [networkError(), true, true],
+    [networkError('ECONNRESET'), true, true],
+    [networkError('UND_ERR_SOCKET'), true, true],
+    [networkError('EPIPE'), true, true],
+    [networkError('ECONNRESET', { isBodyCut: true }), true, true],
+    // The code alone proves nothing: a retry in a layer below may have got it, after an attempt that landed.
+    [networkError('ECONNREFUSED', { isUnsent: false }), true, true],
+    [networkError('ENOTFOUND', { isUnsent: false }), true, true],
+    [networkError('CERT_REVOKED', { isUnsent: false }), true, true],
+    // A server in between answered.
+    [networkError(undefined, { status: 403 }), true, true],
+    [networkError(undefined, { status: 413 }), true, true],
+    // Stored, and not as sent.
+    [new OssError('OSS_ERR_INTEGRITY', ''), true, true],
+    // OSS may say these after the bytes were passed on.
+    [serviceError('InternalError', { status: 500 }), true, true],
+    [serviceError('NotImplemented', { status: 501 }), true, true],
+    [serviceError('BadErrorResponse', { status: 502 }), true, true],
+    [serviceError('ServiceUnavailable', { status: 503 }), true, true],
+    [serviceError('SlowDown', { status: 503 }), true, true],
+    // A defect: nothing is known.
+    [new OssError('OSS_ERR_CLIENT', ''), true, true],
+    // The stream was destroyed while the append was in flight.
+    [new OssError('OSS_ERR_ABORTED', ''), true, true],
+    [new TypeError('a defect'), true, true],
+    [undefined, true, true],
+    // The client knows that it sent nothing.
+    [networkError('ECONNREFUSED'), false, false],
+    [networkError('ECONNRESET', { isUnsent: true }), false, false],
+    [new OssError('OSS_ERR_TIMEOUT', '', { isUnsent: true }), false, false],
+    [credentialsError(true), false, false],
+    [credentialsError(false), false, false],
+    // OSS has judged and refused the last request. An earlier one may have been stored.
+    [positionConflict(3), false, true],
+    [positionConflict(), false, true],
+    [serviceError('ObjectNotAppendable', { status: 409 }), false, true],
+    [serviceError('AccessDenied', { status: 403 }), false, true],
+    [serviceError('RequestTimeTooSkewed', { status: 403, isRefreshable: true }), false, true],
+    [serviceError('SecurityTokenExpired', { status: 403, isRefreshable: true }), false, true],
+    [serviceError('InvalidDigest'), false, true],
+    [serviceError('BadErrorResponse', { status: 408 }), false, true],
+    [serviceError('RequestTimeout'), false, true],
+    [serviceError('IncompleteBody'), false, true],
+    [serviceError('BadErrorResponse', { status: 413 }), false, true],
+    [serviceError('BadErrorResponse', { status: 429 }), false, true],
+    [serviceError('BadErrorResponse', { status: 499 }), false, true],
   ]
-  for (const [error, expected] of rows) t.equal(isAmbiguous(error), expected, String(error))
+  for (const [error, once, again] of rows) {
+    t.equal(isInDoubt(error, { sendsOnce: true }), once, `${error}, sent once`)
+    t.equal(isInDoubt(error, { sendsOnce: false }), again, `${error}, may be sent again`)
+    t.equal(isInDoubt(error, {}), again, `${error}, may be sent again by default`)
+  }
 })

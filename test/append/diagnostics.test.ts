@@ -164,7 +164,9 @@ t.test('a reply that cannot be true is named too, by the trace and by the error'
   )
   t.equal(error.code, 'OSS_ERR_INTEGRITY')
   t.match(error.requestId, /^[0-9A-F]{24}$/)
-  t.match(appends.at(-1), { event: 'asyncEnd', trace: { requestId: error.requestId, error } })
+  const { code, message, requestId } = error
+  const trace = { requestId, error: { code, message, requestId } }
+  t.match(appends.at(-1), { event: 'asyncEnd', trace })
 })
 
 t.test('what a subscriber binds to an attempt is there in the request', async t => {

@@ -2,7 +2,13 @@
 
 import t from 'tap'
 import type { AppenderOptions } from '../../lib/append/appender.ts'
-import { createAppenderHarness, RETRY, rejectionOf, tailOf } from '../helpers/appender-harness.ts'
+import {
+  batchOf,
+  createAppenderHarness,
+  RETRY,
+  rejectionOf,
+  tailOf,
+} from '../helpers/appender-harness.ts'
 import { networkError, positionConflict, REQUEST_ID, serviceError } from '../helpers/errors.ts'
 
 const options: Partial<AppenderOptions> = {
@@ -119,14 +125,20 @@ t.test('a HEAD without CRC: an append of nothing at the end tells it', async t =
   t.equal(appender.exists, true)
 })
 
-t.test('nobody tells a CRC: final, since nothing could ever be proven', async t => {
-  const { appender, client } = createAppenderHarness(options)
-  const opening = appender.open()
-  const head = await client.next()
-  head.reply({ position: 3 })
-  const probe = await client.next()
-  probe.reply({ position: 3 })
-  t.match(await rejectionOf(opening), { code: 'OSS_ERR_INTEGRITY', attempts: 1 })
+t.test('HEAD and an append of nothing that tell no CRC are a failed attempt', async t => {
+  const harness = createAppenderHarness({ ...options, retry: { ...RETRY, maxRetries: 1 } })
+  const opening = harness.appender.open()
+  for (const attempt of [1, 2]) {
+    const head = await harness.client.next()
+    head.reply({ position: 3 })
+    const probe = await harness.client.next()
+    t.strictSame(probe.asked, probeAt(3))
+    probe.reply({ position: 3 })
+    if (attempt === 1) await harness.fireNextTimer()
+  }
+  const error = await rejectionOf(opening)
+  t.match(error, { code: 'OSS_ERR_RETRIES_EXHAUSTED', attempts: 2, tail: undefined })
+  t.match(error.cause, { code: 'OSS_ERR_NETWORK', requestId: REQUEST_ID })
 })
 
 t.test('HEAD refused for another reason than the right to read is final', async t => {
@@ -252,7 +264,12 @@ t.test('HEAD forbidden, and the probe is acknowledged with something else', asyn
   const other = await forbidden()
   const silent = await other.client.next()
   silent.reply({ position: 1 })
-  t.match(await rejectionOf(other.opening), { code: 'OSS_ERR_INTEGRITY' }, 'no CRC')
+  await other.fireNextTimer()
+  t.match(
+    other.retries,
+    [{ error: { code: 'OSS_ERR_NETWORK' } }],
+    'without CRC, the attempt failed',
+  )
 })
 
 t.test('at position 0: nothing is asked', async t => {
@@ -303,14 +320,24 @@ t.test(
   },
 )
 
-t.test('at a number, and no CRC or another position comes back', async t => {
-  for (const answer of [{ position: 3 }, { position: 4, crc64: '1' }]) {
-    const { appender, client } = createAppenderHarness({ position: 3 })
-    const opening = appender.open()
-    const probe = await client.next()
-    probe.reply(answer)
-    t.match(await rejectionOf(opening), { code: 'OSS_ERR_INTEGRITY' })
-  }
+t.test('at a number, and another position comes back', async t => {
+  const { appender, client } = createAppenderHarness({ position: 3 })
+  const opening = appender.open()
+  const probe = await client.next()
+  probe.reply({ position: 4, crc64: '1' })
+  t.match(await rejectionOf(opening), { code: 'OSS_ERR_INTEGRITY' })
+})
+
+t.test('at a number, and no CRC comes back: a failed attempt', async t => {
+  const { appender, client, retries, fireNextTimer } = createAppenderHarness({ position: 3 })
+  const opening = appender.open()
+  const probe = await client.next()
+  probe.reply({ position: 3 })
+  await fireNextTimer()
+  t.match(retries, [{ attempt: 1, error: { code: 'OSS_ERR_NETWORK' } }])
+  const second = await client.next()
+  second.reply(old)
+  t.strictSame(await opening, old)
 })
 
 t.test('opening is retried like an append', async t => {
@@ -347,5 +374,5 @@ t.test('opening gives up as an append does', async t => {
   t.equal(error.cause, cause)
   t.equal(error.tail, undefined)
   t.equal(error.unresolved, undefined)
-  t.equal(await rejectionOf(appender.append({ bytes: Buffer.from('x'), crc64: '1' })), error)
+  t.equal(await rejectionOf(appender.append(batchOf('x'))), error)
 })

@@ -3,7 +3,7 @@
 import t from 'tap'
 import type { AppenderOptions } from '../../lib/append/appender.ts'
 import type { Head } from '../../lib/append/client-interface.ts'
-import type { Seen } from '../../lib/append/tail.ts'
+import type { ObservedTail } from '../../lib/errors.ts'
 import {
   type AppenderHarness,
   batchOf,
@@ -109,7 +109,8 @@ t.test('conflict: a rival wrote as many bytes', async t => {
     t.match(error, { bucket: 'examplebucket', key: 'logs/app.log' })
     t.equal(error.attempts, isDoubtful ? 2 : 1)
     t.strictSame(error.tail, before)
-    t.strictSame(error.unresolved, owned, 'ours may stand behind the bytes of another object')
+    // Ours may stand behind the bytes of another object. Without an attempt in doubt, they stand nowhere.
+    t.strictSame(error.unresolved, isDoubtful ? owned : undefined)
   }
 })
 
@@ -151,34 +152,95 @@ t.test('absent for ever: gives up, and says whether anything may still land', as
   }
 })
 
-t.test('a third length proves by itself that others wrote: no HEAD', async t => {
-  const rows: [length: number, code: string, unresolved: object | undefined][] = [
-    [0, 'OSS_ERR_OBJECT_REPLACED', owned],
-    [before.position - 1, 'OSS_ERR_OBJECT_REPLACED', owned],
-    [before.position + 1, 'PositionNotEqualToLength', undefined],
-    [after.position - 1, 'PositionNotEqualToLength', undefined],
-    // Ours may lie under the rival's.
-    [after.position + 1, 'PositionNotEqualToLength', owned],
-    [2 ** 40, 'PositionNotEqualToLength', owned],
+t.test('a third length is asked for by HEAD: the CRC tells whose it is', async t => {
+  const rows: [content: string, code: string, unresolved: object | undefined][] = [
+    ['', 'OSS_ERR_OBJECT_REPLACED', owned],
+    ['olde', 'OSS_ERR_OBJECT_REPLACED', owned],
+    [`${OLD}~`, 'PositionNotEqualToLength', undefined],
+    [`${OLD}~~~`, 'PositionNotEqualToLength', undefined],
+    [`${OLD}~~~~`, 'PositionNotEqualToLength', owned],
+    // Ours may lie under another writer's.
+    [`${OLD + NEW}~`, 'PositionNotEqualToLength', owned],
+    [`${OLD}${'~'.repeat(100)}`, 'PositionNotEqualToLength', owned],
   ]
-  for (const [length, code, unresolved] of rows) {
-    const harness = await dispute(length)
+  for (const [content, code, unresolved] of rows) {
+    const seen = tailOf(content)
+    const harness = await dispute(seen.position)
+    await showHead(harness, seen)
     const error = await rejectionOf(harness.appending)
-    t.equal(error.code, code, `${length}`)
-    t.strictSame(error.unresolved, unresolved, `${length}`)
+    t.equal(error.code, code, content)
+    t.strictSame(error.unresolved, unresolved, content)
     t.match(error, { attempts: 2, tail: before, cause: { status: 409 } })
-    if (error.seen) t.strictSame(error.seen, { position: length })
-    t.equal(harness.client.requests.length, 2)
+    if (error.seen) t.match(error.seen, seen)
+  }
+})
+
+t.test('a third length whose CRC is ours: an attempt of some records landed', async t => {
+  for (const length of [1, 2, 3]) {
+    const seen = tailOf(OLD + NEW.slice(0, length))
+    const harness = await dispute(seen.position)
+    await showHead(harness, seen)
+    t.match(await harness.appending, {
+      position: before.position,
+      nextPosition: before.position + length,
+      length,
+      crc64: seen.crc64,
+      attempts: 2,
+      reconciled: true,
+    })
+    t.strictSame(harness.appender.tail, seen)
+  }
+})
+
+t.test('the first 409 is settled too: a layer below may have sent part of it before', async t => {
+  const seen = tailOf(`${OLD} n`)
+  const harness = await dispute(seen.position, { isDoubtful: false })
+  await showHead(harness, seen)
+  t.match(await harness.appending, { attempts: 1, length: 2, reconciled: true })
+})
+
+t.test('a plain 409 with nothing in doubt: nothing of ours is stored', async t => {
+  for (const content of ['olde', 'OLDER', `${OLD}~`, `${OLD} NEW`, `${OLD + NEW}~`]) {
+    const harness = await dispute(content.length, { isDoubtful: false })
+    await showHead(harness, tailOf(content))
+    const error = await rejectionOf(harness.appending)
+    t.match(error, { attempts: 1, tail: before, cause: { status: 409 } })
+    t.equal(error.unresolved, undefined, content)
+  }
+})
+
+t.test('a 409 over a client that may send a request again leaves the attempt in doubt', async t => {
+  const rows: [content: string, unresolved: object | undefined][] = [
+    ['OLDER', owned],
+    [`${OLD}~`, undefined],
+    [`${OLD} NEW`, owned],
+    [`${OLD + NEW}~`, owned],
+  ]
+  for (const [content, unresolved] of rows) {
+    const harness = await openAppenderHarness(OLD, options)
+    harness.client.sendsOnce = false
+    const appending = harness.appender.append(batch)
+    const request = await harness.client.next()
+    request.fail(positionConflict(content.length))
+    await showHead(harness, tailOf(content))
+    const error = await rejectionOf(appending)
+    t.equal(error.code, 'PositionNotEqualToLength')
+    t.strictSame(error.unresolved, unresolved, content)
   }
 })
 
 t.test('what HEAD shows is judged by itself, whatever the 409 told', async t => {
-  const rows: [what: string, seen: Seen | null, code: string, unresolved: object | undefined][] = [
+  const rows: [
+    what: string,
+    seen: ObservedTail | null,
+    code: string,
+    unresolved: object | undefined,
+  ][] = [
     ['gone', null, 'OSS_ERR_OBJECT_REPLACED', owned],
     ['empty', tailOf(''), 'OSS_ERR_OBJECT_REPLACED', owned],
     ['shorter', tailOf('old'), 'OSS_ERR_OBJECT_REPLACED', owned],
     ['other bytes', tailOf('OLDER'), 'PositionNotEqualToLength', owned],
-    ['between', tailOf(`${OLD} n`), 'PositionNotEqualToLength', undefined],
+    ['between', tailOf(`${OLD} N`), 'PositionNotEqualToLength', undefined],
     ['longer', tailOf(`${OLD + NEW}!`), 'PositionNotEqualToLength', owned],
     // The length is the 409's and the CRC is HEAD's: only a mixture of the two would be `after`.
     ['mixed', { position: before.position, crc64: after.crc64 }, 'PositionNotEqualToLength', owned],
@@ -301,7 +363,7 @@ t.test('HEAD forbidden: absent', async t => {
 t.test(
   'HEAD forbidden, and the probe is refused: both numbers come from the one that is not',
   async t => {
-    const rows: [length: number, seen: Seen, code: string][] = [
+    const rows: [length: number, seen: ObservedTail, code: string][] = [
       [after.position + 2, { position: 11, crc64: '7' }, 'PositionNotEqualToLength'],
       // The pair that no single reply ever showed.
       [after.position + 2, { position: 11, crc64: after.crc64 }, 'PositionNotEqualToLength'],
@@ -348,23 +410,36 @@ t.test('HEAD forbidden, and the object grows under the probes: costs an attempt'
   const request = await harness.client.next()
   t.strictSame(request.asked, sent)
   request.fail(positionConflict(22))
+  await showHead(harness, { position: 22, crc64: '7' })
   t.match(await rejectionOf(harness.appending), { code: 'PositionNotEqualToLength', attempts: 3 })
 })
 
-t.test('no CRC to be had: a conflict, and nobody can tell', async t => {
+t.test('an append of nothing that tells no CRC is a failed attempt, and no conflict', async t => {
   for (const answer of [{ position: after.position }, forbidden()]) {
     const harness = await dispute(after.position)
     await showHead(harness, answer)
     const probe = await harness.client.next()
     t.strictSame(probe.asked, probeAt(after.position))
     probe.reply({ position: after.position })
-    const error = await rejectionOf(harness.appending)
-    t.match(error, {
-      name: 'OssConflictError',
-      seen: { position: after.position, crc64: undefined },
-    })
-    t.strictSame(error.unresolved, owned)
+    await harness.fireNextTimer()
+    t.match(harness.retries[1], { attempt: 2, error: { code: 'OSS_ERR_NETWORK' } })
+    const request = await harness.client.next()
+    t.strictSame(request.asked, sent)
+    request.fail(positionConflict(after.position))
+    await showHead(harness, after)
+    t.match(await harness.appending, { attempts: 3, reconciled: true })
   }
+})
+
+t.test('no CRC is ever told: gives up, in doubt', async t => {
+  const more = { retry: { ...RETRY, maxRetries: 1 } }
+  const harness = await dispute(after.position, { more })
+  await showHead(harness, forbidden())
+  const probe = await harness.client.next()
+  probe.reply({ position: after.position })
+  const error = await rejectionOf(harness.appending)
+  t.match(error, { code: 'OSS_ERR_RETRIES_EXHAUSTED', attempts: 2 })
+  t.strictSame(error.unresolved, owned)
 })
 
 t.test('HEAD without CRC: an append of nothing at its length', async t => {
@@ -417,7 +492,7 @@ t.test('no length is ever told, and HEAD is forbidden: no verdict, and gives up'
   }
   const error = await rejectionOf(harness.appending)
   t.match(error, { code: 'OSS_ERR_RETRIES_EXHAUSTED', attempts: 2, cause: { status: 409 } })
-  t.strictSame(error.unresolved, owned)
+  t.equal(error.unresolved, undefined, 'no attempt is in doubt')
 })
 
 t.test(
@@ -461,25 +536,25 @@ t.test('HEAD failing costs an attempt; the append comes first again', async t =>
   }
 })
 
-t.test(
-  'HEAD failing for ever or for good: the fate is unknown, even of a first attempt',
-  async t => {
-    const rows: [error: Error, code: string][] = [
-      [timeoutError(), 'OSS_ERR_RETRIES_EXHAUSTED'],
-      [networkError('ECONNREFUSED'), 'OSS_ERR_RETRIES_EXHAUSTED'],
-      [serviceError('UserDisable', { status: 403 }), 'UserDisable'],
-      [serviceError('NoSuchBucket', { status: 404 }), 'NoSuchBucket'],
-    ]
+t.test('HEAD failing for ever or for good: the attempts before the 409 decide', async t => {
+  const rows: [error: Error, code: string][] = [
+    [timeoutError(), 'OSS_ERR_RETRIES_EXHAUSTED'],
+    [networkError('ECONNREFUSED'), 'OSS_ERR_RETRIES_EXHAUSTED'],
+    [serviceError('UserDisable', { status: 403 }), 'UserDisable'],
+    [serviceError('NoSuchBucket', { status: 404 }), 'NoSuchBucket'],
+  ]
+  for (const isDoubtful of [false, true]) {
     for (const [cause, code] of rows) {
-      const more = { retry: { ...RETRY, maxRetries: 0 } }
-      const harness = await dispute(after.position, { isDoubtful: false, more })
+      const maxRetries = isDoubtful ? 1 : 0
+      const more = { retry: { ...RETRY, maxRetries } }
+      const harness = await dispute(after.position, { isDoubtful, more })
       await showHead(harness, cause)
       const error = await rejectionOf(harness.appending)
-      t.match(error, { code, attempts: 1, tail: before })
-      t.strictSame(error.unresolved, owned, code)
+      t.match(error, { code, attempts: maxRetries + 1, tail: before })
+      t.strictSame(error.unresolved, isDoubtful ? owned : undefined, code)
     }
-  },
-)
+  }
+})
 
 t.test('a clock that is mended in the middle of it', async t => {
   const harness = await dispute(after.position)

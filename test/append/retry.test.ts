@@ -1,6 +1,7 @@
 /** What comes of an attempt that failed: every row of the table of outcomes, waits, counters, limits. */
 
 import { getEventListeners } from 'node:events'
+import { inspect } from 'node:util'
 import t from 'tap'
 import type { AppenderOptions } from '../../lib/append/appender.ts'
 import { OssError } from '../../lib/errors.ts'
@@ -41,14 +42,15 @@ const transient: [error: OssError, isDoubtful: boolean][] = [
   [networkError('UND_ERR_SOCKET'), true],
   [networkError(), true],
   [timeoutError(), true],
-  [serviceError('BadErrorResponse', { status: 408 }), true],
-  [serviceError('BadErrorResponse', { status: 429 }), true],
+  // A 4xx of OSS proves that nothing was stored.
+  [serviceError('BadErrorResponse', { status: 408 }), false],
+  [serviceError('BadErrorResponse', { status: 429 }), false],
   [serviceError('InternalError', { status: 500 }), true],
   [serviceError('BadErrorResponse', { status: 502 }), true],
   [serviceError('ServiceUnavailable', { status: 503 }), true],
   [serviceError('TotalQpsLimitExceeded', { status: 503 }), true],
-  [serviceError('RequestTimeout'), true],
-  [serviceError('IncompleteBody'), true],
+  [serviceError('RequestTimeout'), false],
+  [serviceError('IncompleteBody'), false],
 ]
 
 t.test('what passes: wait, and send the same bytes to the same position', async t => {
@@ -123,7 +125,6 @@ t.test('final at the first attempt: the error of OSS as it is', async t => {
     ['SignatureDoesNotMatch', 403],
     ['BadErrorResponse', 403],
     ['BadErrorResponse', 307],
-    ['NotImplemented', 501],
     ['EntityTooLarge', 400],
     // Not curable: a fixed key, a clock that nobody could correct.
     ['RequestTimeTooSkewed', 403],
@@ -145,6 +146,30 @@ t.test('final at the first attempt: the error of OSS as it is', async t => {
   }
 })
 
+t.test('a 5xx that is final leaves the attempt in doubt', async t => {
+  const { client, appending } = await append()
+  const request = await client.next()
+  request.fail(serviceError('NotImplemented', { status: 501 }))
+  const error = await rejectionOf(appending)
+  t.match(error, { code: 'NotImplemented', status: 501, attempts: 1 })
+  t.strictSame(error.unresolved, owned)
+})
+
+t.test(
+  'over a client that may send a request again, a refusal leaves the attempt in doubt',
+  async t => {
+    for (const sendsOnce of [false, undefined]) {
+      const { client, appending } = await append()
+      Object.assign(client, { sendsOnce })
+      const request = await client.next()
+      request.fail(serviceError('AccessDenied', { status: 403 }))
+      const error = await rejectionOf(appending)
+      t.match(error, { code: 'AccessDenied', attempts: 1 })
+      t.strictSame(error.unresolved, owned, `sendsOnce: ${sendsOnce}`)
+    }
+  },
+)
+
 t.test('final after a doubt: the doubt is not forgotten', async t => {
   const { appending, failNextAttempt, client } = await append()
   await failNextAttempt(timeoutError())
@@ -155,26 +180,47 @@ t.test('final after a doubt: the doubt is not forgotten', async t => {
   t.strictSame(error.unresolved, owned)
 })
 
-t.test('a bad certificate is final, and its code stays a cause', async t => {
-  const { client, appending } = await append()
-  const cause = networkError('CERT_HAS_EXPIRED')
-  const request = await client.next()
-  request.fail(cause)
-  const error = await rejectionOf(appending)
-  t.match(error, { code: 'OSS_ERR_RETRIES_EXHAUSTED', attempts: 1 })
-  t.equal(error.cause, cause)
-  t.equal(error.unresolved, undefined)
-})
+t.test(
+  'a certificate refused at the first attempt is final, and its code stays a cause',
+  async t => {
+    const { client, appending } = await append()
+    const cause = networkError('CERT_REVOKED')
+    const request = await client.next()
+    request.fail(cause)
+    const error = await rejectionOf(appending)
+    t.match(error, { code: 'OSS_ERR_RETRIES_EXHAUSTED', attempts: 1 })
+    t.equal(error.cause, cause)
+    t.equal(error.unresolved, undefined)
+  },
+)
 
-t.test('what a client should never throw is a bug, final, and as it is', async t => {
-  const { appender, client, appending } = await append()
-  const bug = new TypeError('undefined is not a function')
-  const request = await client.next()
-  request.fail(bug)
-  t.equal(await rejectionOf(appending), bug)
-  t.equal(await rejectionOf(appender.append(batchOf('more'))), bug)
-  t.equal(client.requests.length, 1)
-})
+t.test(
+  'an error that is no OssError is final, leaves doubt, and its message is not quoted',
+  async t => {
+    const secret = 'LTAI-the-secret'
+    const rows: [thrown: unknown, words: string][] = [
+      [new TypeError(`fetch failed ${secret}`), 'TypeError'],
+      [Object.assign(new Error(secret), { code: 'ECONNRESET' }), 'Error ECONNRESET'],
+      [{ message: secret }, 'no Error'],
+      [secret, 'no Error'],
+      [undefined, 'no Error'],
+    ]
+    for (const [thrown, words] of rows) {
+      const { appender, client, clock, appending } = await append()
+      const request = await client.next()
+      request.fail(thrown)
+      const error = await rejectionOf(appending)
+      t.match(error, { name: 'OssError', code: 'OSS_ERR_CLIENT', attempts: 1, ...TARGET })
+      t.equal(error.message, `the client failed: ${words}. A client must throw an OssError`)
+      t.notMatch(inspect(error), secret)
+      t.strictSame(error.tail, old)
+      t.strictSame(error.unresolved, owned)
+      t.equal(await rejectionOf(appender.append(batchOf('more'))), error)
+      t.equal(client.requests.length, 1)
+      t.equal(clock.started, 0)
+    }
+  },
+)
 
 t.test('the wait: uniform, doubling, five times as long when throttled', async t => {
   const { clock, client, retries, failNextAttempt, appending } = await append()
@@ -261,40 +307,37 @@ t.test('every acknowledgement starts all counters afresh', async t => {
   )
 })
 
-t.test('a clock, or credentials: at once, once', async t => {
-  for (const make of [skewed, expired]) {
-    const { client, retries, failNextAttempt, appending } = await append()
-    await failNextAttempt(make())
-    t.match(retries, [{ attempt: 1, delay: 0 }])
+t.test('a clock, credentials, a damaged body: at once, and then after waits', async t => {
+  const damaged = () => serviceError('InvalidDigest')
+  const rejected = () => serviceError('BadRequest')
+  for (const make of [skewed, expired, damaged, rejected]) {
+    const { clock, client, retries, failNextAttempt, appending } = await append()
+    const first = await failNextAttempt(make())
+    for (let attempt = 2; attempt <= 4; attempt++) {
+      t.strictSame((await failNextAttempt(make())).asked, first.asked)
+    }
+    t.strictSame(
+      retries.map(({ delay }) => delay),
+      [0, 200, 400, 800],
+    )
     const request = await client.next()
     const last = make()
+    clock.time += 300_000
     request.fail(last)
     const error = await rejectionOf(appending)
-    t.equal(error, last, 'not mended: the error of OSS as it is')
-    t.match(error, { attempts: 2, unresolved: undefined })
+    t.equal(error.message, last.message, 'for five minutes: the error of OSS as it is')
+    t.match(error, { code: last.code, attempts: 5, unresolved: undefined })
   }
 })
 
-t.test('a clock and credentials in one append, each once', async t => {
-  const { client, failNextAttempt, appending } = await append()
+t.test('a clock and credentials in one append are each tried again at once', async t => {
+  const { client, retries, failNextAttempt, appending } = await append()
   await failNextAttempt(skewed())
   await failNextAttempt(expired())
   const request = await client.next()
   request.reply(tailOf('oldnew'))
   t.match(await appending, { attempts: 3 })
-})
-
-t.test('a damaged body: at once, twice', async t => {
-  for (const code of ['InvalidDigest', 'BadRequest']) {
-    const { client, retries, failNextAttempt, appending } = await append()
-    const first = await failNextAttempt(serviceError(code))
-    const second = await failNextAttempt(serviceError(code))
-    t.strictSame(second.asked, first.asked)
-    t.match(retries, [{ delay: 0 }, { delay: 0 }])
-    const request = await client.next()
-    request.fail(serviceError(code))
-    t.match(await rejectionOf(appending), { code, attempts: 3, unresolved: undefined })
-  }
+  t.match(retries, [{ delay: 0 }, { delay: 0 }])
 })
 
 t.test('a provider that fails: waits, and at the end its own code', async t => {

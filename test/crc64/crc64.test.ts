@@ -31,20 +31,20 @@ const KNOWN: [string, Uint8Array | string, string][] = [
   ['a MiB of zeros', new Uint8Array(1024 * 1024), '6947770692288575170'],
 ]
 
-t.test('published and derived values', async t => {
+t.test('crc64() gives published and derived values', async t => {
   for (const [name, data, expected] of KNOWN) {
     t.equal(crc64(data), expected, name)
     t.equal(crc64(data, '0'), expected, `${name}, after nothing`)
   }
 })
 
-t.test('a string is its UTF-8 bytes', async t => {
+t.test('crc64() takes a string as its UTF-8 bytes', async t => {
   for (const text of ['日志/应用 日志.log', 'é', '\u{1f600}', 'a\0b', 'lone \ud800']) {
     t.equal(crc64(text), crc64(new TextEncoder().encode(text)), JSON.stringify(text))
   }
 })
 
-t.test('against a bit-at-a-time reference', async t => {
+t.test('update() agrees with a CRC computed bit by bit', async t => {
   const random = randomSource(64)
   for (let length = 0; length <= 600; length++) {
     const bytes = randomBytes(random, length)
@@ -62,7 +62,7 @@ t.test('against a bit-at-a-time reference', async t => {
   }
 })
 
-t.test('any Uint8Array, wherever its bytes lie', async t => {
+t.test('update() takes any Uint8Array, at any offset and over any buffer', async t => {
   const bytes = randomBytes(randomSource(1), 3000)
   const expected = bitwise(0n, bytes)
   for (let offset = 0; offset <= 32; offset++) {
@@ -80,11 +80,11 @@ t.test('any Uint8Array, wherever its bytes lie', async t => {
   resizable.set(bytes)
   t.equal(update(0n, resizable), expected, 'in a resizable buffer')
   t.equal(update(0n, Buffer.from(bytes)), expected, 'a Buffer')
-  t.equal(update(7n, new Uint8Array(new SharedArrayBuffer(0))), 7n, 'no shared memory at all')
-  t.same(bytes, randomBytes(randomSource(1), 3000), 'the input is left alone')
+  t.equal(update(7n, new Uint8Array(new SharedArrayBuffer(0))), 7n, 'shared memory of no bytes')
+  t.same(bytes, randomBytes(randomSource(1), 3000), 'the input is unchanged')
 })
 
-t.test('parts, by previous and by combine', async t => {
+t.test('the CRCs of two parts make the CRC of the whole', async t => {
   for (let cut = 0; cut <= 10; cut++) {
     const [head, rest] = ['1234567890'.slice(0, cut), '1234567890'.slice(cut)]
     t.equal(crc64(rest, crc64(head)), '12811388247244714686', `previous at ${cut}`)
@@ -92,7 +92,7 @@ t.test('parts, by previous and by combine', async t => {
   }
 })
 
-t.test('combine of any length', async t => {
+t.test('combine() agrees with a matrix for any length', async t => {
   const random = randomSource(3)
   const lengths = [0, 1, 2, 3, 255, 256, 2 ** 32 - 1, 2 ** 32, 2 ** 32 + 1, 5 * 2 ** 30]
   for (let k = 2; k <= 53; k++) lengths.push(2 ** k - 1, 2 ** (k - 1))
@@ -106,7 +106,7 @@ t.test('combine of any length', async t => {
   t.not(combine(5n, 0n, 1), 5n, 'a CRC of 0 is not the absence of bytes')
 })
 
-t.test('combine is associative, as appending is', async t => {
+t.test('combine() is associative', async t => {
   const random = randomSource(4)
   for (let i = 0; i < 200; i++) {
     const [a, b, c] = [randomCrc(random), randomCrc(random), randomCrc(random)]
@@ -116,17 +116,17 @@ t.test('combine is associative, as appending is', async t => {
   }
 })
 
-t.test('parseCrc64 reads what OSS writes and nothing else', async t => {
+t.test('parseCrc64() takes a CRC as OSS writes it, and nothing else', async t => {
   t.equal(parseCrc64('0'), 0n)
   t.equal(parseCrc64('00000000000000000007'), 7n)
   t.equal(parseCrc64('18446744073709551615'), LARGEST)
-  const none = ['', ' ', ' 1', '1 ', '-1', '+1', '1.0', '1e3', '0x1', '1n', 'abc', '1\n', '١']
-  for (const text of [...none, '18446744073709551616', '99999999999999999999', '0'.repeat(21)]) {
+  const wrong = ['', ' ', ' 1', '1 ', '-1', '+1', '1.0', '1e3', '0x1', '1n', 'abc', '1\n', '١']
+  for (const text of [...wrong, '18446744073709551616', '99999999999999999999', '0'.repeat(21)]) {
     t.equal(parseCrc64(text), undefined, JSON.stringify(text))
   }
 })
 
-t.test('wrong arguments', async t => {
+t.test('crc64() and crc64Combine() refuse wrong arguments', async t => {
   for (const previous of ['', '-1', '18446744073709551616', 'abc', 5, 5n, null, {}]) {
     const wrong = previous as string
     const expected = { name: 'TypeError', message: /^crc64: previous must be a decimal string/ }
@@ -135,6 +135,16 @@ t.test('wrong arguments', async t => {
     t.throws(() => crc64Combine('0', wrong, 1), { name: 'TypeError', message: /: b must be/ })
   }
   t.equal(crc64('a', undefined), crc64('a'))
+  for (const [previous, shown] of [
+    ['abc', '"abc"'],
+    ['9'.repeat(41), 'a value of type string'],
+    [5n, 'the bigint 5'],
+    [null, 'null'],
+    [{}, 'a value of type object'],
+  ]) {
+    const message = `crc64: previous must be a decimal string from '0' to '${LARGEST}', not ${shown}`
+    t.throws(() => crc64('a', previous as string), { message })
+  }
   for (const data of [undefined, null, 5, [1, 2], new ArrayBuffer(3), new Uint16Array(3)]) {
     t.throws(() => crc64(data as unknown as Uint8Array), {
       name: 'TypeError',

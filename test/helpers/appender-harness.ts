@@ -2,9 +2,10 @@
 
 import { Appender, type AppenderOptions } from '../../lib/append/appender.ts'
 import type { RetryInfo } from '../../lib/append/retry-loop.ts'
-import { type Batch, createBatch, type Tail } from '../../lib/append/tail.ts'
+import { Batch, type Tail } from '../../lib/append/tail.ts'
 import { crc64 } from '../../lib/crc64/index.ts'
 import type { OssConflictError, OssError, OssServiceError } from '../../lib/errors.ts'
+import { createRecordEnds } from '../../lib/stream/align.ts'
 import { FakeClient, type FakeRequest } from './fake-client.ts'
 import { FakeClock } from './fake-clock.ts'
 
@@ -24,8 +25,17 @@ export const tailOf = (content: string): Tail => ({
   crc64: crc64(Buffer.from(content, 'latin1')),
 })
 
+/** A batch in which each byte is a record. With `contentMd5`, appends of all of it carry that. */
 export const batchOf = (content: string, contentMd5?: string): Batch =>
-  createBatch(Buffer.from(content, 'latin1'), contentMd5)
+  new Batch(Buffer.from(content, 'latin1'), { hasMd5: contentMd5 !== undefined, contentMd5 })
+
+/** A batch of one record, which no append may cut. */
+export const recordOf = (content: string): Batch =>
+  new Batch(Buffer.from(content, 'latin1'), { ends: createRecordEnds('chunk', []) })
+
+/** A batch in which a record ends with each newline. */
+export const linesOf = (content: string): Batch =>
+  new Batch(Buffer.from(content, 'latin1'), { ends: createRecordEnds('\n', []) })
 
 export interface AppenderHarness {
   readonly appender: Appender
@@ -49,6 +59,7 @@ export function createAppenderHarness(options: Partial<AppenderOptions> = {}): A
     clock,
     position: 'end',
     maxObjectBytes: 5_368_709_120,
+    highWaterMark: 4_194_304,
     retry: RETRY,
     headers: {},
     creationHeaders: {},

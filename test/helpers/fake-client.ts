@@ -5,7 +5,7 @@
  *     t.strictSame(request.asked, { kind: 'append', position: 3, text: 'new', headers: {} })
  *     request.reply({ position: 6, crc64 })
  *
- * As the seam asks, a request whose signal is aborted settles at once, with the signal's reason.
+ * As the interface asks, a request whose signal is aborted settles at once, with the signal's reason.
  */
 
 import type {
@@ -28,6 +28,7 @@ export class FakeRequest {
   readonly target: Target
   readonly position: number | undefined
   readonly body: Uint8Array | undefined
+  readonly deadlineFactor: number | undefined
   /** What was asked, as it was at that moment; to be compared strictly, and as a whole. */
   readonly asked: Readonly<Record<string, unknown>>
   readonly signal: AbortSignal
@@ -42,6 +43,7 @@ export class FakeRequest {
     this.target = target
     this.position = request.position
     this.body = request.body
+    this.deadlineFactor = request.deadlineFactor
     this.asked = {
       kind,
       ...(request.position !== undefined && { position: request.position }),
@@ -86,6 +88,8 @@ export class FakeRequest {
 }
 
 export class FakeClient implements Client {
+  /** As the real client over its own agent. A test may set it. */
+  sendsOnce = true
   /** Every request there was, in order. */
   readonly requests: FakeRequest[] = []
   /** The most requests that were in flight together. */

@@ -1,6 +1,6 @@
 /**
- * The package as users get it: packed by npm, and unpacked in a folder of its own, which has nothing of
- * this repository but the packages that are installed here.
+ * The package as users get it: packed by npm and unpacked into an empty folder. From this repository only
+ * `node_modules` is visible there.
  */
 
 import { execFile } from 'node:child_process'
@@ -18,28 +18,28 @@ export interface PackedPackage {
   readonly tarball: string
   /** Bytes of the tarball. */
   readonly size: number
-  /** What it holds. */
+  /** The paths in the tarball. */
   readonly files: readonly string[]
-  /** A folder in which `oss-append-stream` is installed, and is all that is. */
+  /** A folder with `oss-append-stream` in its `node_modules`, and nothing else. */
   readonly app: string
-  /** Where it is installed. */
+  /** The folder of the unpacked package. */
   readonly installed: string
 }
 
-/** Packs what `npm test` has built, and unpacks it. The folder goes with the test. */
+/** Packs the package as it is built and unpacks it. The folder is removed when the test ends. */
 export async function pack(t: Test): Promise<PackedPackage> {
   const folder = await realpath(await mkdtemp(join(tmpdir(), 'packed-')))
   t.teardown(() => rm(folder, { recursive: true, force: true }))
-  // Without the scripts, which would build again, while other tests run what is built.
+  // The scripts would build `dist/` again, while other tests use it.
   const args = ['pack', '--json', '--ignore-scripts', '--pack-destination', folder]
-  const packing = await execClean(['npm', ...args])
-  const [{ filename, size, files }] = JSON.parse(packing.stdout)
+  const { stdout } = await execClean(['npm', ...args])
+  const [{ filename, size, files }] = JSON.parse(stdout)
   const app = join(folder, 'app')
   const installed = join(app, 'node_modules/oss-append-stream')
   const tarball = join(folder, filename)
   await mkdir(installed, { recursive: true })
   await promisify(execFile)('tar', ['-xzf', tarball, '-C', installed, '--strip-components', '1'])
-  // Its dependencies are found one folder further up.
+  // Node finds the dependencies one folder further up.
   await symlink(MODULES, join(folder, 'node_modules'))
   return { tarball, size, files: files.map(({ path }: { path: string }) => path), app, installed }
 }
@@ -49,7 +49,7 @@ interface ExecOptions {
   readonly env?: NodeJS.ProcessEnv
 }
 
-/** Runs a command as if from a shell, whatever it ends with. */
+/** Runs a command in a clean environment. Does not reject if the command fails. */
 export async function execClean(
   command: readonly string[],
   { cwd, env }: ExecOptions = {},

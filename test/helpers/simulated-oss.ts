@@ -1,7 +1,7 @@
 /**
- * Months in seconds: a clock whose time jumps to the next timer whenever nothing else can happen, and
- * an OSS of one object that lives by it, with a network between that is as bad as a test says. Knows
- * the seam alone: no HTTP, no sockets.
+ * Simulates months in seconds: a clock that jumps to the next timer whenever nothing else can happen, and a
+ * client for an OSS of one object that runs on that clock. The test decides how each exchange goes. There
+ * is no HTTP and no socket: the simulation implements `Client`.
  */
 
 import type {
@@ -49,18 +49,18 @@ export class VirtualClock implements Clock {
     return new Promise(resolve => this.setTimeout(resolve, delay))
   }
 
-  /** Lets time pass until a promise has settled. */
+  /** Fires timers, one after another, until the promise has settled. */
   async runUntilSettled<T>(promise: Promise<T>): Promise<T> {
     let isSettled = false
-    const settle = () => {
+    const onSettled = () => {
       isSettled = true
     }
-    promise.then(settle, settle)
+    promise.then(onSettled, onSettled)
     for (;;) {
       await new Promise(setImmediate)
       if (isSettled) return promise
       const [first, ...others] = this.timers
-      if (!first) throw new Error('nothing will ever happen')
+      if (!first) throw new Error('the promise is pending and no timer is left')
       const next = others.reduce((a, b) => (b.at < a.at ? b : a), first)
       this.timers.delete(next)
       this.time = Math.max(this.time, next.at)
@@ -69,39 +69,39 @@ export class VirtualClock implements Clock {
   }
 }
 
-/** What becomes of one exchange. */
+/** How one exchange goes. */
 export type NetworkCondition =
   | 'fine'
-  /** No connection. */
+  /** The connection is refused. */
   | 'refused'
-  /** The name does not resolve. */
+  /** The host name does not resolve. */
   | 'unknown'
-  /** The connection breaks before the request has arrived. */
+  /** The connection breaks before the request arrives. */
   | 'reset'
-  /** It arrives, and the answer is lost. */
+  /** The request arrives, and its response is lost. */
   | 'lost'
-  /** It hangs until the deadline, and arrives just before the next request. */
+  /** The request hangs until the deadline and arrives just before the next request. */
   | 'late'
-  /** It hangs until the deadline, and is never seen again. */
+  /** The request hangs until the deadline and never arrives. */
   | 'hang'
   | 'throttled'
   | 'broken'
-  /** Refused for reasons that the client mends by itself: a clock, a token. */
+  /** OSS refuses the request for a reason that the client corrects: its clock, its token. */
   | 'skewed'
   | 'expired'
   | 'damaged'
-  /** A proxy answers. */
+  /** A proxy responds, not OSS. */
   | 'foreign'
 
-/** Milliseconds that an answer takes, and the deadline of one that never comes. */
+/** Milliseconds. */
 const ROUND_TRIP = 20
 const DEADLINE = 30_000
 
 export class SimulatedOss implements Client {
-  /** The object, as it is. */
+  /** The tail of the object. */
   tail: Tail = EMPTY_TAIL
   exchanges = 0
-  mostInFlight = 0
+  maxInFlight = 0
   readonly #clock: VirtualClock
   readonly #nextCondition: () => NetworkCondition
   #inFlight = 0
@@ -133,7 +133,7 @@ export class SimulatedOss implements Client {
 
   async #exchange<T>(serve: () => T): Promise<T> {
     this.exchanges += 1
-    this.mostInFlight = Math.max(this.mostInFlight, ++this.#inFlight)
+    this.maxInFlight = Math.max(this.maxInFlight, ++this.#inFlight)
     try {
       return await this.#transmit(serve)
     } finally {
@@ -154,7 +154,7 @@ export class SimulatedOss implements Client {
         try {
           serve()
         } catch {
-          // By now it is refused, and nobody hears it.
+          // The client has given up on this request, so its refusal has no receiver.
         }
       }
     }

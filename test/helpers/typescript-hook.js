@@ -1,8 +1,8 @@
 /**
- * A loader hook that removes types with esbuild. Types are checked by `npm run types`, not here.
+ * A loader hook that removes types with esbuild. `npm run types` checks the types.
  *
- * The output is cached by the content of the file, since each test file runs in a process of its own and
- * would start esbuild again. Source maps are inline, so that coverage counts the lines of `lib/*.ts`.
+ * The output is cached by the content of the file: each test file runs in its own process, and esbuild takes
+ * a while to start. The source maps are inline, so that coverage counts the lines of `lib/*.ts`.
  */
 
 import { createHash } from 'node:crypto'
@@ -35,7 +35,7 @@ async function compile(file, text) {
     sourcemap: 'inline',
   })
   await mkdir(CACHE, { recursive: true })
-  // Test files run at the same time: a half-written file must not be read.
+  // Test files run at the same time, and none may read a half-written file.
   const part = new URL(`${name}.${process.pid}`, CACHE)
   await writeFile(part, code)
   await rename(part, cached)

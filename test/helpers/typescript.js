@@ -5,4 +5,8 @@
 
 import { register } from 'node:module'
 
+// A test file that runs by itself gets what the runner of tap sets: lines of the source in stack traces, and
+// more than the 30 s after which tap ends a file by default.
+process.setSourceMapsEnabled(true)
+process.env.TAP_TIMEOUT ??= '900'
 register('./typescript-hook.js', import.meta.url)

@@ -1,6 +1,6 @@
 /**
- * What must hold against a real bucket, each by its name. What does not hold throws; what this bucket or
- * these keys cannot show throws a `NotAsked`.
+ * The behaviours that must hold against a real bucket, by name. A check throws if its behaviour does not
+ * hold, and throws `SkippedError` if this bucket or these credentials cannot show it.
  */
 
 import assert from 'node:assert/strict'
@@ -23,32 +23,32 @@ import {
 import { seededBytes } from '../helpers/test-oss.ts'
 import type { Bucket } from './bucket.ts'
 
-/** Says what is needed to ask. */
-export class NotAsked extends Error {}
+/** The message says what the check needs. */
+export class SkippedError extends Error {}
 
-/** The error by which a stream ends. */
+/** The error that ends a stream. Fails if there is none. */
 async function streamError(stream: NodeJS.WritableStream): Promise<OssError> {
   const error = await finished(stream).catch((error: OssError) => error)
   return error ?? assert.fail('the stream did not fail')
 }
 
-/** The error is passed on, unless its code tells that something is not enabled or allowed here. */
-function unlessRefused(code: string, need: string): (error: OssError) => never {
+/** Rethrows an error. Skips the check if the code says that the bucket or the credentials lack `need`. */
+function skipIf(code: string, need: string): (error: OssError) => never {
   return error => {
-    throw error.code === code ? new NotAsked(need) : error
+    throw error.code === code ? new SkippedError(need) : error
   }
 }
 
-/** For what is to have a client, and so a clock and keys, of its own. */
+/** Options for a stream with a client of its own, and so with its own clock and credentials. */
 function separateClient({ dispatcher }: Bucket) {
   const { OSS_REGION, OSS_ENDPOINT } = process.env
-  const reach = { region: OSS_REGION || undefined, endpoint: OSS_ENDPOINT || undefined }
-  return { ...reach, dispatcher, client: undefined }
+  const network = { region: OSS_REGION || undefined, endpoint: OSS_ENDPOINT || undefined }
+  return { ...network, dispatcher, client: undefined }
 }
 
-const SEALING = 'SealAppendObject, enabled by a ticket'
+const SEALING = 'SealAppendObject, which Alibaba enables on request'
 
-/** Passes one append on, and loses its answer. */
+/** An interceptor of undici: the first append reaches OSS, and its response is lost. */
 function loseResponse(dispatch: Dispatcher['dispatch']): Dispatcher['dispatch'] {
   let isLost = false
   return (options, handler) => {
@@ -60,7 +60,7 @@ function loseResponse(dispatch: Dispatcher['dispatch']): Dispatcher['dispatch'] 
       onResponseStart() {},
       onResponseData() {},
       onResponseEnd(controller) {
-        handler.onResponseError?.(controller, new Error('the answer is lost'))
+        handler.onResponseError?.(controller, new Error('the response is lost'))
       },
       onResponseError: (controller, error) => handler.onResponseError?.(controller, error),
     })
@@ -68,7 +68,7 @@ function loseResponse(dispatch: Dispatcher['dispatch']): Dispatcher['dispatch'] 
 }
 
 export const BEHAVIOURS: Readonly<Record<string, (bucket: Bucket) => Promise<void>>> = {
-  'an object is created with its metadata, and a second stream goes on in it': async bucket => {
+  'a stream creates an object with metadata, and a second stream appends to it': async bucket => {
     const key = bucket.newKey()
     const bytes = seededBytes(300_000)
     const metadata = { origin: 'live' }
@@ -85,7 +85,7 @@ export const BEHAVIOURS: Readonly<Record<string, (bucket: Bucket) => Promise<voi
     assert.equal(headers['x-oss-meta-origin'], 'live')
   },
 
-  'flush() says where the object ends, and idle streams write nothing': async bucket => {
+  'flush() resolves with the end of the object, also when nothing is written': async bucket => {
     const stream = bucket.open(bucket.newKey())
     stream.write('abc')
     assert.deepEqual(await stream.flush(), { position: 3, crc64: crc64('abc') })
@@ -94,7 +94,7 @@ export const BEHAVIOURS: Readonly<Record<string, (bucket: Bucket) => Promise<voi
     await once(stream, 'close')
   },
 
-  'nothing at all makes an empty object': async bucket => {
+  'a stream without bytes creates an empty object': async bucket => {
     const key = bucket.newKey()
     await pipeline([], bucket.open(key, { contentType: 'text/x-log' }))
     const { status, headers } = await bucket.send({ method: 'HEAD', key })
@@ -102,7 +102,7 @@ export const BEHAVIOURS: Readonly<Record<string, (bucket: Bucket) => Promise<voi
     assert.equal(headers['content-type'], 'text/x-log')
   },
 
-  'keys of any letters': async bucket => {
+  'keys may hold any characters': async bucket => {
     for (const name of [
       '日志/应用 日志.log',
       "x y+z~(1)!'*.log",
@@ -115,7 +115,7 @@ export const BEHAVIOURS: Readonly<Record<string, (bucket: Bucket) => Promise<voi
     }
   },
 
-  'a lost answer is settled by position and CRC': async bucket => {
+  'a lost response is settled by position and CRC': async bucket => {
     const stream = bucket.open(bucket.newKey(), {
       ...separateClient(bucket),
       dispatcher: bucket.dispatcher.compose(loseResponse),
@@ -129,7 +129,7 @@ export const BEHAVIOURS: Readonly<Record<string, (bucket: Bucket) => Promise<voi
     )
   },
 
-  'a rival is a conflict, also one that appends as many bytes': async bucket => {
+  'a rival append is a conflict, also one of the same length': async bucket => {
     for (const [rival, seen] of [
       ['longer', { position: 10 }],
       ['same', { position: 8, crc64: crc64('ourssame') }],
@@ -148,32 +148,33 @@ export const BEHAVIOURS: Readonly<Record<string, (bucket: Bucket) => Promise<voi
     }
   },
 
-  'an object that is deleted, or replaced by a shorter one, is not begun anew': async bucket => {
-    const { key, stream } = await opened()
-    await remove(key)
-    assert.equal((await streamError(stream.end('more'))).code, 'OSS_ERR_OBJECT_REPLACED')
-    assert.equal((await bucket.send({ method: 'HEAD', key })).status, 404)
+  'a stream does not create an object again that was deleted or replaced by a shorter one':
+    async bucket => {
+      const { key, stream } = await opened()
+      await remove(key)
+      assert.equal((await streamError(stream.end('more'))).code, 'OSS_ERR_OBJECT_REPLACED')
+      assert.equal((await bucket.send({ method: 'HEAD', key })).status, 404)
 
-    const other = await opened()
-    await remove(other.key)
-    await pipeline(['new'], bucket.open(other.key))
-    assert.equal((await streamError(other.stream.end('more'))).code, 'OSS_ERR_OBJECT_REPLACED')
-    assert.equal((await bucket.read(other.key)).toString(), 'new')
+      const other = await opened()
+      await remove(other.key)
+      await pipeline(['new'], bucket.open(other.key))
+      assert.equal((await streamError(other.stream.end('more'))).code, 'OSS_ERR_OBJECT_REPLACED')
+      assert.equal((await bucket.read(other.key)).toString(), 'new')
 
-    async function remove(key: string) {
-      assert.equal((await bucket.send({ method: 'DELETE', key })).status, 204)
-    }
+      async function remove(key: string) {
+        assert.equal((await bucket.send({ method: 'DELETE', key })).status, 204)
+      }
 
-    async function opened() {
-      const key = bucket.newKey()
-      const stream = bucket.open(key)
-      stream.write('ours')
-      await stream.flush()
-      return { key, stream }
-    }
-  },
+      async function opened() {
+        const key = bucket.newKey()
+        const stream = bucket.open(key)
+        stream.write('ours')
+        await stream.flush()
+        return { key, stream }
+      }
+    },
 
-  'an object of another kind, and a bucket that is not there, are final': async bucket => {
+  'an object that is not appendable and a missing bucket are final errors': async bucket => {
     const key = bucket.newKey()
     await bucket.send({ method: 'PUT', key, body: 'normal' })
     assert.equal((await streamError(bucket.open(key).end('x'))).code, 'ObjectNotAppendable')
@@ -181,7 +182,7 @@ export const BEHAVIOURS: Readonly<Record<string, (bucket: Bucket) => Promise<voi
     assert.equal((await streamError(nowhere.end('x'))).code, 'NoSuchBucket')
   },
 
-  'a wrong clock is put right': async bucket => {
+  'a wrong clock is corrected': async bucket => {
     const { now } = Date
     Date.now = () => now() + 3_600_000
     try {
@@ -191,7 +192,7 @@ export const BEHAVIOURS: Readonly<Record<string, (bucket: Bucket) => Promise<voi
     }
   },
 
-  'one object after another': async bucket => {
+  'a rolling stream writes one object after another': async bucket => {
     const key = bucket.newKey('-0.log')
     const keys = [key, bucket.newKey('-1.log'), bucket.newKey('-2.log')]
     const stream = createRollingAppendStream({
@@ -207,7 +208,7 @@ export const BEHAVIOURS: Readonly<Record<string, (bucket: Bucket) => Promise<voi
     }
   },
 
-  'an interrupted copy goes on, and gzip members add up': async bucket => {
+  'a copy resumes after an interruption, and gzip members make one file': async bucket => {
     const key = bucket.newKey()
     const bytes = seededBytes(100_000)
     await pipeline([bytes.subarray(0, 40_000)], bucket.open(key))
@@ -222,7 +223,7 @@ export const BEHAVIOURS: Readonly<Record<string, (bucket: Bucket) => Promise<voi
     assert.ok(gunzipSync(await bucket.read(zipped)).equals(bytes), 'the members')
   },
 
-  'a number as position: the object is exactly that long': async bucket => {
+  'a position in bytes requires an object of that length': async bucket => {
     const key = bucket.newKey()
     await pipeline(['abc'], bucket.open(key, { position: 0 }))
     await pipeline(['def'], bucket.open(key, { position: 3, crc64: crc64('abc') }))
@@ -238,24 +239,24 @@ export const BEHAVIOURS: Readonly<Record<string, (bucket: Bucket) => Promise<voi
       assert.ok(isRefused, `position ${options.position}: ${name} ${code}`)
     }
     assert.equal((await bucket.read(key)).toString(), 'abcdefghi')
-    // As long as it should be, and of other bytes: OSS's CRC tells, once something is appended.
+    // The length is right and the bytes are not: OSS's CRC shows it after an append.
     const other = bucket.open(key, { position: 9, crc64: crc64('other one') })
     assert.equal((await streamError(other.end('x'))).code, 'OSS_ERR_INTEGRITY')
   },
 
-  'seal: true closes the object for appends': async bucket => {
+  'seal: true makes OSS refuse further appends': async bucket => {
     const key = bucket.newKey()
     await pipeline(['sealed'], bucket.open(key, { seal: true })).catch(
-      unlessRefused('OperationNotSupported', SEALING),
+      skipIf('OperationNotSupported', SEALING),
     )
     const { headers } = await bucket.send({ method: 'HEAD', key })
-    assert.ok(headers['x-oss-sealed-time'], 'when it was sealed')
+    assert.ok(headers['x-oss-sealed-time'], 'the time of the seal')
     const error = await streamError(bucket.open(key).end('x'))
     assert.equal(error.code, 'AppendSealedObjectNotAllowed')
     assert.equal((await bucket.read(key)).toString(), 'sealed')
   },
 
-  'sealOnRoll: true seals each object that is left': async bucket => {
+  'sealOnRoll: true seals each object at its roll': async bucket => {
     const keys = [bucket.newKey('-0.log'), bucket.newKey('-1.log')]
     const stream = createRollingAppendStream({
       bucket: bucket.name,
@@ -266,7 +267,7 @@ export const BEHAVIOURS: Readonly<Record<string, (bucket: Bucket) => Promise<voi
       client: bucket.client,
     })
     await pipeline(['12345678\n', 'abcdefgh\n'], stream).catch(
-      unlessRefused('OperationNotSupported', SEALING),
+      skipIf('OperationNotSupported', SEALING),
     )
     const [left, last] = keys as [string, string]
     const sealed = async (key: string) =>
@@ -274,7 +275,7 @@ export const BEHAVIOURS: Readonly<Record<string, (bucket: Bucket) => Promise<voi
     assert.deepEqual([await sealed(left), await sealed(last)], [true, false])
   },
 
-  'what is said at creation is kept': async bucket => {
+  'the object keeps the headers of its creation': async bucket => {
     const key = bucket.newKey()
     const expires = new Date('2030-01-01T00:00:00Z')
     const stream = bucket.open(key, {
@@ -299,27 +300,27 @@ export const BEHAVIOURS: Readonly<Record<string, (bucket: Bucket) => Promise<voi
     assert.deepEqual({ ...headers, ...expected }, headers)
   },
 
-  'an object is created with its tags': async bucket => {
+  'the object has the tags of its creation': async bucket => {
     const key = bucket.newKey()
     const tagging = { team: 'a b', 'x/y': '日志' }
     await pipeline(['x'], bucket.open(key, { tagging })).catch(
-      unlessRefused('AccessDenied', 'the permission oss:PutObjectTagging'),
+      skipIf('AccessDenied', 'the permission oss:PutObjectTagging'),
     )
     const { headers } = await bucket.send({ method: 'HEAD', key })
     assert.equal(headers['x-oss-tagging-count'], '2')
   },
 
-  'headers of the caller reach OSS with every append': async bucket => {
+  'headers of the caller go with every append': async bucket => {
     const key = bucket.newKey()
     const limited = (bits: number) => ({ headers: { 'x-oss-traffic-limit': String(bits) } })
     await pipeline(['x'], bucket.open(key, limited(8_192_000)))
-    // No limit may be so low, so whoever refuses it has seen it.
+    // OSS refuses this limit as too low, so the header has reached it.
     const error = (await streamError(bucket.open(key, limited(1)).end('y'))) as OssServiceError
     assert.equal(error.status, 400)
     assert.equal((await bucket.read(key)).toString(), 'x')
   },
 
-  'with Content-MD5 a damaged batch is refused before it is in the object': async bucket => {
+  'with Content-MD5 OSS refuses a damaged batch before it stores it': async bucket => {
     const key = bucket.newKey()
     await pipeline(['whole'], bucket.open(key, { contentMd5: true }))
     const { status, code } = await bucket.send({
@@ -333,11 +334,11 @@ export const BEHAVIOURS: Readonly<Record<string, (bucket: Bucket) => Promise<voi
     assert.equal((await bucket.read(key)).toString(), 'whole')
   },
 
-  'who may write and not read appends to the end': async bucket => {
+  'credentials that may write and not read append to the end': async bucket => {
     const { OSS_TEST_WRITER_ID: accessKeyId, OSS_TEST_WRITER_SECRET: accessKeySecret } = process.env
     if (!accessKeyId || !accessKeySecret) {
-      throw new NotAsked(
-        'OSS_TEST_WRITER_ID and OSS_TEST_WRITER_SECRET, which may oss:PutObject alone',
+      throw new SkippedError(
+        'OSS_TEST_WRITER_ID and OSS_TEST_WRITER_SECRET with oss:PutObject alone',
       )
     }
     const key = bucket.newKey()
@@ -346,8 +347,8 @@ export const BEHAVIOURS: Readonly<Record<string, (bucket: Bucket) => Promise<voi
     const client = new OssClient({ ...options, credentials: { accessKeyId, accessKeySecret } })
     try {
       const { signal } = new AbortController()
-      const looking = client.head({ bucket: bucket.name, key }, { signal })
-      await assert.rejects(looking, { status: 403 }, 'it may not read')
+      const head = client.head({ bucket: bucket.name, key }, { signal })
+      await assert.rejects(head, { status: 403 }, 'these credentials must not read')
       await pipeline(['def'], bucket.open(key, { client }))
     } finally {
       await client.close()

@@ -1,4 +1,4 @@
-/** A real bucket: streams to it, and single requests that ask it what no stream would. */
+/** A real bucket: streams to it, and single requests that no stream sends. */
 
 import { randomUUID } from 'node:crypto'
 import { type ClientRequest, request as httpRequest, type IncomingHttpHeaders } from 'node:http'
@@ -33,22 +33,22 @@ export interface BucketResponse {
 
 export interface Bucket {
   readonly name: string
-  /** What the streams share. */
+  /** The client that the streams share. */
   readonly client: OssClient
-  /** For a stream or a client that shares nothing else: its answers are counted too. */
+  /** For a stream or a client of its own: the statuses of its responses count too. */
   readonly dispatcher: Dispatcher
-  /** How often each status came back, to `ask()` and to the streams. */
+  /** The number of responses with each status, to `send()` and to the streams. */
   readonly statuses: ReadonlyMap<number, number>
   newKey(suffix?: string): string
-  /** A key made elsewhere, for `clear()` to delete too. */
+  /** Adds a key that `clear()` deletes too. */
   trackKey(key: string): void
-  /** A stream that may fail without a listener: then it is told by what it was to do. */
+  /** Opens a stream. It has an `'error'` listener: a failure shows in what the stream was to do. */
   open(key: string, more?: Partial<AppendStreamOptions>): OssAppendStream
   send(options: BucketRequest): Promise<BucketResponse>
-  /** A request whose body is left to the caller. */
+  /** Starts a request. The caller writes its body. */
   startRequest(options: BucketRequest): Promise<ClientRequest>
   read(key: string): Promise<Buffer>
-  /** Ends every stream and deletes everything that was given a key. What is left, and why, is returned. */
+  /** Destroys all streams and deletes all keys. Resolves with the keys that are left, each with the reason. */
   clear(): Promise<string[]>
 }
 
@@ -66,7 +66,7 @@ function countStatuses(count: (status: number) => void): Dispatcher.DispatcherCo
     })
 }
 
-/** The bucket of this name, by the environment. @throws {OssError} where that lacks something. */
+/** Opens a bucket with the settings of the environment. @throws {OssError} A setting is missing. */
 export async function openBucket(name: string): Promise<Bucket> {
   const endpoint = findEndpoint({})
   const source = createCredentialSource(undefined)
@@ -103,13 +103,13 @@ export async function openBucket(name: string): Promise<Bucket> {
     const body = Buffer.from(options.body ?? '')
     const length = options.body === undefined ? {} : { 'content-length': String(body.length) }
     const request = await startRequest({ ...options, headers: { ...length, ...options.headers } })
-    const reply = await new Promise<BucketResponse>((resolve, reject) => {
+    const response = await new Promise<BucketResponse>((resolve, reject) => {
       request.on('error', reject).on('response', async response => {
         try {
           const chunks: Buffer[] = await response.toArray()
           const whole = Buffer.concat(chunks)
-          const inHeader = response.headers['x-oss-err']
-          const xml = inHeader === undefined ? whole : Buffer.from(String(inHeader), 'base64')
+          const encoded = response.headers['x-oss-err']
+          const xml = encoded === undefined ? whole : Buffer.from(String(encoded), 'base64')
           const code = /<Code>(.*?)<\/Code>/.exec(xml.toString('latin1', 0, 65_536))?.[1]
           resolve({
             status: response.statusCode ?? 0,
@@ -123,11 +123,11 @@ export async function openBucket(name: string): Promise<Bucket> {
       })
       request.end(body)
     })
-    count(reply.status)
-    return reply
+    count(response.status)
+    return response
   }
 
-  /** Why an object is still there; undefined if it is not. */
+  /** Deletes an object. Resolves with the reason if that fails. */
   async function remove(key: string): Promise<string | undefined> {
     try {
       const { status, code } = await send({ method: 'DELETE', key })
@@ -161,9 +161,9 @@ export async function openBucket(name: string): Promise<Bucket> {
       return body
     },
     async clear() {
-      // One that still tries would make its object anew.
+      // A stream that still retries would create its object again.
       for (const stream of streams) {
-        // Not by `once` of node:events, which rejects with what this destroys it by.
+        // `once` of node:events would reject with the error of the destroyed stream.
         if (!stream.closed) await new Promise(resolve => stream.once('close', resolve).destroy())
       }
       const left: string[] = []

@@ -1,11 +1,11 @@
-/** What OSS's documents leave open, asked of a bucket. An answer is a line for people to read. */
+/** Questions that OSS's documentation leaves open, put to a bucket. An answer is a line of text. */
 
 import { pipeline } from 'node:stream/promises'
 import { setTimeout } from 'node:timers/promises'
 import type { OssError } from '../../lib/index.ts'
 import type { Bucket, BucketResponse } from './bucket.ts'
 
-/** Its number, the question, and how it is asked. */
+/** `ask` resolves with the answer. */
 type Question = readonly [number: number, text: string, ask: (bucket: Bucket) => Promise<string>]
 
 function formatResponse({ status, code }: BucketResponse): string {
@@ -19,34 +19,37 @@ function append(bucket: Bucket, key: string, position: number, more: Partial<Req
 
 type RequestOptions = Parameters<Bucket['send']>[0]
 
+/** Milliseconds that OSS may take for a request without an end. Tests set less. */
+const WAIT = Number(process.env.OSS_TEST_WAIT ?? 2000)
+
 export const QUESTIONS: readonly Question[] = [
-  [1, 'What refuses an append across the size limit, and where is it?', sizeLimit],
-  [2, 'Does `x-oss-forbid-overwrite` refuse an append to what is there?', forbidOverwrite],
-  [2, 'Does an overwrite rule of the bucket refuse one (PutBucketOverwriteConfig)?', overwriteRule],
-  [3, 'Which headers has the 409 of a wrong position?', conflictHeaders],
+  [1, 'Where is the size limit, and how does OSS refuse an append across it?', sizeLimit],
+  [2, 'Does `x-oss-forbid-overwrite` refuse an append to an existing object?', forbidOverwrite],
+  [2, 'Does PutBucketOverwriteConfig refuse an append to an existing object?', overwriteRule],
+  [3, 'Which headers does the 409 of a wrong position have?', conflictHeaders],
   [4, 'Does an append at 0 to an empty object change its metadata?', lateMetadata],
-  [5, 'May a symlink be appended to?', symlink],
-  [5, 'May an appendable object be of class Archive?', archive],
-  [5, 'May one append in a bucket with a hierarchical namespace?', hierarchical],
-  [5, 'May one append over the acceleration endpoint?', accelerated],
-  [6, 'What refuses an append to a sealed object?', sealed],
-  [7, 'Is a key with `..` in it, sent raw, kept as it is?', dotSegments('a/../')],
-  [7, 'And one with `.` in it?', dotSegments('./')],
+  [5, 'Does OSS append to a symlink?', symlink],
+  [5, 'Does OSS append to an object of class Archive?', archive],
+  [5, 'Does OSS append in a bucket with a hierarchical namespace?', hierarchical],
+  [5, 'Does OSS append over the acceleration endpoint?', accelerated],
+  [6, 'How does OSS refuse an append to a sealed object?', sealed],
+  [7, 'Does OSS keep `..` in a key that is sent raw?', dotSegments('a/../')],
+  [7, 'Does OSS keep `.` in a key that is sent raw?', dotSegments('./')],
   [
     9,
-    'Is an append of chunked encoding that is cut in mid-body dropped whole?',
+    'Does OSS drop an append with chunked encoding that ends in mid-body?',
     interruptedBody(true),
   ],
-  [9, 'And one with a Content-Length?', interruptedBody(false)],
+  [9, 'Does OSS drop an append with Content-Length that ends in mid-body?', interruptedBody(false)],
 ]
 
 /**
- * Sends as many bytes as the limits that `OSS_TEST_LIMITS` lists, so only where that is set: to
- * `5000000000,5368709120`, 5 GB in either sense.
+ * Asks at the lengths of `OSS_TEST_LIMITS`, and sends that many bytes. `5000000000,5368709120` is 5 GB and
+ * 5 GiB.
  */
 async function sizeLimit(bucket: Bucket): Promise<string> {
   const { OSS_TEST_LIMITS: list } = process.env
-  if (!list) return 'not asked: set OSS_TEST_LIMITS=5000000000,5368709120, and it sends 5 GiB'
+  if (!list) return 'not asked: needs OSS_TEST_LIMITS=5000000000,5368709120, which sends 5 GiB'
   const key = bucket.newKey()
   for (const limit of list.split(',').map(Number)) {
     const stream = bucket.open(key, { maxObjectBytes: Number.MAX_SAFE_INTEGER })
@@ -58,10 +61,10 @@ async function sizeLimit(bucket: Bucket): Promise<string> {
     const across = await append(bucket, key, limit - 1, { body: 'xx' })
     if (across.status === 200) continue
     const upTo = await append(bucket, key, limit - 1, { body: 'x' })
-    const behind = await append(bucket, key, limit, { body: 'x' })
-    return `across ${limit} bytes: ${formatResponse(across)}, up to it: ${formatResponse(upTo)}, behind it: ${formatResponse(behind)}`
+    const after = await append(bucket, key, limit, { body: 'x' })
+    return `across ${limit} bytes: ${formatResponse(across)}, up to it: ${formatResponse(upTo)}, after it: ${formatResponse(after)}`
   }
-  return `it is above ${list.split(',').at(-1)} bytes`
+  return `above ${list.split(',').at(-1)} bytes`
 }
 
 function* zeros(length: number): Generator<Buffer> {
@@ -85,9 +88,9 @@ async function forbidOverwrite(bucket: Bucket): Promise<string> {
 async function conflictHeaders(bucket: Bucket): Promise<string> {
   const key = bucket.newKey()
   await append(bucket, key, 0)
-  const reply = await append(bucket, key, 1)
-  const names = Object.keys(reply.headers).filter(name => /^x-oss-|^etag$/.test(name))
-  return `${formatResponse(reply)}: ${names.sort().join(', ')}`
+  const response = await append(bucket, key, 1)
+  const names = Object.keys(response.headers).filter(name => /^x-oss-|^etag$/.test(name))
+  return `${formatResponse(response)}: ${names.sort().join(', ')}`
 }
 
 async function lateMetadata(bucket: Bucket): Promise<string> {
@@ -104,8 +107,9 @@ async function symlink(bucket: Bucket): Promise<string> {
   await append(bucket, target, 0)
   const key = bucket.newKey()
   const headers = { 'x-oss-symlink-target': encodeURIComponent(target) }
-  const made = await bucket.send({ method: 'PUT', key, query: { symlink: '' }, headers, body: '' })
-  if (made.status !== 200) return `no symlink could be made: ${formatResponse(made)}`
+  const query = { symlink: '' }
+  const created = await bucket.send({ method: 'PUT', key, query, headers, body: '' })
+  if (created.status !== 200) return `the symlink is refused: ${formatResponse(created)}`
   return `at 0: ${formatResponse(await append(bucket, key, 0))}, at 4: ${formatResponse(await append(bucket, key, 4))}`
 }
 
@@ -116,19 +120,19 @@ async function archive(bucket: Bucket): Promise<string> {
   return `creation: ${formatResponse(first)}, append: ${formatResponse(await append(bucket, key, 4))}`
 }
 
-/** We leave the bucket's own settings as they are. */
+/** The check does not change the settings of the bucket. */
 async function overwriteRule(): Promise<string> {
-  return 'not asked: needs a bucket that has such a rule; in one, this whole run is the answer'
+  return 'not asked: needs a bucket with such a rule; there, this whole run is the answer'
 }
 
-/** Nothing that we may ask tells of which kind a bucket is. */
+/** No request that these credentials may send tells the kind of a bucket. */
 async function hierarchical(): Promise<string> {
   return 'not asked: needs such a bucket as OSS_TEST_BUCKET; there, this whole run is the answer'
 }
 
 async function accelerated(bucket: Bucket): Promise<string> {
   if (!/\boss-accelerate\b/.test(process.env.OSS_ENDPOINT ?? '')) {
-    return 'not asked: needs OSS_ENDPOINT=oss-accelerate.aliyuncs.com, and a bucket that has it on'
+    return 'not asked: needs OSS_ENDPOINT=oss-accelerate.aliyuncs.com and a bucket with acceleration'
   }
   const key = bucket.newKey()
   const first = await append(bucket, key, 0)
@@ -139,8 +143,8 @@ async function sealed(bucket: Bucket): Promise<string> {
   const key = bucket.newKey()
   await append(bucket, key, 0)
   const query = { seal: '', position: '4' }
-  const sealing = await bucket.send({ method: 'POST', key, query, body: '' })
-  if (sealing.status !== 200) return `the seal is refused: ${formatResponse(sealing)}`
+  const response = await bucket.send({ method: 'POST', key, query, body: '' })
+  if (response.status !== 200) return `the seal is refused: ${formatResponse(response)}`
   return formatResponse(await append(bucket, key, 4))
 }
 
@@ -149,13 +153,14 @@ function dotSegments(segments: string): (bucket: Bucket) => Promise<string> {
     const plain = bucket.newKey()
     const key = plain.replace(/[^/]*$/, `${segments}$&`)
     bucket.trackKey(key)
-    const made = await append(bucket, key, 0)
+    const created = await append(bucket, key, 0)
     const other = await bucket.send({ method: 'HEAD', key: plain })
-    return `${formatResponse(made)}, and without \`${segments}\` it is ${other.status === 200 ? '' : 'not '}there`
+    const exists = other.status === 200 ? 'exists' : 'does not exist'
+    return `${formatResponse(created)}, and the key without \`${segments}\` ${exists}`
   }
 }
 
-/** Half of the body, and then no more. */
+/** Sends half of a body and closes the connection. */
 function interruptedBody(isChunked: boolean): (bucket: Bucket) => Promise<string> {
   return async bucket => {
     const key = bucket.newKey()
@@ -167,9 +172,9 @@ function interruptedBody(isChunked: boolean): (bucket: Bucket) => Promise<string
     await new Promise(resolve => request.write(Buffer.alloc(100_000), resolve))
     request.destroy()
     await closed
-    // What OSS makes of it, it makes without us: nothing tells when.
-    await setTimeout(2000)
+    // No response tells when OSS has handled the request.
+    await setTimeout(WAIT)
     const seen = await lengthOf(bucket, key)
-    return seen === 4 ? 'dropped whole' : `the object has ${seen - 4} of its bytes`
+    return seen === 4 ? 'dropped' : `the object has ${seen - 4} of its bytes`
   }
 }

@@ -32,6 +32,23 @@ t.test('records are joined until the chunk is closed or taken', async t => {
   t.same(queue.totals(2), { records: 3, bytes: 6 })
 })
 
+t.test('an allocation that fails keeps the records, as text', async t => {
+  const queue = new RecordQueue()
+  queue.add('a\n')
+  queue.add('日志\n')
+  const { from } = Buffer
+  Buffer.from = () => {
+    throw new RangeError('Array buffer allocation failed')
+  }
+  queue.closeChunk()
+  Buffer.from = from
+  t.same(queue.totals(1), { records: 2, bytes: 9 })
+  t.equal(queue.bytes, 9)
+  t.equal(queue.next(), 'a\n日志\n')
+  t.ok(queue.acknowledge(9))
+  t.equal(queue.bytes, 0)
+})
+
 t.test('the size of the queue is in bytes, not in characters', async t => {
   const queue = new RecordQueue()
   queue.add('日志\n')

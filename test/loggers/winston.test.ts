@@ -160,7 +160,7 @@ t.test(
   },
 )
 
-// who listens to 'warn' -> whether the warning is printed on standard error
+// listeners of 'warn' -> whether the warning is printed on standard error
 const warningListeners: [string, (setup: ReturnType<typeof setUpLogger>) => void, boolean][] = [
   ['no listener', () => {}, true],
   ['a listener of the transport', ({ transport }) => transport.on('warn', () => {}), false],
@@ -348,4 +348,19 @@ t.test('a record after the end has the same levels and formats', async t => {
   logger.warn('yes')
   await finished
   t.match(transport.failed, { records: 1, bytes: Buffer.byteLength(`warn: YES${EOL}`) })
+})
+
+t.test('a transport of 30 loggers causes no MaxListenersExceededWarning', async t => {
+  const oss = await startOss(t)
+  const { transport, read } = setUpLogger(oss)
+  const warnings: Error[] = []
+  const onWarning = (warning: Error) => warnings.push(warning)
+  process.on('warning', onWarning)
+  t.teardown(() => process.off('warning', onWarning))
+  const format = plainFormat
+  for (let n = 0; n < 30; n++) winston.createLogger({ format, transports: [transport] }).info('a')
+  await transport.flush()
+  t.equal(read(), 'info: a\n'.repeat(30))
+  t.same(warnings, [])
+  transport.destroy()
 })

@@ -1,13 +1,13 @@
 /**
- * `npm run test:matrix`: the suite on every Node and every end of undici's range that package.json allows,
- * each cell in a copy of the project, and a table of what came out. On the oldest release of each Node a
- * few files run only: what is missing there is missing at the first import or the first stream. With test
- * files as arguments, those alone; the names of cells in `CELLS` (separated by commas) pick some of them. What is missing comes
- * from npm.
+ * `npm run test:matrix [-- FILE...]` runs all tests on each Node version with the oldest and the newest
+ * undici that package.json allows, and prints a table. Each cell is a copy of the project. On the first
+ * release of each Node version it runs a few files: a missing function shows at the first import or stream.
+ * `CELLS=20/7,22/7` selects cells. Node and undici come from npm.
  */
 
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
+import { existsSync } from 'node:fs'
 import { cp, mkdir, mkdtemp, readdir, readFile, realpath, rm, symlink } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { delimiter, dirname, join } from 'node:path'
@@ -37,38 +37,39 @@ const SMOKE = [
 interface Cell {
   readonly node: string
   readonly undici: string
-  /** Tests to run; none: all. */
+  /** Test files to run. Empty: all. */
   readonly files: readonly string[]
 }
 
 interface Result {
-  /** Tests that passed and failed, as tap counts them. */
+  /** Assertions, as tap counts them. */
   readonly pass: number
   readonly fail: number
-  /** The files in which they failed. */
-  readonly failed: readonly string[]
-  /** What tap says of them. */
-  readonly complaints: readonly string[]
+  /** The files with failures. */
+  readonly failedFiles: readonly string[]
+  /** The lines of tap for the failures. */
+  readonly failures: readonly string[]
   readonly seconds: number
 }
 
 const { dependencies, engines } = JSON.parse(await readFile(join(ROOT, 'package.json'), 'utf8'))
-/** The range is a caret's: from this version to the end of its major. */
+/** package.json has a caret range: from this version to the end of its major version. */
 const oldest: string = dependencies.undici.replace('^', '')
 const newest = oldest.replace(/\..*/, '')
-/** The releases at which the ranges begin. */
-const floors: string[] = engines.node.match(/\d+\.\d+\.\d+/g)
+/** The first release of each range. */
+const firstReleases: string[] = engines.node.match(/\d+\.\d+\.\d+/g)
 const CELLS: Cell[] = [
-  ...floors.map(node => ({ node, undici: oldest, files: SMOKE })),
+  ...firstReleases.map(node => ({ node, undici: oldest, files: SMOKE })),
   ...MAJORS.flatMap(node => [oldest, newest].map(undici => ({ node, undici, files: [] }))),
 ]
 
-/** A copy of the project whose `undici` is of this version. */
+/** Copies the project with a version of undici. */
 async function copyWith(undici: string): Promise<string> {
   const copy = await realpath(await mkdtemp(join(tmpdir(), 'matrix-')))
   for (const part of [...PARTS, ...SETTINGS]) {
-    const isThing = (name: string) => !name.endsWith('/node_modules')
-    await cp(join(ROOT, part), join(copy, part), { recursive: true, filter: isThing })
+    const isOurs = (name: string) => !name.endsWith('/node_modules')
+    if (!existsSync(join(ROOT, part))) continue
+    await cp(join(ROOT, part), join(copy, part), { recursive: true, filter: isOurs })
   }
   const modules = join(copy, 'node_modules')
   await mkdir(modules)
@@ -78,7 +79,7 @@ async function copyWith(undici: string): Promise<string> {
   const own = join(copy, '.undici')
   const npm = ['npm', 'install', '--prefix', own, '--no-audit', '--no-fund', `undici@${undici}`]
   const code = await run(npm, { cwd: copy, env: cleanEnv(), onText: () => {} })
-  if (code !== 0) throw new Error(`npm cannot install undici ${undici}`)
+  if (code !== 0) throw new Error(`npm cannot install undici@${undici}`)
   await symlink(join(own, 'node_modules/undici'), join(modules, 'undici'))
   return copy
 }
@@ -89,7 +90,7 @@ interface RunOptions {
   readonly onText: (text: string) => void
 }
 
-/** Runs a command to its end, and returns its exit code. */
+/** Runs a command and resolves with its exit code. */
 async function run(command: readonly string[], { cwd, env, onText }: RunOptions): Promise<number> {
   const [name = '', ...args] = command
   const child = spawn(name, args, { cwd, env, stdio: ['ignore', 'pipe', 'pipe'] })
@@ -103,22 +104,23 @@ async function runTests(node: string, copy: string, files: readonly string[]): P
   const env = cleanEnv({ PATH: [dirname(node), process.env.PATH].join(delimiter) })
   let text = ''
   const started = performance.now()
-  const args = [tap, 'run', '--reporter=tap', ...files]
+  const all = '--include=test/**/*.{test,slow}.ts'
+  const args = [tap, 'run', '--reporter=tap', '--timeout=600', all, ...files]
   const code = await run([node, ...args], { cwd: copy, env, onText: more => (text += more) })
   const seconds = Math.round((performance.now() - started) / 1000)
   const [totals = ''] = text.match(/^# \{ total: .*\}$/m) ?? []
   const count = (word: string) => Number(new RegExp(`${word}: (\\d+)`).exec(totals)?.[1] ?? 0)
-  const failed = [...text.matchAll(/^not ok \d+ - (\S+)/gm)].map(([, file = '']) => file)
-  const complaints = text.match(/^ +not ok .*$/gm) ?? []
-  // A run that was cut short has no totals.
+  const failedFiles = [...text.matchAll(/^not ok \d+ - (\S+)/gm)].map(([, file = '']) => file)
+  const failures = text.match(/^ +not ok .*$/gm) ?? []
+  // A run that ends early has no totals.
   const fail = Math.max(count('fail'), code === 0 ? 0 : 1)
-  return { pass: count('pass'), fail, failed, complaints, seconds }
+  return { pass: count('pass'), fail, failedFiles, failures, seconds }
 }
 
 const wanted = process.env.CELLS?.split(',')
 const nameOf = ({ node, undici }: Cell) => `${node}/${undici}`
 const cells = CELLS.filter(cell => wanted?.includes(nameOf(cell)) ?? true)
-if (cells.length === 0) throw new Error(`no such cell; there are ${CELLS.map(nameOf).join(', ')}`)
+if (cells.length === 0) throw new Error(`CELLS names no cell, use ${CELLS.map(nameOf).join(', ')}`)
 
 const copies = new Map<string, string>()
 let hasFailed = false
@@ -135,9 +137,9 @@ try {
     const { version } = JSON.parse(
       await readFile(join(copy, 'node_modules/undici/package.json'), 'utf8'),
     )
-    const { pass, fail, failed, complaints, seconds } = result
-    console.log(`| ${[node, version, pass, fail, seconds, failed.join(' ')].join(' | ')} |`)
-    for (const complaint of complaints) console.error(complaint)
+    const { pass, fail, failedFiles, failures, seconds } = result
+    console.log(`| ${[node, version, pass, fail, seconds, failedFiles.join(' ')].join(' | ')} |`)
+    for (const failure of failures) console.error(failure)
   }
 } finally {
   for (const copy of copies.values()) await rm(copy, { recursive: true, force: true })

@@ -1,4 +1,4 @@
-/** What the seeds have exercised: how often each fault struck, and how often each verdict was reached. */
+/** Counts the cases that seeds reach: each fault that struck, and each verdict. */
 
 import { FAULTS } from './faults.ts'
 import type { RecordReport } from './run-records.ts'
@@ -14,12 +14,12 @@ const VERDICTS: readonly Verdict['verdict'][] = [
   'aborted',
 ]
 
-/** What a fault's name begins with, if it strikes something else than an append. */
+/** The prefix of a fault's name if it strikes another operation than an append. */
 const LOOKUP_PREFIX = /^(head|probe|seal): /
 
 /**
- * Every cell that has to be reached. All combinations make sense: each verdict is reached without the
- * right to read too (by appends of nothing), and at the append with the last byte.
+ * The cases that seeds must reach. All combinations are possible: each verdict also occurs where HEAD is
+ * forbidden, by an append of no bytes, and at the append with the last byte.
  */
 export const REQUIRED_CASES: readonly string[] = [
   ...new Set(Object.keys(FAULTS).flatMap(casesOf)),
@@ -32,7 +32,7 @@ export const REQUIRED_CASES: readonly string[] = [
     `${verdict}, at the last append`,
   ]),
   ...['append', 'head', 'probe', 'seal'].map(on => `records: faults of ${on}`),
-  ...['records', 'lives', 'resumed', 'rolls', 'texts', 'corks'].map(
+  ...['records', 'sessions', 'resumed', 'rolls', 'texts', 'corks'].map(
     caseName => `records: ${caseName}`,
   ),
 ]
@@ -63,7 +63,7 @@ export class CaseCounts {
     for (const [caseName, count] of Object.entries({
       rolls,
       resumed,
-      lives: sessions,
+      sessions,
       records,
       texts,
       corks,
@@ -77,7 +77,7 @@ export class CaseCounts {
   }
 }
 
-/** A fault's name is a cell; how a late append goes unanswered, and when it lands, are two. */
+/** The cases of a fault. The name of a late append has two: how its response is lost, and when it lands. */
 function casesOf(name: string): string[] {
   const [, on] = LOOKUP_PREFIX.exec(name) ?? []
   if (on !== undefined) return [`${on === 'head' ? 'HEAD' : on} failing`]

@@ -1,7 +1,7 @@
 /**
- * The faults of the model test, by name. A name of several parts, `late by hang, lands after a look`,
- * counts for each of its parts. What a fault is *allowed* to lead to is in none of these tables: that
- * is judged by what is in the object and what was answered (model-oracle.ts).
+ * The faults of the model test, by name. A name with two parts, such as `late by hang, lands after a look`,
+ * counts for each part. The tables do not say what a fault may lead to: the oracle judges by the object and
+ * the responses (oracle.ts).
  */
 
 import type { Fault, FaultKind, FaultScope, Unanswered } from '../../lib/server/index.ts'
@@ -16,22 +16,22 @@ const UNANSWERED: Readonly<Record<string, Unanswered>> = {
 }
 
 function lost(): Record<string, FaultFactory> {
-  const entries = Object.entries(UNANSWERED).map(([way, how]): [string, FaultFactory] => [
-    `lost by ${way}`,
+  const entries = Object.entries(UNANSWERED).map(([label, how]): [string, FaultFactory] => [
+    `lost by ${label}`,
     () => ({ kind: 'lost', how }),
   ])
   return Object.fromEntries(entries)
 }
 
 function late(landing: string, lands: (random: Random) => 'beforeNext' | 'afterLook' | number) {
-  const entries = Object.entries(UNANSWERED).map(([way, how]): [string, FaultFactory] => [
-    `late by ${way}, lands ${landing}`,
+  const entries = Object.entries(UNANSWERED).map(([label, how]): [string, FaultFactory] => [
+    `late by ${label}, lands ${landing}`,
     random => ({ kind: 'late', how, lands: lands(random) }),
   ])
   return Object.fromEntries(entries)
 }
 
-/** The batch is in, or will be by the next request, and nobody told: the verdict is "landed". */
+/** The batch landed, or lands before the next request, without a response that says so. The verdict is "landed". */
 export const LANDED_UNCONFIRMED: Readonly<Record<string, FaultFactory>> = {
   ...lost(),
   ...late('before the next', () => 'beforeNext'),
@@ -54,7 +54,7 @@ export const LANDED_UNCONFIRMED: Readonly<Record<string, FaultFactory>> = {
   }),
 }
 
-/** The batch is not in, or not yet, and what the client sees is no final word. */
+/** The batch has not landed yet, and the response is not final. */
 export const TRANSIENT: Readonly<Record<string, FaultFactory>> = {
   'reset before': () => ({ kind: 'reset', when: 'before' }),
   'reset in the middle': () => ({ kind: 'reset', when: 'middle' }),
@@ -79,12 +79,12 @@ export const TRANSIENT: Readonly<Record<string, FaultFactory>> = {
   refused: random => ({ kind: 'refused', duration: random.integer(1, 12) }),
 }
 
-/** 409, though the object ends where we append. */
+/** A 409 although the object ends at the position of the append. */
 export const FALSE_409: Readonly<Record<string, FaultFactory>> = {
   'false 409': () => ({ kind: 'status', status: 409, code: 'PositionNotEqualToLength' }),
 }
 
-/** Slow lines, and connections that end: nothing is refused. */
+/** Slow connections, and connections that close. OSS refuses nothing. */
 export const BAD_CONNECTIONS: Readonly<Record<string, FaultFactory>> = {
   'closed by header': () => ({ kind: 'closed', how: 'header' }),
   'closed silently': () => ({ kind: 'closed', how: 'silent' }),
@@ -98,7 +98,7 @@ function clockOffset(random: Random): number {
   return random.pick([-1, 1]) * random.integer(HOUR / 2, 30 * HOUR)
 }
 
-/** Who we are, and what time it is. */
+/** A wrong clock, and expired credentials. */
 export const CREDENTIALS_AND_CLOCK: Readonly<Record<string, FaultFactory>> = {
   'skewed, told by ServerTime': random => ({ kind: 'skewed', offset: clockOffset(random) }),
   'skewed, told by Date': random => ({
@@ -109,12 +109,12 @@ export const CREDENTIALS_AND_CLOCK: Readonly<Record<string, FaultFactory>> = {
   expired: () => ({ kind: 'expired' }),
 }
 
-/** What this does to the object is not told by the header of the 409 that follows. */
+/** Removes the position header from the 409 that follows the fault. */
 function withoutPositionHeader(fault: FaultKind): FaultKind & FaultScope {
   return { kind: 'mangled', part: 'position', how: 'missing', with: [fault] }
 }
 
-/** Somebody else appends. */
+/** Another writer appends. */
 export const RIVALS: Readonly<Record<string, FaultFactory>> = {
   'rival before, n bytes': random => ({
     kind: 'rival',
@@ -132,7 +132,7 @@ export const RIVALS: Readonly<Record<string, FaultFactory>> = {
     withoutPositionHeader({ kind: 'rival', when: 'before', bytes: random.integer(1, 40) }),
 }
 
-/** The object is not ours any more. */
+/** The object is deleted, replaced or sealed. */
 export const OBJECT_CHANGED: Readonly<Record<string, FaultFactory>> = {
   deleted: () => ({ kind: 'deleted' }),
   'replaced, Normal': () => ({ kind: 'replaced', by: 'Normal' }),
@@ -151,7 +151,7 @@ export const OBJECT_CHANGED: Readonly<Record<string, FaultFactory>> = {
   'deleted, and a 409 without its header': () => withoutPositionHeader({ kind: 'deleted' }),
 }
 
-/** The answer is a success, and says something else than what we sent. */
+/** The response is a success with a position or a CRC that does not match the request. */
 export const WRONG_ACKNOWLEDGEMENTS: Readonly<Record<string, FaultFactory>> = {
   'wrong position': () => ({ kind: 'mangled', part: 'position', how: 'wrong' }),
   'no CRC': () => ({ kind: 'mangled', part: 'crc64', how: 'missing' }),
@@ -164,7 +164,7 @@ export const WRONG_ACKNOWLEDGEMENTS: Readonly<Record<string, FaultFactory>> = {
   }),
 }
 
-/** No attempt will go better. */
+/** Final error responses. */
 export const REFUSALS: Readonly<Record<string, FaultFactory>> = {
   forbidden: () => ({ kind: 'forbidden', on: 'append' }),
   'status 400': () => ({ kind: 'status', status: 400, code: 'InvalidArgument' }),
@@ -174,17 +174,17 @@ export const REFUSALS: Readonly<Record<string, FaultFactory>> = {
   'status 501': () => ({ kind: 'status', status: 501, code: 'NotImplemented' }),
 }
 
-/** A byte is damaged on its way, and refused for its MD5. */
+/** A damaged byte, which OSS refuses because of the MD5. */
 export const DAMAGE: Readonly<Record<string, FaultFactory>> = {
   'corrupted, with MD5': () => ({ kind: 'corrupted' }),
 }
 
-/** A byte is damaged on its way, and stored as it came. */
+/** A damaged byte, which OSS stores. */
 export const STORED_DAMAGE: Readonly<Record<string, FaultFactory>> = {
   'corrupted, without MD5': () => ({ kind: 'corrupted' }),
 }
 
-/** What is true of a look only: a HEAD. */
+/** Faults of HEAD alone. */
 export const HEAD_FAULTS: Readonly<Record<string, FaultFactory>> = {
   'HEAD stale': () => ({ kind: 'stale' }),
   'HEAD forbidden': () => ({ kind: 'forbidden' }),
@@ -205,7 +205,7 @@ export const FAULTS: Readonly<Record<string, FaultFactory>> = {
   ...HEAD_FAULTS,
 }
 
-/** A fault out of a table, or of all tables. `on` other than an append becomes part of its name. */
+/** Makes a fault by name, or a random one of a table. An operation other than an append becomes part of its name. */
 export function makeFault(
   random: Random,
   choice: string | Readonly<Record<string, FaultFactory>>,
@@ -216,6 +216,6 @@ export function makeFault(
   const isHeadFault = Object.hasOwn(HEAD_FAULTS, name)
   const prefix = on === undefined || on === 'append' || isHeadFault ? '' : `${on}: `
   const make = FAULTS[name]
-  if (!make) throw new Error(`no fault ${name}`)
+  if (!make) throw new Error(`no fault is called ${name}`)
   return { ...make(random), ...scope, name: prefix + name }
 }

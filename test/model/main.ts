@@ -1,10 +1,10 @@
 /**
- * The model test as a program: many seeds, in parallel processes, over several sittings.
+ * Runs many seeds of the model in parallel processes:
  *
  *     npm run test:model -- [--seeds 1000] [--from 1] [--jobs 2]
  *
- * Ranges that went well are kept in `.model-seeds.json` and skipped the next time, as long as neither
- * `lib` nor the model has changed; a single seed is always run, and its story told.
+ * Seeds that passed are kept in `.model-seeds.json` and skipped next time, unless `lib` or the model has
+ * changed. A single seed always runs, and prints its transcript.
  */
 
 import { type ChildProcess, fork } from 'node:child_process'
@@ -20,15 +20,15 @@ import { type Report, reproduceCommand, runSeed } from './run-seed.ts'
 type Range = readonly [from: number, to: number]
 
 interface Progress {
-  /** Of the code that the ranges were run with. */
+  /** Digest of the code that the seeds ran with. */
   readonly digest: string
   readonly ranges: readonly Range[]
 }
 
 const FILE = '.model-seeds.json'
-/** Seeds between two entries in the file. */
+/** The number of seeds after which a process saves its progress. */
 const CHUNK = 100
-/** Of so many seeds, one is played with records too: that takes as long as twenty of the others. */
+/** Every twentieth seed also runs with records, which takes as long as twenty byte streams. */
 const RECORDS_EVERY = 20
 
 interface Reports {
@@ -39,7 +39,7 @@ interface Reports {
 if (process.send) process.on('message', (range: Range) => void runRange(range))
 else process.exitCode = await main()
 
-/** In a child: a range comes in, its reports go out. */
+/** Runs a range in a child process, and sends its reports to the parent. */
 async function runRange([from, to]: Range): Promise<void> {
   for (let seed = from; seed < to; seed++) {
     const bytes = await runSeed(seed)
@@ -50,7 +50,7 @@ async function runRange([from, to]: Range): Promise<void> {
 
 function readNumber(name: string, text: string): number {
   if (/^\d{1,12}$/.test(text)) return Number(text)
-  throw new Error(`--${name}: must be a whole number in digits`)
+  throw new Error(`--${name} must be a whole number, not ${JSON.stringify(text)}`)
 }
 
 async function main(): Promise<number> {
@@ -115,12 +115,12 @@ function printFailure({ seed, theme, complaints }: Report | RecordReport): void 
   )
 }
 
-/** A child that dies fails the whole program: what it was at is not in the file. */
+/** Runs a range in a child process. Rejects if the child exits, and so fails the program. */
 function runChunk(child: ChildProcess, [from, to]: Range): Promise<Reports[]> {
   const reports: Reports[] = []
   return new Promise((resolve, reject) => {
     const onExit = (code: number | null) => {
-      reject(new Error(`a process ended with ${code} among seeds ${from} to ${to - 1}`))
+      reject(new Error(`a process ended with code ${code} in seeds ${from} to ${to - 1}`))
     }
     const onMessage = (report: Reports) => {
       reports.push(report)
@@ -139,12 +139,12 @@ function readProgress(): Progress {
     const done = JSON.parse(readFileSync(FILE, 'utf8')) as Progress
     if (done.digest === digest) return done
   } catch {
-    // No file yet, or one cut short: nothing is lost but time.
+    // There is no file, or it is incomplete: all seeds run again.
   }
   return { digest, ranges: [] }
 }
 
-/** Of `lib` and of the model. */
+/** The digest of `lib` and of the model. */
 function digestOfSources(): string {
   const hash = createHash('sha256')
   for (const folder of [new URL('../../lib/', import.meta.url), new URL('./', import.meta.url)]) {

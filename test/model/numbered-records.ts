@@ -1,11 +1,10 @@
 /**
- * The records of the model, and what became of them. Every record has a number, and is made from it
- * alone; every byte of ours has its highest bit set but the newline, and nobody else's has, so that
- * whatever is in an object tells what it is:
+ * The records of the model. Each is made from its number alone. All bytes of records but the newline have
+ * their highest bit set, and the bytes of other writers do not, so each byte of an object shows its writer:
  *
- *     | number, 4 bytes | length, 2 bytes | filler ... | newline, where records are lines |
+ *     | number, 4 bytes | length, 2 bytes | filler ... | newline, if records are lines |
  *
- * Where records are text, each byte is a character of it, and becomes two bytes of UTF-8: above 0x7f too.
+ * In text records each of these bytes is a character, which takes two bytes above 0x7f in UTF-8.
  */
 
 import type { Align } from '../../lib/options.ts'
@@ -23,20 +22,20 @@ const NEWLINE = 10
 export interface RecordStyle {
   readonly seed: number
   readonly align: Align
-  /** Bytes of the longest records. */
+  /** Bytes of the longest record. */
   readonly longest: number
-  /** They are UTF-8. */
+  /** The records are UTF-8 text. */
   readonly isText: boolean
 }
 
-/** The record of this number. */
+/** The record with number `n`. */
 export function recordOf({ seed, align, longest, isText }: RecordStyle, n: number): Buffer {
   const random = createRandom(seed * 1_000_003 + n)
   const isLong = random.integer(1, 60) === 1
-  const some = random.integer(HEADER_BYTES + 1, random.pick([10, 30, 90]))
+  const usual = random.integer(HEADER_BYTES + 1, random.pick([10, 30, 90]))
   const width = isText ? 2 : 1
-  const most = longest / width
-  const length = typeof align === 'number' || isLong ? most : Math.min(some, most)
+  const max = longest / width
+  const length = typeof align === 'number' || isLong ? max : Math.min(usual, max)
   const record = Buffer.alloc(length, random.bytes(9)).map(byte => byte | 0x80) as Buffer
   for (let i = 0; i < NUMBER_BYTES; i++) record[i] = (n >> (7 * i)) | 0x80
   for (let i = 0; i < 2; i++) record[NUMBER_BYTES + i] = (length >> (7 * i)) | 0x80
@@ -48,7 +47,7 @@ export function recordsOf(style: RecordStyle, from: number, to: number): Buffer 
   return Buffer.concat(Array.from({ length: to - from }, (_, i) => recordOf(style, from + i)))
 }
 
-/** The numbers of the records in these bytes; a string says what is wrong with them. */
+/** The numbers of the records in these bytes, or a complaint if a record is torn. */
 export function parseRecords(style: RecordStyle, bytes: Buffer): number[] | string {
   const isOurs = (byte: number) => byte >= 0x80 || (style.align === '\n' && byte === NEWLINE)
   const ours = bytes.filter(isOurs) as Buffer
@@ -65,7 +64,7 @@ export function parseRecords(style: RecordStyle, bytes: Buffer): number[] | stri
   return numbers
 }
 
-/** The number of the record that these bytes begin with, if they do begin with one. */
+/** The number of the record at the beginning of these bytes, if there is one. */
 function numberOf({ isText }: RecordStyle, bytes: Buffer): number {
   const header = isText
     ? Buffer.from(bytes.subarray(0, 2 * NUMBER_BYTES).toString(), 'latin1')
@@ -73,10 +72,10 @@ function numberOf({ isText }: RecordStyle, bytes: Buffer): number {
   return header.reduceRight((sum, byte) => sum * 128 + (byte & 0x7f), 0)
 }
 
-/** What the keys of a scenario look like. */
+/** How a scenario makes its keys. */
 export type KeyStyle = 'plain' | 'index' | 'hour and index' | 'function'
 
-/** The key of an object, written here once more. */
+/** The key of an object. It must match the patterns that run-records.ts gives to the stream. */
 export function keyOf(style: KeyStyle, date: Date, index: number): string {
   const hour = String(date.getUTCHours()).padStart(2, '0')
   switch (style) {
@@ -91,14 +90,14 @@ export function keyOf(style: KeyStyle, date: Date, index: number): string {
   }
 }
 
-/** An object, with the numbers of its records. */
+/** An object with the numbers of its records. */
 export interface StoredObject {
   readonly key: string
   readonly bytes: Buffer
   readonly numbers: readonly number[]
 }
 
-/** Reads all objects of a scenario, in the order of their hours and indices. */
+/** Reads the objects of a scenario in the order of their hours and indices. */
 export function readObjects(
   server: OssServer,
   style: RecordStyle & { readonly keys: KeyStyle },

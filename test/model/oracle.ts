@@ -1,6 +1,6 @@
 /**
- * Judges a run that is over. It knows the specification (what may follow from which answer) and the
- * truth (what is in the object, what was answered), and nothing of how the stream works.
+ * Judges a run after its end. The oracle knows the specification (what may follow a response) and the facts
+ * (the object, the responses). It does not know how the stream works.
  */
 
 import { OssConflictError, OssError, OssServiceError } from '../../lib/index.ts'
@@ -9,7 +9,7 @@ import { BUCKET } from '../helpers/test-oss.ts'
 import { LANDED_UNCONFIRMED, TRANSIENT, WRONG_ACKNOWLEDGEMENTS } from './faults.ts'
 import { crcOf, KEY, type Snapshot, type StreamObserver } from './stream-observer.ts'
 
-/** Complains, to the witness, of all that is not as specified. `final`: the object as it stays. */
+/** Adds a complaint to the observer for each violation. @param final The object after all late appends. */
 export function checkRun(observer: StreamObserver, final: Snapshot): void {
   checkEnding(observer)
   checkObject(observer, final)
@@ -19,12 +19,12 @@ export function checkRun(observer: StreamObserver, final: Snapshot): void {
   checkRetries(observer)
 }
 
-/** Exactly one ending, and one that the specification allows. */
+/** The stream ends once, and as the specification allows. */
 function checkEnding(observer: StreamObserver): void {
   const { error, isFinished, scenario, stream } = observer
   observer.check(observer.isClosed, 'closed')
   if (isFinished) {
-    // A final answer can be missed only by an attempt that was given up before it came.
+    // A stream misses a final response only if its attempt timed out before.
     const missed = countRetries(observer, 'OSS_ERR_TIMEOUT')
     const finals = observer.requests.filter(each => finalCode(each) !== undefined)
     observer.check(finals.length <= missed, `finished against ${finals.map(finalCode)}`)
@@ -39,7 +39,7 @@ function checkEnding(observer: StreamObserver): void {
   observer.check(isStopped(observer), 'closed without finish and without error')
   if (scenario.stop) observer.verdicts.push({ verdict: 'aborted', isLast: observer.isLast })
   const isDelivered = observer.acknowledged === observer.written
-  observer.check(!stream.writableEnded || isDelivered, 'ended, undelivered, and no error')
+  observer.check(!stream.writableEnded || isDelivered, 'ended without delivery and without error')
 }
 
 function isStopped({ scenario, transcript }: StreamObserver): boolean {
@@ -60,7 +60,7 @@ function recordVerdict(observer: StreamObserver, error: Error): void {
   if (error.message === 'destroyed by the user') verdicts.push({ verdict: 'aborted', isLast })
 }
 
-/** Why this error should not have come; undefined: it is what the specification says. */
+/** A complaint about the error that ended the stream. Undefined if the specification allows it. */
 function explainUnexpected(observer: StreamObserver, error: Error): string | undefined {
   const { scenario, opened, acknowledged, objectAtEnd, retriesSinceProgress } = observer
   const code = codeOf(error)
@@ -70,13 +70,15 @@ function explainUnexpected(observer: StreamObserver, error: Error): string | und
       : 'the source did not fail'
   }
   if (error.message === 'destroyed by the user' || code === 'ABORT_ERR') {
-    return isStopped(observer) ? undefined : 'nobody stopped it'
+    return isStopped(observer) ? undefined : 'the test did not stop it'
   }
-  if (!(error instanceof OssError)) return 'not an error of ours'
-  if (error.bucket !== BUCKET || error.key !== KEY) return 'does not say which object'
+  if (!(error instanceof OssError)) return 'not an OssError'
+  if (error.bucket !== BUCKET || error.key !== KEY)
+    return 'bucket and key are not those of the object'
   const tail = opened && opened.position + acknowledged
   if (error.tail?.position !== tail) return `its tail is ${error.tail?.position}, not ${tail}`
-  if (code === 'OSS_ERR_ABORTED') return isStopped(observer) ? undefined : 'nobody stopped it'
+  if (code === 'OSS_ERR_ABORTED')
+    return isStopped(observer) ? undefined : 'the test did not stop it'
   if (code === 'OSS_ERR_OBJECT_FULL') {
     const { maxObjectBytes = Infinity } = scenario
     const end = (opened?.position ?? 0) + observer.source.length
@@ -92,11 +94,11 @@ function explainUnexpected(observer: StreamObserver, error: Error): string | und
       return isTransient(error.cause) ? undefined : `by ${codeOf(error.cause)}`
     case 'OSS_ERR_OBJECT_REPLACED':
       if (hasStruck(observer, 'HEAD stale')) return undefined
-      // An append that was late may have made it as long again.
+      // A late append may have made the object as long again.
       if (hasStruck(observer, 'deleted') && hasStruck(observer, 'late')) return undefined
       return objectAtEnd && objectAtEnd.bytes.length < (tail ?? 0)
         ? undefined
-        : 'it is still that long'
+        : 'the object is not shorter'
     case 'OSS_ERR_INTEGRITY':
       return wasToldFalsely(observer) || isOtherObject(observer)
         ? undefined
@@ -105,21 +107,21 @@ function explainUnexpected(observer: StreamObserver, error: Error): string | und
   return error instanceof OssServiceError ? explainRefusal(observer, error) : 'not specified'
 }
 
-/** A conflict has to be one: the object is neither what it was before the batch nor what it was to be. */
+/** A complaint if the object equals the one before the batch or the one after it: that is no conflict. */
 function explainConflict(observer: StreamObserver, error: OssConflictError): string | undefined {
   const { opened, acknowledged, objectAtEnd, scenario } = observer
   const { before, after, seen } = error
-  if (!objectAtEnd) return 'no object was looked at'
+  if (!objectAtEnd) return 'there is no snapshot of the object'
   if (!opened) {
     const isConflict = scenario.position !== 'end' && objectAtEnd.bytes.length !== before.position
     return isConflict || hasWrongAcknowledgement(observer)
       ? undefined
-      : 'the object had the length that was asked for'
+      : 'the object had the expected length'
   }
   const tail = opened.position + acknowledged
   if (before.position !== tail) return `before is ${before.position}, the tail ${tail}`
   if (wasToldWrongTail(observer) || hasStruck(observer, 'HEAD stale')) return undefined
-  // What was late came in after the look.
+  // Late bytes arrived after the HEAD.
   const isLate = hasStruck(observer, 'late')
   const bytes = isLate ? objectAtEnd.bytes.subarray(0, seen.position) : objectAtEnd.bytes
   if (seen.position !== bytes.length) return `seen ${seen.position}, it has ${bytes.length} bytes`
@@ -128,18 +130,18 @@ function explainConflict(observer: StreamObserver, error: OssConflictError): str
   for (const length of batch === 0 ? [] : [0, batch]) {
     const ours = observer.expected(acknowledged + length)
     if (opened.isAccurate && bytes.equals(ours))
-      return `the object is exactly ours, ${length} of ${batch}`
+      return `the object holds exactly our bytes, ${length} of ${batch} of the batch`
   }
   return undefined
 }
 
-/** OSS refused: with that very answer, which was the last. */
+/** A complaint unless the error is the last response of OSS, and final. */
 function explainRefusal(observer: StreamObserver, error: OssServiceError): string | undefined {
   const { requests, scenario, objectAtEnd } = observer
   const record = requests.find(each => each.requestId === error.requestId)
-  if (!record) return 'no such answer'
-  const answers = requests.filter(each => each.status !== undefined)
-  if (record !== answers.at(-1)) return 'it was not the last answer'
+  if (!record) return 'no response has its request id'
+  const responses = requests.filter(each => each.status !== undefined)
+  if (record !== responses.at(-1)) return 'it is not the last response'
   if (record.operation === 'head' && record.status === 200) {
     const state = objectAtEnd?.state
     if (error.code === 'ObjectNotAppendable') {
@@ -147,10 +149,12 @@ function explainRefusal(observer: StreamObserver, error: OssServiceError): strin
     }
     return state?.sealedTime === undefined ? 'it is not sealed' : undefined
   }
-  if (record.status !== error.status) return `status ${error.status}, answered ${record.status}`
-  if (record.operation !== 'head' && record.code !== error.code) return `answered ${record.code}`
+  if (record.status !== error.status)
+    return `status ${error.status}, the response has ${record.status}`
+  if (record.operation !== 'head' && record.code !== error.code)
+    return `the response has ${record.code}`
   const repeated = repetitions(observer, record)
-  // Mended at once so often as its kind allows, or as all kinds together may.
+  // The stream refreshes as often as the code allows, or as often as maxRetries allows.
   if (
     REFRESHABLE_CODES.includes(error.code) &&
     observer.retriesSinceProgress === scenario.maxRetries
@@ -168,16 +172,13 @@ function explainRefusal(observer: StreamObserver, error: OssServiceError): strin
   return finalCode(record) === error.code ? undefined : 'it is not final'
 }
 
-/** How often the operation that failed was answered so, since the last progress. */
+/** The number of responses with this code since the last progress. */
 function repetitions(observer: StreamObserver, { code }: RequestRecord): number {
   const retries = observer.retries.slice(observer.retries.length - observer.retriesSinceProgress)
   return retries.filter(({ error }) => codeOf(error) === code).length + 1
 }
 
-/**
- * The code with which the stream has to end once this answer has come, by DESIGN's table of outcomes;
- * undefined: it may go on.
- */
+/** The code with which the stream has to end after this response. Undefined if it may go on. */
 function finalCode(record: RequestRecord): string | undefined {
   const { operation, status, code, faults = [] } = record
   if (status === undefined || faults.some(name => /html|no request id/.test(name))) return undefined
@@ -187,7 +188,7 @@ function finalCode(record: RequestRecord): string | undefined {
     return isWrongAcknowledgement ? 'OSS_ERR_INTEGRITY' : undefined
   }
   if (status === 408 || status === 429 || (status >= 500 && status !== 501)) return undefined
-  // Without the right to read it asks by appends; an absent object is no failure.
+  // Where HEAD is forbidden the stream uses empty appends. A missing object is no failure.
   if (operation === 'head' && (status === 404 || status === 403)) return undefined
   if (REFRESHABLE_CODES.includes(code ?? '')) return undefined
   return code ?? 'BadErrorResponse'
@@ -200,11 +201,11 @@ const REFRESHABLE_CODES = [
   'InvalidDigest',
 ]
 
-/** Byte for byte: what is acknowledged is there, and nothing of ours but one batch at most behind it. */
+/** The object holds the acknowledged bytes, and at most one more batch of ours after them. */
 function checkObject(observer: StreamObserver, final: Snapshot): void {
   const { opened, acknowledged, scenario } = observer
   if (!opened?.isAccurate) {
-    observer.check(acknowledged === 0, 'acknowledged behind a tail that was not true')
+    observer.check(acknowledged === 0, 'acknowledged after a wrong tail')
     return
   }
   const expected = observer.expected(acknowledged)
@@ -218,13 +219,13 @@ function checkObject(observer: StreamObserver, final: Snapshot): void {
   const batch = observer.source.subarray(acknowledged, acknowledged + length)
   const damaged = rest.subarray(0, length).filter((byte, i) => byte !== batch[i]).length
   const allowed = hasStruck(observer, 'corrupted') ? 1 : 0
-  observer.check(damaged <= allowed, 'what is after the tail is not our next batch')
+  observer.check(damaged <= allowed, 'the bytes after the tail are not our next batch')
   if (!observer.isFinished || hasStruck(observer, 'replaced') || hasStruck(observer, 'deleted'))
     return
   const isCreator = scenario.existing === 'absent' && opened.position === 0
   const { headers } = final.state?.attributes ?? { headers: {} as Record<string, string> }
-  const isMine = headers['x-oss-meta-seed'] === String(scenario.seed)
-  observer.check(isMine === isCreator, 'creation headers are there if we created it')
+  const hasHeaders = headers['x-oss-meta-seed'] === String(scenario.seed)
+  observer.check(hasHeaders === isCreator, 'the object has our creation headers if we created it')
 }
 
 function isTimeout({ cause }: Error): boolean {
@@ -235,22 +236,22 @@ function isOurs(byte: number): boolean {
   return byte >= 0x80
 }
 
-/** `unresolved` is the batch in doubt, and it is there whenever something of ours is or may come. */
+/** `unresolved` is the batch in doubt. It must be set if bytes of the batch are in the object or may arrive. */
 function checkUnresolved(observer: StreamObserver, final: Snapshot): void {
   const { opened, acknowledged } = observer
   const error = errorWithTail(observer)
   if (!error || !opened) return
   const tail = opened.position + acknowledged
-  const isIn = final.bytes.subarray(tail).some(isOurs)
+  const hasLanded = final.bytes.subarray(tail).some(isOurs)
   const { unresolved } = error
   if (!unresolved) {
-    observer.check(!isIn, 'nothing is unresolved, and bytes of ours are in the object')
+    observer.check(!hasLanded, 'not unresolved, and the object has bytes of the batch')
     return
   }
   observer.check(unresolved.position === tail, `unresolved at ${unresolved.position}`)
   const attempts = appendsAt(observer, tail).filter(({ length }) => length === unresolved.length)
-  // Whoever was stopped, or waited too short for a busy machine, may not have come so far as to send; and
-  // what is sent into a connection that has just been closed is not received.
+  // A stream that was stopped, or timed out on a busy machine, may not have sent its attempt. A server does
+  // not receive what is sent to a closed connection.
   const isUnsent =
     isStopped(observer) ||
     isTimeout(error) ||
@@ -261,7 +262,7 @@ function checkUnresolved(observer: StreamObserver, final: Snapshot): void {
   const length = rest.findLastIndex(isOurs) + 1
   const isWhole = length === 0 || length === unresolved.length || hasStruck(observer, 'corrupted')
   observer.check(isWhole, `unresolved ${unresolved.length}, ${length} are in the object`)
-  // A 409 says that the object goes on elsewhere, perhaps behind our own bytes.
+  // A 409 says that the object ends at another position, which may be after our bytes.
   const isRefused = ({ outcome, status, code }: RequestRecord) =>
     outcome !== undefined &&
     outcome >= 400 &&
@@ -269,14 +270,14 @@ function checkUnresolved(observer: StreamObserver, final: Snapshot): void {
     code !== 'PositionNotEqualToLength'
   const isClear =
     attempts.length > 0 && !isStopped(observer) && attempts.every(({ record }) => isRefused(record))
-  // What names no request is not OSS's word, and so proves nothing.
-  const isUnheard =
+  // A response without a request id is not of OSS and proves nothing.
+  const isUnproven =
     hasStruck(observer, 'no request id') ||
     observer.retries.some(({ error }) => !(error instanceof OssServiceError))
-  observer.check(!isClear || isUnheard, 'unresolved, and every attempt was plainly refused')
+  observer.check(!isClear || isUnproven, 'unresolved, and OSS refused every attempt')
 }
 
-/** The error that tells of the batch in doubt: the stream's, or what a flush was told instead of a user's own. */
+/** The error with the batch in doubt: that of the stream, or that of a flush if the user destroyed the stream. */
 function errorWithTail({ error, flushes, isFinished }: StreamObserver): OssError | undefined {
   if (isFinished) return undefined
   const candidates = [error, ...flushes.map(flush => flush.error)]
@@ -302,14 +303,17 @@ function checkFlushes({ flushes, error, isFinished, complaints }: StreamObserver
   }
 }
 
-/** On the wire: a resend is the same bytes at the same place, and creation headers belong to creation. */
+/** Appends never go back, and each append at position 0 has the creation headers. */
 function checkRequests(observer: StreamObserver): void {
-  const { opened, requests } = observer
+  const { requests } = observer
   const appends = requests.filter(each => each.operation === 'append')
   for (const { headers, position } of appends) {
     const creation = ['x-oss-meta-seed', 'content-type'].filter(name => headers[name] !== undefined)
-    const isAllowed = position === 0 && !opened?.exists
-    observer.check(creation.length === 0 || isAllowed, `creation headers sent at ${position}`)
+    const expected = position === 0 ? 2 : 0
+    observer.check(
+      creation.length === expected,
+      `${creation.length} creation headers at ${position}`,
+    )
   }
   const real = appends.filter(each => each.headers['content-length'] !== '0')
   const sent = new Map<number, string>()
@@ -326,34 +330,37 @@ function checkRequests(observer: StreamObserver): void {
   }
 }
 
-/** Every retry has a reason: an answer that was given, or a fault that kept it. */
+/** Every retry has a cause: a response, or a fault that lost the response. */
 function checkRetries(observer: StreamObserver): void {
   const { retries, requests } = observer
   for (const { error } of retries) {
     if (!(error instanceof OssServiceError)) continue
     const record = requests.find(each => each.requestId === error.requestId)
-    observer.check(record?.status === error.status, `retry for ${error.code}, which nobody said`)
+    observer.check(
+      record?.status === error.status,
+      `retry after ${error.code}, which was no response`,
+    )
     const isFinal = record !== undefined && finalCode(record) !== undefined
     observer.check(!isFinal, `retry after ${error.code}, which is final`)
   }
   const unexpectedSkews = requests.filter(({ code, faults = [] }) => {
     return code === 'RequestTimeTooSkewed' && !faults.some(name => name.includes('skewed'))
   })
-  // One that was given up may arrive after the clock has jumped.
+  // A request that timed out may arrive after the clock has changed.
   const late = countRetries(observer, 'OSS_ERR_TIMEOUT')
-  observer.check(unexpectedSkews.length <= late, 'a clock that had been set was wrong')
+  observer.check(unexpectedSkews.length <= late, 'the clock was wrong again after a correction')
   if (hasStruck(observer, 'refused')) return
   const broken = countRetries(observer, 'OSS_ERR_NETWORK')
   const reasons = requests.filter(({ faults = [] }) => faults.some(isBreaking)).length
   observer.check(broken <= reasons, `${broken} network errors, ${reasons} reasons`)
 }
 
-/** A fault after which no answer of OSS is to be had. */
+/** A fault that loses the response of OSS. */
 function isBreaking(name: string): boolean {
   const bare = name.replace(/^\w+: /, '')
-  const isKept = Object.hasOwn(TRANSIENT, bare) || Object.hasOwn(LANDED_UNCONFIRMED, bare)
+  const isLost = Object.hasOwn(TRANSIENT, bare) || Object.hasOwn(LANDED_UNCONFIRMED, bare)
   return (
-    (isKept && !/status|throttled/.test(bare)) ||
+    (isLost && !/status|throttled/.test(bare)) ||
     /closed silently|rival after|without its header|nothing stored/.test(bare)
   )
 }
@@ -371,22 +378,22 @@ function isTransient(error: unknown): boolean {
   return ['OSS_ERR_TIMEOUT', 'OSS_ERR_NETWORK'].includes(codeOf(error))
 }
 
-/** Some fault of this name, or of names that begin so, has struck, on any kind of request. */
+/** Whether a fault whose name begins with `name` struck, on any operation. */
 function hasStruck({ server }: StreamObserver, name: string): boolean {
   return Object.keys(server.faults.fired).some(each => each.replace(/^\w+: /, '').startsWith(name))
 }
 
-/** An answer said something of the tail that was not so. */
+/** A response had a wrong tail. */
 function hasWrongAcknowledgement(observer: StreamObserver): boolean {
   return Object.keys(WRONG_ACKNOWLEDGEMENTS).some(name => hasStruck(observer, name))
 }
 
-/** An answer that told the tail, a look's or a refusal's, told it wrongly. */
+/** The response to a HEAD, to an empty append or of a 409 had a wrong tail. */
 function wasToldWrongTail({ requests }: StreamObserver): boolean {
   return requests.some(({ operation, status, headers, faults = [] }) => {
-    const isTelling = operation === 'head' || status === 409 || headers['content-length'] === '0'
+    const hasTail = operation === 'head' || status === 409 || headers['content-length'] === '0'
     return (
-      isTelling &&
+      hasTail &&
       faults.some(name => Object.hasOwn(WRONG_ACKNOWLEDGEMENTS, name.replace(/^\w+: /, '')))
     )
   })
@@ -397,7 +404,7 @@ function wasToldFalsely(observer: StreamObserver): boolean {
   return hasWrongAcknowledgement(observer) || isAbsurd || observer.opened?.isAccurate === false
 }
 
-/** The object is not ours: somebody else's, or ours with a damaged byte. */
+/** The object differs from ours: it is another one, or a byte is damaged. */
 function isOtherObject(observer: StreamObserver): boolean {
   const { objectAtEnd, source } = observer
   const expected = observer.expected(source.length)

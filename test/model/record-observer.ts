@@ -1,7 +1,6 @@
 /**
- * Watches one life of a stream of records from the outside: each acknowledgement against the object it
- * tells of, each roll against the object that was left, and the ending against what was to end it.
- * Complaints are collected, never thrown.
+ * Observes one stream of records: compares each append and each roll with the object, and the ending with the
+ * scenario. It collects complaints and does not throw.
  */
 
 import {
@@ -21,15 +20,15 @@ export interface RecordObserverOptions {
   readonly maxBytes: number
   readonly longest: number
   readonly sealOnRoll: boolean
-  /** What this life will write, if it comes to that. */
+  /** All bytes that this stream is to write. */
   readonly source: Buffer
-  /** Where records end in it. */
+  /** The ends of the records in `source`. */
   readonly recordEnds: ReadonlySet<number>
-  /** The name of the fault that may end it. */
+  /** The name of the fault that may end the stream. */
   readonly fatal: string | undefined
-  /** The user ends it before its time. */
+  /** The test destroys the stream. */
   readonly isStopped: boolean
-  /** Nobody else has put bytes into the objects. */
+  /** No other writer has appended to the objects. */
   readonly isOnlyWriter: boolean
 }
 
@@ -45,7 +44,7 @@ export class RecordObserver {
   isFinished = false
   error: Error | undefined
   readonly #settings: RecordObserverOptions
-  /** The object that is in use, as far as was told. */
+  /** The key of the object in use, as far as events have told. */
   #key: string | undefined
 
   constructor(stream: OssAppendStream, settings: RecordObserverOptions) {
@@ -72,7 +71,7 @@ export class RecordObserver {
     if (!isRight) this.complaints.push(complaint)
   }
 
-  /** A flush that was asked for when so much was written has resolved. */
+  /** A flush has resolved. @param written Bytes written before its call. */
   onFlushed(written: number): void {
     const { recordEnds } = this.#settings
     let whole = written
@@ -80,7 +79,7 @@ export class RecordObserver {
     this.check(this.acknowledged >= whole, `flush of ${whole} resolved at ${this.acknowledged}`)
   }
 
-  /** After its end: it came as it was to come. */
+  /** Compares the ending with the scenario, after the stream has closed. */
   checkEnding(): void {
     const { source, fatal, isStopped, server } = this.#settings
     if (this.isFinished) {
@@ -90,14 +89,17 @@ export class RecordObserver {
     }
     if (isStopped) return
     const { error } = this
-    this.check(error !== undefined, 'neither finish nor error')
-    this.check(fatal !== undefined, `an error, and nothing was to be fatal: ${error?.message}`)
+    this.check(error !== undefined, 'neither a finish nor an error')
+    this.check(fatal !== undefined, `an error without a fatal fault: ${error?.message}`)
     this.check(server.faults.fired[fatal ?? ''] !== undefined, `failed before ${fatal}`)
     const isOurs = error instanceof OssError && error.bucket === BUCKET && error.key !== undefined
-    this.check(isOurs, 'an error that does not say which object')
+    this.check(isOurs, 'an error without bucket and key')
     if (error instanceof OssError && error.tail) {
-      this.check(error.tail.position === this.stream.position, 'its tail is not that of the object')
-      this.check(error.key === this.stream.key, 'a tail, and not of the object in use')
+      this.check(
+        error.tail.position === this.stream.position,
+        'the tail of the error is not that of the object',
+      )
+      this.check(error.key === this.stream.key, 'the tail of the error is not of the object in use')
     }
   }
 
@@ -111,7 +113,10 @@ export class RecordObserver {
     const end = this.acknowledged + length
     const ours = source.subarray(this.acknowledged, end)
     const object = server.read(BUCKET, key) ?? Buffer.alloc(0)
-    this.check(object.subarray(position, nextPosition).equals(ours), 'append: its bytes are there')
+    this.check(
+      object.subarray(position, nextPosition).equals(ours),
+      'append: the object has its bytes',
+    )
     this.check(crcOf(object.subarray(0, nextPosition)) === crc64, 'append: the CRC of the object')
     this.check(recordEnds.has(end), `append: it ends within a record, at ${end}`)
     this.check(length <= Math.max(highWaterMark, longest), `append: ${length} bytes`)
@@ -120,9 +125,9 @@ export class RecordObserver {
       nextPosition <= maxBytes || isOnlyRecord,
       `append: up to ${nextPosition} of ${maxBytes}`,
     )
-    // An object that never came to be is left in silence.
+    // There is no roll event for an object that was never created.
     const isLeft = this.#key !== undefined && this.#key !== key && server.read(BUCKET, this.#key)
-    this.check(!isLeft, 'append: another object, and no roll')
+    this.check(!isLeft, 'append: another object without a roll')
     this.check(!this.error && !this.stream.closed, 'append: after the end')
     this.acknowledged = end
     this.check(this.stream.bytesWritten === end, 'bytesWritten is the sum of appends')

@@ -1,8 +1,7 @@
 /**
- * The other half of the model: numbered records, whole, in one object after another. A seed is several
- * lives of a stream, each behind what the one before has left: ended, destroyed, or failed. Whatever
- * went wrong, all records that are in the objects are there once, in order, and none is torn; and every
- * life goes on where the objects end.
+ * The second part of the model: numbered records in one object after another. A seed runs several sessions,
+ * each a stream that goes on where the one before was ended, destroyed or failed. In the end the objects
+ * hold each record at most once, in order, and none is torn.
  */
 
 import {
@@ -39,7 +38,7 @@ import {
 } from './numbered-records.ts'
 import { RecordObserver } from './record-observer.ts'
 
-/** What came of a seed's records. */
+/** The result of a seed. */
 export interface RecordReport {
   readonly seed: number
   readonly theme: string
@@ -49,9 +48,9 @@ export interface RecordReport {
   readonly sessions: number
   readonly records: number
   readonly rolls: number
-  /** Lives that went on in an object that was there. */
+  /** Sessions that began in an existing object. */
   readonly resumed: number
-  /** Writes of strings. */
+  /** The number of strings written. */
   readonly texts: number
   readonly corks: number
 }
@@ -67,10 +66,10 @@ export interface RecordScenario extends RecordStyle {
   readonly mayRead: boolean
   readonly contentMd5: boolean
   readonly requestTimeout: number
-  /** The wall clock goes back, too. */
+  /** Whether the wall clock may go back. */
   readonly canClockGoBack: boolean
   readonly endings: readonly Ending[]
-  /** Records of a life, at most. */
+  /** The most records of a session. */
   readonly maxRecords: number
 }
 
@@ -108,12 +107,12 @@ function createRecordScenario(random: Random, seed: number): RecordScenario {
     requestTimeout: random.integer(1, 15) === 1 ? 100 : 5_000,
     canClockGoBack: random.integer(1, 4) === 1,
     endings: [...endings, 'end'],
-    // One in ten goes on for long.
+    // One scenario in ten is long.
     maxRecords: random.integer(1, 10) === 1 ? 1_000 : random.integer(20, 120),
   }
 }
 
-/** Never rejects for what the streams did: that is in the report. */
+/** Does not reject if a stream misbehaves: the report has its complaints. */
 export async function runRecords(seed: number): Promise<RecordReport> {
   const server = await createOssServer()
   try {
@@ -210,7 +209,7 @@ class RecordRun {
     this.#rolls += observer.rolls
     this.#complaints.push(...observer.complaints)
     this.#transcript.push(
-      `life from record ${from}: ${count} records, ${ending} ${fatal?.name ?? ''}`,
+      `session from record ${from}: ${count} records, ${ending} ${fatal?.name ?? ''}`,
       ...observer.transcript,
     )
     return observer
@@ -242,7 +241,7 @@ class RecordRun {
     return new RollingAppendStream(withInternals(rolling, { now: () => new Date(this.#time) }))
   }
 
-  /** What goes wrong on the way, and is to be mended: a fault for every fifth record or so. */
+  /** Faults that the stream must survive: at most one for every five records. */
   #makeBackgroundFaults(records: number): Fault[] {
     const random = this.#random
     const { contentMd5, mayRead, requestTimeout, sealOnRoll } = this.#scenario
@@ -255,7 +254,7 @@ class RecordRun {
     }
     const isSlow = requestTimeout > 100
     const names = Object.keys(all).filter(name => !(isSlow && name.includes('hang')))
-    // A look that tells no position tells of an object that is out of order, which is final.
+    // A HEAD without a position means that the object is corrupt, which is final.
     const isLookupFault = (name: string) => !name.includes('position') && names.includes(name)
     const lookups = Object.keys({ ...TRANSIENT, ...LANDED_UNCONFIRMED }).filter(isLookupFault)
     const faults = Array.from({ length: random.integer(0, Math.ceil(records / 5)) }, () =>
@@ -276,7 +275,7 @@ class RecordRun {
   #pickFatalFault(): Fault {
     const random = this.#random
     const { align, keys } = this.#scenario
-    // A rival's bytes are made from ours, and could look like a newline of ours.
+    // The bytes of a rival are made from ours, and could contain our newline.
     const tables = [WRONG_ACKNOWLEDGEMENTS, REFUSALS, ...(align === '\n' ? [] : [RIVALS])]
     const names = tables.flatMap(Object.keys)
     const name = random.pick(keys === 'plain' ? names : [...names, 'sealed', 'sealed'])
@@ -284,7 +283,7 @@ class RecordRun {
     return makeFault(random, name, { skip: random.integer(0, 12) })
   }
 
-  /** The user ends it before its time. */
+  /** Destroys the stream after some events. */
   #scheduleStop(stream: OssAppendStream, ending: Ending): void {
     const left = { events: this.#random.integer(0, 30), turns: this.#random.integer(0, 6) }
     const act = async () => {
@@ -307,7 +306,7 @@ class RecordRun {
         if (stream.destroyed) return
         observer.written += piece.length
         const accepted = this.#writePiece(stream, piece)
-        // What is corked is not accepted before it is uncorked.
+        // A corked write is not accepted before `uncork()`.
         if (!isCorked && random.integer(1, 3) > 1) await accepted
       }
       if (isCorked) {
@@ -319,7 +318,7 @@ class RecordRun {
     }
   }
 
-  /** As bytes, or as a string of them. */
+  /** Writes a chunk as bytes or as a string. */
   #writePiece(stream: OssAppendStream, piece: Buffer): Promise<unknown> {
     const random = this.#random
     const isText = random.integer(1, 2) === 1
@@ -332,7 +331,7 @@ class RecordRun {
     })
   }
 
-  /** Chunks that are records, or have nothing to do with them; of text they are whole characters. */
+  /** Cuts records into chunks: one per record, or at any byte. Chunks of text hold whole characters. */
   #splitIntoChunks(records: readonly Buffer[]): Buffer[] {
     if (this.#scenario.align === 'chunk') return [...records]
     const bytes = Buffer.concat(records)
@@ -347,7 +346,7 @@ class RecordRun {
       const isBack = this.#scenario.canClockGoBack && random.integer(1, 2) === 1
       const step = random.pick([HOUR, HOUR, HOUR - 1000, 1000, 500])
       const time = this.#time + (isBack ? -step : step)
-      // Within one day, since an hour is all that a key tells.
+      // Stays within one day, since a key holds only the hour.
       if (time >= START && time < START + 23 * HOUR) this.#time = time
     }
     const chance = random.integer(1, 10)
@@ -362,7 +361,7 @@ class RecordRun {
     }
   }
 
-  /** Until all is quiet: connections gone, and late appends landed. */
+  /** Waits until connections are closed and late appends have landed. */
   async #waitUntilQuiet(): Promise<void> {
     const server = this.#server
     let left = MAX_TURNS
@@ -373,18 +372,18 @@ class RecordRun {
     while (server.delayedAppends.length > 0) {
       for (const key of keys) await this.#sendHead(key)
     }
-    // The server may have read all of a request just before its connection went.
+    // The server may have read all of a request just before its connection closed.
     await turns(3)
   }
 
-  /** A HEAD of somebody else, for which late appends wait. The port may still be closed by a fault. */
+  /** Sends a HEAD, for which late appends wait. A fault may still keep the port closed. */
   async #sendHead(key: string): Promise<void> {
     const { credentials } = networkOptions(this.#server)
     const request = { method: 'HEAD', bucket: BUCKET, key, credentials }
     await send(this.#server, request).catch(() => undefined)
   }
 
-  /** Reads all there is; how many records that is. */
+  /** Compares the objects with the records. Returns the number of records in the objects. */
   #checkObjects(observer: RecordObserver, from: number): number {
     const { canClockGoBack, maxBytes, highWaterMark, longest } = this.#scenario
     const check = (isRight: boolean, complaint: string) => {
@@ -420,7 +419,7 @@ class RecordRun {
   }
 }
 
-/** In UTF-8, the second byte of two. */
+/** Whether a byte is the second one of a UTF-8 character. */
 function isWithinCharacter(byte: number | undefined): boolean {
   return byte !== undefined && (byte & 0xc0) === 0x80
 }

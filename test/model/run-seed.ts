@@ -1,9 +1,9 @@
 /**
- * Runs one seed: a server of its own, the real stream over real HTTP, a source that does its steps, and
- * a witness. Afterwards nothing is left alive, late appends included, and the oracle judges.
+ * Runs one seed: a server, the stream over real HTTP, a source and an observer. After the end it waits for late
+ * appends and closed connections, and the oracle judges.
  *
- * What a seed decides is the same each time. When bytes travel is not: this is real HTTP, so which
- * attempt a fault strikes, or whether a tight timeout is too tight, may differ from run to run.
+ * The scenario of a seed is always the same. The timing of HTTP is not: which attempt a fault strikes, or
+ * whether a short timeout fires, may differ between runs.
  */
 
 import { Readable } from 'node:stream'
@@ -23,17 +23,17 @@ import { checkRun } from './oracle.ts'
 import { createScenario, type Scenario, type Step } from './scenario.ts'
 import { type Flush, KEY, type Snapshot, StreamObserver, type Verdict } from './stream-observer.ts'
 
-/** What came of a seed. */
+/** The result of a seed. */
 export interface Report {
   readonly seed: number
   readonly theme: string
-  /** `finish`, `destroyed` or an error's code. */
+  /** `finish`, `destroyed` or the code of the error. */
   readonly outcome: string
-  /** Empty: everything was as specified. */
+  /** Violations of the specification. */
   readonly complaints: readonly string[]
-  /** The whole run in lines. */
+  /** The scenario, the requests and the events, a line for each. */
   readonly transcript: readonly string[]
-  /** How often each fault struck. */
+  /** The number of times that each fault struck. */
   readonly fired: Readonly<Record<string, number>>
   readonly verdicts: readonly (Verdict & { readonly mayRead: boolean })[]
 }
@@ -45,9 +45,9 @@ const IDENTITIES = TOKENS.map(token => ({
   securityToken: token,
 }))
 const CLEANUP_CREDENTIALS = { accessKeyId: 'janitor', accessKeySecret: 'broom' }
-/** Milliseconds: a hundred times what the slowest seed needs. */
+/** Milliseconds. A hundred times the longest run. */
 const MAX_RUN_TIME = 120_000
-/** Turns of the event loop after which something that is to end soon counts as left behind. */
+/** Turns of the event loop after which a connection that should close counts as left open. */
 const MAX_TURNS = 200_000
 
 /** The command that runs a seed by itself. */
@@ -55,7 +55,7 @@ export function reproduceCommand(seed: number): string {
   return `npm run test:model -- --seeds 1 --from ${seed}`
 }
 
-/** Never rejects for what the stream did: that is in the report. */
+/** Does not reject if the stream misbehaves: the report has its complaints. */
 export async function runSeed(seed: number): Promise<Report> {
   const scenario = createScenario(seed)
   const server = await createOssServer({ credentials: IDENTITIES })
@@ -89,12 +89,12 @@ async function runScenario(scenario: Scenario, server: OssServer): Promise<Strea
   return observer
 }
 
-/** A run that does not end is a complaint like any other, with its story so far. */
+/** Destroys a stream that does not end in time, and adds a complaint. */
 async function withDeadline(ended: Promise<unknown>, observer: StreamObserver): Promise<void> {
   let timer: NodeJS.Timeout | undefined
   const tooLong = new Promise(resolve => {
     timer = setTimeout(() => {
-      observer.check(false, 'it does not end')
+      observer.check(false, 'the stream does not end')
       observer.stream.destroy()
       resolve(undefined)
     }, MAX_RUN_TIME)
@@ -158,7 +158,7 @@ function optionsOf(scenario: Scenario, server: OssServer): AppendStreamOptions {
   }
 }
 
-/** Ends the stream before its time, if the scenario says so. */
+/** Destroys or aborts the stream if the scenario has a stop. */
 function scheduleStop(observer: StreamObserver, controller: AbortController): void {
   const { stop } = observer.scenario
   if (!stop) return
@@ -178,7 +178,7 @@ function scheduleStop(observer: StreamObserver, controller: AbortController): vo
   } else stream.once(stop.on, act)
 }
 
-/** The source as a program that calls methods. */
+/** The source as a program that calls the methods of the stream. */
 async function writeSteps(observer: StreamObserver): Promise<void> {
   const { stream, scenario } = observer
   for (const step of scenario.steps) {
@@ -190,7 +190,7 @@ async function writeSteps(observer: StreamObserver): Promise<void> {
   }
 }
 
-/** The source as the beginning of a pipeline: this must tell of every failure. */
+/** The source as the beginning of a pipeline, which must reject if the stream fails. */
 async function pipeSteps(observer: StreamObserver): Promise<void> {
   const { stream, scenario } = observer
   async function* source() {
@@ -200,11 +200,11 @@ async function pipeSteps(observer: StreamObserver): Promise<void> {
         observer.written += step.bytes.length
         const isUtf8 = step.encoding === undefined || step.encoding === 'utf8'
         if (step.bytes.length > 0) yield isUtf8 ? step.chunk : Buffer.from(step.bytes)
-        // We are resumed when the next chunk is asked for, and this one is passed on right after.
+        // The generator resumes when the next chunk is requested, just before this one is written.
         await turns(1)
       } else if (step.do === 'end') {
         if (step.how === 'source fails') throw new Error('the source failed')
-        // A pipe waits for a 'drain' that does not come while corked: nobody can do both.
+        // A pipe would wait for ever for the 'drain' of a corked stream, so it does not cork.
       } else if (step.do !== 'cork' && step.do !== 'uncork') await runStep(observer, step)
     }
   }
@@ -213,7 +213,7 @@ async function pipeSteps(observer: StreamObserver): Promise<void> {
     error => error,
   )
   const isDelivered = observer.acknowledged === observer.written && !stream.errored
-  observer.check(outcome !== 'resolved' || isDelivered, 'pipeline resolved, with bytes undelivered')
+  observer.check(outcome !== 'resolved' || isDelivered, 'pipeline resolved with undelivered bytes')
   if (observer.isFinished) observer.check(outcome === 'resolved', `pipeline rejected: ${outcome}`)
 }
 
@@ -243,7 +243,7 @@ async function write(observer: StreamObserver, step: Step & { do: 'write' }): Pr
   const accepted = new Promise<void>(resolve => {
     const done = (error?: Error | null) => {
       observer.callbacksPending -= 1
-      // Accepted means copied: the caller uses its buffer for something else.
+      // An accepted chunk is copied, so the caller may overwrite its buffer.
       if (!error && typeof chunk !== 'string') chunk.fill(0x21)
       resolve()
     }
@@ -260,7 +260,7 @@ async function write(observer: StreamObserver, step: Step & { do: 'write' }): Pr
 
 async function flush(observer: StreamObserver, step: Step & { do: 'flush' }): Promise<void> {
   const { stream } = observer
-  const record: Flush = { written: observer.written, outcome: 'owed' }
+  const record: Flush = { written: observer.written, outcome: 'pending' }
   observer.flushes.push(record)
   const settled = new Promise<void>(resolve => {
     const done = (error: unknown, tail?: Tail) => {
@@ -293,33 +293,33 @@ function end(stream: OssAppendStream, how: (Step & { do: 'end' })['how']): void 
   }
 }
 
-/** Until all is quiet: connections gone, late appends landed, callbacks called. Then the object as it stays. */
+/** Waits until connections are closed and late appends have landed. Resolves with the final object. */
 async function waitUntilQuiet(observer: StreamObserver): Promise<Snapshot> {
   const { server } = observer
-  const isLeft = await staysTrue(() => server.openConnections > 0)
-  observer.check(!isLeft, 'a connection is left open')
+  const isOpen = await staysTrue(() => server.openConnections > 0)
+  observer.check(!isOpen, 'a connection stays open')
   server.faults.clear()
   if (server.delayedAppends.length > 0) await landLateAppends(server)
-  // The server may have read all of a request just before its connection went.
+  // The server may have read all of a request just before its connection closed.
   await turns(3)
   observer.check(
     observer.callbacksPending === 0,
-    `${observer.callbacksPending} write callbacks never came`,
+    `${observer.callbacksPending} write callbacks were not called`,
   )
-  const owed = observer.flushes.filter(({ outcome }) => outcome === 'owed').length
-  observer.check(owed === 0, `${owed} flush promises never settled`)
+  const pending = observer.flushes.filter(({ outcome }) => outcome === 'pending').length
+  observer.check(pending === 0, `${pending} flush promises did not settle`)
   return observer.snapshot()
 }
 
-/** Late appends wait for their time, or for a request on their key: a HEAD, of somebody else. */
+/** Lands late appends, which wait for their time or for a HEAD. The HEAD has credentials of its own. */
 async function landLateAppends(server: OssServer): Promise<void> {
   server.credentials = CLEANUP_CREDENTIALS
   const request = { method: 'HEAD', bucket: BUCKET, key: KEY }
   for (;;) {
     const time = Date.now() + server.clockOffset
-    const answer = await send(server, { ...request, time }).catch(() => undefined)
-    // The port may still be closed by a fault.
-    if (answer && server.delayedAppends.length === 0) return
+    const response = await send(server, { ...request, time }).catch(() => undefined)
+    // A fault may still keep the port closed.
+    if (response && server.delayedAppends.length === 0) return
   }
 }
 
@@ -363,7 +363,7 @@ async function until(condition: () => boolean): Promise<void> {
   while (!condition()) await turns(1)
 }
 
-/** Whether something stays true for longer than any machine is slow. */
+/** Whether a condition is still true after `MAX_TURNS`. */
 async function staysTrue(condition: () => boolean): Promise<boolean> {
   for (let i = 0; i < MAX_TURNS; i++) {
     if (!condition()) return false

@@ -1,10 +1,10 @@
 /**
- * What a seed means: an object, a stream's options, what its user does, and what goes wrong. Pure: the
- * same seed, the same scenario. The seed's remainder picks a theme, so that whatever the matrix asks
- * for comes up often enough; chance does the rest, and mixes the themes.
+ * The scenario of a seed: an object, the options of a stream, the steps of its source, and faults. The same seed
+ * gives the same scenario. The remainder of the seed selects the ending, so that each ending occurs often
+ * enough, and a random generator selects the rest.
  *
- * Every byte of ours has its highest bit set, and nobody else's has (what was there before, rivals,
- * other objects, a damaged byte of ours), so each byte of an object tells whose it is.
+ * All bytes of the source have their highest bit set. The bytes of other writers, of earlier objects and a
+ * damaged byte do not, so each byte of an object shows its writer.
  */
 
 import type { Fault } from '../../lib/server/index.ts'
@@ -37,19 +37,19 @@ export type Step =
   | { readonly do: 'turns'; readonly count: number }
   | { readonly do: 'cork' | 'uncork' }
   | { readonly do: 'flush'; readonly form: 'promise' | 'callback'; readonly wait: boolean }
-  /** Everything so far is acknowledged; from here on these faults, and no others. */
+  /** Replaces the faults. All earlier bytes are acknowledged. */
   | { readonly do: 'faults'; readonly faults: readonly Fault[] }
   | {
       readonly do: 'end'
       readonly how: 'end' | 'close' | 'destroySoon' | 'dispose' | 'source fails'
     }
 
-/** Who ends the stream before its time, and when. */
+/** How and when the test ends the stream. */
 export interface Stop {
   readonly by: 'destroy' | 'destroy with an error' | 'signal'
-  /** `struck`: as soon as every fault has struck. */
+  /** `struck`: after all faults have struck. */
   readonly on: 'start' | 'ready' | 'append' | 'retry' | 'ended' | 'struck'
-  /** Turns of the event loop after that. */
+  /** Turns of the event loop after `on`. */
   readonly turns: number
 }
 
@@ -77,20 +77,17 @@ export interface Scenario {
 
 const FAULT_POSITIONS = ['first', 'middle', 'last', 'last'] as const
 
-/** A reply is lost, and before we find out what became of it, somebody else appends. */
-const RIVAL_DURING_LOOKUP = 'a rival while we look'
+/** A response is lost, and another writer appends before the stream asks for the tail. */
+const RIVAL_DURING_LOOKUP = 'a rival during the lookup'
 
-/**
- * What ends a run. The seed's remainder picks one, so that each comes up often enough.
- * A fifth of the seeds have none: what goes wrong there is to be mended.
- */
+/** The endings. With `none` the stream must survive its faults and finish. */
 const ENDINGS: readonly string[] = [
   ...Object.keys(RIVALS),
   ...Object.keys(OBJECT_CHANGED),
   ...Object.keys(WRONG_ACKNOWLEDGEMENTS),
   ...Object.keys(STORED_DAMAGE),
   ...Object.keys(REFUSALS),
-  // The verdict "replaced" comes of these alone.
+  // Only these lead to the verdict "replaced", so they are in the list twice.
   'deleted',
   'replaced, shorter',
   RIVAL_DURING_LOOKUP,
@@ -100,26 +97,26 @@ const ENDINGS: readonly string[] = [
 
 const BACKGROUNDS = [
   'nothing',
-  'untold',
-  'untold',
+  'unconfirmed',
+  'unconfirmed',
   'false 409',
   'false 409',
-  'passing',
-  'passing',
-  'passing',
-  'lines',
-  'identity',
-  'settling',
-  'settling',
+  'transient',
+  'transient',
+  'transient',
+  'connections',
+  'credentials',
+  'reconciling',
+  'reconciling',
   'mixed',
   'mixed',
 ] as const
 
-/** What a scenario is about. Everything else is left to chance. */
+/** The faults before the ending. */
 interface BackgroundFaults {
-  /** For the append at `place`, in this order. */
+  /** Faults of one append, in this order. */
   readonly faults: readonly Fault[]
-  /** For HEADs, probes and seals, from the beginning. */
+  /** Faults of HEADs, empty appends and seals, from the beginning. */
   readonly lookups: readonly Fault[]
 }
 
@@ -127,13 +124,13 @@ export function createScenario(seed: number): Scenario {
   const random = createRandom(seed)
   const ending = ENDINGS[seed % ENDINGS.length]!
   const isFatal = ending !== 'none' && ending !== 'abort'
-  const picked = ending === 'none' && chance(random, 30) ? 'identity' : random.pick(BACKGROUNDS)
-  // Wrong twice in a row, a clock or a token is an ending by itself.
-  const background = isFatal && picked === 'identity' ? 'untold' : picked
+  const picked = ending === 'none' && chance(random, 30) ? 'credentials' : random.pick(BACKGROUNDS)
+  // A clock or a token that is wrong twice in a row would end the stream before its ending.
+  const background = isFatal && picked === 'credentials' ? 'unconfirmed' : picked
   const mayRead = chance(random, 50)
   const contentMd5 = ending !== 'corrupted, without MD5' && chance(random, 50)
   const isLate = ending === 'replaced, same length' && chance(random, 50)
-  // Behind another object of the same length there is room for an attempt of ours that is late.
+  // A late attempt of the stream fits after another object of the same length.
   const { faults, lookups } = isLate
     ? { faults: [makeFault(random, 'late by 500, lands before the next')], lookups: [] }
     : makeBackgroundFaults(random, background, { contentMd5, mayRead })
@@ -142,13 +139,14 @@ export function createScenario(seed: number): Scenario {
     ending === 'none' && chance(random, 20) ? planOpening(random) : { lookups: [] }
   const last = isFatal ? makeEndingFaults(random, ending, mayRead) : (abort?.faults ?? [])
   const faultPosition = ending === RIVAL_DURING_LOOKUP ? 'last' : random.pick(FAULT_POSITIONS)
-  // Faults that fail no attempt would each use up one append, of which the last place has but one.
-  const isFailing = background !== 'lines' && background !== 'mixed' && background !== 'identity'
+  // A fault that fails no attempt takes an append for itself, and there is only one last append.
+  const isFailing =
+    background !== 'connections' && background !== 'mixed' && background !== 'credentials'
   const isTogether = abort === undefined && isFailing && chance(random, 80)
   const later = faultPosition === 'middle' ? random.integer(1, 2) : 0
   const chosen = isTogether ? [...faults, ...last] : last
-  // By then the object has been opened: the next look is the one that settles.
-  const isDuringLookup = isTogether && faultPosition === 'last' && background === 'settling'
+  // The object is open by then, so the next HEAD is the one after a 409.
+  const isDuringLookup = isTogether && faultPosition === 'last' && background === 'reconciling'
   const final = isDuringLookup
     ? [...lookups.map(lookup => ({ ...lookup, skip: 0 })), ...chosen]
     : chosen
@@ -205,15 +203,15 @@ function makeEndingFaults(random: Random, ending: string, mayRead: boolean): Fau
   return [makeFault(random, 'lost by 500'), makeFault(random, rival, { on })]
 }
 
-/** What goes wrong on the way, and is to be mended. */
+/** Faults that the stream must survive. */
 function makeBackgroundFaults(
   random: Random,
   background: (typeof BACKGROUNDS)[number],
   { contentMd5, mayRead }: Pick<Scenario, 'contentMd5' | 'mayRead'>,
 ): BackgroundFaults {
   const one = (table: Table | string, scope = {}) => makeFault(random, table, scope)
-  const some = (table: Table, most: number, scope = {}, least = 0) =>
-    Array.from({ length: random.integer(least, most) }, () => one(table, scope))
+  const some = (table: Table, max: number, scope = {}, min = 0) =>
+    Array.from({ length: random.integer(min, max) }, () => one(table, scope))
   const connections = contentMd5 ? { ...BAD_CONNECTIONS, ...DAMAGE } : BAD_CONNECTIONS
   const any = {
     ...TRANSIENT,
@@ -226,27 +224,27 @@ function makeBackgroundFaults(
   switch (background) {
     case 'nothing':
       return { faults: [], lookups: [] }
-    case 'untold':
+    case 'unconfirmed':
       return { faults: [one(LANDED_UNCONFIRMED), ...some(LANDED_UNCONFIRMED, 2)], lookups: [] }
     case 'false 409':
       return {
         faults: [...some(TRANSIENT, 1), one(FALSE_409), ...some(LANDED_UNCONFIRMED, 1)],
         lookups: [],
       }
-    case 'passing':
+    case 'transient':
       return { faults: some(TRANSIENT, 4, {}, 2), lookups: [] }
-    case 'lines':
+    case 'connections':
       return {
         faults: [...(contentMd5 ? some(DAMAGE, 2, {}, 1) : []), ...some(connections, 3, {}, 1)],
         lookups: some(BAD_CONNECTIONS, 1, { on }),
       }
-    case 'identity':
+    case 'credentials':
       return {
         faults: some(CREDENTIALS_AND_CLOCK, 2, {}, 1),
         lookups: some(CREDENTIALS_AND_CLOCK, 1, { on }),
       }
-    case 'settling':
-      // The first look opens the object; what comes after it disturbs the one that settles.
+    case 'reconciling':
+      // The first HEAD opens the object. The faults strike the one after a 409.
       return {
         faults: [one(LANDED_UNCONFIRMED), ...some(LANDED_UNCONFIRMED, 1)],
         lookups: [
@@ -279,7 +277,7 @@ function makeSealFaults(random: Random): Fault[] {
   )
 }
 
-/** How an object is found, or not found, as it should be. */
+/** The object and the `position` option of a stream, with faults of the open. */
 interface OpeningPlan {
   readonly lookups: readonly Fault[]
   readonly existing?: ExistingObject
@@ -341,7 +339,7 @@ function makeStop(random: Random): Stop {
   }
 }
 
-/** `batches` full ones more or less, then, if there are faults for the last append, it alone. */
+/** Writes about `batches` full batches. The last append is alone if it has faults. */
 function makeSteps(
   random: Random,
   mark: number,
@@ -384,7 +382,7 @@ function makeSize(random: Random, mark: number): number {
   ])
 }
 
-/** Nothing is waited for while corked: it would not come. */
+/** A write does not wait while the stream is corked, since it is not accepted then. */
 function makeWrite(random: Random, length: number, isCorked: boolean): Step & { do: 'write' } {
   const wait = isCorked ? 'no' : random.pick(['no', 'no', 'accepted', 'drain'] as const)
   const isText = chance(random, 30)
@@ -423,7 +421,7 @@ function ownBytes(random: Random, length: number): Buffer {
   return random.bytes(length).map(byte => byte | 0x80) as Buffer
 }
 
-/** Characters whose bytes are all above 0x7f, in UTF-8 and in UTF-16. */
+/** Characters whose bytes are above 0x7f in UTF-8 and in UTF-16. */
 function ownText(random: Random, length: number): string {
   const codes = Array.from(
     { length },

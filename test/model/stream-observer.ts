@@ -1,7 +1,7 @@
 /**
- * Watches one stream from the outside: what it tells, and whether that is true of the object at that
- * moment. An event comes in the turn in which its answer arrived, so nobody can have changed the object
- * in between. Complaints are collected, never thrown: a listener that throws would change the run.
+ * Observes one stream: compares each event with the object. The stream emits an event in the turn in which the
+ * response arrived, so the object cannot have changed in between. The observer collects complaints and does
+ * not throw, since a listener that throws would change the run.
  */
 
 import type { AppendInfo, OssAppendStream, ReadyInfo, RetryInfo, Tail } from '../../lib/index.ts'
@@ -18,10 +18,10 @@ export interface Snapshot {
   readonly state: ObjectState | undefined
 }
 
-/** What the stream found when it opened. */
+/** The object when the stream opened. */
 export interface OpenedObject extends ReadyInfo {
   readonly bytes: Buffer
-  /** The object really had these bytes. Not so where its length was claimed, or told wrongly. */
+  /** False if the object was different: its length came from an option or from a wrong response. */
   readonly isAccurate: boolean
 }
 
@@ -29,19 +29,20 @@ export interface OpenedObject extends ReadyInfo {
 export interface Flush {
   /** Bytes passed to `write()` before the call. */
   readonly written: number
-  outcome: 'owed' | 'resolved' | 'rejected'
+  outcome: 'pending' | 'resolved' | 'rejected'
   error?: unknown
 }
 
-/** How the acknowledgements of doubtful batches were come by, by their circumstances. */
+/** What the stream concluded about a batch in doubt. */
 export interface Verdict {
   readonly verdict: 'landed' | 'absent' | 'conflict' | 'replaced' | 'integrity' | 'aborted'
+  /** The batch has the last byte. */
   readonly isLast: boolean
 }
 
 export class StreamObserver {
   readonly complaints: string[] = []
-  /** For whoever reads about a failing seed. */
+  /** The events, printed for a failed seed. */
   readonly transcript: string[] = []
   readonly verdicts: Verdict[] = []
   readonly appends: AppendInfo[] = []
@@ -50,21 +51,21 @@ export class StreamObserver {
   readonly scenario: Scenario
   readonly server: OssServer
   readonly stream: OssAppendStream
-  /** All that will be written, if it comes to that. */
+  /** All bytes that the source is to write. */
   readonly source: Buffer
   /** Bytes passed to `write()` so far. */
   written = 0
-  /** Callbacks of `write()` that are still owed. */
+  /** Callbacks of `write()` that were not called yet. */
   callbacksPending = 0
   opened: OpenedObject | undefined
-  /** Bytes of ours that are acknowledged. */
+  /** Acknowledged bytes of the source. */
   acknowledged = 0
   /** Retries since the last progress. */
   retriesSinceProgress = 0
   isFinished = false
   isClosed = false
   error: Error | undefined
-  /** What the stream has asked of the server, when it is over. */
+  /** The requests of the stream, set after its end. */
   requests: readonly RequestRecord[] = []
   /** The object when the stream failed, finished or closed, whichever came first. */
   objectAtEnd: Snapshot | undefined
@@ -96,13 +97,13 @@ export class StreamObserver {
     return { bytes, state: this.server.stat(BUCKET, KEY) }
   }
 
-  /** What the object has to be when `acknowledged` bytes of ours are in it. */
+  /** The object that has to exist when it holds `acknowledged` bytes of the source. */
   expected(acknowledged: number): Buffer {
     const before = this.opened?.bytes ?? Buffer.alloc(0)
     return Buffer.concat([before, this.source.subarray(0, acknowledged)])
   }
 
-  /** Whether the append that left last is the one with the last byte. */
+  /** Whether the latest append has the last byte. */
   get isLast(): boolean {
     const { opened, source, stream } = this
     const last = this.server.requests.findLast(each => each.operation === 'append')
@@ -121,7 +122,7 @@ export class StreamObserver {
     }
     const length = tail.position - opened.position
     this.check(length >= flush.written, `flush of ${flush.written} resolved with ${length}`)
-    this.check(length <= this.acknowledged, 'flush resolved before its append was told')
+    this.check(length <= this.acknowledged, 'flush resolved before the append event')
     if (opened.isAccurate) this.#checkPrefix('flush', tail)
   }
 
@@ -134,13 +135,19 @@ export class StreamObserver {
 
   #onReady(info: ReadyInfo): void {
     this.logLine(`ready at ${info.position}, exists ${info.exists}`)
-    this.check(!this.opened && this.appends.length === 0, 'ready comes once, and first')
+    this.check(
+      !this.opened && this.appends.length === 0,
+      'ready is not the first event, or comes twice',
+    )
     const { bytes, state } = this.snapshot()
     const before = bytes.subarray(0, info.position)
     const isAccurate = before.length === info.position && crcOf(before) === info.crc64
     this.opened = { ...info, bytes: before, isAccurate }
     this.retriesSinceProgress = 0
-    this.check(!info.exists || state !== undefined || info.position > 0, 'exists, and does not')
+    this.check(
+      !info.exists || state !== undefined || info.position > 0,
+      'ready says that a missing object exists',
+    )
   }
 
   #onAppend(info: AppendInfo): void {
@@ -153,22 +160,25 @@ export class StreamObserver {
       return
     }
     this.check(!this.error && !this.isClosed, 'append after the end')
-    this.check(opened.isAccurate, 'append acknowledged behind a tail that was not true')
-    this.check(info.position === opened.position + this.acknowledged, 'appends are contiguous')
-    this.check(info.nextPosition === info.position + info.length, 'append: its length is right')
-    this.check(info.length <= scenario.highWaterMark, 'append: no longer than the mark')
-    this.check(info.length > 0 || this.source.length === 0, 'append of nothing')
+    this.check(opened.isAccurate, 'append acknowledged after a wrong tail')
+    this.check(info.position === opened.position + this.acknowledged, 'append: a gap or an overlap')
+    this.check(info.nextPosition === info.position + info.length, 'append: wrong length')
+    this.check(info.length <= scenario.highWaterMark, 'append: longer than highWaterMark')
+    this.check(info.length > 0 || this.source.length === 0, 'append of no bytes')
     this.acknowledged += info.length
     this.check(this.acknowledged <= this.written, 'acknowledged more than was written')
-    this.check(stream.bytesWritten === this.acknowledged, 'bytesWritten is the sum of appends')
-    this.check(stream.position === info.nextPosition, 'position is that of the last append')
-    this.check(stream.crc64 === info.crc64, 'crc64 is that of the last append')
+    this.check(
+      stream.bytesWritten === this.acknowledged,
+      'bytesWritten is not the sum of the appends',
+    )
+    this.check(stream.position === info.nextPosition, 'position is not that of the last append')
+    this.check(stream.crc64 === info.crc64, 'crc64 is not that of the last append')
     this.check(
       info.attempts === this.retriesSinceProgress + 1,
       `${info.attempts} attempts, ${this.retriesSinceProgress} retries`,
     )
-    const answer = this.server.requests.find(each => each.requestId === info.requestId)
-    const isRefused = answer?.code === 'PositionNotEqualToLength'
+    const response = this.server.requests.find(each => each.requestId === info.requestId)
+    const isRefused = response?.code === 'PositionNotEqualToLength'
     this.check(info.reconciled === isRefused, `reconciled ${info.reconciled}`)
     this.#checkPrefix('append', { position: info.nextPosition, crc64: info.crc64 })
     this.checkBuffered()
@@ -196,38 +206,41 @@ export class StreamObserver {
     this.retries.push(info)
   }
 
-  /** "Absent" means: as it was before, or with our batch in it by now, if that was late. */
+  /** After the verdict "absent" the object is as before, or holds the batch if that arrived late. */
   #checkAbsent(): void {
     const { fired } = this.server.faults
     const isUnseen = !this.scenario.mayRead || fired['HEAD stale'] || fired['HEAD forbidden']
     if (isUnseen || !this.opened?.isAccurate) return
     const { bytes } = this.snapshot()
     const ours = this.expected(this.acknowledged + this.scenario.highWaterMark)
-    const isThere = bytes.length >= this.expected(this.acknowledged).length
-    const isAsItWas = isThere && bytes.equals(ours.subarray(0, bytes.length))
-    this.check(isAsItWas, 'absent, but the object is another one')
+    const isComplete = bytes.length >= this.expected(this.acknowledged).length
+    const isSame = isComplete && bytes.equals(ours.subarray(0, bytes.length))
+    this.check(isSame, 'absent, and the object is another one')
   }
 
   #onFinish(): void {
     this.logLine('finish')
-    this.check(!this.error && !this.isFinished, 'finish comes once, and not after an error')
+    this.check(!this.error && !this.isFinished, 'finish comes twice, or after an error')
     this.isFinished = true
     this.objectAtEnd = this.snapshot()
     const { bytes, state } = this.objectAtEnd
     this.check(state !== undefined, 'finish without an object')
     const expected = this.expected(this.source.length)
-    // A look at the past does not show who has appended since.
+    // A stale HEAD does not show later appends of other writers.
     const isUnseen = this.server.faults.fired['HEAD stale'] !== undefined
     const ours = isUnseen ? bytes.subarray(0, expected.length) : bytes
-    this.check(ours.equals(expected), 'finish: byte-identical')
-    this.check(this.acknowledged === this.source.length, 'finish: all acknowledged')
-    this.check((state?.sealedTime !== undefined) === this.scenario.seal, 'finish: sealed')
+    this.check(ours.equals(expected), 'finish: the object is not byte-identical')
+    this.check(this.acknowledged === this.source.length, 'finish: not all bytes are acknowledged')
+    this.check(
+      (state?.sealedTime !== undefined) === this.scenario.seal,
+      'finish: not sealed as the option says',
+    )
   }
 
   #onError(error: Error): void {
     const { code } = error as Error & { code?: string }
     this.logLine(`error ${code}: ${error.message}`)
-    this.check(!this.error && !this.isFinished, 'an error comes once, and not after finish')
+    this.check(!this.error && !this.isFinished, 'an error comes twice, or after finish')
     this.error = error
     this.objectAtEnd = this.snapshot()
   }
@@ -245,8 +258,14 @@ export class StreamObserver {
     const expected = this.expected(tail.position - opened.position)
     const { bytes } = this.snapshot()
     const prefix = bytes.subarray(0, tail.position)
-    this.check(prefix.equals(expected), `${what}: the prefix of ${tail.position} is byte-identical`)
-    this.check(crcOf(expected) === tail.crc64, `${what}: CRC of ${tail.position}`)
+    this.check(
+      prefix.equals(expected),
+      `${what}: the object differs within its first ${tail.position} bytes`,
+    )
+    this.check(
+      crcOf(expected) === tail.crc64,
+      `${what}: wrong CRC of the first ${tail.position} bytes`,
+    )
   }
 }
 

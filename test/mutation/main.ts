@@ -1,28 +1,30 @@
 /**
- * Puts each deliberate fault (mutant-table.ts) into a copy of the project, where the tests named with it
- * must fail. A mutant that lives means a rule that nobody checks. `npm run test:mutants` runs them all, two
- * at a time; with names as arguments, those.
+ * `npm run test:mutants [-- NAME...]` puts each deliberate fault of mutants.ts into a copy of the project. One
+ * of its tests must fail there. If none fails, the mutant lives: no test checks the rule that it breaks.
  */
 
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
+import { existsSync } from 'node:fs'
 import { cp, mkdtemp, readFile, rm, symlink, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { cleanEnv } from '../helpers/child-process.ts'
-import { MUTANTS, type Mutant, mutate } from './mutants.ts'
+import { MUTANTS, type Mutant, mutate, testFiles } from './mutants.ts'
 
 const ROOT = fileURLToPath(new URL('../../', import.meta.url))
+/** Milliseconds that one test file may take. */
+const TIMEOUT = 600_000
 
-/** Whether one of the mutant's tests fails in a copy that has it. */
+/** Whether one of the mutant's tests fails because of it. */
 async function isKilled(mutant: Mutant): Promise<boolean> {
   const copy = await makeCopy()
   try {
     const file = join(copy, mutant.file)
     await writeFile(file, mutate(mutant, await readFile(file, 'utf8')))
     await build(copy)
-    for (const test of mutant.tests) {
+    for (const test of mutant.tests.flatMap(testFiles)) {
       if (!(await passes(copy, test)) && (await isReliable(test))) return true
     }
     return false
@@ -33,7 +35,7 @@ async function isKilled(mutant: Mutant): Promise<boolean> {
 
 const reliability = new Map<string, Promise<boolean>>()
 
-/** Whether a test passes in a copy without a fault. Or else its failing says nothing. */
+/** Whether a test passes without a mutant. The failure of a test that does not pass proves nothing. */
 function isReliable(test: string): Promise<boolean> {
   const known = reliability.get(test) ?? passesUnmodified(test)
   reliability.set(test, known)
@@ -43,10 +45,10 @@ function isReliable(test: string): Promise<boolean> {
 async function passesUnmodified(test: string): Promise<boolean> {
   const copy = await makeCopy()
   await build(copy)
-  const isPassed = await passes(copy, test)
-  if (!isPassed) console.log(`fails without a fault, and does not count: test/${test}.test.ts`)
+  const hasPassed = await passes(copy, test)
+  if (!hasPassed) console.log(`fails without a mutant, so it does not count: ${test}`)
   await rm(copy, { recursive: true, force: true })
-  return isPassed
+  return hasPassed
 }
 
 async function makeCopy(): Promise<string> {
@@ -60,13 +62,15 @@ async function makeCopy(): Promise<string> {
     'README.md',
     'docs',
   ]) {
-    await cp(join(ROOT, part), join(copy, part), { recursive: true })
+    if (existsSync(join(ROOT, part))) {
+      await cp(join(ROOT, part), join(copy, part), { recursive: true })
+    }
   }
   await symlink(join(ROOT, 'node_modules'), join(copy, 'node_modules'))
   return copy
 }
 
-/** Many tests run `dist/`. Without a look at types, of which a mutant could die: that says nothing of tests. */
+/** Builds `dist/`, which many tests run. Types are not checked: a mutant must die of a test, not of a type. */
 async function build(cwd: string): Promise<void> {
   const args = [
     'node_modules/typescript/bin/tsc',
@@ -80,14 +84,13 @@ async function build(cwd: string): Promise<void> {
   if (code !== 0) throw new Error(`tsc ended with ${code}`)
 }
 
-/** Runs one test file by itself, with tap's own loader. */
+/** Runs one test file without the runner of tap. */
 async function passes(cwd: string, test: string): Promise<boolean> {
-  const args = ['--import=./test/helpers/typescript.js', `test/${test}.test.ts`]
-  // As tap does: the time that a test may take, in seconds.
-  const env = cleanEnv({ TAP_TIMEOUT: '300' })
+  const args = ['--import=./test/helpers/typescript.js', test]
+  const env = cleanEnv({ TAP_TIMEOUT: String(TIMEOUT / 1000) })
   const child = spawn(process.execPath, args, { cwd, env, stdio: 'ignore' })
-  // A mutant that hangs is found out too.
-  const timer = setTimeout(() => child.kill('SIGKILL'), 300_000)
+  // A mutant that makes its test hang is killed too.
+  const timer = setTimeout(() => child.kill('SIGKILL'), TIMEOUT)
   const [code] = await once(child, 'close')
   clearTimeout(timer)
   return code === 0

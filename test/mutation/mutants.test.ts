@@ -1,23 +1,31 @@
-/** The deliberate faults still fit the code. Whether tests see them is `npm run test:mutants`. */
+/** The deliberate faults fit the code. `npm run test:mutants` checks that tests fail because of them. */
 
-import { existsSync, readFileSync } from 'node:fs'
+import { readFileSync } from 'node:fs'
 import t from 'tap'
-import { MUTANTS, mutate } from './mutants.ts'
+import { MUTANTS, mutate, testFiles } from './mutants.ts'
 
-const at = (path: string) => new URL(`../../${path}`, import.meta.url)
-
-t.test('each mutant has its place, and tests', async t => {
-  t.equal(new Set(MUTANTS.map(({ name }) => name)).size, MUTANTS.length, 'no name is used twice')
+t.test('each mutant changes its file and names existing tests', async t => {
+  t.equal(new Set(MUTANTS.map(({ name }) => name)).size, MUTANTS.length, 'the names are unique')
   for (const mutant of MUTANTS) {
     const { name, file, tests } = mutant
-    const text = readFileSync(at(file), 'utf8')
+    const text = readFileSync(new URL(`../../${file}`, import.meta.url), 'utf8')
     t.doesNotThrow(() => t.not(mutate(mutant, text), text), name)
-    t.ok(tests.length > 0 && tests.every(test => existsSync(at(`test/${test}.test.ts`))), name)
+    t.ok(tests.length > 0, `${name}: there are tests`)
+    const missing = tests.filter(test => testFiles(test).length === 0)
+    t.same(missing, [], `${name}: the tests exist`)
   }
 })
 
-t.test('none or two places are no place', async t => {
+t.test('mutate() throws unless the text occurs exactly once', async t => {
   const mutant = { name: 'a', file: 'b', find: 'x', replace: 'y', tests: ['c'] }
   t.equal(mutate(mutant, 'axb'), 'ayb')
   for (const text of ['ab', 'axbx']) t.throws(() => mutate(mutant, text), /exactly once/)
+})
+
+t.test('testFiles() finds the quick and the slow file of a test', async t => {
+  const [quick, slow] = ['test/model/model.test.ts', 'test/model/model.slow.ts']
+  t.same(testFiles('model/model'), [quick, slow])
+  t.same(testFiles('model/model.slow'), [slow])
+  t.same(testFiles('append/tail'), ['test/append/tail.test.ts'])
+  t.same(testFiles('model/absent'), [])
 })

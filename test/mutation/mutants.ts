@@ -1,59 +1,220 @@
 /**
- * Deliberate faults: what the code would look like if somebody forgot one of its rules, and the tests that
- * must see it. `npm run test:mutants` tries them (mutants.ts); that each still fits its file, and so is
- * tried at all, is in the daily suite.
+ * Deliberate faults: each breaks one rule of the code, and names the tests that must fail then. main.ts runs
+ * them (`npm run test:mutants`). mutants.test.ts checks that each fits its file.
  */
+
+import { existsSync } from 'node:fs'
 
 export interface Mutant {
   readonly name: string
   readonly file: string
-  /** Stands in the file exactly once. */
+  /** Text that occurs in the file exactly once. */
   readonly find: string
   readonly replace: string
-  /** Test files, one of which must fail. */
+  /** Tests, one of which must fail: `a/b` names test/a/b.test.ts and test/a/b.slow.ts, `a/b.slow` the second. */
   readonly tests: readonly string[]
 }
 
 export const MUTANTS: readonly Mutant[] = [
   {
-    name: 'settle by length alone',
+    name: 'a tail known by its length alone',
     file: 'lib/append/tail.ts',
     find: 'return a.position === b.position && a.crc64 === b.crc64',
     replace: 'return a.position === b.position',
     tests: ['append/tail'],
   },
   {
+    name: 'settle by length alone',
+    file: 'lib/append/tail.ts',
+    find: "return isSameTail(after, seen) ? { name: 'landed', length, after } : { name: 'conflict' }",
+    replace: "return { name: 'landed', length, after }",
+    tests: ['append/settlement-model', 'append/tail'],
+  },
+  {
+    name: 'a length inside a record is accepted',
+    file: 'lib/append/tail.ts',
+    find: 'if (length > unacknowledged.length || !unacknowledged.isRecordEnd(length)) {',
+    replace: 'if (length > unacknowledged.length) {',
+    tests: ['append/tail'],
+  },
+  {
+    name: 'a length inside a record is accepted, with its CRC',
+    file: 'lib/append/tail.ts',
+    find: `  if (length > unacknowledged.length || !unacknowledged.isRecordEnd(length)) {
+    return { name: 'conflict' }
+  }
+  const after = advance(before, unacknowledged.prefix(length))`,
+    replace: `  if (length > unacknowledged.length) return { name: 'conflict' }
+  const after = advance(before, new Batch(unacknowledged.bytes.subarray(0, length)))`,
+    tests: ['append/settlement-model'],
+  },
+  {
+    name: 'doubt is forgotten when the tail is absent',
+    file: 'lib/append/appender.ts',
+    find: `      case 'absent':
+        throw refusal`,
+    replace: `      case 'absent':
+        this.#inDoubt.forgetBefore(Number.POSITIVE_INFINITY)
+        throw refusal`,
+    tests: ['append/position-conflict', 'append/abort'],
+  },
+  {
+    name: 'doubt is forgotten at the first success, wherever the tail is',
+    file: 'lib/append/attempts-in-doubt.ts',
+    find: 'this.#attempts = this.#attempts.filter(({ from }) => from >= position)',
+    replace: 'this.#attempts = []; void position',
+    tests: ['append/attempts-in-doubt'],
+  },
+  {
+    name: 'an attempt of the same position replaces the one in doubt',
+    file: 'lib/append/attempts-in-doubt.ts',
+    find: 'this.#attempts.push({ from, to })',
+    replace: 'this.#attempts = [{ from, to }]',
+    tests: ['append/settlement-model'],
+  },
+  {
+    name: 'the old rule: shut out by the last attempt alone',
+    file: 'lib/append/attempts-in-doubt.ts',
+    find: 'this.#attempts.every(isShutOut)',
+    replace: 'isShutOut(this.#attempts.at(-1)!)',
+    tests: ['append/settlement-model'],
+  },
+  {
+    name: 'shut out where an attempt may lie under the bytes of others',
+    file: 'lib/append/attempts-in-doubt.ts',
+    find: 'seen !== undefined && from < seen && seen < to',
+    replace: 'seen !== undefined && from < seen',
+    tests: ['append/settlement-model'],
+  },
+  {
+    name: 'shut out where an attempt may still land',
+    file: 'lib/append/attempts-in-doubt.ts',
+    find: 'seen !== undefined && from < seen && seen < to',
+    replace: 'seen !== undefined && from <= seen && seen < to',
+    tests: ['append/attempts-in-doubt'],
+  },
+  {
+    name: 'a refusal proves that nothing was stored, also where a layer below sends twice',
+    file: 'lib/append/classify-error.ts',
+    find: 'return !(error instanceof OssServiceError && sendsOnce && error.status < 500)',
+    replace:
+      'return !(error instanceof OssServiceError && (sendsOnce, true) && error.status < 500)',
+    tests: ['append/settlement-model'],
+  },
+  {
+    name: 'an error of another client leaves no doubt',
+    file: 'lib/append/classify-error.ts',
+    find: "if (error.isUnsent || error.code === 'OSS_ERR_CREDENTIALS') return false",
+    replace: 'if (error.isUnsent || /CREDENTIALS|CLIENT/.test(error.code)) return false',
+    tests: ['append/settlement-model'],
+  },
+  {
+    name: 'an append that is aborted leaves no doubt',
+    file: 'lib/append/classify-error.ts',
+    find: "if (error.isUnsent || error.code === 'OSS_ERR_CREDENTIALS') return false",
+    replace: 'if (error.isUnsent || /CREDENTIALS|ABORTED/.test(error.code)) return false',
+    tests: ['append/settlement-model', 'append/abort'],
+  },
+  {
+    name: 'a timeout leaves the next attempt as long as it was',
+    file: 'lib/append/appender.ts',
+    find: "if (error.code === 'OSS_ERR_TIMEOUT') this.#attemptSize.onTimeout(length)",
+    replace: 'if (length < 0) this.#attemptSize.onTimeout(length)',
+    tests: ['append/settlement'],
+  },
+  {
+    name: 'a size that was refused with 413 is tried again',
+    file: 'lib/append/attempt-size.ts',
+    find: 'if (next >= this.#refused || this.#bytes === this.#highWaterMark) return',
+    replace: 'if (this.#bytes === this.#highWaterMark) return',
+    tests: ['append/attempt-size'],
+  },
+  {
+    name: 'a size that failed is tried again after each success',
+    file: 'lib/append/attempt-size.ts',
+    find: 'if (this.#successes < this.#trial) return',
+    replace: '',
+    tests: ['append/attempt-size'],
+  },
+  {
+    name: 'a 413 at the floor is tried again',
+    file: 'lib/append/appender.ts',
+    find: 'return this.#attemptSize.onRefused(length) ? error : bodyRefused(length, error)',
+    replace: 'return this.#attemptSize.onRefused(length) ? error : error',
+    tests: ['append/settlement'],
+  },
+  {
+    name: 'an append that cannot be shorter never has a longer deadline',
+    file: 'lib/append/attempt-size.ts',
+    find: 'this.#deadlineFactor = Math.min(this.#deadlineFactor * 2, most)',
+    replace: '',
+    tests: ['append/attempt-size', 'append/settlement'],
+  },
+  {
+    name: 'hurry makes a short wait longer',
+    file: 'lib/append/retry-loop.ts',
+    find: 'if (!wait?.canHurry || wait.delay <= HURRIED_DELAY) return',
+    replace: 'if (!wait?.canHurry) return',
+    tests: ['append/retry-loop'],
+  },
+  {
+    name: 'hurry cuts a wait that OSS asked for',
+    file: 'lib/append/backoff.ts',
+    find: "return retryClass !== 'throttled' && retryAfter === 0",
+    replace: 'return retryClass !== retryAfter',
+    tests: ['append/retry-loop', 'append/backoff'],
+  },
+  {
+    name: 'an endless policy never gives up on refused keys',
+    file: 'lib/append/backoff.ts',
+    find: 'return PERMANENT.has(retryClass) && elapsed >= PERMANENT_AFTER',
+    replace: 'return false',
+    tests: ['append/backoff'],
+  },
+  {
+    name: 'a position that only the caller knew is never proven',
+    file: 'lib/append/appender.ts',
+    find: 'this.#isProven = exists !== undefined || crc64 === undefined',
+    replace: 'this.#isProven = exists !== crc64',
+    tests: ['append/appender'],
+  },
+  {
     name: 'no CRC check on 200',
     file: 'lib/append/appender.ts',
-    find: 'if (!isSameTail(after, reply)) throw integrity(after, reply)',
-    replace: 'if (after.position !== reply.position) throw integrity(after, reply)',
+    find: 'if (!isSameTail(after, result)) throw integrity(after, result)',
+    replace: 'if (after.position !== result.position) throw integrity(after, result)',
     tests: ['append/position-conflict', 'append/appender'],
   },
   {
-    name: '`seen` mixed from two replies',
+    name: '`seen` mixed from two responses',
     file: 'lib/append/find-tail.ts',
-    find: 'return head && observedTail(await this.#complete(appendableTail(head)))',
-    replace:
-      'return head && { ...(await this.#complete(appendableTail(head))), position: length ?? head.length }',
+    find: "if (head !== 'forbidden') return tailIn(await this.#withCrc64(head))",
+    replace: `if (head !== 'forbidden') {
+      const { crc64 } = await this.#withCrc64(head)
+      return { position: refusal.nextPosition ?? head.length, crc64 }
+    }`,
     tests: ['append/position-conflict'],
   },
   {
-    name: 'one byte added to a resend',
+    name: 'one byte added to a retry',
     file: 'lib/append/appender.ts',
-    find: 'client.append(target, { ...request, signal }),',
-    replace: `client.append(target, {
-          ...request,
-          body: this.#retryLoop.attempts > 1 ? Buffer.concat([request.body, Buffer.from('!')]) : request.body,
-          signal,
-        }),`,
+    find: 'body: part.bytes,',
+    replace: `body: this.#retryLoop.attempts > 1 ? Buffer.concat([part.bytes, Buffer.from('!')]) : part.bytes,`,
     tests: ['append/retry', 'append/position-conflict'],
   },
   {
     name: 'metadata on the second append',
     file: 'lib/append/appender.ts',
-    find: '...(this.#exists ? undefined : creationHeaders),',
+    find: '...(before.position === 0 ? creationHeaders : undefined),',
     replace: '...creationHeaders,',
     tests: ['append/appender', 'stream/written-bytes'],
+  },
+  {
+    name: 'no metadata for an object that was deleted while it was empty',
+    file: 'lib/append/appender.ts',
+    find: '...(before.position === 0 ? creationHeaders : undefined),',
+    replace: '...(this.#exists ? undefined : creationHeaders),',
+    tests: ['append/appender'],
   },
   {
     name: 'no copy in write',
@@ -71,11 +232,32 @@ export const MUTANTS: readonly Mutant[] = [
     tests: ['stream/lifecycle'],
   },
   {
-    name: 'a closed client leaves what undici has forgotten',
+    name: 'a closed client leaves pending connects open',
     file: 'lib/client/agent.ts',
     find: 'for (const socket of this.#sockets) socket.destroy(reason)',
     replace: '',
-    tests: ['client/bad-sockets'],
+    tests: ['client/client'],
+  },
+  {
+    name: 'a closed connection is used before an open one',
+    file: 'lib/client/agent.ts',
+    find: 'a.size - b.size || Number(b.connected) - Number(a.connected)',
+    replace: 'a.size - b.size',
+    tests: ['client/connections'],
+  },
+  {
+    name: 'an aborted exchange opens another connection',
+    file: 'lib/client/agent.ts',
+    find: 'if (isAbort(error)) this.#discardClient(origin, client)',
+    replace: '',
+    tests: ['client/connections'],
+  },
+  {
+    name: 'a range of other bytes is believed',
+    file: 'lib/client/read-range.ts',
+    find: 'status !== 206 || received !== range || length === undefined',
+    replace: 'status !== 206 || length === undefined',
+    tests: ['client/read-range'],
   },
   {
     name: 'a misspelled fault is accepted',
@@ -139,9 +321,9 @@ export const MUTANTS: readonly Mutant[] = [
   {
     name: 'who only looks into a folder cuts off what a writer is about',
     file: 'lib/server/folder-store.ts',
-    find: '      yield { state, content: new FileContent(path, this.#recover) }',
+    find: '      yield { state, content }',
     replace: `      this.#recover()
-      yield { state, content: new FileContent(path, this.#recover) }`,
+      yield { state, content }`,
     tests: ['server/folder-store'],
   },
   {
@@ -175,13 +357,15 @@ export const MUTANTS: readonly Mutant[] = [
   {
     name: 'finish before the last acknowledgement',
     file: 'lib/stream/append-stream.ts',
-    find: `    this.#acknowledge(await appending)
+    find: `      const info = await appending
+      this.#acknowledge(info)
 `,
-    replace: `    if (this.#finish && this.#batcher.filling === 0) {
-      process.nextTick(this.#finish)
-      this.#finish = () => {}
-    }
-    this.#acknowledge(await appending)
+    replace: `      if (this.#finish && this.#batcher.filling === 0) {
+        process.nextTick(this.#finish)
+        this.#finish = () => {}
+      }
+      const info = await appending
+      this.#acknowledge(info)
 `,
     tests: ['stream/written-bytes', 'stream/lifecycle'],
   },
@@ -209,14 +393,14 @@ export const MUTANTS: readonly Mutant[] = [
   {
     name: 'an object that is there and empty is created again',
     file: 'lib/rolling/roller.ts',
-    find: 'target, ...tail, exists }, this.#retryLoop)',
-    replace: 'target, ...tail, exists: exists && tail.position > 0 }, this.#retryLoop)',
+    find: 'target, ...tail, exists }, this.#shared)',
+    replace: 'target, ...tail, exists: exists && tail.position > 0 }, this.#shared)',
     tests: ['rolling/roller'],
   },
   {
-    name: 'each object has a line of its own',
+    name: 'each object has a retry loop of its own',
     file: 'lib/rolling/roller.ts',
-    find: 'target, ...tail, exists }, this.#retryLoop)',
+    find: 'target, ...tail, exists }, this.#shared)',
     replace: 'target, ...tail, exists })',
     tests: ['rolling/roller'],
   },
@@ -393,9 +577,17 @@ export const MUTANTS: readonly Mutant[] = [
   },
 ]
 
-/** The mutant's file with its fault. Throws if there is not exactly one place for it. */
+/** Replaces the text in the file. @throws {Error} The file does not have the text exactly once. */
 export function mutate({ name, file, find, replace }: Mutant, text: string): string {
   const [before = '', after, ...more] = text.split(find)
   if (after !== undefined && more.length === 0) return before + replace + after
-  throw new Error(`mutant "${name}": its text is not in ${file} exactly once`)
+  throw new Error(`mutant "${name}": ${file} must contain its text exactly once`)
+}
+
+/** The test files that a name stands for, the quick one first. Relative to the project. */
+export function testFiles(name: string): string[] {
+  return [`test/${name}.ts`, `test/${name}.test.ts`, `test/${name}.slow.ts`].filter(
+    file =>
+      /\.(test|slow)\.ts$/.test(file) && existsSync(new URL(`../../${file}`, import.meta.url)),
+  )
 }

@@ -1,4 +1,4 @@
-/** Our stream and ali-oss, the official client for Node, take turns at the same object. */
+/** This package and ali-oss, the official client for Node, append to the same object in turn. */
 
 import { once } from 'node:events'
 import OSS from 'ali-oss'
@@ -17,12 +17,12 @@ function aliOss({ server }: Oss, accessKeySecret = server.credentials.accessKeyS
   })
 }
 
-t.test('an object that ali-oss began is continued by us, and the other way round', async t => {
+t.test('a stream appends to an object of ali-oss, and ali-oss to that of the stream', async t => {
   const oss = await startOss(t)
   const client = aliOss(oss)
   for (const key of ['plain.log', '日志/应用 日志.log', "x y+z~(1)!'*.log"]) {
-    const begun = await client.append(key, Buffer.from('theirs, '), { position: 0 })
-    t.equal(begun.nextAppendPosition, '8')
+    const created = await client.append(key, Buffer.from('theirs, '), { position: 0 })
+    t.equal(created.nextAppendPosition, '8')
 
     const stream = oss.open(key)
     t.same(await nextEvent(stream, 'ready'), {
@@ -34,9 +34,9 @@ t.test('an object that ali-oss began is continued by us, and the other way round
     await once(stream, 'close')
     t.equal(stream.position, 14)
 
-    const seen = await client.head(key)
-    t.equal(seen.res.headers['x-oss-next-append-position'], '14')
-    t.equal(seen.res.headers['x-oss-hash-crc64ecma'], stream.crc64, 'both see the same CRC')
+    const { res } = await client.head(key)
+    t.equal(res.headers['x-oss-next-append-position'], '14')
+    t.equal(res.headers['x-oss-hash-crc64ecma'], stream.crc64, 'both get the same CRC')
 
     const again = await client.append(key, Buffer.from('theirs again'), { position: 14 })
     t.equal(again.nextAppendPosition, '26')
@@ -46,7 +46,7 @@ t.test('an object that ali-oss began is continued by us, and the other way round
   }
 })
 
-t.test('ali-oss is a rival like any other', async t => {
+t.test('an append of ali-oss to the object of a stream is a conflict', async t => {
   const oss = await startOss(t)
   const key = oss.newKey()
   const stream = oss.open(key)
@@ -63,7 +63,7 @@ t.test('ali-oss is a rival like any other', async t => {
   t.equal(oss.read(key).toString(), 'oursrival')
 })
 
-t.test('the server refuses its wrong position and its wrong secret', async t => {
+t.test('the server refuses a wrong position and a wrong secret of ali-oss', async t => {
   const oss = await startOss(t)
   const key = oss.newKey()
   await aliOss(oss).append(key, Buffer.from('abc'), { position: 0 })

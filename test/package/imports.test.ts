@@ -37,13 +37,13 @@ const LAYERS: Readonly<Record<string, string>> = {
   options: 'client, crc64, validate, errors | type append',
 
   // How OSS is reached. The layers above do not know undici, which is loaded at the first request.
-  'client/credentials-module': 'node:* | uses process | lazy url | client',
+  'client/credentials-module': 'node:* | uses process | lazy url | client, errors',
   client: `node:crypto, node:net, node:stream | uses process, timers, time | type undici
     | client/agent, crc64, validate, clock, errors | type append`,
-  'client/agent': 'lazy undici, type undici, type node:net',
+  'client/agent': 'lazy undici, type undici, type node:net | errors',
 
   // The core: no streams, no HTTP, no process, and every clock is an argument.
-  append: 'node:assert/strict, node:diagnostics_channel | crc64, errors | type clock',
+  append: 'node:assert/strict, node:crypto, node:diagnostics_channel | crc64, errors | type clock',
 
   // A second opinion on the protocol: it shares no code with the client, not even the CRC, so that the two
   // cannot be wrong together. How a wrong option is refused is no part of the protocol.

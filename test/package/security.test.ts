@@ -1,7 +1,7 @@
 /**
- * Security: secrets are planted wherever there may be any, and searched for in everything that a stream
- * shows; answers lie; names try to be more than names; and requests try to be more than one. Streams
- * over real HTTP, and bytes on plain sockets.
+ * Security: secrets must not show in errors, events and output; false responses must not be believed; names
+ * must stay names; and one request must stay one request. Streams use real HTTP, and some tests write bytes
+ * to plain sockets.
  */
 
 import { tracingChannel } from 'node:diagnostics_channel'
@@ -34,7 +34,7 @@ const KEYS = {
 }
 const PROXY_USER = 'hunter2-proxy'
 
-/** How a secret may be written. */
+/** A secret in the encodings in which it may show. */
 function spellings(secret: string): string[] {
   const bytes = Buffer.from(secret)
   return [
@@ -46,15 +46,15 @@ function spellings(secret: string): string[] {
   ]
 }
 
-const PLANTED = [
+const SECRETS = [
   KEYS.accessKeySecret,
   KEYS.securityToken,
   `${PROXY_USER}:hunter2-password`,
   'hunter2-password',
 ].flatMap(spellings)
 
-/** Everything by which a value could end up in a log. */
-function shown(value: unknown): string {
+/** A value as logs may print it. */
+function printed(value: unknown): string {
   const all = { depth: Number.POSITIVE_INFINITY, showHidden: true, getters: true } as const
   const parts = [inspect(value), inspect(value, all)]
   for (let error = value; error instanceof Error; error = error.cause) {
@@ -65,30 +65,31 @@ function shown(value: unknown): string {
   return parts.join('\n')
 }
 
-/** Which of these secrets a text shows. */
-function leaks(text: string, secrets: readonly string[] = PLANTED): string[] {
+/** The secrets that a text contains. */
+function leaks(text: string, secrets: readonly string[] = SECRETS): string[] {
   return secrets.filter(secret => text.includes(secret))
 }
 
-/** What a stream shows of itself while it appends, fails or both. */
-interface Story {
+interface RunResult {
   readonly error: OssError | undefined
   readonly retries: RetryInfo[]
   readonly appends: AppendInfo[]
+  /** The stream, its client, its events, its traces and the warnings, as logs may print them. */
   readonly text: string
 }
 
-async function tell(
+/** Writes bytes to a stream, ends it, and waits for it to close. */
+async function runStream(
   options: AppendStreamOptions,
   bytes: Buffer | string = 'hello',
-): Promise<Story> {
+): Promise<RunResult> {
   const { endpoint, region, credentials, dispatcher, ...rest } = options
   const client = new OssClient({ endpoint, region, credentials, dispatcher })
   const stream = createAppendStream({ ...rest, client })
   const retries: RetryInfo[] = []
   const appends: AppendInfo[] = []
   const texts: string[] = []
-  const keep = (...values: unknown[]) => texts.push(...values.map(shown))
+  const keep = (...values: unknown[]) => texts.push(...values.map(printed))
   const keepTrace = { start: keep, end: keep, asyncStart: keep, asyncEnd: keep, error: keep }
   const channels = ['open', 'append'].map(name => tracingChannel(`oss-append-stream:${name}`))
   for (const channel of channels) channel.subscribe(keepTrace)
@@ -110,10 +111,10 @@ async function tell(
   return { error, retries, appends, text: texts.join('\n') }
 }
 
-/** A server that hears whole requests and answers with bytes. */
+/** A server that reads whole requests and writes bytes as its response. */
 async function listen(
   t: Test,
-  answer: (head: string) => string,
+  respond: (head: string) => string,
 ): Promise<{ port: number; heads: string[] }> {
   const heads: string[] = []
   const server = createServer(socket => {
@@ -129,7 +130,7 @@ async function listen(
         const head = text.slice(0, end)
         text = text.slice(end + 4 + length)
         heads.push(head)
-        socket.write(answer(head), 'latin1')
+        socket.write(respond(head), 'latin1')
       }
     })
   }).listen(0, '127.0.0.1')
@@ -138,14 +139,14 @@ async function listen(
   return { port: (server.address() as AddressInfo).port, heads }
 }
 
-function reply(status: number, headers: readonly string[], body = ''): string {
+function response(status: number, headers: readonly string[], body = ''): string {
   const lines = [`HTTP/1.1 ${status} Word`, `content-length: ${body.length}`, ...headers]
   return `${lines.join('\r\n')}\r\n\r\n${body}`
 }
 
-const FEW = { maxRetries: 1, minDelay: 1, maxDelay: 1 }
+const ONE_RETRY = { maxRetries: 1, minDelay: 1, maxDelay: 1 }
 
-t.test('whoever answers with what it was sent', async t => {
+t.test('a response that repeats the request shows no secret', async t => {
   const quote = (head: string) => head.replaceAll('&', '&amp;').replaceAll('<', '&lt;')
   const document = (head: string) => {
     const words = quote(head).replaceAll('\r\n', ' ')
@@ -156,7 +157,7 @@ t.test('whoever answers with what it was sent', async t => {
   const signature = (head: string) => fieldOf(head, 'authorization').slice(-64)
   const ID = 'x-oss-request-id: 5C3D9175B6FC201293AD4890'
   const encode = (text: string) => Buffer.from(text).toString('base64')
-  // In each header that is read, each of the secrets.
+  /** The headers that the client reads. */
   const names = [
     'x-oss-object-type',
     'x-oss-hash-crc64ecma',
@@ -175,29 +176,29 @@ t.test('whoever answers with what it was sent', async t => {
     ['signature', signature],
     ['secret', () => KEYS.accessKeySecret],
   ]
-  const answers: [string, (head: string) => string][] = [
+  const responses: [string, (head: string) => string][] = [
     [
-      'its document',
+      'in an error document',
       head =>
-        reply(
+        response(
           403,
           [ID, `x-oss-err: ${encode(document(head))}`],
           /^HEAD/.test(head) ? '' : document(head),
         ),
     ],
-    ['its own error', head => reply(500, [], /^HEAD/.test(head) ? '' : head)],
-    ['no HTTP', head => `${head}\r\n\r\n`],
+    ['in the body of a 500', head => response(500, [], /^HEAD/.test(head) ? '' : head)],
+    ['without HTTP', head => `${head}\r\n\r\n`],
     [
-      'a header without a colon',
-      head => reply(200, [ID, fieldOf(head, 'authorization').replaceAll(':', '')]),
+      'in a header without a colon',
+      head => response(200, [ID, fieldOf(head, 'authorization').replaceAll(':', '')]),
     ],
   ]
   for (const status of [200, 307, 403, 503]) {
     for (const [label, secret] of secrets) {
-      answers.push([
+      responses.push([
         `${status} with the ${label} in all headers`,
         head =>
-          reply(status, [
+          response(status, [
             ...names.map(name => `${name}: ${secret(head)}`),
             ...(status === 503 ? [ID] : []),
           ]),
@@ -209,10 +210,10 @@ t.test('whoever answers with what it was sent', async t => {
           'x-oss-hash-crc64ecma: 0',
           ID,
         ]
-        answers.push([
+        responses.push([
           `${status} with the ${label} in ${name}`,
           head =>
-            reply(status, [
+            response(status, [
               ...right.filter(line => !line.startsWith(name)),
               `${name}: ${secret(head)}`,
             ]),
@@ -220,41 +221,41 @@ t.test('whoever answers with what it was sent', async t => {
       }
     }
   }
-  for (const [label, answer] of answers) {
+  for (const [label, respond] of responses) {
     for (const position of ['end', 0] as const) {
-      const { port, heads } = await listen(t, answer)
+      const { port, heads } = await listen(t, respond)
       const endpoint = `http://127.0.0.1:${port}`
-      const { error, text } = await tell({
+      const { error, text } = await runStream({
         bucket: BUCKET,
         key: 'a',
         position,
         endpoint,
         region: 'cn-hangzhou',
         credentials: () => KEYS,
-        retry: FEW,
+        retry: ONE_RETRY,
       })
-      t.ok(error, `${label}: nothing was acknowledged`)
-      t.ok(heads.length > 0, `${label}: it was asked`)
-      t.same(leaks(text, [...PLANTED, ...heads.map(signature)]), [], `${label}: nothing is shown`)
+      t.ok(error, `${label}: the stream fails`)
+      t.ok(heads.length > 0, `${label}: the server got a request`)
+      t.same(leaks(text, [...SECRETS, ...heads.map(signature)]), [], `${label}: no secret shows`)
     }
   }
 })
 
-t.test('a proxy with a password', async t => {
+t.test('the password of a proxy does not show', async t => {
   const oss = await startOss(t, { credentials: KEYS })
-  const answers: [string, (head: string) => string][] = [
-    ['refuses', () => reply(407, ['proxy-authenticate: Basic'])],
-    ['refuses in its own words', head => reply(403, ['content-type: text/plain'], head)],
-    ['echoes', head => `${head}\r\n\r\n`],
-    ['echoes after a status', head => `HTTP/1.1 200 ${head}\r\n\r\n`],
+  const responses: [string, (head: string) => string][] = [
+    ['a 407', () => response(407, ['proxy-authenticate: Basic'])],
+    ['a 403 that repeats the request', head => response(403, ['content-type: text/plain'], head)],
+    ['the request itself', head => `${head}\r\n\r\n`],
+    ['the request as a status text', head => `HTTP/1.1 200 ${head}\r\n\r\n`],
   ]
-  for (const [label, answer] of answers) {
-    const { port, heads } = await listen(t, answer)
+  for (const [label, respond] of responses) {
+    const { port, heads } = await listen(t, respond)
     for (const proxyTunnel of [true, false]) {
       const uri = `http://${PROXY_USER}:hunter2-password@127.0.0.1:${port}`
       const dispatcher = new ProxyAgent({ uri, proxyTunnel })
-      const { error, retries, text } = await tell(
-        oss.options(oss.newKey(), { dispatcher, retry: FEW }),
+      const { error, retries, text } = await runStream(
+        oss.options(oss.newKey(), { dispatcher, retry: ONE_RETRY }),
       )
       t.match(
         error,
@@ -262,7 +263,7 @@ t.test('a proxy with a password', async t => {
         label,
       )
       t.equal(retries.length, 1)
-      t.match(heads[0], /proxy-authorization: Basic/i, `${label}: it was told the password`)
+      t.match(heads[0], /proxy-authorization: Basic/i, `${label}: the proxy got the password`)
       t.same(leaks(text), [], label)
       await dispatcher.destroy()
     }
@@ -270,7 +271,7 @@ t.test('a proxy with a password', async t => {
   t.same(oss.server.requests, [])
 })
 
-t.test('a provider that says too much', async t => {
+t.test('a secret in the error of a credentials provider does not show', async t => {
   const oss = await startOss(t, { credentials: KEYS })
   const { accessKeySecret: secret, securityToken: token } = KEYS
   const failures: [string, unknown][] = [
@@ -299,37 +300,41 @@ t.test('a provider that says too much', async t => {
   for (const [label, thrown] of failures) {
     const credentials = () => Promise.reject(thrown)
     const key = oss.newKey()
-    const { error, retries, text } = await tell(oss.options(key, { credentials, retry: FEW }))
+    const { error, retries, text } = await runStream(
+      oss.options(key, { credentials, retry: ONE_RETRY }),
+    )
     t.match(error, { code: 'OSS_ERR_CREDENTIALS', attempts: 2, cause: Error }, label)
     t.equal(retries.length, 1)
     t.same(leaks(text), [], label)
   }
-  // After it has worked once, what it gave is known, and hidden wherever it stands.
-  let asked = 0
+  // Credentials that a provider has returned are redacted in every text.
+  let calls = 0
   const credentials = () => {
-    if (++asked === 1) return KEYS
-    throw new Error(`I gave ${secret}, ${token}`)
+    if (++calls === 1) return KEYS
+    throw new Error(`returned ${secret}, ${token}`)
   }
-  const { error, text } = await tell(oss.options(oss.newKey(), { credentials, retry: FEW }))
-  t.match(error, { code: 'OSS_ERR_CREDENTIALS', cause: { message: 'I gave ***, ***' } })
+  const { error, text } = await runStream(
+    oss.options(oss.newKey(), { credentials, retry: ONE_RETRY }),
+  )
+  t.match(error, { code: 'OSS_ERR_CREDENTIALS', cause: { message: 'returned ***, ***' } })
   t.same(leaks(text), [])
 })
 
-t.test('a stream that works shows nothing either', async t => {
+t.test('a stream that works shows no secret', async t => {
   const oss = await startOss(t, { credentials: KEYS })
-  const { error, appends, text } = await tell(
+  const { error, appends, text } = await runStream(
     oss.options(oss.newKey(), { highWaterMark: 1000 }),
     seededBytes(5000),
   )
   t.equal(error, undefined)
   t.equal(appends.length, 5)
   t.same(leaks(text), [])
-  // Held to be true by the search itself: it does find what is there.
-  t.ok(leaks(shown(Object.assign(new Error('x'), { keys: KEYS }))).length > 1)
-  t.ok(leaks(shown(new Error('x', { cause: { deep: [new Map([[1, KEYS]])] } }))).length > 1)
+  // The search finds a secret that is there.
+  t.ok(leaks(printed(Object.assign(new Error('x'), { keys: KEYS }))).length > 1)
+  t.ok(leaks(printed(new Error('x', { cause: { deep: [new Map([[1, KEYS]])] } }))).length > 1)
 })
 
-t.test('options that are refused', t => {
+t.test('the error for a wrong option shows no secret', t => {
   const { accessKeySecret: secret } = KEYS
   const base = { bucket: BUCKET, key: 'a', region: 'cn-hangzhou', credentials: KEYS }
   const wrong: Record<string, unknown>[] = [
@@ -355,7 +360,7 @@ t.test('options that are refused', t => {
       t.fail(inspect(options))
     } catch (error) {
       t.match(error, { code: 'OSS_ERR_INVALID_OPTION' }, inspect(options))
-      t.same(leaks(shown(error)), [])
+      t.same(leaks(printed(error)), [])
     }
   }
   for (const url of ['https://b.example.com/', 'oss://', `oss://${BUCKET}`]) {
@@ -367,7 +372,7 @@ t.test('options that are refused', t => {
   t.end()
 })
 
-t.test('programs of their own: what they print when they fail', async t => {
+t.test('programs that fail print no secret', async t => {
   const server = await createOssServer({ credentials: KEYS })
   t.teardown(() => server.close())
   const message = `${KEYS.accessKeySecret} ${KEYS.securityToken}`
@@ -383,10 +388,10 @@ t.test('programs of their own: what they print when they fail', async t => {
   const environments: [string, NodeJS.ProcessEnv, number][] = [
     ['refused', {}, 1],
     ['other keys', { OSS_ACCESS_KEY_ID: 'LTAI-other' }, 1],
-    ['a secret that is none', { OSS_ACCESS_KEY_SECRET: `${KEYS.accessKeySecret}\nx` }, 2],
+    ['a secret with a line end', { OSS_ACCESS_KEY_SECRET: `${KEYS.accessKeySecret}\nx` }, 2],
     ['a user in the endpoint', { OSS_ENDPOINT: user }, 2],
-    ['no endpoint', { OSS_ENDPOINT: KEYS.accessKeySecret }, 2],
-    ['no region', { OSS_REGION: KEYS.accessKeySecret }, 2],
+    ['a secret as endpoint', { OSS_ENDPOINT: KEYS.accessKeySecret }, 2],
+    ['a secret as region', { OSS_REGION: KEYS.accessKeySecret }, 2],
   ]
   const cli = join(import.meta.dirname, '../../dist/cli/bin.js')
   await Promise.all(
@@ -405,7 +410,7 @@ t.test('programs of their own: what they print when they fail', async t => {
       t.same(leaks(stdout + stderr), [], label)
     }),
   )
-  // Nobody listens to 'error', so Node prints it with all that belongs to it, and ends.
+  // Without an 'error' listener Node prints the error with its properties and exits.
   const code = `
     import { createAppendStream } from 'DIST/index.js'
     const stream = createAppendStream({ bucket: '${BUCKET}', key: 'a' })
@@ -419,77 +424,76 @@ t.test('programs of their own: what they print when they fail', async t => {
   t.same(leaks(stdout + stderr), [])
 })
 
-t.test('documents that attack their reader', async t => {
+t.test('a hostile error document is read safely', async t => {
   const oss = await startOss(t)
   const error = (inner: string) => `<Error>${inner}</Error>`
   const bomb = Array.from(
     { length: 12 },
     (_, i) => `<!ENTITY a${i + 1} "${`&a${i};`.repeat(10)}">`,
   ).join('')
-  // label, body, the code that is read out of it
-  const documents: [string, string | Buffer, string][] = [
+  const documents: [label: string, body: string | Buffer, code: string][] = [
     [
       'entities in entities',
       `<!DOCTYPE x [<!ENTITY a0 "AccessDenied">${bomb}]>${error('<Code>&a12;</Code>')}`,
       'BadErrorResponse',
     ],
     [
-      'a file',
+      'an entity that is a file',
       `<!DOCTYPE x [<!ENTITY f SYSTEM "file:///etc/passwd">]>${error('<Code>A</Code><Message>&f;</Message>')}`,
       'A',
     ],
-    ['depth', `${'<a>'.repeat(20_000)}<Code>A</Code>`, 'A'],
-    ['depth past what is read', `${'<a>'.repeat(300_000)}<Code>A</Code>`, 'BadErrorResponse'],
-    ['a megabyte of nothing', ' '.repeat(1 << 20), 'BadErrorResponse'],
+    ['20,000 open elements', `${'<a>'.repeat(20_000)}<Code>A</Code>`, 'A'],
+    ['300,000 open elements', `${'<a>'.repeat(300_000)}<Code>A</Code>`, 'BadErrorResponse'],
+    ['a megabyte of spaces', ' '.repeat(1 << 20), 'BadErrorResponse'],
     ['a megabyte in one value', error(`<Code>${'A'.repeat(1 << 20)}</Code>`), 'BadErrorResponse'],
-    ['a megabyte behind the code', error(`<Code>A</Code>${'<Code>B</Code>'.repeat(70_000)}`), 'A'],
-    ['a megabyte of openings', '<Code>'.repeat(170_000), 'BadErrorResponse'],
+    ['a megabyte after the code', error(`<Code>A</Code>${'<Code>B</Code>'.repeat(70_000)}`), 'A'],
+    ['a megabyte of opening tags', '<Code>'.repeat(170_000), 'BadErrorResponse'],
     [
       'a megabyte of ampersands',
       error(`<Message>${'&amp;'.repeat(200_000)}</Message>`),
       'BadErrorResponse',
     ],
-    ['duplicates', error('<Code>First</Code><Code>Second</Code>'), 'First'],
+    ['two codes', error('<Code>First</Code><Code>Second</Code>'), 'First'],
     ['CDATA', error('<Code><![CDATA[AccessDenied]]></Code>'), 'BadErrorResponse'],
-    ['a code that is ours', error('<Code>OSS_ERR_INTEGRITY</Code>'), 'BadErrorResponse'],
-    ['a code that every object has', error('<Code>constructor</Code>'), 'constructor'],
-    ['a prototype', error('<Code>__proto__</Code>'), '__proto__'],
+    ['a code of this package', error('<Code>OSS_ERR_INTEGRITY</Code>'), 'BadErrorResponse'],
+    ['a code that is a property of every object', error('<Code>constructor</Code>'), 'constructor'],
+    ['a code that is __proto__', error('<Code>__proto__</Code>'), '__proto__'],
     [
-      'a terminal’s escapes',
+      'terminal escapes',
       error('<Code>A</Code><Message>\x1b]0;x\x07\x1b[2J\r\nok\u009b</Message>'),
       'A',
     ],
-    ['no text', Buffer.from([0xff, 0xfe, 0x00, 0x3c, 0x00]), 'BadErrorResponse'],
+    ['bytes that are no text', Buffer.from([0xff, 0xfe, 0x00, 0x3c, 0x00]), 'BadErrorResponse'],
     ['UTF-16', Buffer.from(error('<Code>A</Code>'), 'utf16le'), 'BadErrorResponse'],
-    ['nothing', '', 'BadErrorResponse'],
+    ['an empty body', '', 'BadErrorResponse'],
   ]
   for (const [label, body, code] of documents) {
     const key = oss.newKey()
     oss.server.faults.push({ kind: 'status', status: 403, code: 'X', body })
-    const { error } = await tell(oss.options(key))
+    const { error } = await runStream(oss.options(key))
     t.match(error, { code, status: 403, attempts: 1, unresolved: undefined }, label)
-    t.notMatch(error?.message, /\p{Cc}/u, `${label}: a message of one line`)
-    t.ok((error?.message.length ?? 0) < 2000, `${label}: and a short one`)
+    t.notMatch(error?.message, /\p{Cc}/u, `${label}: the message is one line`)
+    t.ok((error?.message.length ?? 0) < 2000, `${label}: the message is short`)
 
     oss.server.faults.push({ kind: 'status', status: 500, code: 'X', body })
-    const { retries, error: none } = await tell(oss.options(key))
-    t.equal(none, undefined, `${label}: with a 500 it passes`)
+    const { retries, error: none } = await runStream(oss.options(key))
+    t.equal(none, undefined, `${label}: the stream retries after a 500`)
     t.match(retries, [{ error: { code, status: 500 } }])
     t.equal(oss.read(key).toString(), 'hello')
   }
-  // HEAD has its document in a header.
+  // A HEAD response has its document in a header.
   for (const [label, body, code] of documents) {
     if (body.length > 8000) continue
     const headers = { 'x-oss-err': Buffer.from(body).toString('base64') }
     oss.server.faults.push({ kind: 'status', status: 400, headers, on: 'head' })
-    const { error } = await tell(oss.options(oss.newKey()))
+    const { error } = await runStream(oss.options(oss.newKey()))
     t.match(error, { code, status: 400, attempts: 1 }, `HEAD: ${label}`)
   }
   t.strictSame(Object.keys(Object.prototype), [])
 })
 
-// Numbers that are none: what a header says, and how.
-const NO_NUMBERS: [string, string | string[]][] = [
+/** Header values that are not whole numbers. */
+const NOT_NUMBERS: [string, string | string[]][] = [
   ['negative', '-5'],
   ['negative zero', '-0'],
   ['signed', '+5'],
@@ -505,101 +509,106 @@ const NO_NUMBERS: [string, string | string[]][] = [
   ['twice another', ['5', '6']],
 ]
 
-/** The same for a CRC, which has 64 bits. */
-const NO_CRCS = NO_NUMBERS.filter(([label]) => label !== '2^53 + 1')
+/** Header values that are not CRCs, which have 64 bits. */
+const NOT_CRCS = NOT_NUMBERS.filter(([label]) => label !== '2^53 + 1')
 
-t.test('answers that lie', async t => {
+t.test('a false response is not believed', async t => {
   const oss = await startOss(t)
   const { server } = oss
-  /** An append of 5 bytes behind 3, struck by faults. */
+  /** Appends 5 bytes to an object of 3, with faults. */
   const appendTo3 = async (key: string, ...faults: Fault[]) => {
     server.append(BUCKET, key, 'abc')
     server.faults.push(...faults)
-    const story = await tell(oss.options(key))
-    t.equal(server.faults.length, 0, 'the fault has struck')
-    return story
+    const result = await runStream(oss.options(key))
+    t.equal(server.faults.length, 0, 'the fault struck')
+    return result
   }
 
-  t.test('where the next append starts', async t => {
-    for (const [label, value] of NO_NUMBERS) {
+  t.test('the position in the response to an append', async t => {
+    for (const [label, value] of NOT_NUMBERS) {
       const key = oss.newKey()
-      const lie = { kind: 'mangled', part: 'position', how: 'wrong', value } as const
-      const { error, retries, appends } = await appendTo3(key, lie)
+      const fault = { kind: 'mangled', part: 'position', how: 'wrong', value } as const
+      const { error, retries, appends } = await appendTo3(key, fault)
       t.equal(error, undefined, label)
-      t.match(retries, [{ error: { code: 'OSS_ERR_NETWORK' } }], `${label}: not an answer of OSS`)
+      t.match(
+        retries,
+        [{ error: { code: 'OSS_ERR_NETWORK' } }],
+        `${label}: it is not a response of OSS`,
+      )
       t.match(appends, [{ reconciled: true, attempts: 2, nextPosition: 8 }], label)
       t.equal(oss.read(key).toString(), 'abchello')
     }
     for (const value of ['0', '7', '9', '9007199254740991']) {
-      const lie = { kind: 'mangled', part: 'position', how: 'wrong', value } as const
-      const { error, appends } = await appendTo3(oss.newKey(), lie)
+      const fault = { kind: 'mangled', part: 'position', how: 'wrong', value } as const
+      const { error, appends } = await appendTo3(oss.newKey(), fault)
       const expected = { code: 'OSS_ERR_INTEGRITY', unresolved: { position: 3, length: 5 } }
       t.match(error, { ...expected, attempts: 1, tail: { position: 3 } }, value)
-      t.same(appends, [], 'nothing was acknowledged')
+      t.same(appends, [], 'nothing is acknowledged')
     }
   })
 
-  t.test('the CRC', async t => {
-    for (const [label, value] of [...NO_CRCS, ['another', '5']] as const) {
-      const lie = { kind: 'mangled', part: 'crc64', how: 'wrong', value: value as string } as const
-      const { error, appends } = await appendTo3(oss.newKey(), lie)
+  t.test('the CRC in the response to an append', async t => {
+    for (const [label, value] of [...NOT_CRCS, ['another', '5']] as const) {
+      const fault = {
+        kind: 'mangled',
+        part: 'crc64',
+        how: 'wrong',
+        value: value as string,
+      } as const
+      const { error, appends } = await appendTo3(oss.newKey(), fault)
       t.match(error, { code: 'OSS_ERR_INTEGRITY', unresolved: { length: 5 } }, label)
       t.same(appends, [])
     }
   })
 
-  t.test('the request id', async t => {
+  t.test('the request id in the response to an append', async t => {
     for (const value of ['', ['A', 'A'], ['A', 'B']]) {
       const key = oss.newKey()
-      const lie = { kind: 'mangled', part: 'requestId', how: 'wrong', value } as const
-      const { error, appends } = await appendTo3(key, lie)
+      const fault = { kind: 'mangled', part: 'requestId', how: 'wrong', value } as const
+      const { error, appends } = await appendTo3(key, fault)
       t.equal(error, undefined)
       t.match(appends, [{ reconciled: true, attempts: 2 }])
       t.equal(oss.read(key).toString(), 'abchello')
     }
   })
 
-  t.test('HEAD: where it ends', async t => {
-    for (const [label, value] of [...NO_NUMBERS, ['another', '2']] as const) {
-      const lie = {
+  t.test('the position in the response to a HEAD', async t => {
+    for (const [label, value] of [...NOT_NUMBERS, ['another', '2']] as const) {
+      const fault = {
         kind: 'mangled',
         part: 'position',
         how: 'wrong',
         value: value as string,
       } as const
       const key = oss.newKey()
-      const { error } = await appendTo3(key, { ...lie, on: 'head' })
+      const { error } = await appendTo3(key, { ...fault, on: 'head' })
       t.match(error, { code: 'OSS_ERR_INTEGRITY', attempts: 1, unresolved: undefined }, label)
-      t.equal(oss.read(key).toString(), 'abc', `${label}: nothing was sent`)
+      t.equal(oss.read(key).toString(), 'abc', `${label}: nothing is sent`)
     }
   })
 
-  t.test('HEAD: its CRC', async t => {
-    for (const [label, value] of NO_CRCS) {
+  t.test('the CRC in the response to a HEAD', async t => {
+    for (const [label, value] of NOT_CRCS) {
       const key = oss.newKey()
-      const lie = { kind: 'mangled', part: 'crc64', how: 'wrong', value, on: 'head' } as const
-      const { error } = await appendTo3(key, lie)
-      t.equal(error, undefined, `${label}: asked for by other means`)
+      const fault = { kind: 'mangled', part: 'crc64', how: 'wrong', value, on: 'head' } as const
+      const { error } = await appendTo3(key, fault)
+      t.equal(error, undefined, `${label}: the stream gets the CRC by an append`)
       t.equal(oss.read(key).toString(), 'abchello')
     }
-    const lie = { kind: 'mangled', part: 'crc64', how: 'wrong', value: '5', on: 'head' } as const
-    const { error, appends } = await appendTo3(oss.newKey(), lie)
-    t.match(
-      error,
-      { code: 'OSS_ERR_INTEGRITY' },
-      'a number, and false: found out by the first append',
-    )
+    const fault = { kind: 'mangled', part: 'crc64', how: 'wrong', value: '5', on: 'head' } as const
+    const { error, appends } = await appendTo3(oss.newKey(), fault)
+    t.match(error, { code: 'OSS_ERR_INTEGRITY' }, 'the first append shows that the CRC is wrong')
     t.same(appends, [])
   })
 
-  t.test('HEAD: its length, its type', async t => {
+  t.test('the length and the type in the response to a HEAD', async t => {
     const right = {
       'x-oss-object-type': 'Appendable',
       'x-oss-next-append-position': '3',
       'Content-Length': '3',
     }
-    const lies: Record<string, string | string[]>[] = [
-      ...NO_NUMBERS.map(([, value]) => ({ 'Content-Length': value })),
+    const cases: Record<string, string | string[]>[] = [
+      ...NOT_NUMBERS.map(([, value]) => ({ 'Content-Length': value })),
       ...[
         '',
         ['Appendable', 'Appendable'],
@@ -608,22 +617,22 @@ t.test('answers that lie', async t => {
         KEYS.accessKeySecret,
       ].map(value => ({ 'x-oss-object-type': value })),
     ]
-    for (const lie of lies) {
+    for (const values of cases) {
       const key = oss.newKey()
-      const headers = { ...right, ...lie }
+      const headers = { ...right, ...values }
       const fault = { kind: 'status', status: 200, headers, on: 'head' } as const
       const { error, retries } = await appendTo3(key, fault)
-      const label = inspect(lie).slice(0, 80)
+      const label = inspect(values).slice(0, 80)
       t.equal(error, undefined, label)
       t.match(retries, [{ attempt: 1, error: { code: 'OSS_ERR_NETWORK' } }], label)
       t.equal(oss.read(key).toString(), 'abchello')
     }
   })
 
-  t.test('409: where it ends', async t => {
+  t.test('the position in a 409', async t => {
     const refused = { kind: 'status', status: 409, code: 'PositionNotEqualToLength' } as const
     for (const commits of [true, false]) {
-      for (const [label, value] of NO_NUMBERS) {
+      for (const [label, value] of NOT_NUMBERS) {
         const key = oss.newKey()
         const headers = { 'x-oss-next-append-position': value }
         const { error, appends } = await appendTo3(key, { ...refused, headers, commits })
@@ -638,23 +647,23 @@ t.test('answers that lie', async t => {
     t.match(error, { code: 'PositionNotEqualToLength', seen: { position: 2 ** 53 - 1 } })
   })
 
-  t.test('a probe', async t => {
-    // HEAD is forbidden, the first probe tells the length, and the second lies.
-    const lies = [
-      ...NO_NUMBERS.map(row => ['position', ...row] as const),
-      ...NO_CRCS.map(row => ['crc64', ...row] as const),
+  t.test('the position and the CRC in the response to an empty append', async t => {
+    // HEAD is forbidden. The first empty append tells the length, and the second has a false response.
+    const cases = [
+      ...NOT_NUMBERS.map(row => ['position', ...row] as const),
+      ...NOT_CRCS.map(row => ['crc64', ...row] as const),
     ]
-    for (const [part, label, value] of lies) {
+    for (const [part, label, value] of cases) {
       const key = oss.newKey()
-      const lie = { kind: 'mangled', part, how: 'wrong', value, on: 'probe', skip: 1 } as const
-      const { error } = await appendTo3(key, { kind: 'forbidden' }, lie)
+      const fault = { kind: 'mangled', part, how: 'wrong', value, on: 'probe', skip: 1 } as const
+      const { error } = await appendTo3(key, { kind: 'forbidden' }, fault)
       const isFinal = part === 'crc64'
       t.equal(error?.code, isFinal ? 'OSS_ERR_INTEGRITY' : undefined, `${part} ${label}`)
       t.equal(oss.read(key).toString(), isFinal ? 'abc' : 'abchello', `${part} ${label}`)
     }
   })
 
-  t.test('header names that every object has', async t => {
+  t.test('a header with the name of a property of every object', async t => {
     const key = oss.newKey()
     const names = ['__proto__', 'constructor', 'toString', 'hasOwnProperty', '__defineGetter__']
     const lines = [...names, ...names].map(name => `${name}: x\r\n`).join('')
@@ -680,7 +689,7 @@ t.test('redirects are never followed', async t => {
         Refresh: `0; url=${trap.url}`,
       }
       oss.server.faults.push({ kind: 'status', status, headers, on })
-      const { error } = await tell(oss.options(oss.newKey()))
+      const { error } = await runStream(oss.options(oss.newKey()))
       t.match(error, { code: 'BadErrorResponse', status, attempts: 1 }, `${status} to ${on}`)
 
       const redirect = { kind: 'status', status, headers, on } as const
@@ -692,8 +701,8 @@ t.test('redirects are never followed', async t => {
         with: [redirect],
       })
       const key = oss.newKey()
-      const { error: none, retries } = await tell(oss.options(key))
-      t.equal(none, undefined, `${status} to ${on}, by somebody else: tried again`)
+      const { error: none, retries } = await runStream(oss.options(key))
+      t.equal(none, undefined, `${status} to ${on}, not by OSS: the stream retries`)
       t.match(retries, [{ error: { code: 'OSS_ERR_NETWORK' } }])
       t.equal(oss.read(key).toString(), 'hello')
     }
@@ -701,16 +710,16 @@ t.test('redirects are never followed', async t => {
   t.equal(trap.connections, 0)
 })
 
-t.test('names that try to be more', async t => {
+t.test('a name that every object inherits is a name like any other', async t => {
   const inherited = ['constructor', 'toString', 'valueOf', 'hasOwnProperty', 'isPrototypeOf']
   const record = Object.fromEntries(inherited.map(name => [name, `of ${name}`]))
   const own = (json: string) => JSON.parse(json)
 
-  await t.test('out of options into headers, and into the server', async t => {
+  await t.test('in options, in headers and in the server', async t => {
     const dir = t.testdir()
     const oss = await startOss(t, { dir })
     const key = 'constructor/__proto__/toString'
-    const { error } = await tell(
+    const { error } = await runStream(
       oss.options(key, { metadata: record, tagging: record, headers: record }),
     )
     t.equal(error, undefined)
@@ -728,7 +737,7 @@ t.test('names that try to be more', async t => {
     t.strictSame(Object.keys(Object.prototype), [])
   })
 
-  await t.test('own properties of that name, as JSON makes them', async t => {
+  await t.test('as own properties, which JSON.parse() makes', async t => {
     const oss = await startOss(t)
     for (const json of ['{"__proto__":"x"}', '{"__proto__":{"polluted":"x"}}', '{"":"x"}']) {
       for (const option of ['metadata', 'headers', 'retry'] as const) {
@@ -744,14 +753,14 @@ t.test('names that try to be more', async t => {
       t.throws(() => createAppendStream(options), { code: 'OSS_ERR_INVALID_OPTION' })
     }
     const key = oss.newKey()
-    const { error } = await tell(oss.options(key, { tagging: own('{"__proto__":"x"}') }))
-    t.equal(error, undefined, 'a tag may be called so')
+    const { error } = await runStream(oss.options(key, { tagging: own('{"__proto__":"x"}') }))
+    t.equal(error, undefined, 'a tag may have this name')
     t.match(oss.server.requests.at(-1)?.headers, { 'x-oss-tagging': '__proto__=x' })
     t.notOk('polluted' in {})
     t.strictSame(Object.keys(Object.prototype), [])
   })
 
-  await t.test('straight to the server', async t => {
+  await t.test('in requests to the server', async t => {
     const s = await createOssServer({ dir: t.testdir(), cnames: { 'logs.example.com': BUCKET } })
     t.teardown(() => s.close())
     const headers = Object.fromEntries([
@@ -776,7 +785,7 @@ t.test('names that try to be more', async t => {
   })
 })
 
-t.test('keys stay in their bucket, and in their folder', async t => {
+t.test('a key stays in its bucket and in its folder', async t => {
   const around = t.testdir({ objects: {}, 'secret.txt': 'of the user' })
   const dir = join(around, 'objects')
   const server = await createOssServer({ dir })
@@ -803,14 +812,14 @@ t.test('keys stay in their bucket, and in their folder', async t => {
   ]
   for (const key of keys) {
     const { url: endpoint, region, credentials } = server
-    const { error } = await tell(
+    const { error } = await runStream(
       { bucket: BUCKET, key, endpoint, region, credentials },
       `in ${key}`,
     )
     t.equal(error, undefined, key)
     t.equal(server.read(BUCKET, key)?.toString(), `in ${key}`)
   }
-  // The same as raw paths, which a client might normalise and a server must not.
+  // Raw paths: a client might normalize them, and a server must not.
   for (const target of [
     '/examplebucket/../otherbucket/a',
     '/examplebucket/%2e%2e/otherbucket/a',
@@ -819,8 +828,8 @@ t.test('keys stay in their bucket, and in their folder', async t => {
     '/./otherbucket/a',
     '//otherbucket/a',
   ]) {
-    const answer = await append(server, 0, 'stolen', { target: `${target}?append&position=0` })
-    t.not(answer.status, 200, target)
+    const { status } = await append(server, 0, 'stolen', { target: `${target}?append&position=0` })
+    t.not(status, 200, target)
   }
   t.equal(server.read('otherbucket', 'a')?.toString(), 'of the other')
   t.same(readdirSync(around).sort(), ['objects', 'secret.txt'])
@@ -847,8 +856,11 @@ function chunked(s: OssServer, body: string, coding = 'transfer-encoding: chunke
   return renderRequest(header(appendOf(s, body), 'content-length', ...coding.split('|')))
 }
 
-/** Each is one request or none: never is another one read out of it, nor lost behind it. */
-const SMUGGLERS: [string, (s: OssServer) => string, 'refused' | 'one'][] = [
+/**
+ * Bytes that are one request, or that the server refuses. It must not read a second request out of them, and
+ * must not lose the request that follows.
+ */
+const AMBIGUOUS_REQUESTS: [string, (s: OssServer) => string, 'refused' | 'one'][] = [
   ['line feeds alone', s => renderRequest(appendOf(s)).replaceAll('\r\n', '\n'), 'refused'],
   ['one line feed', s => renderRequest(appendOf(s)).replace('\r\n', '\n'), 'refused'],
   [
@@ -865,8 +877,8 @@ const SMUGGLERS: [string, (s: OssServer) => string, 'refused' | 'one'][] = [
   ['a chunk with an extension', s => chunked(s, `5;a=b${CHUNK.slice(1)}`), 'one'],
   ['an extension with a line feed', s => chunked(s, '5;a\nhello\r\n0\r\n\r\n'), 'refused'],
   ['a quoted extension with a line end', s => chunked(s, '5;a="\r\nhello\r\n0\r\n\r\n'), 'refused'],
-  ['a chunk size before a space', s => chunked(s, `5 ${CHUNK.slice(1)}`), 'refused'],
-  ['a chunk size behind a space', s => chunked(s, ` ${CHUNK}`), 'refused'],
+  ['a chunk size followed by a space', s => chunked(s, `5 ${CHUNK.slice(1)}`), 'refused'],
+  ['a chunk size after a space', s => chunked(s, ` ${CHUNK}`), 'refused'],
   ['a hexadecimal chunk size with 0x', s => chunked(s, `0x${CHUNK}`), 'refused'],
   ['a signed chunk size', s => chunked(s, `+${CHUNK}`), 'refused'],
   ['a chunk size with an underscore', s => chunked(s, `5_0${CHUNK.slice(1)}`), 'refused'],
@@ -875,12 +887,12 @@ const SMUGGLERS: [string, (s: OssServer) => string, 'refused' | 'one'][] = [
   ['a chunk and a line feed', s => chunked(s, '5\r\nhello\n0\r\n\r\n'), 'refused'],
   ['a last chunk and line feeds', s => chunked(s, '5\r\nhello\r\n0\n\n'), 'refused'],
   [
-    'a length behind the chunks',
+    'a length after the chunks',
     s => chunked(s, `${CHUNK.slice(0, -2)}content-length: 3\r\n\r\n`),
     'refused',
   ],
   [
-    'an ACL behind the chunks',
+    'an ACL after the chunks',
     s => chunked(s, `${CHUNK.slice(0, -2)}x-oss-object-acl: public-read\r\n\r\n`),
     'one',
   ],
@@ -889,7 +901,7 @@ const SMUGGLERS: [string, (s: OssServer) => string, 'refused' | 'one'][] = [
   ['chunked and a comma', s => chunked(s, CHUNK, 'transfer-encoding: chunked,'), 'refused'],
   ['a comma and chunked', s => chunked(s, CHUNK, 'transfer-encoding: ,chunked'), 'refused'],
   [
-    'chunked behind a vertical tab',
+    'chunked after a vertical tab',
     s => chunked(s, CHUNK, 'transfer-encoding: \x0bchunked'),
     'refused',
   ],
@@ -913,7 +925,7 @@ const SMUGGLERS: [string, (s: OssServer) => string, 'refused' | 'one'][] = [
   ['a length with a zero', s => chunked(s, 'hello', 'content-length: 05'), 'one'],
   ['a length with a fraction', s => chunked(s, 'hello', 'content-length: 5.0'), 'refused'],
   [
-    'a length that others may drop',
+    'a length that a proxy may drop',
     s => renderRequest(header(appendOf(s), 'x', 'connection: content-length')),
     'one',
   ],
@@ -939,34 +951,34 @@ const SMUGGLERS: [string, (s: OssServer) => string, 'refused' | 'one'][] = [
   ],
 ]
 
-t.test('one request is one request', async t => {
+t.test('the server reads one request as one request', async t => {
   const s = await createOssServer()
   t.teardown(() => s.close())
-  for (const [label, bytes, fate] of SMUGGLERS) {
+  for (const [label, bytes, expected] of AMBIGUOUS_REQUESTS) {
     s.delete(BUCKET, 'a.log')
     s.delete(BUCKET, 'next.log')
-    const reply = await exchangeBytes(
+    const result = await exchangeBytes(
       s.port,
       bytes(s) + renderRequest(appendOf(s, 'next', 'next.log')),
       true,
     )
-    t.equal(reply.status, fate === 'one' ? 200 : 400, label)
+    t.equal(result.status, expected === 'one' ? 200 : 400, label)
     const stored = [...s.objects].map(({ state }) => state.key).sort()
-    t.same(stored, fate === 'one' ? ['a.log', 'next.log'] : [], label)
-    t.equal(reply.count, fate === 'one' ? 2 : 1, `${label}: as many answers as requests`)
-    if (fate === 'one') {
+    t.same(stored, expected === 'one' ? ['a.log', 'next.log'] : [], label)
+    t.equal(result.count, expected === 'one' ? 2 : 1, `${label}: one response per request`)
+    if (expected === 'one') {
       t.equal(s.read(BUCKET, 'a.log')?.toString(), 'hello', label)
       t.equal(s.stat(BUCKET, 'a.log')?.attributes.acl, 'default', label)
     }
   }
 })
 
-t.test('what follows the last request of a connection gets no answer', async t => {
+t.test('the server sends no response to what follows `Connection: close`', async t => {
   const s = await createOssServer()
   t.teardown(() => s.close())
   const last = renderRequest(header(appendOf(s), 'x', 'connection: close'))
-  const reply = await exchangeBytes(s.port, last + renderRequest(appendOf(s, 'next', 'next.log')))
-  t.match(reply, { status: 200, count: 1, closed: true })
+  const result = await exchangeBytes(s.port, last + renderRequest(appendOf(s, 'next', 'next.log')))
+  t.match(result, { status: 200, count: 1, closed: true })
   t.same(
     [...s.objects].map(({ state }) => state.key),
     ['a.log'],

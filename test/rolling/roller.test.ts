@@ -2,7 +2,7 @@
 
 import t from 'tap'
 import { OssError } from '../../lib/errors.ts'
-import { batchOf, rejectionOf, tailOf } from '../helpers/appender-harness.ts'
+import { recordOf, rejectionOf, tailOf } from '../helpers/appender-harness.ts'
 import { networkError, positionConflict, serviceError } from '../helpers/errors.ts'
 import { createRollerHarness, NOON, openRollerHarness } from '../helpers/roller-harness.ts'
 
@@ -23,12 +23,12 @@ t.test('open() finds the object of the present time, and sends no request beyond
 
 t.test('a batch that fills the object exactly goes into it; the next one rolls', async t => {
   const { roller, expectRequest, rolls, client } = await openRollerHarness('a-{index}', '123456')
-  const first = roller.append(batchOf('7890'))
+  const first = roller.append(recordOf('7890'))
   ;(await expectRequest('append a-0 6 7890')).reply(tailOf('1234567890'))
   t.match(await first, { key: 'a-0', position: 6, nextPosition: 10 })
   t.strictSame(rolls, [], 'a full object is left only when another batch comes')
 
-  const second = roller.append(batchOf('x'))
+  const second = roller.append(recordOf('x'))
   ;(await expectRequest('HEAD a-1')).reply(null)
   ;(await expectRequest('append a-1 0 x')).reply(tailOf('x'))
   t.match(await second, { key: 'a-1', position: 0, nextPosition: 1 })
@@ -41,7 +41,7 @@ t.test('a batch that fills the object exactly goes into it; the next one rolls',
 
 t.test('a batch that does not fit into the object goes whole into the next one', async t => {
   const { roller, expectRequest, rolls } = await openRollerHarness('a-{index}', '1234567')
-  const appending = roller.append(batchOf('8901'))
+  const appending = roller.append(recordOf('8901'))
   ;(await expectRequest('HEAD a-1')).reply(null)
   ;(await expectRequest('append a-1 0 8901')).reply(tailOf('8901'))
   t.match(await appending, { key: 'a-1', position: 0, length: 4 })
@@ -51,14 +51,14 @@ t.test('a batch that does not fit into the object goes whole into the next one',
 t.test('a batch longer than maxBytes has an object of its own', async t => {
   const { roller, expectRequest, rolls } = await openRollerHarness('a-{index}', '')
   const long = 'x'.repeat(25)
-  const first = roller.append(batchOf(long))
+  const first = roller.append(recordOf(long))
   ;(await expectRequest(`append a-0 0 ${long}`)).reply(tailOf(long))
   await first
-  const second = roller.append(batchOf(long))
+  const second = roller.append(recordOf(long))
   ;(await expectRequest('HEAD a-1')).reply(null)
   ;(await expectRequest(`append a-1 0 ${long}`)).reply(tailOf(long))
   await second
-  const third = roller.append(batchOf('short'))
+  const third = roller.append(recordOf('short'))
   ;(await expectRequest('HEAD a-2')).reply(null)
   ;(await expectRequest('append a-2 0 short')).reply(tailOf('short'))
   await third
@@ -70,7 +70,7 @@ t.test('a batch longer than maxBytes has an object of its own', async t => {
 
 t.test('a batch longer than maxObjectBytes fails, and nothing is sent', async t => {
   const { roller, client } = await openRollerHarness('a-{index}', '', { maxObjectBytes: 12 })
-  const error = await rejectionOf(roller.append(batchOf('x'.repeat(13))))
+  const error = await rejectionOf(roller.append(recordOf('x'.repeat(13))))
   t.match(error, { code: 'OSS_ERR_OBJECT_FULL', key: 'a-0', tail: { position: 0 } })
   t.strictSame(
     client.requests.filter(({ kind }) => kind === 'append'),
@@ -82,13 +82,13 @@ t.test('a batch longer than maxObjectBytes fails, and nothing is sent', async t 
 t.test('another hour begins another object, with index 0', async t => {
   const harness = await openRollerHarness(HOURLY, '12')
   const { roller, expectRequest, rolls } = harness
-  const first = roller.append(batchOf('3'))
+  const first = roller.append(recordOf('3'))
   ;(await expectRequest('append a/12-0 2 3')).reply(tailOf('123'))
   harness.date = later(HOUR / 2)
   await first
 
   harness.date = later(HOUR)
-  const second = roller.append(batchOf('4'))
+  const second = roller.append(recordOf('4'))
   ;(await expectRequest('HEAD a/13-0')).reply(null)
   ;(await expectRequest('append a/13-0 0 4')).reply(tailOf('4'))
   await second
@@ -115,13 +115,13 @@ t.test('a clock that steps back changes no key until it has caught up', async t 
   const { roller, expectRequest, rolls } = harness
   const appends = async (time: number, request: string, content: string) => {
     harness.date = later(time)
-    const appending = roller.append(batchOf(request.slice(-1)))
+    const appending = roller.append(recordOf(request.slice(-1)))
     ;(await expectRequest(request)).reply(tailOf(content))
     await appending
   }
   await appends(0, 'append a/12 0 1', '1')
   harness.date = later(HOUR)
-  const rolling = roller.append(batchOf('2'))
+  const rolling = roller.append(recordOf('2'))
   ;(await expectRequest('HEAD a/13')).reply(null)
   ;(await expectRequest('seal a/12 1')).reply()
   ;(await expectRequest('append a/13 0 2')).reply(tailOf('2'))
@@ -138,7 +138,7 @@ t.test('a clock that steps back changes no key until it has caught up', async t 
 
 t.test('an object found with too little room for the batch is left at once', async t => {
   const { roller, expectRequest, rolls } = await openRollerHarness('a-{index}', '123456789')
-  const appending = roller.append(batchOf('ab'))
+  const appending = roller.append(recordOf('ab'))
   ;(await expectRequest('HEAD a-1')).reply(tailOf('12345678'))
   ;(await expectRequest('HEAD a-2')).reply(tailOf('123456789'))
   ;(await expectRequest('HEAD a-3')).reply(null)
@@ -155,7 +155,7 @@ t.test('an object found with too little room for the batch is left at once', asy
 t.test("an object that was never created is left without a 'roll' event", async t => {
   const harness = await openRollerHarness(HOURLY, '', { sealOnRoll: true })
   harness.date = later(HOUR)
-  const appending = harness.roller.append(batchOf('x'))
+  const appending = harness.roller.append(recordOf('x'))
   ;(await harness.expectRequest('HEAD a/13-0')).reply(null)
   ;(await harness.expectRequest('append a/13-0 0 x')).reply(tailOf('x'))
   await appending
@@ -177,7 +177,7 @@ t.test('creation headers go with the first append to each object, and with no ot
   ] as const
   for (const [request, content, expected] of rows) {
     const text = request.split(' ')[3] ?? ''
-    const appending = roller.append(batchOf(text))
+    const appending = roller.append(recordOf(text))
     if (text === 'abcdef') (await expectRequest('HEAD a-1')).reply(null)
     const append = await expectRequest(request)
     t.strictSame(append.asked.headers, expected, request)
@@ -186,19 +186,22 @@ t.test('creation headers go with the first append to each object, and with no ot
   }
 })
 
-t.test('an empty object that exists is not created again', async t => {
-  const creationHeaders = { 'content-type': 'text/plain' }
-  const harness = createRollerHarness('a', { creationHeaders })
-  const opening = harness.roller.open()
-  ;(await harness.expectRequest('HEAD a')).reply(tailOf(''))
-  await opening
-  t.equal(harness.roller.exists, true)
-  const appending = harness.roller.append(batchOf('x'))
-  const append = await harness.expectRequest('append a 0 x')
-  t.strictSame(append.asked.headers, {})
-  append.reply(tailOf('x'))
-  await appending
-})
+t.test(
+  'an append at position 0 carries the creation headers, even if an empty object exists',
+  async t => {
+    const creationHeaders = { 'content-type': 'text/plain' }
+    const harness = createRollerHarness('a', { creationHeaders })
+    const opening = harness.roller.open()
+    ;(await harness.expectRequest('HEAD a')).reply(tailOf(''))
+    await opening
+    t.equal(harness.roller.exists, true)
+    const appending = harness.roller.append(recordOf('x'))
+    const append = await harness.expectRequest('append a 0 x')
+    t.strictSame(append.asked.headers, creationHeaders)
+    append.reply(tailOf('x'))
+    await appending
+  },
+)
 
 t.test(
   'sealOnRoll seals the object that is left, before the first append to the next one',
@@ -206,7 +209,7 @@ t.test(
     const { roller, expectRequest, rolls } = await openRollerHarness('a-{index}', '12345678', {
       sealOnRoll: true,
     })
-    const appending = roller.append(batchOf('xyz'))
+    const appending = roller.append(recordOf('xyz'))
     ;(await expectRequest('HEAD a-1')).reply(null)
     const seal = await expectRequest('seal a-0 8')
     t.strictSame(rolls, [])
@@ -226,7 +229,7 @@ t.test(
     const { roller, expectRequest, rolls } = await openRollerHarness('a-{index}', '12345678', {
       sealOnRoll: true,
     })
-    const appending = roller.append(batchOf('xyz'))
+    const appending = roller.append(recordOf('xyz'))
     ;(await expectRequest('HEAD a-1')).reply(null)
     ;(await expectRequest('seal a-0 8')).fail(serviceError('OperationNotSupported'))
     const error = await rejectionOf(appending)
@@ -257,7 +260,7 @@ t.test(
     for (const pattern of ['a', 'a/{HH}']) {
       const { roller, client } = await openRollerHarness(pattern, '12345678')
       const requests = client.requests.length
-      const error = await rejectionOf(roller.append(batchOf('xyz')))
+      const error = await rejectionOf(roller.append(recordOf('xyz')))
       t.match(error, {
         code: 'OSS_ERR_OBJECT_FULL',
         message: /would end at byte 11.* takes 10 bytes: put \{index\} into the key/,
@@ -271,7 +274,7 @@ t.test(
 
 t.test('without {index} an object that is full when it is found fails the first batch', async t => {
   const { roller, client } = await openRollerHarness('a', '1234567890')
-  const error = await rejectionOf(roller.append(batchOf('x')))
+  const error = await rejectionOf(roller.append(recordOf('x')))
   t.match(error, { code: 'OSS_ERR_OBJECT_FULL', key: 'a', tail: tailOf('1234567890') })
   t.equal(client.requests.length, 1, 'no append is sent')
 })
@@ -279,7 +282,7 @@ t.test('without {index} an object that is full when it is found fails the first 
 t.test('a search for the next object that fails is retried as the stream says', async t => {
   const harness = await openRollerHarness('a-{index}', '12345678')
   const { roller, expectRequest, clock, retries } = harness
-  const rolling = roller.append(batchOf('xyz'))
+  const rolling = roller.append(recordOf('xyz'))
   ;(await expectRequest('HEAD a-1')).fail(networkError('ECONNRESET'))
   ;(await clock.nextTimer()).fire()
   t.match(retries, [{ attempt: 1, position: undefined }])
@@ -291,7 +294,7 @@ t.test('a search for the next object that fails is retried as the stream says', 
 
 t.test('an object that takes no appends is passed over for the one after it', async t => {
   const { roller, expectRequest } = await openRollerHarness('a-{index}', '12345678')
-  const rolling = roller.append(batchOf('xyz'))
+  const rolling = roller.append(recordOf('xyz'))
   ;(await expectRequest('HEAD a-1')).reply({ type: 'Normal', length: 3 })
   ;(await expectRequest('HEAD a-2')).reply(null)
   ;(await expectRequest('append a-2 0 xyz')).reply(tailOf('xyz'))
@@ -300,9 +303,10 @@ t.test('an object that takes no appends is passed over for the one after it', as
 
 t.test('a rival that appends between search and append is a conflict, with the key', async t => {
   const { roller, expectRequest } = await openRollerHarness('a-{index}', '12345678')
-  const rolling = roller.append(batchOf('xyz'))
+  const rolling = roller.append(recordOf('xyz'))
   ;(await expectRequest('HEAD a-1')).reply(null)
   ;(await expectRequest('append a-1 0 xyz')).fail(positionConflict(5))
+  ;(await expectRequest('HEAD a-1')).reply(tailOf('other'))
   const error = await rejectionOf(rolling)
   t.match(error, { code: 'PositionNotEqualToLength', key: 'a-1', seen: { position: 5 } })
 })
@@ -316,14 +320,14 @@ t.test('the next object is searched for when it is needed, and not before', asyn
     const harness = await openRollerHarness(pattern, '123456789')
     const { roller, expectRequest, client } = harness
     harness.date = later(HOUR - 1)
-    const first = roller.append(batchOf('0'))
+    const first = roller.append(recordOf('0'))
     ;(await expectRequest(`append ${key} 9 0`)).reply(tailOf('1234567890'))
     await first
     const { length } = client.requests
     await new Promise(setImmediate)
     t.equal(client.requests.length, length, 'the object is full, and its hour ends in 1 ms')
     harness.date = later(HOUR)
-    const second = roller.append(batchOf('x'))
+    const second = roller.append(recordOf('x'))
     ;(await expectRequest(`HEAD ${next}`)).reply(null)
     ;(await expectRequest(`append ${next} 0 x`)).reply(tailOf('x'))
     t.match(await second, { key: next })
@@ -344,7 +348,7 @@ t.test('a key function', async t => {
     ;(await harness.expectRequest('HEAD a-0')).reply(null)
     await opening
     asked.length = 0
-    const appending = harness.roller.append(batchOf('x'))
+    const appending = harness.roller.append(recordOf('x'))
     ;(await harness.expectRequest('append a-0 0 x')).reply(tailOf('x'))
     await appending
     t.equal(asked[0], NOON.getTime())
@@ -388,7 +392,7 @@ t.test('a key function', async t => {
         ;(await harness.expectRequest('HEAD a')).reply(tailOf('12'))
         await opening
         isBad = true
-        const error = await rejectionOf(harness.roller.append(batchOf('x')))
+        const error = await rejectionOf(harness.roller.append(recordOf('x')))
         t.match(error, { ...expected, key: 'a', tail: tailOf('12') }, `${what}, later`)
         t.equal(harness.client.requests.length, 1, 'nothing was sent')
       }
@@ -403,7 +407,7 @@ t.test('a key function', async t => {
       const opening = harness.roller.open()
       ;(await harness.client.next()).reply(null)
       await opening
-      const appending = harness.roller.append(batchOf('x'))
+      const appending = harness.roller.append(recordOf('x'))
       ;(await harness.client.next()).reply(null)
       const append = await harness.client.next()
       t.equal(append.kind, 'append')
@@ -427,7 +431,7 @@ t.test('abort() ends the request in flight', async t => {
 
   t.test('abort() ends an append, whose bytes are unresolved', async t => {
     const { roller, expectRequest } = await openRollerHarness('a-{index}', '1234567')
-    const appending = roller.append(batchOf('8'))
+    const appending = roller.append(recordOf('8'))
     await expectRequest('append a-0 7 8')
     roller.abort(reason())
     const error = await rejectionOf(appending)
@@ -437,7 +441,7 @@ t.test('abort() ends the request in flight', async t => {
 
   t.test('abort() ends a search or a seal, with nothing unresolved', async t => {
     const searching = await openRollerHarness('a-{index}', '12345678', { sealOnRoll: true })
-    const first = searching.roller.append(batchOf('xyz'))
+    const first = searching.roller.append(recordOf('xyz'))
     await searching.expectRequest('HEAD a-1')
     searching.roller.abort(reason())
     const error = await rejectionOf(first)
@@ -445,7 +449,7 @@ t.test('abort() ends the request in flight', async t => {
     t.equal(error.unresolved, undefined)
 
     const sealing = await openRollerHarness('a-{index}', '12345678', { sealOnRoll: true })
-    const second = sealing.roller.append(batchOf('xyz'))
+    const second = sealing.roller.append(recordOf('xyz'))
     ;(await sealing.expectRequest('HEAD a-1')).reply(null)
     await sealing.expectRequest('seal a-0 8')
     sealing.roller.abort(reason())
@@ -456,7 +460,7 @@ t.test('abort() ends the request in flight', async t => {
 
   t.test('abort() ends a backoff', async t => {
     const { roller, expectRequest, clock } = await openRollerHarness('a-{index}', '12345678')
-    const appending = roller.append(batchOf('xyz'))
+    const appending = roller.append(recordOf('xyz'))
     ;(await expectRequest('HEAD a-1')).fail(networkError('ECONNRESET'))
     await clock.nextTimer()
     roller.abort(reason())
@@ -481,7 +485,7 @@ t.test('the backoff of a search holds the process once keepProcessAlive() was ca
 t.test('ENOTFOUND stays transient once the host has answered', async t => {
   // ENOTFOUND is final after three attempts if the host has never answered.
   const { roller, expectRequest, clock, retries } = await openRollerHarness('a-{index}', '12345678')
-  const appending = roller.append(batchOf('xyz'))
+  const appending = roller.append(recordOf('xyz'))
   for (let i = 0; i < 5; i++) {
     ;(await expectRequest('HEAD a-1')).fail(networkError('ENOTFOUND'))
     ;(await clock.nextTimer()).fire()
@@ -506,7 +510,7 @@ t.test('without the permission to read, appends of 0 bytes find the objects', as
   ;(await expectRequest('HEAD a-1')).fail(denied())
   ;(await expectRequest('append a-1 1 ')).fail(positionConflict(0))
   t.strictSame(await opening, tailOf('12345678'))
-  const appending = roller.append(batchOf('xyz'))
+  const appending = roller.append(recordOf('xyz'))
   ;(await expectRequest('HEAD a-1')).fail(denied())
   ;(await expectRequest('append a-1 1 ')).fail(positionConflict(0))
   ;(await expectRequest('append a-1 0 xyz')).reply(tailOf('xyz'))

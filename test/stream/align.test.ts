@@ -1,6 +1,7 @@
 import t from 'tap'
+import { EVERY_BYTE } from '../../lib/append/tail.ts'
 import type { Align } from '../../lib/options.ts'
-import { findFirstRecordEnd, findLastRecordEnd } from '../../lib/stream/align.ts'
+import { createRecordEnds, findFirstRecordEnd, findLastRecordEnd } from '../../lib/stream/align.ts'
 
 // what a record is, the bytes that came in, how far behind an end; the last end from there, the bytes
 // of the first record
@@ -59,4 +60,42 @@ t.test('in UTF-8 and latin1 the newline byte is part of no other character', asy
       }
     }
   }
+})
+
+// what a record is, ends of chunks, the bytes; the lengths at which a record ends, the first record
+const ends: [align: Align, chunkEnds: number[], text: string, ends: number[], first: number][] = [
+  [1, [], 'abc', [1, 2, 3], 1],
+  [2, [], 'abcde', [2, 4], 2],
+  [4, [], 'abc', [], 4],
+  ['\n', [], 'ab\n\ncd', [3, 4], 3],
+  ['\n', [], 'abc', [], 3],
+  ['chunk', [2, 5], 'a\nb\ncd', [2, 5], 2],
+  ['chunk', [], 'a\nb\n', [], 4],
+]
+
+t.test('record ends: whether a record ends there, the last before it, the first', async t => {
+  for (const [align, chunkEnds, text, expected, first] of ends) {
+    for (const bytes of [Buffer.from(text), Uint8Array.from(Buffer.from(text))]) {
+      const recordEnds = createRecordEnds(align, chunkEnds)
+      const label = `${JSON.stringify(align)}: ${JSON.stringify(text)}`
+      t.equal(recordEnds.findFirst(bytes), first, `${label}: first`)
+      for (let length = 1; length <= bytes.length; length++) {
+        t.equal(recordEnds.isEnd(bytes, length), expected.includes(length), `${label}: ${length}`)
+        const last = expected.findLast(end => end <= length) ?? 0
+        t.equal(recordEnds.findLast(bytes, length), last, `${label}: last until ${length}`)
+      }
+      for (const end of expected) {
+        const rest = bytes.subarray(end)
+        const after = recordEnds.after(end)
+        for (let length = 1; length <= rest.length; length++) {
+          const isEnd = expected.includes(end + length)
+          t.equal(after.isEnd(rest, length), isEnd, `${label}: ${length} behind ${end}`)
+        }
+      }
+    }
+  }
+})
+
+t.test('where each byte is a record, no ends are made', async t => {
+  t.equal(createRecordEnds(1, []), EVERY_BYTE)
 })

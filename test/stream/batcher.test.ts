@@ -522,6 +522,68 @@ t.test('a long record takes the memory that it needs, and frees it', async t => 
   }
 })
 
+t.test('a batch can be cut where a record ends', async t => {
+  const rows: [align: Align, writes: string[], ends: number[]][] = [
+    [1, ['abc', 'd'], [1, 2, 3, 4]],
+    [2, ['abc', 'defg'], [2, 4, 6]],
+    ['\n', ['a\nb', 'c\nd'], [2, 5]],
+    ['chunk', ['a\nb', 'c\nd'], [6]],
+  ]
+  for (const [align, writes, expected] of rows) {
+    const batcher = createAligned(align, 100)
+    for (const part of writes) batcher.write(bytes(part))
+    const batch = batcher.take()!
+    const found = Array.from({ length: batch.length }, (_, i) => i + 1)
+    t.strictSame(
+      found.filter(length => batch.isRecordEnd(length)),
+      expected,
+      JSON.stringify(align),
+    )
+  }
+})
+
+t.test(
+  'of chunks, a batch remembers the first end behind each 64 KiB, and where a longer chunk starts',
+  async t => {
+    const KIB = 1024
+    const rows: [what: string, chunks: number[], ends: number[]][] = [
+      ['chunks of 30 KiB', Array(10).fill(30 * KIB), [90, 180, 270, 300]],
+      ['one long chunk among short ones', [KIB, 200 * KIB, KIB, 64 * KIB], [1, 201, 202, 266]],
+      ['exactly 64 KiB', [64 * KIB, 64 * KIB - 1, 1], [64, 128]],
+      ['short chunks', [KIB, KIB, KIB], [3]],
+    ]
+    for (const [what, chunks, ends] of rows) {
+      const batcher = createAligned('chunk', 1024 * KIB)
+      for (const length of chunks) batcher.write(Buffer.alloc(length, 'x'))
+      const expected = ends.map(end => end * KIB)
+      for (const isSecond of [false, true]) {
+        const batch = batcher.take()!
+        t.equal(batch.length, expected.at(-1))
+        const found: number[] = []
+        for (let length = 1; length <= batch.length; length++) {
+          if (batch.isRecordEnd(length)) found.push(length)
+        }
+        t.strictSame(found, expected, `${what}${isSecond ? ', in the next batch' : ''}`)
+        batcher.release()
+        // The next batch has ends of its own.
+        for (const length of chunks) batcher.write(Buffer.alloc(length, 'y'))
+      }
+    }
+  },
+)
+
+t.test('a batch and its prefixes carry an MD5 exactly if appends carry it', async t => {
+  for (const hasMd5 of [false, true]) {
+    const batcher = create(100, hasMd5)
+    batcher.write(bytes('abcdef'))
+    const batch = batcher.take()!
+    for (const part of [batch, batch.prefix(2), batch.rest(2)]) {
+      const md5 = createHash('md5').update(part.bytes).digest('base64')
+      t.equal(part.contentMd5, hasMd5 ? md5 : undefined)
+    }
+  }
+})
+
 /** Where records end in `content`, by a look at each byte. */
 function endsOf(align: Align, content: Buffer, chunks: readonly number[]): number[] {
   if (align === 'chunk') return [...chunks]
@@ -566,6 +628,13 @@ function runAligned(t: Test, random: Random, [align, mark, most]: [Align, number
     const end = sent + copy.length
     check(copy.equals(content.subarray(sent, end)), 'the bytes in their order')
     check(batch.crc64 === crc64(copy), 'their CRC')
+    const part = batch.prefix(random.integer(1, copy.length))
+    const partEnd = sent + part.length
+    check(
+      lastEnd(partEnd) === partEnd || partEnd === whole,
+      `a prefix ends with a record: ${partEnd}`,
+    )
+    check(part.crc64 === crc64(copy.subarray(0, part.length)), 'the CRC of a prefix')
     check(lastEnd(end) === end || end === whole, `ends with a record: ${end}`)
     const isOne = lastEnd(end - 1) <= sent
     check(copy.length <= mark || (isOne && copy.length <= most), `not too long: ${copy.length}`)

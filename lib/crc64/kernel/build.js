@@ -1,9 +1,9 @@
 /**
- * Compiles the kernel beside it and writes it, as base64 in a module, so that bundlers keep it:
+ * Compiles `index.ts` and writes it as base64 in a module, which bundlers keep:
  *
- *     node lib/crc64/kernel/build.js [FILE]        (lib/crc64/wasm.ts)
+ *     node lib/crc64/kernel/build.js [FILE]        (default: lib/crc64/wasm.ts)
  *
- * The output depends on the source and the compiler's version alone: a test builds it again.
+ * The output depends only on the source and the version of the compiler. A test builds it again.
  */
 
 import { writeFileSync } from 'node:fs'
@@ -28,7 +28,7 @@ if (error) throw new Error(`${error.message}\n${stderr}`)
 const lines = code.toString('base64').match(/.{1,92}/g)
 writeFileSync(
   file,
-  `/** The kernel, WebAssembly in base64. Made by \`npm run build:kernel\` from \`kernel/\`: do not edit. */
+  `/** The kernel as WebAssembly in base64, made from \`kernel/\` by \`npm run build:kernel\`. Do not edit. */
 export const CODE =
 ${lines.map(line => `  '${line}'`).join(' +\n')}
 `,

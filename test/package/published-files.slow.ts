@@ -1,0 +1,98 @@
+/** The packed package: its types for module resolution, as a bundle, and installed by npm for each Node. */
+
+import { mkdtemp, readdir, rm, writeFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import t from 'tap'
+import { runsLongTests } from '../helpers/long-tests.ts'
+import { findNode, MAJORS } from '../helpers/node-versions.ts'
+import { execClean, MODULES, pack } from '../helpers/packed-package.ts'
+import { startOss } from '../helpers/test-oss.ts'
+import { checkExample, PROGRAMS } from './example-programs.ts'
+
+const { tarball, app } = await pack(t)
+
+t.test('attw finds no problem', async t => {
+  const attw = join(MODULES, '@arethetypeswrong/cli/dist/index.js')
+  const args = [attw, tarball, '--profile', 'esm-only', '--format', 'json']
+  const { stdout, code } = await execClean([process.execPath, ...args])
+  t.equal(code, 0)
+  const { analysis } = JSON.parse(stdout)
+  t.same(Object.keys(analysis.entrypoints).sort(), [
+    '.',
+    './package.json',
+    './pino',
+    './server',
+    './winston',
+  ])
+})
+
+t.test('a bundle of the package runs without node_modules', async t => {
+  const oss = await startOss(t)
+  const folder = await mkdtemp(join(app, '../../bundle-'))
+  t.teardown(() => rm(folder, { recursive: true }))
+  for (const [file, code] of Object.entries(PROGRAMS)) {
+    await t.test(file, async t => {
+      await writeFile(join(app, file), code)
+      const format = file.endsWith('.mjs') ? 'esm' : 'cjs'
+      // undici is CommonJS and requires Node's own modules. esbuild leaves those calls in the bundle.
+      const banner = `import { createRequire as from } from 'node:module'; const require = from(import.meta.url)`
+      const bundle = join(folder, file)
+      const args = ['--bundle', '--platform=node', `--format=${format}`, `--outfile=${bundle}`]
+      if (format === 'esm') args.push(`--banner:js=${banner}`)
+      const command = [join(MODULES, '.bin/esbuild'), '--log-level=error', file, ...args]
+      t.match(await execClean(command, { cwd: app }), { code: 0, stderr: '' })
+      await checkExample(t, oss, [process.execPath, bundle], folder)
+    })
+  }
+})
+
+t.test('the package runs when npm installs it in an empty folder', async t => {
+  const oss = await startOss(t)
+  const folder = await mkdtemp(join(app, '../../empty-'))
+  t.teardown(() => rm(folder, { recursive: true }))
+  await writeFile(join(folder, 'package.json'), '{}')
+  const npm = ['npm', 'install', '--prefer-offline', '--no-audit', '--no-fund', tarball]
+  t.match(await execClean(npm, { cwd: folder }), { code: 0 })
+  t.same(
+    (await readdir(join(folder, 'node_modules'))).filter(name => !name.startsWith('.')),
+    ['crc64-ecma182.js', 'oss-append-stream', 'undici'],
+  )
+  const { node: running } = process.versions
+  const others = MAJORS.filter(major => !running.startsWith(`${major}.`))
+  const isFull = runsLongTests(`the installed package on Node ${others.join(' and ')}`)
+  for (const version of isFull ? [running, ...others] : [running]) {
+    const node = await findNode(version)
+    for (const [file, code] of Object.entries(PROGRAMS)) {
+      await writeFile(join(folder, file), code)
+      await t.test(`Node ${version}, ${file}`, t => checkExample(t, oss, [node, file], folder))
+    }
+    const command = [node, 'node_modules/.bin/oss-append', '--version']
+    t.match(await execClean(command, { cwd: folder }), { code: 0, stdout: /^\d+\.\d+\.\d+\n$/ })
+  }
+})
+
+// The figures need a quiet machine. The quick tests compare the files that an import loads.
+if (runsLongTests('the CPU time of an import')) {
+  t.test('an import costs at most half of what undici costs', async t => {
+    const times: Record<string, number[]> = { 'oss-append-stream': [], undici: [] }
+    for (let round = 0; round < 15; round++) {
+      for (const [module, list] of Object.entries(times)) {
+        // CPU time, since wall time includes other work of the machine.
+        const code = `
+          const before = process.cpuUsage()
+          await import('${module}')
+          const { user, system } = process.cpuUsage(before)
+          console.log((user + system) / 1000)`
+        const node = [process.execPath, '--input-type=module', '-e', code]
+        list.push(Number((await execClean(node, { cwd: app })).stdout))
+      }
+    }
+    const [ours = Number.NaN, theirs = Number.NaN] = Object.values(times).map(median)
+    t.comment(`CPU time of an import: ${ours.toFixed(1)} ms, undici ${theirs.toFixed(1)} ms`)
+    t.ok(ours <= theirs / 2, `${ours.toFixed(1)} of ${theirs.toFixed(1)} ms`)
+  })
+}
+
+function median(numbers: readonly number[]): number {
+  return [...numbers].sort((a, b) => a - b)[numbers.length >> 1] ?? Number.NaN
+}
