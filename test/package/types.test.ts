@@ -1,6 +1,6 @@
 /**
- * The declarations, as a strict compiler of a user reads them: `consumer/use.ts` against the packed
- * package, by every TypeScript that is supported. Its `@ts-expect-error` lines fail where misuse passes.
+ * The declarations of the packed package, as a user's strict compiler reads them: every supported TypeScript
+ * compiles `consumer/use.ts`, and refuses each statement of `consumer/mistakes.ts`.
  */
 
 import { cp, mkdir, readFile, symlink, writeFile } from 'node:fs/promises'
@@ -154,7 +154,7 @@ function isForeign(type: ts.Type, name: string): boolean {
 
 type Documented = Pick<ts.Symbol, 'getDocumentationComment'>
 
-function told(what: Documented): string {
+function documentationOf(what: Documented): string {
   return ts.displayPartsToString(what.getDocumentationComment(checker))
 }
 
@@ -199,7 +199,7 @@ for (const [entry, file] of Object.entries(ENTRIES)) {
     const all = [...exportsOf(file)].flatMap(([name, symbol]) => [...documented(name, symbol)])
     t.ok(all.length > 10, `${all.length} are found`)
     t.strictSame(
-      all.filter(([, what]) => told(what) === '').map(([name]) => name),
+      all.filter(([, what]) => documentationOf(what) === '').map(([name]) => name),
       [],
       'none is without a comment',
     )
@@ -353,7 +353,7 @@ for (const [entry, file] of Object.entries(ENTRIES)) {
     t.ok(options.length > 5, `${options.length} are found`)
     const silent = (words: RegExp, isMeant: (option: ts.Symbol) => boolean) =>
       options
-        .filter(({ option }) => isMeant(option) && !words.test(told(option)))
+        .filter(({ option }) => isMeant(option) && !words.test(documentationOf(option)))
         .map(({ name }) => name)
     const units = silent(/\bbytes\b|milliseconds/i, option =>
       isNumber(checker.getTypeOfSymbol(option)),

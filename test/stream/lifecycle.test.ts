@@ -1,4 +1,4 @@
-/** Life: flush in every state, the ways to end, and what is left alive afterwards. */
+/** The life of a stream: flush in every state, the ways to end, and what stays open afterwards. */
 
 import { getEventListeners, once } from 'node:events'
 import { PassThrough, Readable } from 'node:stream'
@@ -213,7 +213,11 @@ t.test('close(), destroySoon() and asyncDispose end the stream and wait for it',
   const failing = oss.open(oss.newKey())
   failing.on('error', () => {})
   failing.write('abc')
-  await t.rejects(failing[Symbol.asyncDispose](), { code: 'AccessDenied' }, 'and tells a failure')
+  await t.rejects(
+    failing[Symbol.asyncDispose](),
+    { code: 'AccessDenied' },
+    'it rejects if the stream fails',
+  )
 })
 
 t.test('destroy', async t => {
@@ -452,15 +456,15 @@ t.test('every flush() and close() of a destroyed stream gets the same error', as
     await t.test(isHeld ? 'a write is held' : 'none is', async t => {
       const options = { bucket: BUCKET, key: 'k', client: SILENT, highWaterMark: 1000 }
       const stream = createAppendStream(options)
-      const told: string[] = []
-      stream.on('error', () => told.push('error'))
+      const called: string[] = []
+      stream.on('error', () => called.push('error'))
       stream.write(Buffer.alloc(500))
       const flushes = [stream.flush()]
       await once(stream, 'ready')
       await new Promise(setImmediate)
-      if (isHeld) stream.write(Buffer.alloc(5000), () => told.push('held'))
+      if (isHeld) stream.write(Buffer.alloc(5000), () => called.push('held'))
       else stream.cork()
-      stream.write('x', () => told.push('queued'))
+      stream.write('x', () => called.push('queued'))
       flushes.push(stream.flush())
       stream.destroy()
       flushes.push(stream.flush())
@@ -475,7 +479,7 @@ t.test('every flush() and close() of a destroyed stream gets the same error', as
       for (const [i, flushed] of flushes.entries()) await t.rejects(flushed, why, `flush ${i}`)
       await stream[Symbol.asyncDispose]()
       t.notOk(await new Promise(resolve => stream.close(resolve)), 'nor is it a failure')
-      t.same(told, isHeld ? ['held', 'queued'] : ['queued'])
+      t.same(called, isHeld ? ['held', 'queued'] : ['queued'])
     })
   }
 })
