@@ -1,7 +1,4 @@
-/**
- * What is public: the streams of one object and of many, what goes in front of them, the client to share,
- * the errors, and the CRC-64.
- */
+/** The public API: streams, the Transforms in front of them, the client that streams share, errors and CRC-64. */
 
 export type { AppendInfo } from './append/appender.ts'
 export type { RetryPolicy } from './append/backoff.ts'

@@ -8,7 +8,7 @@
 import { Transform, type TransformCallback } from 'node:stream'
 import type { Tail } from './append/tail.ts'
 import { update } from './crc64/index.ts'
-import { invalidOption, type OssError, resumeMismatch } from './errors.ts'
+import { invalidOption, type OssError, resumeMismatch, withContext } from './errors.ts'
 import { RollingAppendStream } from './rolling/rolling-stream.ts'
 import { OssAppendStream } from './stream/append-stream.ts'
 
@@ -90,6 +90,6 @@ class SkipExisting extends Transform {
   }
 
   #mismatch(tail: Tail): OssError {
-    return Object.assign(resumeMismatch(tail, this.#compared), { key: this.#stream.key })
+    return withContext(resumeMismatch(tail, this.#compared), { key: this.#stream.key })
   }
 }

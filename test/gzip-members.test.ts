@@ -53,13 +53,13 @@ const cuts: [string, string[], string[]][] = [
   ['characters of several bytes', ['日', '本'], ['日', '本']],
 ]
 
-t.test('where a member ends', async t => {
+t.test('a member ends before the chunk that does not fit', async t => {
   for (const [label, chunks, members] of cuts) {
     t.same(texts(await membersOf(chunks, { memberBytes: 4 })), members, label)
   }
 })
 
-t.test('every series of members from the first on is a gzip file of whole lines', async t => {
+t.test('the first members, however many, are a gzip file of whole lines', async t => {
   const lines = Array.from({ length: 1000 }, (_, n) => `line ${n} ${'.'.repeat(n % 97)}\n`)
   const members = await membersOf(lines, { memberBytes: 5000 })
   t.ok(members.length > 10, `${members.length} members`)
@@ -71,7 +71,7 @@ t.test('every series of members from the first on is a gzip file of whole lines'
   }
 })
 
-t.test('bytes of any kind, by chunks of any size, with the defaults', async t => {
+t.test('random bytes in chunks of random sizes survive compression', async t => {
   const bytes = Buffer.concat([
     seededBytes(3_000_000),
     Buffer.alloc(3_000_000),
@@ -96,7 +96,7 @@ t.test('the same chunks make the same members', async t => {
   t.same(a, b)
 })
 
-t.test('level', async t => {
+t.test('level decides how small members become', async t => {
   const text = 'all is well; '.repeat(10_000)
   const sizes: number[] = []
   for (const level of [0, 1, 9]) {
@@ -108,7 +108,7 @@ t.test('level', async t => {
   t.ok(stored > text.length && stored > fast && fast > small, `${sizes}`)
 })
 
-t.test('a caller may reuse its buffer', async t => {
+t.test('the caller may reuse its buffer after the write callback', async t => {
   const members = gzipMembers(untimed)
   const chunk = Buffer.from('abc')
   for (const byte of 'xyz') {
@@ -119,7 +119,7 @@ t.test('a caller may reuse its buffer', async t => {
   t.equal(gunzipSync(await buffer(members)).toString(), 'xxxyyyzzz')
 })
 
-t.test('a member that takes long to compress comes before one that does not', async t => {
+t.test('members keep their order, however long each takes to compress', async t => {
   const long = seededBytes(4_000_000)
   const members = await membersOf([long, 'a', 'b'], { memberBytes: long.length })
   t.same(
@@ -128,7 +128,7 @@ t.test('a member that takes long to compress comes before one that does not', as
   )
 })
 
-t.test('without a reader it takes one member more than the one that waits', async t => {
+t.test('without a reader, one member waits and one fills', async t => {
   const members = gzipMembers({ ...untimed, memberBytes: 1000 })
   let taken = 0
   for (let n = 0; n < 10; n++) members.write(seededBytes(1000, n), () => taken++)
@@ -142,7 +142,7 @@ t.test('without a reader it takes one member more than the one that waits', asyn
   t.equal(taken, 10)
 })
 
-t.test('without a reader, time makes no more of them: what waits goes into one', async t => {
+t.test('without a reader, flushInterval makes no further members', async t => {
   const members = gzipMembers({ flushInterval: 1 })
   const texts = ['a', 'b', 'c', 'd']
   for (const text of texts) {
@@ -157,7 +157,7 @@ t.test('without a reader, time makes no more of them: what waits goes into one',
   t.same(all, ['a', 'bcd'])
 })
 
-t.test('a slow reader gets them one at a time', async t => {
+t.test('a slow reader gets one member at a time', async t => {
   const members = gzipMembers({ ...untimed, memberBytes: 10 })
   let most = 0
   const text = '0123456789'.repeat(100)
@@ -175,7 +175,7 @@ t.test('a slow reader gets them one at a time', async t => {
   t.ok(most <= 1, `${most} waited`)
 })
 
-t.test('what does not fill a member leaves by itself', async t => {
+t.test('a member that does not fill is made after flushInterval', async t => {
   const members = gzipMembers({ flushInterval: 1 })
   for (const text of ['one', 'two']) {
     members.write(text)
@@ -186,7 +186,7 @@ t.test('what does not fill a member leaves by itself', async t => {
   t.equal((await buffer(members)).length, 0, 'and nothing comes twice')
 })
 
-t.test('waiting input holds the process, and nothing else does', async t => {
+t.test('input that waits for its member holds the process, and nothing else does', async t => {
   const beginning = `
     import { gunzipSync } from 'node:zlib'
     import { gzipMembers } from 'DISTindex.js'
@@ -209,7 +209,7 @@ t.test('waiting input holds the process, and nothing else does', async t => {
   }
 })
 
-t.test('destroyed', async t => {
+t.test("destroy() in any state leaves no timer, and emits 'close'", async t => {
   const ways: [string, (members: Transform) => void][] = [
     ['while it gathers', members => members.write('abc')],
     ['while it compresses', members => members.write('x'.repeat(1000))],
@@ -237,7 +237,7 @@ t.test('destroyed', async t => {
   }
 })
 
-t.test('a write that is held when it is destroyed is told', async t => {
+t.test('destroy() calls a held write back with the error', async t => {
   const members = gzipMembers({ memberBytes: 1000 })
   members.on('error', () => {})
   const written = new Promise(resolve => members.write('x'.repeat(5000), resolve))
@@ -258,7 +258,7 @@ const wrong: [string, unknown, RegExp][] = [
   ['flushInterval Infinity', { flushInterval: Infinity }, /^option flushInterval: /],
 ]
 
-t.test('wrong options', async t => {
+t.test('wrong options of gzipMembers() are refused', async t => {
   for (const [label, options, message] of wrong) {
     const expected = { code: 'OSS_ERR_INVALID_OPTION', message }
     t.throws(() => gzipMembers(options as GzipMembersOptions), expected, label)
@@ -273,17 +273,20 @@ t.test('wrong options', async t => {
   }
 })
 
-t.test('the largest member of what does not compress is within the largest record', async t => {
-  const [member = Buffer.alloc(0)] = await membersOf([Buffer.alloc(1)], { level: 0 })
-  t.equal(member.length, 24, 'a member of one stored byte')
-  const bytes = seededBytes(1_000_000)
-  for (const level of [0, 1, 6, 9]) {
-    const [member = Buffer.alloc(0)] = await membersOf([bytes], { level })
-    t.ok(member.length < bytes.length * 1.001, `level ${level}: ${member.length}`)
-  }
-})
+t.test(
+  'the largest member of incompressible bytes is shorter than the default maxRecordBytes',
+  async t => {
+    const [member = Buffer.alloc(0)] = await membersOf([Buffer.alloc(1)], { level: 0 })
+    t.equal(member.length, 24, 'a member of one stored byte')
+    const bytes = seededBytes(1_000_000)
+    for (const level of [0, 1, 6, 9]) {
+      const [member = Buffer.alloc(0)] = await membersOf([bytes], { level })
+      t.ok(member.length < bytes.length * 1.001, `level ${level}: ${member.length}`)
+    }
+  },
+)
 
-t.test('with align: chunk, each acknowledgement leaves a gzip file of whole lines', async t => {
+t.test("with align: 'chunk' every acknowledged length is a gzip file of whole lines", async t => {
   const oss = await startOss(t)
   const key = oss.newKey()
   const lines = Array.from({ length: 3000 }, (_, n) => `line ${n} ${'.'.repeat(n % 97)}\n`)
@@ -308,7 +311,7 @@ t.test('with align: chunk, each acknowledgement leaves a gzip file of whole line
   }
 })
 
-t.test('killed, it leaves a gzip file, and a run from the start goes on with it', async t => {
+t.test('a killed process leaves a gzip file, and a run from the start completes it', async t => {
   const oss = await startOss(t)
   const KEY = oss.newKey()
   const { accessKeyId, accessKeySecret } = oss.server.credentials

@@ -210,7 +210,7 @@ for (const [option, values, mend] of wrong) {
   })
 }
 
-t.test('every option is in the table of wrong ones', async t => {
+t.test('the table of wrong values has every option', async t => {
   const tried = new Set(wrong.map(([option]) => option.split('.')[0]))
   t.same(new Set(OPTIONS), tried)
 })
@@ -229,7 +229,7 @@ const ours = `
   x-oss-hash-crc64ecma x-oss-next-append-position
 `
 
-t.test('headers: ours cannot be overridden, in whatever case', async t => {
+t.test('headers that the stream sets cannot be overridden, in any case', async t => {
   for (const name of ours.trim().split(/\s+/)) {
     for (const header of [name, name.toUpperCase()]) {
       const headers = { [header]: 'x' }
@@ -238,7 +238,7 @@ t.test('headers: ours cannot be overridden, in whatever case', async t => {
   }
 })
 
-t.test('options that depend on each other', async t => {
+t.test('options that depend on each other are refused without the other', async t => {
   const { client } = recorder()
   const table: [string, object, RegExp][] = [
     ['bucket', { bucket: undefined }, /./],
@@ -256,7 +256,7 @@ t.test('options that depend on each other', async t => {
   }
 })
 
-t.test('a client excludes the options of the network', async t => {
+t.test('a client excludes the network options', async t => {
   const values = {
     region: 'cn-hangzhou',
     endpoint: 'x.com',
@@ -278,14 +278,14 @@ t.test('a client excludes the options of the network', async t => {
   }
 })
 
-t.test('a client that cannot serve the bucket', async t => {
+t.test('a client that cannot reach the bucket is refused', async t => {
   const endpoint = 'examplebucket.oss-cn-hangzhou.aliyuncs.com'
   const client = new OssClient({ endpoint, credentials })
   t.throws(() => create({ bucket: 'examplebucket', key: 'a', client }), refusal('endpoint'))
   t.doesNotThrow(() => resolveOptions({ bucket: 'another', key: 'a', client }))
 })
 
-t.test('what is no options at all', async t => {
+t.test('values that are no options object are refused', async t => {
   for (const options of [undefined, null, 5, true, Symbol('x'), [], [good], () => good]) {
     t.throws(() => create(options), refusal('options'), inspect(options))
   }
@@ -293,7 +293,7 @@ t.test('what is no options at all', async t => {
   t.throws(() => create('oss://examplebucket/a', 'b'), refusal('options'))
 })
 
-t.test('unknown options are refused, with what was probably meant', async t => {
+t.test('unknown options are refused, with a similar name', async t => {
   const table: [object, string, string][] = [
     [{ highWatermark: 5 }, 'highWatermark', 'did you mean highWaterMark\\?'],
     [{ HIGHWATERMARK: 5 }, 'HIGHWATERMARK', 'did you mean highWaterMark\\?'],
@@ -323,7 +323,7 @@ t.test('unknown options are refused, with what was probably meant', async t => {
   t.throws(() => new OssClient({ regoin: 'x' } as object), refusal('regoin', 'mean region'))
 })
 
-t.test('a refusal leaves nothing behind', async t => {
+t.test('a refused option calls nothing, and leaves no listener or timer', async t => {
   let calls = 0
   const called = () => {
     calls += 1
@@ -345,7 +345,7 @@ t.test('a refusal leaves nothing behind', async t => {
   t.same(running(), before)
 })
 
-t.test('no value is quoted that could be a secret', async t => {
+t.test('no message shows a value that may be a secret', async t => {
   const values = [
     { credentials: `id:${SECRET}` },
     { credentials: { accessKeyId: `${SECRET}\n`.repeat(2), accessKeySecret: SECRET } },
@@ -486,13 +486,13 @@ for (const [label, options, headers] of accepted) {
   })
 }
 
-t.test('prototypes stay clean', async t => {
+t.test('options do not change prototypes', async t => {
   t.strictSame(Object.keys(Object.prototype), [])
   t.equal('acl' in {}, false)
   t.equal(resolveOptions(good).creationHeaders.acl, undefined)
 })
 
-t.test('headers of creation are sent once, the others always', async t => {
+t.test('creation headers are sent once, headers with every append', async t => {
   const { client, requests } = recorder()
   // What was given may change afterwards: the stream has its own.
   const metadata: Record<string, string> = { a: 'b' }
@@ -564,7 +564,7 @@ const everything = () => ({
   requestTimeout: 1,
 })
 
-t.test('the caller’s objects are as they were, and may be frozen', async t => {
+t.test("resolving does not change the caller's objects, which may be frozen", async t => {
   const options = everything()
   resolveOptions(options)
   t.strictSame(options, everything())
@@ -610,7 +610,7 @@ const defaults = {
   isOwnClient: true,
 }
 
-t.test('defaults', async t => {
+t.test('absent options have the documented defaults', async t => {
   const { client, ...settings } = resolveOptions(good)
   t.strictSame(settings, defaults)
   t.ok(client instanceof OssClient)
@@ -622,7 +622,7 @@ t.test('defaults', async t => {
   t.strictSame(retry, { ...defaults.retry, minDelay: 1 })
 })
 
-t.test('Content-MD5 where no TLS protects the body', async t => {
+t.test('contentMd5 is on by default where TLS does not protect the body', async t => {
   const endpoint = 'http://example.com'
   t.equal(resolveOptions({ ...good, endpoint }).contentMd5, true)
   t.equal(resolveOptions({ ...good, endpoint: 'https://example.com' }).contentMd5, false)
@@ -634,7 +634,7 @@ t.test('Content-MD5 where no TLS protects the body', async t => {
   t.equal(resolveOptions({ ...target, client: recorder().client }).contentMd5, false)
 })
 
-t.test('the limits themselves are accepted', async t => {
+t.test('the limits of every range are accepted', async t => {
   const table: object[] = [
     { key: 'k'.repeat(1023) },
     { key: '日'.repeat(341) },
@@ -664,7 +664,7 @@ t.test('the limits themselves are accepted', async t => {
   }
 })
 
-t.test('a client that is given is used as it is', async t => {
+t.test('a client that is passed in is used as it is', async t => {
   const { client } = recorder()
   const settings = resolveOptions({ bucket: 'examplebucket', key: 'a', client })
   t.equal(settings.client, client)
@@ -676,7 +676,7 @@ t.test('a client that is given is used as it is', async t => {
   )
 })
 
-t.test('urls', async t => {
+t.test('a url is split at the third slash, and nothing is decoded', async t => {
   const { bucket: _, key: __, ...rest } = good
   const keys = [
     'a',
@@ -710,7 +710,7 @@ t.test('urls', async t => {
   t.throws(() => create('oss://examplebucket/a', { ...rest, key: 'b' }), refusal('key', /url/))
 })
 
-t.test('region and endpoint out of the environment', async t => {
+t.test('region and endpoint come from the environment if no option has them', async t => {
   const target = { bucket: 'examplebucket', key: 'a' }
   const isSecure = (options: object = {}) =>
     resolveOptions({ ...target, credentials, ...options }).client.isSecure
@@ -732,7 +732,7 @@ t.test('region and endpoint out of the environment', async t => {
   t.throws(() => isSecure(), refusal('region'))
 })
 
-t.test('checks return what they were given', async t => {
+t.test('checks return the value that they checked', async t => {
   t.equal(checkInteger('a', 5, 5, 5), 5)
   t.equal(checkInteger('a', Number.MAX_SAFE_INTEGER, 0), Number.MAX_SAFE_INTEGER)
   t.equal(checkLimit('a', Number.POSITIVE_INFINITY), Number.POSITIVE_INFINITY)

@@ -53,21 +53,24 @@ function appends(oss: Oss): number {
   return oss.server.requests.filter(({ method }) => method === 'POST').length
 }
 
-t.test('goes on where the object ends, however the source is cut', async t => {
-  const oss = await startOss(t)
-  for (const existing of [undefined, 0, 1, 63, 64, 65, 500, 999, 1000]) {
-    for (const size of [1, 64, 333, 1000]) {
-      const key = keyWith(oss, existing === undefined ? undefined : SOURCE.subarray(0, existing))
-      const stream = oss.open(key)
-      const label = `${existing ?? 'absent'}, in chunks of ${size}`
-      t.equal(await copy(SOURCE, stream, size), undefined, label)
-      t.ok(oss.read(key).equals(SOURCE), 'the object is the source')
-      t.equal(stream.bytesWritten, 1000 - (existing ?? 0), 'only the rest was sent')
+t.test(
+  'appending continues where the object ends, whatever the chunks of the source are',
+  async t => {
+    const oss = await startOss(t)
+    for (const existing of [undefined, 0, 1, 63, 64, 65, 500, 999, 1000]) {
+      for (const size of [1, 64, 333, 1000]) {
+        const key = keyWith(oss, existing === undefined ? undefined : SOURCE.subarray(0, existing))
+        const stream = oss.open(key)
+        const label = `${existing ?? 'absent'}, in chunks of ${size}`
+        t.equal(await copy(SOURCE, stream, size), undefined, label)
+        t.ok(oss.read(key).equals(SOURCE), 'the object is the source')
+        t.equal(stream.bytesWritten, 1000 - (existing ?? 0), 'only the rest was sent')
+      }
     }
-  }
-})
+  },
+)
 
-t.test('an empty source makes an empty object, and leaves one alone', async t => {
+t.test('an empty source creates an empty object, and leaves an existing one as it is', async t => {
   const oss = await startOss(t)
   for (const existing of [undefined, Buffer.alloc(0)]) {
     const key = keyWith(oss, existing)
@@ -86,7 +89,7 @@ const mismatches: [string, Buffer, Buffer, RegExp][] = [
   ['empty', SOURCE.subarray(0, 1), Buffer.alloc(0), /ends after 0 bytes, .* has 1/],
 ]
 
-t.test('another source: refused, and nothing is sent', async t => {
+t.test('a source with other bytes is refused, and nothing is sent', async t => {
   for (const [label, existing, source, message] of mismatches) {
     for (const size of [64, 5000]) {
       const oss = await startOss(t)
@@ -101,7 +104,7 @@ t.test('another source: refused, and nothing is sent', async t => {
   }
 })
 
-t.test('what comes behind the existing bytes passes chunk by chunk', async t => {
+t.test('bytes behind the existing ones pass chunk by chunk', async t => {
   const oss = await startOss(t)
   const skip = skipExisting(oss.open(keyWith(oss, SOURCE.subarray(0, 100))))
   for (const chunk of chunks(SOURCE, 60)) skip.write(chunk)
@@ -111,7 +114,7 @@ t.test('what comes behind the existing bytes passes chunk by chunk', async t => 
   t.same(lengths, [20, ...Array.from({ length: 14 }, () => 60), 40])
 })
 
-t.test('a stream that has been ready for long', async t => {
+t.test('a stream whose tail is already known can be continued', async t => {
   const oss = await startOss(t)
   const key = keyWith(oss, SOURCE.subarray(0, 300))
   const stream = oss.open(key)
@@ -121,7 +124,7 @@ t.test('a stream that has been ready for long', async t => {
   t.ok(oss.read(key).equals(SOURCE))
 })
 
-t.test('an opening that takes some attempts', async t => {
+t.test('skipExisting() waits for an opening that takes several attempts', async t => {
   const oss = await startOss(t)
   const key = keyWith(oss, SOURCE.subarray(0, 300))
   oss.server.faults.push({ kind: 'html', on: 'head', times: 3 })
@@ -130,7 +133,7 @@ t.test('an opening that takes some attempts', async t => {
   t.equal(oss.server.faults.length, 0)
 })
 
-t.test('an opening that fails, or is cut short, ends it with that error', async t => {
+t.test('an opening that fails or is aborted fails the Transform with the same error', async t => {
   const oss = await startOss(t)
   const key = oss.newKey()
   oss.server.put(BUCKET, key, 'Normal')
@@ -150,7 +153,7 @@ t.test('an opening that fails, or is cut short, ends it with that error', async 
   t.ok((await copy(SOURCE, closed)) instanceof Error)
 })
 
-t.test('a source that fails leaves what was acknowledged', async t => {
+t.test('a source that fails leaves the acknowledged bytes', async t => {
   const oss = await startOss(t)
   const key = keyWith(oss, SOURCE.subarray(0, 300))
   const stream = oss.open(key)
@@ -163,7 +166,7 @@ t.test('a source that fails leaves what was acknowledged', async t => {
   t.ok(oss.read(key).equals(SOURCE.subarray(0, 300)))
 })
 
-t.test('no stream', async t => {
+t.test('skipExisting() refuses anything but an OssAppendStream', async t => {
   // What comes behind it in a pipeline may be a stream with a flush() of another kind.
   for (const value of [undefined, {}, 'oss://examplebucket/key', createGzip()]) {
     t.throws(() => skipExisting(value as unknown as OssAppendStream), {
@@ -173,7 +176,7 @@ t.test('no stream', async t => {
   }
 })
 
-t.test('a rolling stream: its first bytes may be in objects before the one in use', async t => {
+t.test('skipExisting() refuses a rolling stream', async t => {
   const oss = await startOss(t)
   const stream = createRollingAppendStream({
     bucket: BUCKET,
@@ -201,7 +204,7 @@ const PROGRAM = `
   })
 `
 
-t.test('while it waits for the tail it holds the process', async t => {
+t.test('waiting for the tail holds the process', async t => {
   const oss = await startOss(t)
   const key = keyWith(oss, Buffer.from('ab'))
   // The first answers never come from OSS, so that there is nothing but a timer to wait for.

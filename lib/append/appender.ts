@@ -135,6 +135,9 @@ interface Acknowledgement {
   readonly isReconciled: boolean
 }
 
+/** OSS did not receive the whole body in time (OSS, "Error codes"). */
+const CUT_BODY: ReadonlySet<string> = new Set(['RequestTimeout', 'IncompleteBody'])
+
 export class Appender implements Destination {
   readonly #options: AppenderOptions
   readonly #retryLoop: RetryLoop
@@ -320,7 +323,7 @@ export class Appender implements Destination {
       return this.#attemptSize.onRefused(length) ? error : bodyRefused(length, error)
     }
     if (error.code === 'OSS_ERR_TIMEOUT') this.#attemptSize.onTimeout(length)
-    else if (error.isBodyCut) this.#attemptSize.onCut(length)
+    else if (error.isBodyCut || CUT_BODY.has(error.code)) this.#attemptSize.onCut(length)
     return error
   }
 

@@ -54,8 +54,8 @@ export const HURRIED_DELAY = 1000
 /** Doublings past every `maxDelay`. Without an end to them the factor becomes Infinity, and 0 times that is no delay. */
 const MAX_DOUBLINGS = 40
 
-/** A new attempt is made at once: the request is made afresh, or shorter. */
-const AT_ONCE: ReadonlySet<RetryClass> = new Set(['clock', 'credentials', 'damaged', 'tooLarge'])
+/** The first such failure is followed by an attempt at once: the request is made afresh. */
+const AT_ONCE: ReadonlySet<RetryClass> = new Set(['clock', 'credentials', 'damaged'])
 
 /** Answers that only the user's own change mends, if they stay the same. */
 const PERMANENT: ReadonlySet<RetryClass> = new Set([
@@ -81,6 +81,8 @@ export class Backoff {
 
   /** Milliseconds to wait before the next attempt, or undefined: stop. */
   next(failed: FailedAttempt): number | undefined {
+    // No retry of the same bytes: the next attempt is shorter, and attempts cannot become shorter for ever.
+    if (failed.retryClass === 'tooLarge') return this.#atLeast(failed, 0)
     const { maxRetries, maxElapsed } = this.#policy
     const now = this.#clock.now()
     this.#firstFailure ??= now
@@ -91,8 +93,7 @@ export class Backoff {
     this.#row.count += 1
     if (this.#retries > maxRetries || now - this.#firstFailure >= maxElapsed) return undefined
     if (this.#isFinal(failed, this.#row.count, now - this.#row.since)) return undefined
-    const isAtOnce =
-      AT_ONCE.has(failed.retryClass) && (this.#row.count === 1 || failed.retryClass === 'tooLarge')
+    const isAtOnce = AT_ONCE.has(failed.retryClass) && this.#row.count === 1
     return isAtOnce ? this.#atLeast(failed, 0) : this.#delay(failed)
   }
 

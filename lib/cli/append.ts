@@ -31,7 +31,7 @@ import {
 } from './read-back.ts'
 import { Reporter } from './reporter.ts'
 import { RetryingReader } from './retrying-reader.ts'
-import type { Signals } from './signals.ts'
+import { type Signals, startGrace } from './signals.ts'
 import {
   isStdinRedirected,
   openSampleData,
@@ -63,7 +63,7 @@ interface AppendJob {
   readonly io: CommandIO
   readonly reporter: Reporter
   readonly signals: Signals
-  /** Milliseconds to read on after the first signal. Undefined: the first signal aborts. */
+  /** Milliseconds to finish in after the first signal. Undefined: the first signal aborts. */
   readonly grace?: number | undefined
 }
 
@@ -122,7 +122,8 @@ async function runJob(job: AppendJob): Promise<number> {
   const { backend, io, reporter, signals, grace } = job
   const target = parseTarget(job)
   const { bucket } = target
-  const signal = grace === undefined ? signals.first : signals.second
+  const { signal, end } =
+    grace === undefined ? { signal: signals.first, end() {} } : startGrace(signals, grace)
   return withBackend(backend, 'append', io.env, async ({ clientOptions, isLocal }) => {
     const client = new RecordingClient(clientOptions)
     const retry = withRetryDefaults(job.options.retry, { isLocal })
@@ -172,7 +173,7 @@ async function runJob(job: AppendJob): Promise<number> {
       await client.close()
       await reader.close()
     }
-  })
+  }).finally(end)
 }
 
 /** The object in the URL; for a rolling stream its key is the pattern of all keys. */

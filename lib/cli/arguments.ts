@@ -1,8 +1,9 @@
 /** Parses and checks the command line. Pure: it opens nothing and reads no environment. */
 
+import { basename } from 'node:path'
 import { parseArgs } from 'node:util'
 import { suggestion } from '../validate.ts'
-import type { Backend, Command, OutputMode, RollOptions } from './commands.ts'
+import type { Backend, Command, HelpTopic, OutputMode, RollOptions } from './commands.ts'
 import {
   COMMANDS,
   type CommandName,
@@ -12,10 +13,10 @@ import {
   flagForLibraryName,
   flagOf,
 } from './flags.ts'
-import { UsageError } from './usage-error.ts'
+import { showValue, UsageError } from './usage-error.ts'
 
-/** Milliseconds. ffmpeg takes about a second to write its trailer; systemd kills after 90 seconds. */
-const DEFAULT_GRACE = 10_000
+/** Milliseconds. `docker stop` kills after 10 s, and systemd after 90 s. */
+const DEFAULT_GRACE = 7_000
 /** Milliseconds. */
 const DEFAULT_INTERVAL = 1_000
 
@@ -39,7 +40,7 @@ interface ParsedArguments {
 export function parseArguments(args: readonly string[]): Command {
   checkFlags(args)
   const { values, positionals } = parseStrictly(args)
-  if (values.help) return { name: 'help' }
+  if (values.help) return { name: 'help', ...topicOf(positionals[0]) }
   if (values.version) return { name: 'version' }
   if (positionals[0] === 'help') return parseHelp(positionals.slice(1))
   const { name, operands } = parseCommandName(positionals)
@@ -63,15 +64,17 @@ const COMMAND_PARSERS: Readonly<Record<CommandName, (given: ParsedArguments) => 
       resume,
     } = command
     const isResumed = resume !== undefined
-    const [url, file] = checkOperandCount(operands, { least: 1, most: isResumed ? 1 : 2 })
+    const [url = '', operand] = checkOperands(operands, [URL_NAME], isResumed ? 0 : 1)
     if (resume === '') throw new UsageError('--resume: must name a file')
+    const file = isResumed ? (resume as string) : operand
+    const object = roll.key === undefined ? withFileName(url, file) : url
     return {
       name: 'append',
-      url: checkUrl(url),
-      file: isResumed ? (resume as string) : file,
+      url: object,
+      file,
       backend: parseBackend(backend),
       options: isGzip ? alignMembers(stream) : stream,
-      roll: parseRoll(roll, { ...stream, ...(isResumed && { resume }) }),
+      roll: parseRoll(roll, object, { ...stream, ...(isResumed && { resume }) }),
       isGzip: isGzip as boolean,
       isResumed,
       outputMode: { isJson, isQuiet } as OutputMode,
@@ -79,7 +82,7 @@ const COMMAND_PARSERS: Readonly<Record<CommandName, (given: ParsedArguments) => 
     }
   },
   demo({ operands, command }) {
-    const [file] = checkOperandCount(operands, { least: 0, most: 1 })
+    const [file] = checkOperands(operands, [], 1)
     const bytes = command.bytes as number | undefined
     if (bytes !== undefined && file !== undefined) {
       throw new UsageError('--bytes: has no meaning with FILE')
@@ -87,7 +90,7 @@ const COMMAND_PARSERS: Readonly<Record<CommandName, (given: ParsedArguments) => 
     return { name: 'demo', file, bytes }
   },
   stat({ operands, backend, command }) {
-    const [url] = checkOperandCount(operands, { least: 1, most: 1 })
+    const [url = ''] = checkOperands(operands, [URL_NAME])
     return {
       name: 'stat',
       url: checkUrl(url),
@@ -96,7 +99,7 @@ const COMMAND_PARSERS: Readonly<Record<CommandName, (given: ParsedArguments) => 
     }
   },
   cat({ operands, backend, command }) {
-    const [url] = checkOperandCount(operands, { least: 1, most: 1 })
+    const [url = ''] = checkOperands(operands, [URL_NAME])
     const { isFollowed = false, interval = DEFAULT_INTERVAL } = command
     if (command.interval !== undefined && !isFollowed) {
       throw new UsageError('--interval: has no meaning without --follow')
@@ -114,59 +117,97 @@ const COMMAND_PARSERS: Readonly<Record<CommandName, (given: ParsedArguments) => 
     }
   },
   verify({ operands, backend, command }) {
-    const [file = '', url] = checkOperandCount(operands, { least: 2, most: 2 })
-    const isJson = command.isJson === true
-    return { name: 'verify', file, url: checkUrl(url), backend: parseBackend(backend), isJson }
+    const [file = '', url = ''] = checkOperands(operands, ['FILE', URL_NAME])
+    return {
+      name: 'verify',
+      file,
+      url: withFileName(checkUrl(url), file),
+      backend: parseBackend(backend),
+      isJson: command.isJson === true,
+    }
   },
   serve({ operands, command }) {
-    checkOperandCount(operands, { least: 0, most: 0 })
+    checkOperands(operands, [])
     const { dir, port, host } = command as { dir?: string; port?: number; host?: string }
     if (dir === '') throw new UsageError('--dir: must name a folder')
-    if (port !== undefined && port > 65_535) throw new UsageError('--port: must be 0 to 65535')
+    if (port !== undefined && port > 65_535)
+      throw new UsageError(`--port: must be 0 to 65535, and not ${port}`)
     return { name: 'serve', dir, port, host }
   },
 }
 
+/** `options`, or a command: what `help` has a text for. */
+const HELP_TOPICS = ['options', ...COMMANDS] as const
+
 function parseHelp(operands: readonly string[]): Command {
-  const [topic] = checkOperandCount(operands, { least: 0, most: 1 })
+  const [topic] = checkOperands(operands, [], 1)
   if (topic === undefined) return { name: 'help' }
-  if (topic !== 'options') throw new UsageError('help: knows of options, and no other topic')
-  return { name: 'help', topic }
+  const known = topicOf(topic)
+  if (known) return { name: 'help', ...known }
+  const near = suggestion(topic, HELP_TOPICS)
+  const topics = HELP_TOPICS.join(', ')
+  throw new UsageError(`help: ${showValue(topic)} is no topic${near || `: it is one of ${topics}`}`)
 }
 
-/** The command and its operands. A URL in first place means `append`. */
+function topicOf(name: string | undefined): { topic: HelpTopic } | undefined {
+  const topic = HELP_TOPICS.find(each => each === name)
+  return topic && { topic }
+}
+
+/** The command and its operands. A URL means `append`, in front of FILE or behind it. */
 function parseCommandName(positionals: readonly string[]): {
   name: CommandName
-  operands: string[]
+  operands: readonly string[]
 } {
-  const [first, ...rest] = positionals
+  const [first, second, ...rest] = positionals
   if (first === undefined)
-    throw new UsageError(`say where to: oss://BUCKET/KEY, or ${COMMAND_NAMES}`)
-  if (first.startsWith('oss://')) return { name: 'append', operands: [first, ...rest] }
+    throw new UsageError(`${URL_NAME} is missing: name the object, or ${ONE_OF}`)
+  if (isUrl(first)) return { name: 'append', operands: positionals }
   const name = COMMANDS.find(each => each === first && each !== 'append')
-  if (name === undefined) {
-    const near = suggestion(first, COMMANDS)
-    throw new UsageError(
-      `the first argument must be oss://BUCKET/KEY, or one of ${COMMAND_NAMES}${near}`,
-    )
+  if (name) return { name, operands: positionals.slice(1) }
+  if (second !== undefined && isUrl(second)) {
+    return { name: 'append', operands: [second, first, ...rest] }
   }
-  return { name, operands: rest }
+  const near = suggestion(first, COMMANDS)
+  if (near) throw new UsageError(`${showValue(first)} is no command${near}`)
+  throw new UsageError(
+    `${URL_NAME} is missing beside ${showValue(first)}: name the object, or ${ONE_OF}`,
+  )
 }
 
-const COMMAND_NAMES = COMMANDS.filter(name => name !== 'append').join(', ')
+const URL_NAME = 'oss://BUCKET/KEY'
+const ONE_OF = `one of ${COMMANDS.filter(name => name !== 'append').join(', ')}`
 
-function checkOperandCount(
+/** `names` are those of the operands that must be given. `optional`: how many others may follow. */
+function checkOperands(
   operands: readonly string[],
-  { least, most }: { readonly least: number; readonly most: number },
+  names: readonly string[],
+  optional = 0,
 ): readonly string[] {
-  if (operands.length < least) throw new UsageError('an argument is missing')
-  if (operands.length > most) throw new UsageError('one argument or more is too many')
+  if (operands.length < names.length) {
+    const isMissing = (name: string) =>
+      name === URL_NAME ? !operands.some(isUrl) : operands.every(isUrl)
+    throw new UsageError(`${names.find(isMissing)} is missing`)
+  }
+  const extra = operands[names.length + optional]
+  if (extra !== undefined) throw new UsageError(`unexpected argument ${showValue(extra)}`)
   return operands
 }
 
-function checkUrl(url = ''): string {
-  if (!url.startsWith('oss://')) throw new UsageError('the object must be oss://BUCKET/KEY')
-  return url
+function isUrl(text: string): boolean {
+  return text.startsWith('oss://')
+}
+
+function checkUrl(url: string): string {
+  if (isUrl(url)) return url
+  throw new UsageError(`the object must be ${URL_NAME}, and not ${showValue(url)}`)
+}
+
+/** As `cp` does it: a URL that ends in a slash is a folder for the file. */
+function withFileName(url: string, file: string | undefined): string {
+  if (!/^oss:\/\/[^/]+\/(.*\/)?$/s.test(url)) return url
+  if (file !== undefined && file !== '-') return url + basename(file)
+  throw new UsageError('the url ends in a slash: add a name, since standard input has none')
 }
 
 function parseBackend({ local, credentials, ...clientOptions }: OptionValues): Backend {
@@ -186,7 +227,7 @@ function alignMembers(stream: OptionValues): OptionValues {
   return { ...stream, align: 'chunk' }
 }
 
-function parseRoll(roll: OptionValues, others: OptionValues): RollOptions | undefined {
+function parseRoll(roll: OptionValues, url: string, others: OptionValues): RollOptions | undefined {
   const [first] = Object.keys(roll)
   if (first === undefined) return undefined
   if (roll.key === undefined && roll.maxBytes === undefined) {
@@ -195,7 +236,23 @@ function parseRoll(roll: OptionValues, others: OptionValues): RollOptions | unde
   const conflicting = ['position', 'crc64', 'resume'].find(option => others[option] !== undefined)
   if (conflicting)
     throw new UsageError(`${flagOf(conflicting)}: is for one object, and not for many`)
+  checkCanRoll(roll, url)
   return roll as RollOptions
+}
+
+/** Refuses a pattern by which no second object can follow. The stream would find that out when the first is full. */
+function checkCanRoll({ key, maxBytes }: OptionValues, url: string): void {
+  const pattern = `${url.replace(/^oss:\/\/[^/]*\/?/, '')}${key ?? ''}`
+  if (pattern === '' || /\{index\}/.test(pattern)) return
+  const remedy = "add {index}, as in --roll-key 'app-{index}.log'"
+  if (maxBytes !== undefined) {
+    throw new UsageError(`--roll-bytes: the key cannot change when an object is full: ${remedy}`)
+  }
+  if (!/\{[^{}]*\}/.test(pattern)) {
+    throw new UsageError(
+      `--roll-key: the key never changes: add a date such as {yyyy}-{MM}-{dd}, or {index}`,
+    )
+  }
 }
 
 /** Refuses unknown and repeated flags. `parseArgs` would suggest none, and would take the last of two. */
@@ -213,7 +270,7 @@ function checkFlags(args: readonly string[]): void {
     const { name, rawName } = token
     if (!Object.hasOwn(FLAGS, name))
       throw new UsageError(`${rawName}: is unknown${suggestFlag(name, rawName)}`)
-    if (seen.has(name) && !FLAGS[name]?.multiple) throw new UsageError(`${rawName}: is said twice`)
+    if (seen.has(name) && !FLAGS[name]?.multiple) throw new UsageError(`${rawName}: is given twice`)
     seen.add(name)
   }
 }
@@ -222,9 +279,29 @@ function checkFlags(args: readonly string[]): void {
 function suggestFlag(name: string, rawName: string): string {
   const named = flagForLibraryName(name)
   if (named) return `: did you mean ${named}?`
-  if (rawName.startsWith('--')) return suggestion(rawName, ALL_FLAGS)
-  const [first, ...others] = ALL_FLAGS.filter(flag => flag.startsWith(`--${name}`))
-  return first && others.length === 0 ? `: did you mean ${first}?` : ''
+  if (!rawName.startsWith('--'))
+    return suggestOneOf(
+      ALL_FLAGS.filter(flag => flag.startsWith(`--${name}`)),
+      1,
+    )
+  return (
+    suggestion(rawName, ALL_FLAGS) ||
+    suggestOneOf(
+      ALL_FLAGS.filter(flag => hasWords(flag, name)),
+      3,
+    )
+  )
+}
+
+/** `--max-retries` has the words of `retries`. */
+function hasWords(flag: string, name: string): boolean {
+  const words = flag.slice(2).split('-')
+  return name.split('-').every(word => words.includes(word))
+}
+
+function suggestOneOf(flags: readonly string[], max: number): string {
+  const isClear = flags.length > 0 && flags.length <= max
+  return isClear ? `: did you mean ${flags.join(' or ')}?` : ''
 }
 
 function parseStrictly(args: readonly string[]) {
@@ -254,7 +331,7 @@ function collectOptions(values: FlagValues, group: FlagGroup): OptionValues {
     const value = parseFlag(`--${name}`, flag, given)
     const [option = '', subOption] = flag.option.split('.')
     if (Object.hasOwn(options, option) && !subOption)
-      throw new UsageError(`--${name}: is said twice`)
+      throw new UsageError(`--${name}: is given twice`)
     options[option] = subOption ? { ...(options[option] as object), [subOption]: value } : value
   }
   return options

@@ -69,7 +69,10 @@ async function openOss(
     moduleName === undefined
       ? readKeys(env)
       : await loadCredentialsModule(moduleName, credentialsError)
-  const resolved = findEndpoint(clientOptions, env)
+  const resolved = findEndpoint(clientOptions, {
+    OSS_ENDPOINT: readVariable(env, 'OSS_ENDPOINT'),
+    OSS_REGION: readVariable(env, 'OSS_REGION'),
+  })
   const { connectTimeout = CLIENT_DEFAULTS.connectTimeout } = clientOptions
   const dispatcher = await createProxyAgent(env, connectTimeout)
   return {
@@ -89,10 +92,20 @@ function credentialsError(problem: string): UsageError {
   return new UsageError(`--credentials: ${problem}`)
 }
 
+/** A variable of the environment. Empty is the same as absent. */
+function readVariable(env: NodeJS.ProcessEnv, name: string): string | undefined {
+  const value = env[name]?.trim() || undefined
+  if (value !== undefined && /^(["']).*\1$/s.test(value)) {
+    const remedy = 'leave them out (docker --env-file keeps them as a part of the value)'
+    throw new UsageError(`${name}: its value has quotes around it: ${remedy}`)
+  }
+  return value
+}
+
 /** The credentials in the environment. They are checked before any input is read. */
 function readKeys(env: NodeJS.ProcessEnv): Credentials {
-  const names = ['OSS_ACCESS_KEY_ID', 'OSS_ACCESS_KEY_SECRET', 'OSS_SESSION_TOKEN']
-  const [accessKeyId, accessKeySecret, securityToken] = names.map(name => env[name]?.trim())
+  const names = ['OSS_ACCESS_KEY_ID', 'OSS_ACCESS_KEY_SECRET', 'OSS_SESSION_TOKEN'] as const
+  const [accessKeyId, accessKeySecret, securityToken] = names.map(name => readVariable(env, name))
   if (!accessKeyId || !accessKeySecret) {
     const variables = names.slice(0, 2).join(' and ')
     throw new UsageError(
@@ -112,7 +125,7 @@ async function createProxyAgent(
   env: NodeJS.ProcessEnv,
   connectTimeout: number,
 ): Promise<Dispatcher | undefined> {
-  const setNames = PROXY_VARIABLES.filter(name => env[name])
+  const setNames = PROXY_VARIABLES.filter(name => readVariable(env, name))
   if (setNames.length === 0) return undefined
   const invalid = setNames.find(name => !isProxyUrl(env[name] ?? ''))
   if (invalid) {

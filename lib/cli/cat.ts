@@ -9,7 +9,7 @@ import { update } from '../crc64/index.ts'
 import { OssError } from '../errors.ts'
 import { withBackend } from './backend.ts'
 import type { CatCommand, CommandIO, OutputStream } from './commands.ts'
-import { noSuchObjectError } from './failure.ts'
+import { noSuchObjectError, OutputError } from './failure.ts'
 import { stderrListener } from './reporter.ts'
 import { RetryingReader } from './retrying-reader.ts'
 
@@ -83,7 +83,7 @@ class OutputWriter {
     const isOver = this.#error || this.#output.destroyed || this.#signal.aborted
     if (!isFree && !isOver) await new Promise<void>(resolve => (this.#resume = resolve))
     this.#signal.throwIfAborted()
-    if (this.#error && this.#error.code !== 'EPIPE') throw this.#error
+    if (this.#error && this.#error.code !== 'EPIPE') throw new OutputError(this.#error)
     return this.#error === undefined && !this.#output.destroyed
   }
 

@@ -2,6 +2,7 @@
 
 import type { Readable, Writable } from 'node:stream'
 import type { ClientOptions, RollingAppendStreamOptions, UrlOptions } from '../index.ts'
+import type { CommandName } from './flags.ts'
 
 /** An output stream, which may be a terminal. */
 export type OutputStream = Writable & { readonly isTTY?: boolean; readonly columns?: number }
@@ -15,7 +16,7 @@ export interface CommandIO {
   readonly stdout: OutputStream
   readonly stderr: OutputStream
   readonly env: NodeJS.ProcessEnv
-  /** Emits `'SIGINT'` and `'SIGTERM'`, as `process` does. */
+  /** Emits `'SIGINT'`, `'SIGTERM'` and `'SIGHUP'`, as `process` does. */
   readonly signals: NodeJS.EventEmitter
 }
 
@@ -61,7 +62,7 @@ export interface AppendCommand {
   /** The object already has the beginning of `file`, and only the rest is appended. */
   readonly isResumed: boolean
   readonly outputMode: OutputMode
-  /** Milliseconds to read on after the first signal. */
+  /** Milliseconds to finish in after the first signal: reading on, and delivering. */
   readonly grace: number
 }
 
@@ -112,6 +113,9 @@ export interface ServeCommand {
   readonly host: string | undefined
 }
 
+/** A command, or `options`: every flag. */
+export type HelpTopic = CommandName | 'options'
+
 export type Command =
   | AppendCommand
   | DemoCommand
@@ -119,5 +123,5 @@ export type Command =
   | CatCommand
   | VerifyCommand
   | ServeCommand
-  | { readonly name: 'help'; readonly topic?: 'options' }
+  | { readonly name: 'help'; readonly topic?: HelpTopic }
   | { readonly name: 'version' }

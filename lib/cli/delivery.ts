@@ -12,6 +12,7 @@ import type { AppendRequest, AppendResult, Head } from '../append/client-interfa
 import { OssClient } from '../client/client.ts'
 import type { OssAppendStream, ReadyInfo, Target } from '../index.ts'
 import { InterruptedError, SourceError } from './failure.ts'
+import { formatCount } from './progress.ts'
 import type { Delivery, ObservedTail } from './report.ts'
 import type { Reporter } from './reporter.ts'
 import type { Signals } from './signals.ts'
@@ -52,12 +53,15 @@ export interface DeliveryOptions {
   /** Bytes of the input that are in the object. Default: unknown where there are `transforms`. */
   readonly bytesDone?: (() => number) | undefined
   readonly reporter: Reporter
-  readonly signals: Pick<Signals, 'first' | 'received' | 'exitCode'>
-  /** Aborts the delivery: the first signal or the second one. */
+  readonly signals: Pick<Signals, 'first' | 'second' | 'received' | 'exitCode'>
+  /** Aborts the delivery: at the first signal, or at the end of the grace. */
   readonly signal: AbortSignal
-  /** Milliseconds to read on after the first signal. Undefined: the first signal aborts. */
+  /** Milliseconds to finish in after the first signal. Undefined: the first signal aborts. */
   readonly grace?: number | undefined
 }
+
+/** Milliseconds at the end of the grace in which nothing is read, so that what was read can be delivered. */
+const DELIVERY_TIME = 2_000
 
 /** Resolves when every byte is acknowledged. Rejects with the error of the stream or of the source. */
 export async function deliver(options: DeliveryOptions): Promise<Delivery> {
@@ -70,9 +74,10 @@ export async function deliver(options: DeliveryOptions): Promise<Delivery> {
   stream.once('ready', (info: ReadyInfo) => (before = info))
   const acknowledged = () => stream.bytesWritten
   const { length, bytesDone = isUnchanged ? acknowledged : undefined } = options
-  reporter.watch({ stream, length, bytesDone: bytesDone ?? acknowledged })
+  const bytesSent = () => sentHasher.bytes
+  reporter.watch({ stream, length, bytesDone: bytesDone ?? acknowledged, bytesSent })
   const stoppable = new StoppableSource(source.stream, inputHasher)
-  const cancelGrace = grace === undefined ? () => {} : stopAfterGrace(stoppable, grace, options)
+  const cancelStop = grace === undefined ? () => {} : stopInGrace(stoppable, grace, options)
   try {
     await pipeline(
       isUnchanged ? [inputHasher, stream] : [inputHasher, ...transforms, sentHasher, stream],
@@ -84,13 +89,14 @@ export async function deliver(options: DeliveryOptions): Promise<Delivery> {
     const unacknowledged = bytesDone && Math.max(0, inputHasher.bytes - bytesDone())
     const remainder =
       unacknowledged === undefined
-        ? `${inputHasher.bytes} bytes of the input were read, ${acknowledged()} made of them are in the object`
-        : `${unacknowledged} bytes of the input may not be in the object`
+        ? `${formatCount(inputHasher.bytes, 'byte')} of the input were read, ${acknowledged()} made of them are in the object`
+        : `${formatCount(unacknowledged, 'byte')} of the input may not be in the object`
     const objectEnd = position === undefined ? '' : `, which ends at ${position}`
-    const message = `interrupted by ${signals.received}: ${remainder}${objectEnd}`
+    const limit = signals.second.aborted ? '' : `, and not done after ${grace / 1000} s`
+    const message = `interrupted by ${signals.received}${limit}: ${remainder}${objectEnd}`
     throw new InterruptedError(signals.exitCode, message, { position, unacknowledged })
   } finally {
-    cancelGrace()
+    cancelStop()
     stoppable.stop()
     reporter.stop()
   }
@@ -98,7 +104,9 @@ export async function deliver(options: DeliveryOptions): Promise<Delivery> {
   const { position, crc64, key } = stream
   const digest = sentHasher.digest()
   if (stoppable.isCut)
-    reporter.note(`the input had not ended: it was cut after ${inputHasher.bytes} bytes`)
+    reporter.note(
+      `the input had not ended: it was cut after ${formatCount(inputHasher.bytes, 'byte')}`,
+    )
   return {
     ...digest,
     isCut: stoppable.isCut,
@@ -113,18 +121,18 @@ export async function deliver(options: DeliveryOptions): Promise<Delivery> {
   }
 }
 
-/** Stops the source `grace` milliseconds after the first signal. Returns a function that cancels that. */
-function stopAfterGrace(
+/** After the first signal, stops the source in time for the delivery. Returns a function that cancels that. */
+function stopInGrace(
   stoppable: StoppableSource,
   grace: number,
   { signals, reporter }: Pick<DeliveryOptions, 'signals' | 'reporter'>,
 ): () => void {
   let timer: NodeJS.Timeout | undefined
   const onFirstSignal = () => {
-    const plan =
-      grace > 0 ? `reads on for ${grace / 1000} s at most` : 'reads no more than is there'
-    reporter.note(`${signals.received}: ${plan}, and sends all; again: aborts`)
-    timer = setTimeout(() => stoppable.stopWhenIdle(), grace)
+    const { received } = signals
+    const second = received === 'SIGINT' ? 'Ctrl-C again' : 'a second signal'
+    reporter.note(`${received}: finishing (up to ${grace / 1000} s); ${second} aborts`)
+    timer = setTimeout(() => stoppable.stopWhenIdle(), Math.max(0, grace - DELIVERY_TIME))
   }
   if (signals.first.aborted) onFirstSignal()
   else signals.first.addEventListener('abort', onFirstSignal)

@@ -24,6 +24,16 @@ export class SourceError extends Error {
   }
 }
 
+/** Standard output cannot be written. */
+export class OutputError extends Error {
+  readonly code: string
+
+  constructor(cause: NodeJS.ErrnoException) {
+    super(`standard output: ${cause.message}`, { cause })
+    this.code = cause.code ?? 'ERR_OUTPUT'
+  }
+}
+
 /** What an interrupted command had done. */
 export interface InterruptionState {
   /** The acknowledged end of the object. */
@@ -64,7 +74,16 @@ export function noSuchObjectError(): Error {
   return Object.assign(new Error('there is no such object'), { code: 'NoSuchKey' })
 }
 
-/** 1 failed, 2 usage, 3 conflict, 4 integrity, 130 and 143 interrupted. */
+/** What a command was about, to be printed with its error. */
+export interface ErrorContext {
+  readonly url?: string
+  /** The folder of `--local`. */
+  readonly local?: string | undefined
+  /** RAM actions that the command needs. */
+  readonly actions?: readonly string[]
+}
+
+/** 1 failed, 2 usage, 3 conflict, 4 integrity, 129, 130 and 143 interrupted. */
 export function exitCodeOf(error: unknown): number {
   if (error instanceof UsageError) return 2
   if (error instanceof MismatchError) return 4
@@ -83,14 +102,49 @@ export function exitCodeOf(error: unknown): number {
 }
 
 /** The message, and below it the details that a search or Alibaba's support needs. */
-export function describeError(error: unknown): string {
+export function describeError(error: unknown, context: ErrorContext = {}): string {
   if (!(error instanceof Error)) return `oss-append: ${String(error)}\n`
   const lines = [`oss-append: ${messageInFlagTerms(error)}`, ...detailLines(error)]
   if (exitCodeOf(error) === 2) lines.push('Try: oss-append --help')
+  else lines.push(...contextLines(error, context))
   return `${lines.join('\n')}\n`
 }
 
-/** The same as fields of an event. */
+function contextLines(error: Error, { url, local, actions = [] }: ErrorContext): string[] {
+  const lines: string[] = []
+  if (url !== undefined) lines.push(formatRow('object', url))
+  if (local !== undefined) lines.push(formatRow('folder', local))
+  if (isAccessDenied(error) && actions.length > 0) {
+    lines.push(
+      formatRow(
+        'needs',
+        `the RAM ${actions.length === 1 ? 'action' : 'actions'} ${actions.join(', ')}`,
+      ),
+    )
+  }
+  return lines
+}
+
+function isAccessDenied(error: Error): boolean {
+  const { code, cause } = error as { code?: unknown; cause?: unknown }
+  return code === 'AccessDenied' || (cause instanceof Error && isAccessDenied(cause))
+}
+
+/** The fields of the event `'error'`. */
+export function errorEvent(
+  error: unknown,
+  { url, actions }: ErrorContext = {},
+): Record<string, unknown> {
+  const isDenied = error instanceof Error && isAccessDenied(error)
+  return {
+    ...errorFields(error),
+    url,
+    actions: isDenied ? actions : undefined,
+    exitCode: exitCodeOf(error),
+  }
+}
+
+/** An error as fields of an event. */
 export function errorFields(error: unknown): Record<string, unknown> {
   if (!(error instanceof Error)) return { message: String(error) }
   const { code, attempts, tail, unresolved } = error as Partial<OssError>

@@ -34,110 +34,161 @@ export interface Flag {
   readonly envName?: string
   /** Default: the value is the text, or true for a flag without one. */
   readonly parse?: Parser<unknown>
+  /** The name of the value in the help. Empty: the flag takes none. */
+  readonly value: string
+  /** What the help says about it, with its default in parentheses. */
+  readonly text: string
+  /** The flag sets a property that an object gets when it is created. */
+  readonly isCreation?: boolean
 }
 
 const APPEND_ONLY = ['append'] as const
 const OBJECT_COMMANDS = ['append', 'stat', 'cat', 'verify'] as const
 
-function backendFlag(option: string, parse?: Parser<unknown>): Flag {
-  return {
-    type: 'string',
-    group: 'backend',
-    commands: OBJECT_COMMANDS,
-    option,
-    ...(parse && { parse }),
-  }
+/** What a flag of each group is described by: `--name VALUE` and one line of text. */
+type Description = readonly [value: string, text: string]
+
+function backendFlag(option: string, [value, text]: Description, parse?: Parser<unknown>): Flag {
+  return makeFlag({ group: 'backend', commands: OBJECT_COMMANDS, option, value, text }, parse)
 }
 
-function streamFlag(option: string, parse?: Parser<unknown>): Flag {
-  return { type: 'string', group: 'stream', commands: APPEND_ONLY, option, ...(parse && { parse }) }
+function streamFlag(option: string, [value, text]: Description, parse?: Parser<unknown>): Flag {
+  return makeFlag({ group: 'stream', commands: APPEND_ONLY, option, value, text }, parse)
 }
 
-function rollFlag(option: string, parse?: Parser<unknown>): Flag {
-  return { ...streamFlag(option, parse), group: 'roll' }
+function creationFlag(option: string, value: string, text: string): Flag {
+  return { ...streamFlag(option, [value, text]), isCreation: true }
+}
+
+function rollFlag(option: string, [value, text]: Description, parse?: Parser<unknown>): Flag {
+  return makeFlag({ group: 'roll', commands: APPEND_ONLY, option, value, text }, parse)
 }
 
 function commandFlag(
   option: string,
   commands: readonly CommandName[],
+  [value, text]: Description,
   parse?: Parser<unknown>,
 ): Flag {
-  return { type: 'string', group: 'command', commands, option, ...(parse && { parse }) }
+  return makeFlag({ group: 'command', commands, option, value, text }, parse)
 }
 
-/** The flag takes no value. */
-function withoutValue(flag: Flag): Flag {
-  return { ...flag, type: 'boolean' }
+/** A flag without the name of a value takes none. */
+function makeFlag(flag: Omit<Flag, 'type' | 'parse'>, parse?: Parser<unknown>): Flag {
+  return { ...flag, type: flag.value === '' ? 'boolean' : 'string', ...(parse && { parse }) }
 }
 
 /** The flag may be repeated. Its NAME=VALUE pairs make a record. */
-function pairsFlag(option: string): Flag {
-  return { ...streamFlag(option, parsePair), multiple: true }
+function pairsFlag(flag: Flag): Flag {
+  return { ...flag, parse: parsePair, multiple: true }
 }
 
 export const FLAGS: Readonly<Record<string, Flag>> = {
   // The connection.
-  region: { ...backendFlag('region'), envName: 'OSS_REGION' },
-  endpoint: { ...backendFlag('endpoint'), envName: 'OSS_ENDPOINT' },
-  'path-style': withoutValue(backendFlag('pathStyle')),
-  cname: withoutValue(backendFlag('cname')),
-  credentials: backendFlag('credentials'),
-  local: backendFlag('local'),
-  'connect-timeout': backendFlag('connectTimeout', parseDuration),
-  'request-timeout': backendFlag('requestTimeout', parseDuration),
+  region: {
+    ...backendFlag('region', ['ID', 'as in cn-hangzhou']),
+    envName: 'OSS_REGION',
+  },
+  endpoint: {
+    ...backendFlag('endpoint', ['HOST', 'with or without https://']),
+    envName: 'OSS_ENDPOINT',
+  },
+  'path-style': backendFlag('pathStyle', ['', 'host/bucket/key, not bucket.host/key']),
+  cname: backendFlag('cname', ['', 'the endpoint is a domain of the bucket']),
+  credentials: backendFlag('credentials', ['MODULE', 'a module that exports the keys']),
+  local: backendFlag('local', ['DIR', 'a folder in place of OSS: no account']),
+  'connect-timeout': backendFlag(
+    'connectTimeout',
+    ['TIME', 'to open a connection (5s)'],
+    parseDuration,
+  ),
+  'request-timeout': backendFlag('requestTimeout', ['TIME', 'of a request (30s)'], parseDuration),
 
   // Appending.
-  position: streamFlag('position', (option, text) =>
+  position: streamFlag('position', ['N', 'where the object ends (end: ask OSS)'], (option, text) =>
     text === 'end' ? 'end' : parseCount(option, text),
   ),
-  crc64: streamFlag('crc64'),
-  buffer: streamFlag('highWaterMark', parseSize),
-  'flush-interval': streamFlag('flushInterval', parseDuration),
-  align: streamFlag('align', parseAlign),
-  'max-record-bytes': streamFlag('maxRecordBytes', parseSize),
-  'max-object-bytes': streamFlag('maxObjectBytes', parseSize),
-  seal: withoutValue(streamFlag('seal')),
-  header: pairsFlag('headers'),
-  'content-md5': withoutValue(streamFlag('contentMd5')),
-  'no-content-md5': withoutValue(streamFlag('contentMd5', () => false)),
-  'max-retries': streamFlag('retry.maxRetries', parseCountOrInfinity),
-  'max-elapsed': streamFlag('retry.maxElapsed', parseDurationOrInfinity),
-  'min-delay': streamFlag('retry.minDelay', parseDuration),
-  'max-delay': streamFlag('retry.maxDelay', parseDuration),
+  crc64: streamFlag('crc64', ['N', 'CRC-64 of the object up to --position']),
+  buffer: streamFlag('highWaterMark', ['SIZE', 'longest append (4MiB)'], parseSize),
+  'flush-interval': streamFlag(
+    'flushInterval',
+    ['TIME', 'longest wait to fill an append (1s)'],
+    parseDuration,
+  ),
+  align: streamFlag('align', ['line|chunk|N', 'where an append may end'], parseAlign),
+  'max-record-bytes': streamFlag(
+    'maxRecordBytes',
+    ['SIZE', 'longest line or chunk with --align (64MiB)'],
+    parseSize,
+  ),
+  'max-object-bytes': streamFlag('maxObjectBytes', ['SIZE', 'longest object (5GiB)'], parseSize),
+  seal: streamFlag('seal', ['', 'seal the object at the end']),
+  header: pairsFlag(streamFlag('headers', ['NAME=VALUE', 'sent with each append; repeatable'])),
+  'content-md5': streamFlag('contentMd5', ['', 'OSS checks each append by MD5']),
+  'no-content-md5': streamFlag('contentMd5', ['', 'it does not (default with https)'], () => false),
+  'max-retries': streamFlag(
+    'retry.maxRetries',
+    ['N', 'of one append (Infinity)'],
+    parseCountOrInfinity,
+  ),
+  'max-elapsed': streamFlag(
+    'retry.maxElapsed',
+    ['TIME', 'longest outage (Infinity; --local: 3s)'],
+    parseDurationOrInfinity,
+  ),
+  'min-delay': streamFlag(
+    'retry.minDelay',
+    ['TIME', 'before the first retry (200ms)'],
+    parseDuration,
+  ),
+  'max-delay': streamFlag('retry.maxDelay', ['TIME', 'between two retries (20s)'], parseDuration),
 
   // Rolling.
-  'roll-key': rollFlag('key'),
-  'roll-bytes': rollFlag('maxBytes', parseSize),
-  'time-zone': rollFlag('timeZone'),
-  'seal-on-roll': withoutValue(rollFlag('sealOnRoll')),
+  'roll-key': rollFlag('key', ['PATTERN', 'behind KEY: {yyyy} {MM} {dd} {HH} {index}']),
+  'roll-bytes': rollFlag('maxBytes', ['SIZE', 'longest object (5GiB)'], parseSize),
+  'time-zone': rollFlag('timeZone', ['ZONE', 'of the dates in PATTERN (UTC)']),
+  'seal-on-roll': rollFlag('sealOnRoll', ['', 'seal each object but the last']),
 
   // Properties of a new object.
-  'content-type': streamFlag('contentType'),
-  'cache-control': streamFlag('cacheControl'),
-  'content-disposition': streamFlag('contentDisposition'),
-  'content-encoding': streamFlag('contentEncoding'),
-  expires: streamFlag('expires'),
-  acl: streamFlag('acl'),
-  'storage-class': streamFlag('storageClass'),
-  'server-side-encryption': streamFlag('serverSideEncryption'),
-  'server-side-data-encryption': streamFlag('serverSideDataEncryption'),
-  tag: pairsFlag('tagging'),
-  meta: pairsFlag('metadata'),
+  'content-type': creationFlag('contentType', 'TYPE', 'its Content-Type'),
+  'content-encoding': creationFlag('contentEncoding', 'ENCODING', 'its Content-Encoding'),
+  'content-disposition': creationFlag('contentDisposition', 'TEXT', 'its Content-Disposition'),
+  'cache-control': creationFlag('cacheControl', 'TEXT', 'its Cache-Control'),
+  expires: creationFlag('expires', 'DATE', 'its Expires'),
+  acl: creationFlag('acl', 'ACL', 'private, public-read, public-read-write'),
+  'storage-class': creationFlag('storageClass', 'CLASS', 'Standard, IA, Archive, ...'),
+  'server-side-encryption': creationFlag('serverSideEncryption', 'NAME', 'AES256, KMS or SM4'),
+  'server-side-data-encryption': creationFlag('serverSideDataEncryption', 'NAME', 'SM4, with KMS'),
+  tag: pairsFlag(creationFlag('tagging', 'NAME=VALUE', 'a tag; repeatable')),
+  meta: pairsFlag(creationFlag('metadata', 'NAME=VALUE', 'x-oss-meta-NAME; repeatable')),
 
   // The command itself.
-  gzip: withoutValue(commandFlag('isGzip', APPEND_ONLY)),
-  resume: commandFlag('resume', APPEND_ONLY),
-  grace: commandFlag('grace', APPEND_ONLY, parseDuration),
-  json: withoutValue(commandFlag('isJson', ['append', 'stat', 'verify'])),
-  quiet: withoutValue(commandFlag('isQuiet', APPEND_ONLY)),
-  follow: { ...withoutValue(commandFlag('isFollowed', ['cat'])), short: 'f' },
-  interval: commandFlag('interval', ['cat'], parseDuration),
-  dir: commandFlag('dir', ['serve']),
-  host: commandFlag('host', ['serve']),
-  port: commandFlag('port', ['serve'], parseCount),
-  bytes: commandFlag('bytes', ['demo'], parseSize),
-  help: { ...withoutValue(commandFlag('help', COMMANDS)), short: 'h' },
-  version: { ...withoutValue(commandFlag('version', COMMANDS)), short: 'v' },
+  gzip: commandFlag('isGzip', APPEND_ONLY, ['', 'append as gzip members']),
+  resume: commandFlag('resume', APPEND_ONLY, ['FILE', 'append the part that is missing']),
+  grace: commandFlag(
+    'grace',
+    APPEND_ONLY,
+    ['TIME', 'to finish in after a signal (7s)'],
+    parseDuration,
+  ),
+  json: commandFlag('isJson', ['append', 'stat', 'verify'], ['', 'JSON in place of the report']),
+  quiet: commandFlag('isQuiet', APPEND_ONLY, ['', 'print errors alone']),
+  follow: {
+    ...commandFlag('isFollowed', ['cat'], ['', 'go on with what is appended later']),
+    short: 'f',
+  },
+  interval: commandFlag(
+    'interval',
+    ['cat'],
+    ['TIME', 'between two looks with --follow (1s)'],
+    parseDuration,
+  ),
+  dir: commandFlag('dir', ['serve'], ['DIR', 'keep the objects in a folder']),
+  host: commandFlag('host', ['serve'], ['IP', 'address to listen on (127.0.0.1)']),
+  port: commandFlag('port', ['serve'], ['N', 'port to listen on (any free one)'], parseCount),
+  bytes: commandFlag('bytes', ['demo'], ['SIZE', 'length of the sample data (64MiB)'], parseSize),
+  help: { ...commandFlag('help', COMMANDS, ['', 'help for a command']), short: 'h' },
+  version: { ...commandFlag('version', COMMANDS, ['', 'version of the package']), short: 'v' },
 }
 
 /** The flag that sets an option: `--max-elapsed` for `retry.maxElapsed`, `--meta` for `metadata.x`. */

@@ -1,4 +1,7 @@
-/** The texts of `--help` and `help options`. Each fits into 80 columns and 24 lines, the prompt included. */
+/** The texts of the help, 80 columns at most. `--help` fits into 24 lines, the prompt included. */
+
+import type { HelpTopic } from './commands.ts'
+import { type CommandName, FLAGS, type Flag } from './flags.ts'
 
 export const HELP = `Append a stream of bytes to an object of Alibaba Cloud OSS, and prove it.
 
@@ -8,10 +11,10 @@ export const HELP = `Append a stream of bytes to an object of Alibaba Cloud OSS,
   oss-append cat oss://BUCKET/KEY [-f, --follow] [--interval 1s]    its bytes
   oss-append verify FILE oss://BUCKET/KEY [--json]  compare without downloading
   oss-append serve [--dir DIR] [--port N] [--host IP]    an OSS on this machine
-  oss-append help options                                 every option there is
+  oss-append help options | COMMAND             what every option means
 
 Reads FILE, or standard input if that is a pipe or a file (-: in any case).
-Ctrl-C reads on for --grace 10s, a second one aborts. -h, --help -v, --version
+Ctrl-C finishes within --grace 7s, a second one aborts. -h, --help -v, --version
 
   ffmpeg -i rtsp://cam -c copy -f mpegts - | oss-append oss://cams/gate.ts
   journalctl -f | oss-append --roll-key 'host/{yyyy}-{MM}.log' oss://logs/
@@ -20,26 +23,82 @@ Ctrl-C reads on for --grace 10s, a second one aborts. -h, --help -v, --version
 Environment: OSS_ACCESS_KEY_ID, OSS_ACCESS_KEY_SECRET, OSS_SESSION_TOKEN,
 OSS_REGION, OSS_ENDPOINT, HTTPS_PROXY, NO_PROXY.
 Exit code: 0 done and verified, 1 failed, 2 wrong usage, 3 somebody else wrote
-to the object, 4 the object is not what was sent, 130/143 interrupted.
+to the object, 4 the object is not what was sent, 129/130/143 interrupted.
 `
 
-/** Every flag that `HELP` does not name. */
-export const OPTIONS_HELP = `  place     --region ID  --endpoint HOST  --path-style  --cname
-            --credentials MODULE  --connect-timeout 5s  --request-timeout 30s
-            --local DIR: no account either, objects are kept in the folder DIR
-  batches   --buffer 4MiB  --flush-interval 1s  --align line|chunk|BYTES
-            --max-record-bytes 64MiB  --gzip
-  object    --resume FILE: go on with it  --position end|N  --crc64 N
-            --max-object-bytes 5GiB  --seal
-  objects   --roll-key '{yyyy}-{MM}-{dd}/{HH}-{index}.log' (behind the KEY)
-            --roll-bytes 5GiB  --time-zone UTC  --seal-on-roll
-  creation  --meta K=V  --tag K=V  --content-type T  --content-encoding E
-            --content-disposition D  --cache-control C  --expires DATE  --acl A
-            --storage-class C  --server-side-encryption E
-            --server-side-data-encryption E
-  requests  --header K=V  --content-md5  --no-content-md5
-  retries   --max-elapsed 5m (default: never give up)  --max-retries N
-            --min-delay 200ms  --max-delay 20s
-  output    --json: one object per event  --quiet
-  Ctrl-C    reads on for --grace 10s, and sends it all; a second one aborts
+/** Usage of each command, and what it does. */
+const USAGES: Readonly<Record<CommandName, string>> = {
+  append: `oss-append [options] oss://BUCKET/KEY [FILE]
+oss-append [options] FILE oss://BUCKET/KEY
+
+Appends FILE to the object, or standard input if that is a pipe or a file (-: in
+any case). The object is created if it does not exist. A KEY that ends in a
+slash is a folder for FILE. What OSS reports is compared with what was sent.
+`,
+  demo: `oss-append demo [--bytes 64MiB] [FILE]
+
+Appends FILE, standard input or sample data to an object on a server in this
+process, reads it back and compares it. Needs no account, and leaves nothing.
+`,
+  stat: `oss-append stat [options] oss://BUCKET/KEY
+
+Prints type, length, CRC-64, seal and metadata of the object.
+`,
+  cat: `oss-append cat [options] oss://BUCKET/KEY
+
+Prints the bytes of the object, and compares their CRC-64 with OSS's.
+`,
+  verify: `oss-append verify [options] FILE oss://BUCKET/KEY
+
+Compares length and CRC-64 of FILE (-: standard input) with those of the object,
+without a download.
+`,
+  serve: `oss-append serve [--dir DIR] [--port N] [--host IP]
+
+Runs an OSS for tests until a signal, and prints the environment variables with
+which clients reach it.
+`,
+}
+
+const SECTIONS: readonly (readonly [title: string, includes: (flag: Flag) => boolean])[] = [
+  ['Connection', ({ group }) => group === 'backend'],
+  ['Appending', ({ group, isCreation = false }) => group === 'stream' && !isCreation],
+  ['Rolling', ({ group }) => group === 'roll'],
+  ['New objects', ({ isCreation = false }) => isCreation],
+  ['Command', ({ group }) => group === 'command'],
+]
+
+/** The text of `--help`, or that of a topic. */
+export function formatHelp(topic?: HelpTopic): string {
+  if (topic === undefined) return HELP
+  if (topic === 'options') return `${UNITS}${formatFlags(Object.entries(FLAGS), commandNote)}`
+  const flags = Object.entries(FLAGS).filter(([, { commands }]) => commands.includes(topic))
+  return `${USAGES[topic]}${formatFlags(flags, () => '')}`
+}
+
+const UNITS = `SIZE: bytes, KiB, MiB or GiB. TIME: ms, s, m, h or d. Defaults in parentheses.
 `
+
+type NamedFlag = readonly [name: string, flag: Flag]
+
+function formatFlags(flags: readonly NamedFlag[], note: (flag: Flag) => string): string {
+  return SECTIONS.map(([title, includes]) => {
+    const lines = flags
+      .filter(([, flag]) => includes(flag))
+      .map(([name, flag]) => `${formatFlag(name, flag)}${note(flag)}\n`)
+    return lines.length === 0 ? '' : `\n${title}:\n${lines.join('')}`
+  }).join('')
+}
+
+/** Columns of the names. */
+const NAME_WIDTH = 34
+
+function formatFlag(name: string, { value, text, short, envName }: Flag): string {
+  const flag = `${short ? `-${short}, ` : ''}--${name}${value && ` ${value}`}`
+  return `  ${flag.padEnd(NAME_WIDTH)}  ${text}${envName ? `, or ${envName}` : ''}`
+}
+
+/** The command, for a flag that `append` does not take. */
+function commandNote({ commands }: Flag): string {
+  return commands.includes('append') ? '' : `; ${commands.join(', ')}`
+}

@@ -7,8 +7,14 @@ import { readFileSync } from 'node:fs'
 import type { Writable } from 'node:stream'
 import { parseArguments } from './arguments.ts'
 import type { Command, CommandIO } from './commands.ts'
-import { describeError, exitCodeOf, mapAbortError } from './failure.ts'
-import { HELP, OPTIONS_HELP } from './help.ts'
+import {
+  describeError,
+  type ErrorContext,
+  exitCodeOf,
+  mapAbortError,
+  OutputError,
+} from './failure.ts'
+import { formatHelp } from './help.ts'
 import { Signals } from './signals.ts'
 
 /**
@@ -20,7 +26,7 @@ const DISK_ERRORS = ['ENOSPC', 'EDQUOT', 'EFBIG']
 /** Resolves to the exit code. Never rejects. */
 export async function main(args: readonly string[], io: CommandIO): Promise<number> {
   const signals = new Signals(io.signals)
-  let diskError: Error | undefined
+  let diskError: NodeJS.ErrnoException | undefined
   const onStdoutError = (error: NodeJS.ErrnoException) => {
     if (DISK_ERRORS.includes(error.code ?? '')) diskError ??= error
   }
@@ -32,8 +38,9 @@ export async function main(args: readonly string[], io: CommandIO): Promise<numb
     const { exitCode, failure } = await run(args, io, signals)
     await flush(io.stdout, signals.first)
     // `cat` fails with the same error, which is then printed already.
-    if (diskError === undefined || diskError === failure) return exitCode
-    io.stderr.write(describeError(diskError))
+    const isReported = failure instanceof OutputError && failure.cause === diskError
+    if (diskError === undefined || isReported) return exitCode
+    io.stderr.write(describeError(new OutputError(diskError)))
     return exitCode || 1
   } finally {
     io.stdout.off('error', onStdoutError)
@@ -47,17 +54,37 @@ async function run(
   io: CommandIO,
   signals: Signals,
 ): Promise<{ exitCode: number; failure?: unknown }> {
+  let context: ErrorContext = {}
   try {
-    return { exitCode: await runCommand(parseArguments(args), io, signals) }
+    const command = parseArguments(args)
+    context = contextOf(command)
+    return { exitCode: await runCommand(command, io, signals) }
   } catch (cause) {
     const failure = mapAbortError(cause, signals)
     if (hasJsonFlag(args)) {
       const { Reporter } = await import('./reporter.ts')
-      new Reporter({ isJson: true, isQuiet: true }, io).fail(failure)
+      new Reporter({ isJson: true, isQuiet: true }, io).fail(failure, context)
     }
-    io.stderr.write(describeError(failure))
+    io.stderr.write(describeError(failure, context))
     return { exitCode: exitCodeOf(failure), failure }
   }
+}
+
+function contextOf(command: Command): ErrorContext {
+  if (!('url' in command)) return {}
+  const { url, backend } = command
+  return { url, local: backend.local, actions: actionsOf(command) }
+}
+
+/** HEAD needs `oss:GetObject`; an append does not need HEAD. */
+function actionsOf(command: Command): string[] {
+  if (command.name !== 'append') return ['oss:GetObject']
+  const { options, roll } = command
+  return [
+    'oss:PutObject',
+    ...(options.tagging ? ['oss:PutObjectTagging'] : []),
+    ...(options.seal || roll?.sealOnRoll ? ['oss:SealAppendObject'] : []),
+  ]
 }
 
 /** Looks for `--json` alone, so that wrong arguments are reported as an event too. */
@@ -78,7 +105,7 @@ function flush(output: Writable, signal: AbortSignal): Promise<void> {
 async function runCommand(command: Command, io: CommandIO, signals: Signals): Promise<number> {
   switch (command.name) {
     case 'help':
-      io.stdout.write(command.topic === 'options' ? OPTIONS_HELP : HELP)
+      io.stdout.write(formatHelp(command.topic))
       return 0
     case 'version':
       io.stdout.write(`${readVersion()}\n`)

@@ -56,8 +56,12 @@ export interface ProgressState {
   readonly appends: number
   /** The acknowledged end of the object. Undefined: not known yet. */
   readonly position: number | undefined
+  /** Bytes read and not acknowledged. */
+  readonly waiting: number
   /** Retries since the last acknowledgement. */
   readonly retries: number
+  /** Milliseconds until the next attempt, during an outage. 0: it is on its way. */
+  readonly nextAttempt: number
   /** Milliseconds since the last acknowledgement. Undefined: there was none. */
   readonly ackAge: number | undefined
 }
@@ -65,11 +69,12 @@ export interface ProgressState {
 const BAR_WIDTH = 10
 
 /**
- * `[####------] 41%  412.0 MiB  103.0 MiB/s  ETA 6 s  ack 0.3 s ago  103 appends  at 432013312`,
- * without the last parts where the terminal is too narrow.
+ * `[####------] 41%  412.0 MiB  103.0 MiB/s  ETA 6 s  8.0 MiB waiting  ack 0.3 s ago  103 appends  at 412.0 MiB`,
+ * and in an outage `3 retries, next in 4 s`. Parts that do not fit are left out, from the first such part on.
  */
 export function describeProgress(state: ProgressState, width: number): string {
-  const { acknowledged, length, rate, appends, position, retries, ackAge } = state
+  const { acknowledged, length, rate, appends, position, waiting, retries, nextAttempt } = state
+  const { ackAge } = state
   const parts: string[] = []
   if (length) {
     const fraction = Math.min(1, acknowledged / length)
@@ -80,10 +85,14 @@ export function describeProgress(state: ProgressState, width: number): string {
   if (length && rate > 0 && acknowledged < length) {
     parts.push(`ETA ${formatTime((length - acknowledged) / rate)}`)
   }
-  if (retries > 0) parts.push(retries === 1 ? '1 retry' : `${retries} retries`)
+  if (retries > 0) {
+    const next = nextAttempt > 0 ? `next in ${formatTime(nextAttempt / 1000)}` : 'trying'
+    parts.push(`${formatCount(retries, 'retry', 'retries')}, ${next}`)
+  }
+  if (waiting > 0) parts.push(`${formatBytes(waiting)} waiting`)
   if (ackAge !== undefined) parts.push(`ack ${(ackAge / 1000).toFixed(1)} s ago`)
-  parts.push(appends === 1 ? '1 append' : `${appends} appends`)
-  if (position !== undefined) parts.push(`at ${position}`)
+  parts.push(formatCount(appends, 'append'))
+  if (position !== undefined) parts.push(`at ${formatBytes(position)}`)
   return parts.reduce((line, part) => {
     const longer = `${line}  ${part}`
     return longer.length > width ? line : longer
@@ -113,6 +122,11 @@ export function formatBytes(bytes: number): string {
   if (bytes < 1024) return `${Math.round(bytes)} B`
   const exponent = Math.min(3, Math.floor(Math.log2(bytes) / 10))
   return `${(bytes / 1024 ** exponent).toFixed(1)} ${['KiB', 'MiB', 'GiB'][exponent - 1]}`
+}
+
+/** `1 append`, `2 appends`. */
+export function formatCount(count: number, singular: string, plural = `${singular}s`): string {
+  return `${count} ${count === 1 ? singular : plural}`
 }
 
 /** `12 s`, `4 min`, `2.5 h`. */

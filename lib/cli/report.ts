@@ -4,7 +4,7 @@
  */
 
 import type { ReadyInfo, Tail } from '../index.ts'
-import { formatBytes } from './progress.ts'
+import { formatBytes, formatCount } from './progress.ts'
 
 /** Length and CRC-64 of an object, as reported by OSS. */
 export interface ObservedTail {
@@ -69,20 +69,19 @@ export function formatReport(report: AppendReport): string {
     ['source', source],
     rolls > 0 ? ['objects', `${rolls + 1}, the last one ${url}`] : ['object', url + had],
     ...(input ? ([['input', `${numberFormat.format(input.bytes)} bytes`]] as const) : []),
-    [
-      'bytes',
-      `${numberFormat.format(bytes)} in ${appends} ${appends === 1 ? 'append' : 'appends'}`,
-    ],
+    ['bytes', `${numberFormat.format(bytes)} in ${formatCount(appends, 'append')}`],
     ['length', numberFormat.format(after.position)],
     ['throughput', `${rate}/s, ${(duration / 1000).toFixed(2)} s`],
     ['CRC-64', `${after.crc64} computed`],
     ['', `${reported?.crc64 ?? 'none'} reported by OSS`],
   ]
   if (copy) rows.push(['', `${copy.crc64} read back`])
-  if (input) rows.push(['SHA-256', `${input.sha256} input`], ['', `${sha256} appended`])
-  else rows.push(['SHA-256', `${sha256} source`])
+  // The label is in front: behind 64 digits it would not fit into 80 columns.
+  rows.push(['SHA-256', ''])
+  if (input) rows.push(['  input', input.sha256], ['  appended', sha256])
+  else rows.push(['  source', sha256])
   // The SHA-256 of the source cannot be compared where its bytes are in several objects.
-  if (copy && rolls === 0) rows.push(['', `${copy.sha256} object${had && ', what was appended'}`])
+  if (copy && rolls === 0) rows.push(['  object', copy.sha256])
   return formatRows(rows)
 }
 
@@ -90,5 +89,7 @@ export function formatReport(report: AppendReport): string {
 export function formatRows(rows: readonly (readonly [string, string | undefined])[]): string {
   const known = rows.filter(([, text]) => text !== undefined)
   const width = Math.max(12, ...known.map(([label]) => label.length + 2))
-  return known.map(([label, text = '']) => `${label.padEnd(width)}${text.trimEnd()}\n`).join('')
+  return known
+    .map(([label, text = '']) => `${`${label.padEnd(width)}${text}`.trimEnd()}\n`)
+    .join('')
 }

@@ -5,7 +5,7 @@
 
 import type { OssAppendStream, ReadyInfo, RetryInfo, RollInfo } from '../index.ts'
 import type { OutputMode } from './commands.ts'
-import { errorFields, exitCodeOf } from './failure.ts'
+import { type ErrorContext, errorEvent, errorFields } from './failure.ts'
 import { describeProgress, type Output, Progress, RateMeter } from './progress.ts'
 import { type AppendReport, formatReport } from './report.ts'
 import { type RetryListener, RetryNotice } from './retry-notice.ts'
@@ -21,6 +21,8 @@ export interface WatchOptions {
   /** Bytes that `bytesDone` will return at the end. Undefined: unknown. */
   readonly length?: number | undefined
   readonly bytesDone: () => number
+  /** Bytes given to the stream. */
+  readonly bytesSent: () => number
 }
 
 /** Prints retries on standard error, for commands without a reporter. */
@@ -52,9 +54,10 @@ export class Reporter implements RetryListener {
   }
 
   /** Prints the progress of a stream until `stop()`, and its events. */
-  watch({ stream, length, bytesDone }: WatchOptions): void {
+  watch({ stream, length, bytesDone, bytesSent }: WatchOptions): void {
     const rateMeter = new RateMeter()
     let lastAckAt: number | undefined
+    let nextAttemptAt = 0
     const describe = (width: number) => {
       const now = performance.now()
       const acknowledged = bytesDone()
@@ -64,7 +67,9 @@ export class Reporter implements RetryListener {
         rate: rateMeter.update(now, acknowledged),
         appends: this.#appends,
         position: stream.position,
+        waiting: bytesSent() - stream.bytesWritten,
         retries: this.#retryNotice.retries,
+        nextAttempt: Math.max(0, nextAttemptAt - now),
         ackAge: lastAckAt === undefined ? undefined : now - lastAckAt,
       }
       return describeProgress(state, width)
@@ -93,6 +98,7 @@ export class Reporter implements RetryListener {
       this.emit('roll', { ...info })
     })
     stream.on('retry', (info: RetryInfo) => {
+      nextAttemptAt = performance.now() + info.delay
       this.#retryNotice.onRetry(info.error)
       this.emitRetry(info)
     })
@@ -145,8 +151,8 @@ export class Reporter implements RetryListener {
   }
 
   /** Prints the event `'error'`. `main` prints the text for people. */
-  fail(error: unknown): void {
-    this.emit('error', { ...errorFields(error), exitCode: exitCodeOf(error) })
+  fail(error: unknown, context: ErrorContext = {}): void {
+    this.emit('error', errorEvent(error, context))
   }
 
   /** Removes the progress line. */

@@ -2,6 +2,7 @@
 
 import type { RetryInfo } from '../index.ts'
 import { causeMessageOf } from './failure.ts'
+import { formatCount } from './progress.ts'
 
 /** Where retries are reported. */
 export interface RetryListener {
@@ -38,7 +39,7 @@ export class RetryNotice {
   onSuccess(): void {
     if (this.#startedAt === undefined) return
     const seconds = ((performance.now() - this.#startedAt) / 1000).toFixed(1)
-    const count = this.#retries === 1 ? '1 retry' : `${this.#retries} retries`
+    const count = formatCount(this.#retries, 'retry', 'retries')
     this.#startedAt = undefined
     this.#retries = 0
     this.#print(`going on after ${seconds} s and ${count}`)

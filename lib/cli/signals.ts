@@ -1,6 +1,7 @@
 /**
- * SIGINT and SIGTERM in two steps: the first one asks the command to finish, the second one to abort. After
- * that the default action holds again, so a third one kills. SIGHUP has no handler: it would undo `nohup`.
+ * SIGINT, SIGTERM and SIGHUP in two steps: the first asks the command to finish, the second to abort. After
+ * that the default action holds again, so a third one kills. Node 20 to 26 undo `nohup`: they restore the
+ * default action of every signal when they start. So SIGHUP needs a handler, or it would kill at once.
  */
 
 import { constants } from 'node:os'
@@ -10,7 +11,7 @@ import { constants } from 'node:os'
  * and `npm` and `npx` forward theirs to the command as well.
  */
 const DUPLICATE_WINDOW = 300
-const SIGNAL_NAMES = ['SIGINT', 'SIGTERM'] as const
+const SIGNAL_NAMES = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const
 
 export class Signals {
   readonly #first = new AbortController()
@@ -42,7 +43,7 @@ export class Signals {
     return this.#received
   }
 
-  /** As shells report it: 130 after SIGINT, 143 after SIGTERM, 0 without a signal. */
+  /** As shells report it: 129 after SIGHUP, 130 after SIGINT, 143 after SIGTERM, 0 without a signal. */
   get exitCode(): number {
     return this.#received ? 128 + constants.signals[this.#received] : 0
   }
@@ -63,5 +64,34 @@ export class Signals {
       this.dispose()
       this.#second.abort()
     }
+  }
+}
+
+/** The time in which a command finishes after the first signal. */
+export interface Grace {
+  /** Aborted when the time is over, and by the second signal. */
+  readonly signal: AbortSignal
+  /** Stops the clock. */
+  end(): void
+}
+
+/** A grace of `duration` milliseconds. */
+export function startGrace(
+  { first, second }: Pick<Signals, 'first' | 'second'>,
+  duration: number,
+): Grace {
+  const timeout = new AbortController()
+  let timer: NodeJS.Timeout | undefined
+  const onFirstSignal = () => {
+    timer = setTimeout(() => timeout.abort(), duration)
+  }
+  if (first.aborted) onFirstSignal()
+  else first.addEventListener('abort', onFirstSignal)
+  return {
+    signal: AbortSignal.any([second, timeout.signal]),
+    end() {
+      clearTimeout(timer)
+      first.removeEventListener('abort', onFirstSignal)
+    },
   }
 }

@@ -1,10 +1,14 @@
 /**
- * The client's own undici Agent. Created at the first request, because loading undici takes longer than
- * loading everything else. Closing it destroys every connection.
+ * The client's own connections: an undici Client, which has one connection, for each exchange in flight.
+ * undici is imported at the first request, because loading it takes longer than loading everything else.
+ *
+ * Not an undici Agent or Pool. 7.30: `Agent` drops the pool of an origin when its last connection closes,
+ * and late events of that pool close its successor: after a HEAD without Content-Length and Connection,
+ * every append opens a new connection. `Pool` uses a closed connection before an open one.
  */
 
 import type { Socket } from 'node:net'
-import type { Agent } from 'undici'
+import type { Client, Dispatcher } from 'undici'
 
 /**
  * Connections to a bucket, and so exchanges in flight at once.
@@ -20,9 +24,16 @@ export const CONNECTIONS = 64
  */
 export const KEEP_ALIVE = 15_000
 
+/** From this number on, origins without connections are forgotten: a client may serve many buckets. */
+const MAX_IDLE_ORIGINS = 16
+
+/** The part of a Dispatcher that an exchange uses. */
+export type ExchangeDispatcher = Pick<Dispatcher, 'dispatch'>
+
 export class OwnAgent {
   readonly #connectTimeout: number
-  #agent: Promise<Agent> | undefined
+  #dispatcher: Promise<ExchangeDispatcher> | undefined
+  readonly #clients = new Map<string, Client[]>()
   readonly #sockets = new Set<Socket>()
   #closedBy: Error | undefined
 
@@ -31,28 +42,27 @@ export class OwnAgent {
     this.#connectTimeout = connectTimeout
   }
 
-  get(): Promise<Agent> {
-    this.#agent ??= this.#create()
-    return this.#agent
+  get(): Promise<ExchangeDispatcher> {
+    this.#dispatcher ??= this.#createDispatcher()
+    return this.#dispatcher
   }
 
   /**
    * Destroys every connection, and fails the requests that use or wait for one.
-   * undici 7.30: `Agent.destroy()` leaves pending connects open, and forgets origins whose connections
-   * all closed at once, with the requests that wait for them. So this destroys every socket itself.
+   * undici 7.30: `Client.destroy()` leaves a pending connect open, so this destroys every socket itself.
    */
   async close(reason: Error): Promise<void> {
     this.#closedBy = reason
-    // If undici could not be loaded, the requests have failed with that error.
-    const agent = await this.#agent?.catch(() => undefined)
-    await agent?.destroy()
+    const clients = [...this.#clients.values()].flat()
+    this.#clients.clear()
+    await Promise.all(clients.map(client => client.destroy(null)))
     for (const socket of this.#sockets) socket.destroy(reason)
   }
 
-  async #create(): Promise<Agent> {
-    const { Agent, buildConnector } = await import('undici')
+  async #createDispatcher(): Promise<ExchangeDispatcher> {
+    const { Client, buildConnector } = await import('undici')
     const connect = buildConnector({ timeout: this.#connectTimeout })
-    return new Agent({
+    const options: Client.Options = {
       connect: (options, callback) => {
         if (this.#closedBy) {
           callback(this.#closedBy, null)
@@ -63,11 +73,61 @@ export class OwnAgent {
         this.#sockets.add(socket)
         socket.once('close', () => this.#sockets.delete(socket))
       },
-      // The limiter does not limit connections: undici 7.30 reconnects after an aborted exchange even if
-      // no request waits.
-      connections: CONNECTIONS,
       keepAliveTimeout: KEEP_ALIVE,
       keepAliveMaxTimeout: KEEP_ALIVE,
-    })
+    }
+    const createClient = (origin: string) => {
+      const client = new Client(origin, options)
+      return client.on('disconnect', (_origin, _targets, error) => {
+        if (isAbort(error)) this.#discardClient(origin, client)
+      })
+    }
+    return {
+      dispatch: (request, handler) => {
+        const origin = String(request.origin)
+        return this.#chooseClient(origin, createClient).dispatch(request, handler)
+      },
+    }
   }
+
+  /** A client with an open idle connection, else an idle one, else a new one, else the least busy one. */
+  #chooseClient(origin: string, createClient: (origin: string) => Client): Client {
+    const clients = this.#clients.get(origin) ?? this.#addOrigin(origin)
+    const [best] = clients
+      .map(client => ({ client, size: client.stats.size, connected: client.stats.connected }))
+      .sort((a, b) => a.size - b.size || Number(b.connected) - Number(a.connected))
+    if (best && (best.size === 0 || clients.length >= CONNECTIONS)) return best.client
+    const client = createClient(origin)
+    clients.push(client)
+    return client
+  }
+
+  /** Unless other requests wait for this client, because all are busy. */
+  #discardClient(origin: string, client: Client): void {
+    if (client.stats.size > 1) return
+    const clients = this.#clients.get(origin) ?? []
+    this.#clients.set(
+      origin,
+      clients.filter(other => other !== client),
+    )
+    client.destroy(null)
+  }
+
+  #addOrigin(origin: string): Client[] {
+    if (this.#clients.size >= MAX_IDLE_ORIGINS) {
+      for (const [other, clients] of this.#clients) {
+        if (clients.every(({ stats }) => stats.size === 0 && !stats.connected)) {
+          this.#clients.delete(other)
+        }
+      }
+    }
+    const clients: Client[] = []
+    this.#clients.set(origin, clients)
+    return clients
+  }
+}
+
+/** undici 7.30 reconnects after an abort, with the aborted request as the only one. */
+function isAbort(error: Error): boolean {
+  return (error as NodeJS.ErrnoException).code === 'UND_ERR_INFO' && error.message === 'aborted'
 }

@@ -36,11 +36,11 @@ export interface ClientOptions {
    */
   readonly credentials?: CredentialsOption
   /**
-   * Any undici Dispatcher (proxy, TLS, mock). The client never closes it. Default: an Agent of the
-   * client.
+   * Any undici Dispatcher (proxy, TLS, mock). The client never closes it. Default: connections of its
+   * own.
    */
   readonly dispatcher?: Dispatcher | undefined
-  /** Milliseconds to open a connection of the client's own Agent. Default 5,000. */
+  /** Milliseconds to open a connection, without `dispatcher`. Default 5,000. */
   readonly connectTimeout?: number | undefined
   /**
    * Milliseconds for one exchange. 1 ms per 64 bytes of body is always added, so that a slow link
@@ -70,8 +70,8 @@ const MD5_OF_NOTHING = '1B2M2Y8AsgTpgAmY7PhCfg=='
  * Talks to one OSS endpoint. Share one among streams to share connections; close it after them.
  *
  * At most 64 exchanges are in flight at once. Further ones wait in order, and `requestTimeout` starts
- * after the wait. Thousands of streams can share one client, whose own Agent opens at most 64
- * connections to a bucket.
+ * after the wait. Thousands of streams can share one client, which opens at most 64 connections to a
+ * bucket.
  *
  * @throws {OssError} `OSS_ERR_INVALID_OPTION`, from the constructor.
  */
@@ -132,7 +132,7 @@ export class OssClient implements Client {
   }
 
   /**
-   * Destroys every connection of the client's own Agent, and none of a dispatcher that was passed in.
+   * Destroys every connection of the client, and none of a dispatcher that was passed in.
    * Requests to a closed client fail with `OSS_ERR_ABORTED`.
    */
   close(): Promise<void> {

@@ -9,6 +9,7 @@ import { Readable } from 'node:stream'
 import type { Dispatcher } from 'undici'
 import { invalidOption, OssError } from '../errors.ts'
 import { MAX_DELAY } from '../validate.ts'
+import type { ExchangeDispatcher } from './agent.ts'
 import { hostAndPort } from './endpoint.ts'
 
 interface HttpRequest {
@@ -49,7 +50,7 @@ const MAX_BODY = 65_536
 
 /** Sends a request. Resolves with the response, whatever its status. */
 export function dispatch(
-  dispatcher: Dispatcher,
+  dispatcher: ExchangeDispatcher,
   request: HttpRequest,
   options: DispatchOptions,
 ): Promise<HttpResponse> {

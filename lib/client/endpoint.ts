@@ -75,9 +75,14 @@ function bucketProblem(bucket: unknown): string | undefined {
   if (bucket === undefined || bucket === '') return 'is missing'
   if (typeof bucket !== 'string') return `must be a string, not ${formatValue(bucket)}`
   if (/^[a-z0-9][a-z0-9-]{1,61}[a-z0-9]$/.test(bucket)) return undefined
-  // `id:secret@bucket`, as in other URLs, is not quoted.
-  const quoted = /[@:]/.test(bucket) ? '' : `, not ${formatValue(bucket)}`
-  return `must be 3 to 63 characters of a-z, 0-9 and -, with a letter or digit at both ends${quoted}`
+  const problem =
+    'must be 3 to 63 characters of a-z, 0-9 and -, with a letter or digit at both ends'
+  return problem + quoteName(bucket)
+}
+
+/** Shows a wrong name, unless it looks like `id:secret@bucket`, a signed query or base64. */
+function quoteName(name: string): string {
+  return /[@:?=&%+]/.test(name) ? '' : `, not ${formatValue(name)}`
 }
 
 function keyProblem(key: unknown): string | undefined {
@@ -145,8 +150,8 @@ function checkRegion(value: unknown): string {
   // ali-oss takes `oss-cn-hangzhou`.
   const region = value.trim().replace(/^oss-/, '')
   if (!/^[a-z0-9-]+$/.test(region)) {
-    const problem = `must be an id of a-z, 0-9 and -, as in cn-hangzhou, not ${formatValue(value)}`
-    throw invalidOption('region', problem)
+    const problem = 'must be an id of a-z, 0-9 and -, as in cn-hangzhou'
+    throw invalidOption('region', problem + quoteName(value))
   }
   if (region.endsWith('-internal')) {
     const id = region.slice(0, -'-internal'.length)
@@ -216,7 +221,7 @@ function checkHost(host: string): void {
   const isName = new RegExp(`^${label}(?:\\.${label})*$`).test(host)
   if (!isName || /(?:^|\.)(?:\d+|0x[\da-f]*)$/.test(host)) {
     const problem = 'must be a host name in ASCII or an IP address, as oss-cn-hangzhou.aliyuncs.com'
-    throw wrongEndpoint(`${problem}, not ${formatValue(host)}`)
+    throw wrongEndpoint(problem + quoteName(host))
   }
 }
 

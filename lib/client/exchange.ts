@@ -8,7 +8,7 @@ import type { Readable } from 'node:stream'
 import type { Dispatcher } from 'undici'
 import type { Target } from '../append/client-interface.ts'
 import { OssError } from '../errors.ts'
-import { OwnAgent } from './agent.ts'
+import { type ExchangeDispatcher, OwnAgent } from './agent.ts'
 import { dispatch, type HttpResponse } from './dispatch.ts'
 import { checkEndpointHost, type Endpoint, hostAndPort, locate } from './endpoint.ts'
 import type { Redact } from './redact.ts'
@@ -121,12 +121,12 @@ export class Exchange {
   async #send(method: Method, target: Target, request: ExchangeRequest): Promise<Reply> {
     const { endpoint, requestSigner, requestTimeout } = this.#settings
     const { query = {}, headers = {}, body = null, signal } = request
-    const dispatcher = await this.#dispatcher()
     const { origin, path } = locate(endpoint, target)
     const search = encodeQuery(query)
     const signed = await requestSigner.sign({ method, target, query, headers }, signal)
     const { redact } = signed
     await this.#lastTurn
+    const dispatcher = await this.#dispatcher()
     signal.throwIfAborted()
     const peer = hostAndPort(origin)
     const httpRequest = {
@@ -163,7 +163,7 @@ export class Exchange {
     throw failure && refusal.code === 'BadErrorResponse' ? failure : refusal
   }
 
-  async #dispatcher(): Promise<Dispatcher> {
+  async #dispatcher(): Promise<ExchangeDispatcher> {
     if (this.#isClosed) throw clientClosed()
     return this.#settings.dispatcher ?? this.#ownAgent.get()
   }

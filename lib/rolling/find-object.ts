@@ -1,46 +1,47 @@
 /**
- * Finds the object to go on with among those of one date, which are counted by an index: the last that
- * is there, or the one after it where that takes no more. By galloping, so that a restart behind
- * thousands of objects asks for two dozen: 0, 1, 2, 4, 8, ... until one is absent, then by halves.
+ * Finds the object to continue with among those of one date, which have indices: the last one, or the one
+ * after it if OSS appends nothing to that. The search gallops (0, 1, 2, 4, 8, ... until one is absent) and
+ * then halves, so a restart behind thousands of objects sends two dozen requests. If indices are missing in
+ * between (deleted by a lifecycle rule), it finds the end of some run.
  *
  *     index       0  1  2  3  4  5  6  7  8
- *     there       #  #  #  #  #  #  .  .  .
- *     asked as    1. 2. 3.    4. 7. 6.    5.
- *
- * Where indices are missing in between (deleted by a lifecycle rule) it finds the end of some run.
+ *     exists      #  #  #  #  #  #  .  .  .
+ *     request     1. 2. 3.    4. 7. 6.    5.
  */
 
 import type { Client } from '../append/client-interface.ts'
 import { TailFinder } from '../append/find-tail.ts'
 import type { RetryLoop } from '../append/retry-loop.ts'
 import { EMPTY_TAIL, type Tail } from '../append/tail.ts'
-import { invalidOption, OssError } from '../errors.ts'
+import { invalidOption, OssError, withContext } from '../errors.ts'
 
 export interface ObjectFinderOptions {
   readonly bucket: string
   readonly client: Client
-  /** Sent with every append, those of nothing too. */
+  /** Sent with every append, also with one of 0 bytes. */
   readonly headers: Readonly<Record<string, string>>
-  /** Bytes. An object of so many takes no more. */
+  /** Bytes. An object of that length is full. */
   readonly maxBytes: number
 }
 
-/** An object to append to. */
+/** One object of a date, as OSS shows it. */
 export interface FoundObject {
   readonly key: string
   readonly index: number
   readonly tail: Tail
-  /** It is known to be there. */
+  /** OSS has shown that the object exists. */
   readonly exists: boolean
+  /** Why OSS appends nothing to it; undefined if it does. */
+  readonly closedBy?: OssError | undefined
 }
 
-interface InspectedObject extends FoundObject {
-  /** Why OSS appends nothing to it. */
-  readonly closedBy?: OssError
-}
-
-/** Past every use: so many objects are there only if the keys do not tell the indices apart. */
+/** More objects than any date has: only a key that ignores the index gets here. */
 const MAX_INDEX = 2 ** 32
+
+/** Codes of OSS for an object that exists and takes no appends. */
+const CLOSED_CODES = new Set<string>(['ObjectNotAppendable', 'AppendSealedObjectNotAllowed'])
+
+const INDEX_HINT = ': put {index} into the key, so that another object can follow'
 
 export class ObjectFinder {
   readonly #options: ObjectFinderOptions
@@ -51,7 +52,7 @@ export class ObjectFinder {
     this.#retryLoop = retryLoop
   }
 
-  /** The object to go on with, of those whose indices are `from` or more. */
+  /** The object to continue with, among those with index `from` or higher. It takes appends. */
   async find(keyOf: (index: number) => string, from: number): Promise<FoundObject> {
     let low = await this.#inspect(keyOf, from)
     if (isAbsent(low)) return low
@@ -70,42 +71,35 @@ export class ObjectFinder {
     return low.closedBy || isFull ? high : low
   }
 
-  async #inspect(keyOf: (index: number) => string, index: number): Promise<InspectedObject> {
-    if (index > MAX_INDEX) throw invalidOption('key', 'must tell all indices apart')
+  async #inspect(keyOf: (index: number) => string, index: number): Promise<FoundObject> {
+    if (index > MAX_INDEX) throw invalidOption('key', 'must differ for each index')
     const { bucket, client, headers } = this.#options
     const key = keyOf(index)
     const tailFinder = new TailFinder({ target: { bucket, key }, client, headers }, this.#retryLoop)
     try {
       const { tail, exists } = await this.#retryLoop.run(undefined, () => tailFinder.find())
       return { key, index, tail, exists }
-    } catch (error) {
-      if (error instanceof OssError) {
-        Object.assign(error, { bucket, key, attempts: this.#retryLoop.attempts })
-        if (CLOSED_CODES.has(error.code)) {
-          return { key, index, tail: EMPTY_TAIL, exists: true, closedBy: error }
-        }
-      }
-      throw error
+    } catch (cause) {
+      const { attempts } = this.#retryLoop
+      const error = withContext(cause as Error, { bucket, key, attempts })
+      if (!(error instanceof OssError && CLOSED_CODES.has(error.code))) throw error
+      return { key, index, tail: EMPTY_TAIL, exists: true, closedBy: error }
     }
   }
 }
 
-/** Codes of OSS for an object that is there and takes no appends. */
-const CLOSED_CODES = new Set(['ObjectNotAppendable', 'AppendSealedObjectNotAllowed'])
-
-/** Where reading is forbidden, an empty object looks absent, and is as good as that. */
-function isAbsent({ exists, tail }: InspectedObject): boolean {
+/** An empty object that may not be read looks absent. Both take the next append at position 0. */
+function isAbsent({ exists, tail }: FoundObject): boolean {
   return !exists && tail.position === 0
 }
 
-/** The only object there can be. One that is full is found so by the first batch. */
-function requireAppendable(object: InspectedObject): FoundObject {
-  if (object.closedBy) throw withHint(object.closedBy)
+/** For a date with a single object. If that is full, the first append says so. */
+function requireAppendable(object: FoundObject): FoundObject {
+  if (object.closedBy) throw withIndexHint(object.closedBy)
   return object
 }
 
-/** Says what would have let another object follow. */
-export function withHint(error: OssError): OssError {
-  error.message += ': put {index} into the key, so that another object can follow'
-  return error
+/** Adds the remedy of an error that `{index}` in the key would have avoided. */
+export function withIndexHint(error: OssError): OssError {
+  return withContext(error, {}, INDEX_HINT)
 }

@@ -1,34 +1,39 @@
 /**
- * The keys of a rolling stream's objects, from a pattern: `logs/{yyyy}-{MM}-{dd}/{HH}-{index}.log`.
- * Pure: date and index in, key out. Whether a key fits OSS's rules is for others to say.
+ * Compiles a key pattern such as `logs/{yyyy}-{MM}-{dd}/{HH}-{index}.log` into a function of date and index.
+ * Pure. Whether a key obeys OSS's rules is checked elsewhere.
  */
 
 import { invalidOption } from '../errors.ts'
 import { suggestion } from '../validate.ts'
 
-/** What the key of an object is made of. */
+/** What a key is made from. */
 export interface KeyParts {
-  /** When the batch that asks leaves. */
+  /** When the next batch is sent. Never earlier than a date that the stream passed before. */
   readonly date: Date
-  /** From 0: counts the objects of one date. */
+  /** Number of the object among those of one date, from 0. */
   readonly index: number
 }
 
 /**
- * The same for the same parts. Another key for each index, or the same one for all of them: then no
- * object can follow one that is full.
+ * Returns the key of an object; the same for the same parts. It differs for each index, or is the same for
+ * all of them; in that case no object can follow a full one.
  */
 export type KeyFunction = (parts: KeyParts) => string
 
-/** Intl's names of what stands in braces. */
+/** The placeholders of a date, and Intl's names for their values. */
 const DATE_PARTS = { yyyy: 'year', MM: 'month', dd: 'day', HH: 'hour', mm: 'minute' } as const
+type DateFields = Record<keyof typeof DATE_PARTS, string>
 
 const PLACEHOLDERS: readonly string[] = [...Object.keys(DATE_PARTS), 'index']
+
+/** Milliseconds. */
+const MINUTE = 60_000
+const DAY = 86_400_000
 
 /** @throws {OssError} `OSS_ERR_INVALID_OPTION`, naming `key` or `timeZone`. */
 export function compileKeyPattern(pattern: string, timeZone: string): KeyFunction {
   const format = createDateFormat(timeZone)
-  // Literal and placeholder take turns.
+  // Literals and placeholders alternate.
   const pieces = pattern.split(/\{([^{}]*)\}/)
   const names = pieces.filter((_, i) => i % 2 === 1)
   for (const name of names) {
@@ -38,32 +43,66 @@ export function compileKeyPattern(pattern: string, timeZone: string): KeyFunctio
   if (pieces.some((piece, i) => i % 2 === 0 && /[{}]/.test(piece))) {
     throw invalidOption(
       'key',
-      'has a brace without its other half: a key with braces takes a function',
+      'has a brace without its other half: for a key with braces pass a function',
     )
   }
   const isDated = names.some(name => name !== 'index')
   return ({ date, index }) => {
-    const values: Record<string, string> = { ...(isDated && format(date)), index: String(index) }
+    const dateFields = isDated ? format(latestLocalTime(date.getTime(), format)) : undefined
+    const values: Record<string, string> = { ...dateFields, index: String(index) }
     return pieces.map((piece, i) => (i % 2 === 0 ? piece : values[piece])).join('')
   }
 }
 
-/** Dates in the Gregorian calendar and in digits of ASCII, whatever the locale of this machine. */
-function createDateFormat(timeZone: string): (date: Date) => Record<string, string> {
+/**
+ * The moment up to `time` that has the latest local time. That is `time` itself, except behind a change of
+ * the zone's offset, as at the end of summer time: while the hour repeats, it is the last minute before the
+ * change. Otherwise keys would go back to objects that are left, and perhaps sealed.
+ *
+ *      local time   02:58  02:59 | 02:00  02:01  ...  02:59 | 03:00
+ *      key          02:58  02:59 | 02:59  02:59  ...  02:59 | 03:00
+ */
+function latestLocalTime(time: number, format: (time: number) => DateFields): number {
+  const now = Math.floor(time / MINUTE) * MINUTE
+  const localTime = (at: number) => toLocalTime(format(at))
+  const offset = localTime(now) - now
+  const isBeforeChange = (at: number) => localTime(at) - at > offset
+  let before = now - DAY
+  if (!isBeforeChange(before)) return now
+  let after = now
+  while (after - before > MINUTE) {
+    const middle = before + Math.floor((after - before) / 2 / MINUTE) * MINUTE
+    if (isBeforeChange(middle)) before = middle
+    else after = middle
+  }
+  return localTime(before) > localTime(now) ? before : now
+}
+
+/** Milliseconds of a UTC date with these fields. */
+function toLocalTime({ yyyy, MM, dd, HH, mm }: DateFields): number {
+  const midnight = new Date(0).setUTCFullYear(Number(yyyy), Number(MM) - 1, Number(dd))
+  return midnight + (Number(HH) * 60 + Number(mm)) * MINUTE
+}
+
+/** Formats dates of the Gregorian calendar in ASCII digits, whatever the locale of the machine. */
+function createDateFormat(timeZone: string): (time: number) => DateFields {
   const formatter = createFormatter(timeZone)
-  return date => {
-    const parts = formatter.formatToParts(date)
+  return time => {
+    const parts = formatter.formatToParts(time)
     const value = (part: string) => parts.find(({ type }) => type === part)?.value ?? ''
-    return Object.fromEntries(
-      Object.entries(DATE_PARTS).map(([name, part]) => [
-        name,
-        value(part).padStart(name.length, '0'),
-      ]),
-    )
+    const fields = Object.entries(DATE_PARTS).map(([name, part]) => [
+      name,
+      value(part).padStart(name.length, '0'),
+    ])
+    return Object.fromEntries(fields)
   }
 }
 
 function createFormatter(timeZone: string): Intl.DateTimeFormat {
+  const meant = NOT_ZONES[timeZone.toUpperCase()]
+  if (meant !== undefined) {
+    throw invalidOption('timeZone', `${timeZone} is no IANA name: did you mean ${meant}?`)
+  }
   try {
     return new Intl.DateTimeFormat('en-US', {
       timeZone,
@@ -80,4 +119,65 @@ function createFormatter(timeZone: string): Intl.DateTimeFormat {
     const known = Intl.supportedValuesOf('timeZone')
     throw invalidOption('timeZone', `${timeZone} is unknown${suggestion(timeZone, known)}`)
   }
+}
+
+/**
+ * Names that are no zones of IANA, or have several meanings, and the zone that is probably meant. ICU accepts
+ * many of them, with a meaning that surprises: `CST` is Chicago, `BST` is Dhaka, `EST` has no summer time.
+ */
+const NOT_ZONES: Readonly<Record<string, string>> = {
+  'ASIA/BEIJING': 'Asia/Shanghai',
+  CST: 'Asia/Shanghai, or America/Chicago',
+  CTT: 'Asia/Shanghai',
+  CNT: 'America/St_Johns',
+  HKT: 'Asia/Hong_Kong',
+  SGT: 'Asia/Singapore',
+  JST: 'Asia/Tokyo',
+  KST: 'Asia/Seoul',
+  IST: 'Asia/Kolkata, Asia/Jerusalem or Europe/Dublin',
+  PKT: 'Asia/Karachi',
+  PLT: 'Asia/Karachi',
+  VST: 'Asia/Ho_Chi_Minh',
+  ICT: 'Asia/Bangkok',
+  WIB: 'Asia/Jakarta',
+  GST: 'Asia/Dubai',
+  NET: 'Asia/Yerevan',
+  MSK: 'Europe/Moscow',
+  BST: 'Europe/London, or Asia/Dhaka',
+  CEST: 'Europe/Berlin',
+  EEST: 'Europe/Helsinki',
+  WEST: 'Europe/Lisbon',
+  CAT: 'Africa/Harare',
+  EAT: 'Africa/Nairobi',
+  WAT: 'Africa/Lagos',
+  SAST: 'Africa/Johannesburg',
+  ART: 'America/Argentina/Buenos_Aires, or Africa/Cairo',
+  AGT: 'America/Argentina/Buenos_Aires',
+  BET: 'America/Sao_Paulo',
+  BRT: 'America/Sao_Paulo',
+  NST: 'America/St_Johns, or Pacific/Auckland',
+  AST: 'America/Halifax, or Asia/Riyadh',
+  ADT: 'America/Halifax',
+  PRT: 'America/Puerto_Rico',
+  EST: 'America/New_York',
+  EDT: 'America/New_York',
+  IET: 'America/Indiana/Indianapolis',
+  CDT: 'America/Chicago',
+  MST: 'America/Denver, or America/Phoenix without summer time',
+  MDT: 'America/Denver',
+  PNT: 'America/Phoenix',
+  PST: 'America/Los_Angeles, or Asia/Manila',
+  PDT: 'America/Los_Angeles',
+  AKST: 'America/Anchorage',
+  HST: 'Pacific/Honolulu',
+  MIT: 'Pacific/Apia',
+  SST: 'Pacific/Guadalcanal, or Pacific/Pago_Pago',
+  ACT: 'Australia/Darwin',
+  ACST: 'Australia/Darwin',
+  AET: 'Australia/Sydney',
+  AEST: 'Australia/Sydney',
+  AEDT: 'Australia/Sydney',
+  AWST: 'Australia/Perth',
+  NZST: 'Pacific/Auckland',
+  NZDT: 'Pacific/Auckland',
 }

@@ -1,6 +1,6 @@
 /**
- * The options of a rolling stream: those of a plain one, and what decides which object is next. It
- * checks the latter, and leaves the rest to the plain stream's resolver.
+ * The options of a rolling stream: those of a plain stream, and those that decide which object is next. The
+ * latter are checked here, the others by `resolveOptions()`.
  */
 
 import { invalidOption } from '../errors.ts'
@@ -8,28 +8,28 @@ import { OPTIONS, resolveOptions, type Settings, type UrlOptions } from '../opti
 import { checkBoolean, checkInteger, checkKnown, checkMethods } from '../validate.ts'
 import { compileKeyPattern, type KeyFunction } from './key-pattern.ts'
 
-/** The options of `createRollingAppendStream`. Creation options go with each new object. */
+/** The options of `createRollingAppendStream`. Creation options apply to each new object. */
 export interface RollingAppendStreamOptions extends Omit<UrlOptions, 'position' | 'crc64'> {
   /** 3 to 63 characters out of a-z, 0-9 and `-`. Required. */
   readonly bucket: string
   /**
    * A pattern with `{yyyy}`, `{MM}`, `{dd}`, `{HH}`, `{mm}` and `{index}`, or a function of date and
-   * index. It is asked before each batch; another answer for the present begins another object. What
-   * it gives is held to the rules for keys. Required.
+   * index. It is evaluated before each batch; another key begins another object. Time for keys never goes
+   * back: not when the clock is set back, and not at the end of summer time. Required.
    */
   readonly key: string | KeyFunction
   /**
-   * Bytes. A batch that would make the object longer goes into the next. Not more than
-   * `maxObjectBytes`, which is the default (5 GiB). Batches are no larger either.
+   * Bytes. A batch that would make the object longer goes into the next one, and no batch is longer. At most
+   * `maxObjectBytes`, which is the default (5 GiB).
    */
   readonly maxBytes?: number | undefined
-  /** IANA name of the time zone of a pattern. Default `'UTC'`. */
+  /** IANA name of a pattern's time zone, as `'Asia/Shanghai'`; abbreviations are refused. Default `'UTC'`. */
   readonly timeZone?: string | undefined
-  /** Seal each object that is left (OSS, "SealAppendObject"); `seal` is for the last one. Default false. */
+  /** Seal each object that is left (OSS, "SealAppendObject"); `seal` seals the last one. Default false. */
   readonly sealOnRoll?: boolean | undefined
 }
 
-/** The options as checked and completed. The target's key is none: each object has its own. */
+/** The options as checked and completed. `target.key` is a sample only: each object has a key of its own. */
 export interface RollingSettings extends Settings {
   readonly nameKey: KeyFunction
   readonly maxBytes: number
@@ -41,7 +41,7 @@ const INHERITED_OPTIONS = OPTIONS.filter(
   name => name !== 'key' && name !== 'position' && name !== 'crc64',
 )
 
-/** Every option there is. A test holds README's tables to this list, both ways. */
+/** The names of all options. A test compares the documents with them. */
 export const ROLLING_OPTIONS: readonly (keyof RollingAppendStreamOptions)[] = [
   ...INHERITED_OPTIONS,
   ...ROLLING_ONLY_OPTIONS,
@@ -52,7 +52,7 @@ export function resolveRollingOptions(given: RollingAppendStreamOptions): Rollin
   checkKnown('options', given, ROLLING_OPTIONS)
   const { key, maxBytes: givenMaxBytes, timeZone, sealOnRoll = false, ...rest } = given
   const nameKey = resolveKey(key, timeZone)
-  // Of a pattern, any key tells whether it can be one.
+  // One key of a pattern shows whether its keys obey the rules; those of a function are checked when made.
   const sampleKey =
     typeof key === 'string' ? nameKey({ date: new Date(0), index: 0 }) : 'of a function'
   if (givenMaxBytes !== undefined) checkInteger('maxBytes', givenMaxBytes, 1)
@@ -69,12 +69,12 @@ export function resolveRollingOptions(given: RollingAppendStreamOptions): Rollin
 
 function resolveKey(key: unknown, timeZone: unknown): KeyFunction {
   if (timeZone !== undefined && typeof timeZone !== 'string') {
-    throw invalidOption('timeZone', 'must be the name of a time zone, such as Asia/Shanghai')
+    throw invalidOption('timeZone', 'must be the name of a time zone, as Asia/Shanghai')
   }
   if (typeof key === 'string') return compileKeyPattern(key, timeZone ?? 'UTC')
   if (typeof key !== 'function') throw invalidOption('key', 'must be a pattern or a function')
   if (timeZone !== undefined) {
-    throw invalidOption('timeZone', 'is for patterns: a function makes of the date what it likes')
+    throw invalidOption('timeZone', 'is for patterns: a function formats the date itself')
   }
   return key as KeyFunction
 }

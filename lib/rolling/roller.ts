@@ -1,16 +1,13 @@
 /**
- * One object after another, as the destination of a stream's batches. Before each batch it asks what
- * the key is now; when that is another one, or the batch would make the object too long, it leaves the
- * object and goes on in the next. A batch is never cut, so neither is a record.
+ * One object after another, as the destination of a stream's batches. Before each batch the Roller computes
+ * the key of the present time. If that differs from the key in use, or the batch would make the object too
+ * long, the batch goes to the next object. A batch is never divided, and neither is a record.
  *
  *      batches   |---|---|---|---|---|---|---|---|---|
  *      objects   [ 00-0.log     ][ 00-1.log  ][ 01-0.log
- *                                ^ full       ^ another hour
+ *                                ^ full       ^ next hour
  *
- * - An object is appended to only when everything in the one before is acknowledged.
- * - Nothing is kept of an object that was left, however many there were.
- * - The next object is looked for while a batch is on its way to this one, in a single attempt. Where
- *   that fails it is looked for again when it is needed, then with the stream's patience.
+ * An object is left only when everything in it is acknowledged; no state of it is kept.
  */
 
 import { ok } from 'node:assert/strict'
@@ -22,37 +19,35 @@ import {
   createShared,
   type Destination,
 } from '../append/appender.ts'
-import { RetryLoop } from '../append/retry-loop.ts'
 import type { Batch, Tail } from '../append/tail.ts'
 import { checkTarget } from '../client/endpoint.ts'
-import { OssError, objectFull } from '../errors.ts'
-import { type FoundObject, ObjectFinder, withHint } from './find-object.ts'
+import { OssError, objectFull, withContext } from '../errors.ts'
+import { type FoundObject, ObjectFinder, withIndexHint } from './find-object.ts'
 import type { KeyFunction } from './key-pattern.ts'
 
 export interface RollerOptions extends Omit<AppenderOptions, 'target' | 'position' | 'crc64'> {
   readonly bucket: string
   readonly nameKey: KeyFunction
-  /** Bytes of an object at which the next begins. */
+  /** Bytes of an object at which the next one begins. */
   readonly maxBytes: number
-  /** Bytes of a full batch. */
-  readonly highWaterMark: number
-  /** Close each object for appends when it is left. */
+  /** Seal each object when it is left. */
   readonly sealOnRoll: boolean
+  /** The wall clock. */
   readonly now: () => Date
   readonly onRoll: (info: RollInfo) => void
 }
 
 /** What `'roll'` carries: the object that was left. */
 export interface RollInfo {
-  /** Its key. */
+  /** Key of the object. */
   readonly key: string
-  /** Its length in bytes. */
+  /** Length of the object in bytes. */
   readonly bytes: number
-  /** CRC-64 of all of it, an unsigned decimal string. */
+  /** CRC-64 of all its bytes, an unsigned decimal string. */
   readonly crc64: string
-  /** When this stream took it into use. */
+  /** When this stream began to use the object. */
   readonly startedAt: Date
-  /** When its last append was acknowledged; if this stream made none, as `startedAt`. */
+  /** When its last append was acknowledged; the same as `startedAt` if this stream appended nothing to it. */
   readonly endedAt: Date
 }
 
@@ -64,14 +59,12 @@ interface CurrentObject {
   endedAt: Date
 }
 
-/** Milliseconds. An object that begins so soon is looked for now: about the time between two batches. */
-const LOOKAHEAD_TIME = 2_000
-
 export class Roller implements Destination {
   readonly #options: RollerOptions
   readonly #shared: AppendShared
   #current: CurrentObject | undefined
-  #nextSearch: NextObjectSearch | undefined
+  /** The latest time that keys were computed for, in milliseconds. */
+  #latestTime = Number.NEGATIVE_INFINITY
 
   constructor(options: RollerOptions) {
     this.#options = options
@@ -99,7 +92,6 @@ export class Roller implements Destination {
   }
 
   abort(reason: Error): void {
-    this.#nextSearch?.stop()
     if (this.#current) this.#current.appender.abort(reason)
     else this.#shared.retryLoop.abort(reason)
   }
@@ -108,46 +100,41 @@ export class Roller implements Destination {
     this.#current?.appender.throwIfAborted()
   }
 
-  /** Finds the object of the present date to go on with. */
+  /** Finds the object of the present time. */
   async open(): Promise<Tail> {
-    const date = this.#options.now()
+    const date = this.#now()
     return this.#switchTo(await this.#find(date, 0), date)
   }
 
-  /** Appends one batch to the object in use, or to the next. */
+  /** Appends one batch to the object in use, or to a next one. */
   async append(batch: Batch): Promise<AppendInfo> {
-    const date = this.#options.now()
+    const date = this.#now()
     const { length } = batch.bytes
-    let next = this.#hasKeyChanged(date) ? 0 : this.#nextIndex(date, this.#position, length)
+    let next = this.#hasKeyChanged(date) ? 0 : this.#nextIndex(date, length)
     while (next !== undefined) {
       await this.#roll(date, next)
-      next = this.#nextIndex(date, this.#position, length)
+      next = this.#nextIndex(date, length)
     }
     const { current } = this.#requireCurrent()
-    const end = this.#position + length
-    const appending = current.appender.append(batch)
-    this.#searchAhead(date, end)
-    const info = await appending
-    current.endedAt = this.#options.now()
+    const info = await current.appender.append(batch)
+    current.endedAt = this.#now()
     return info
   }
 
-  async create(): Promise<AppendInfo | undefined> {
-    this.#nextSearch?.stop()
-    return this.#current?.appender.create()
-  }
+  /** Creates nothing: an object of a date exists only if bytes of that date do. */
+  async create(): Promise<undefined> {}
 
   async complete(): Promise<void> {
-    await this.#current?.appender.complete()
+    if (this.exists) await this.#current?.appender.complete()
   }
 
-  /** When nothing of ours is in flight beside the batch. */
-  async whenIdle(): Promise<void> {
-    await this.#nextSearch?.found
-  }
-
-  get #position(): number {
-    return this.#requireCurrent().tail.position
+  /**
+   * The present time, which does not go back when the clock does. Otherwise a stream would return to an
+   * object that is left, and fail if that is sealed.
+   */
+  #now(): Date {
+    this.#latestTime = Math.max(this.#latestTime, this.#options.now().getTime())
+    return new Date(this.#latestTime)
   }
 
   /** Whether the objects of this date have other keys than the one in use. */
@@ -156,27 +143,28 @@ export class Roller implements Destination {
     return this.#keyOf(date, current.index) !== current.appender.key
   }
 
-  /** The index of the object to follow, where `length` bytes more are too many for this one. */
-  #nextIndex(date: Date, position: number, length: number): number | undefined {
+  /** The index of the next object, if `length` more bytes are too many for the one in use. */
+  #nextIndex(date: Date, length: number): number | undefined {
     const { maxBytes } = this.#options
-    // What is too much for any object has one of its own.
+    const { current, tail } = this.#requireCurrent()
+    const { position } = tail
+    // A batch that is too long for any object has one of its own.
     if (position === 0 || position + length <= maxBytes) return undefined
-    const { current } = this.#requireCurrent()
     const next = current.index + 1
     if (this.#keyOf(date, next) !== current.appender.key) return next
-    throw this.#withObject(withHint(objectFull(position + length, maxBytes)))
+    throw this.#withObject(withIndexHint(objectFull(position + length, maxBytes)))
   }
 
-  /** Leaves the object in use, complete as it is, for the next. */
+  /** Leaves the object in use, and continues with the next one. */
   async #roll(date: Date, index: number): Promise<void> {
     const found = await this.#find(date, index)
     const { current, tail } = this.#requireCurrent()
     const { appender, startedAt, endedAt } = current
-    const exists = appender.exists
+    const { exists, key } = appender
     if (exists && this.#options.sealOnRoll) await appender.seal()
     await this.#switchTo(found, date)
     const { position: bytes, crc64 } = tail
-    if (exists) this.#options.onRoll({ key: appender.key, bytes, crc64, startedAt, endedAt })
+    if (exists) this.#options.onRoll({ key, bytes, crc64, startedAt, endedAt })
   }
 
   async #switchTo({ key, index, tail, exists }: FoundObject, date: Date): Promise<Tail> {
@@ -187,49 +175,17 @@ export class Roller implements Destination {
     return tail
   }
 
-  async #find(date: Date, from: number): Promise<FoundObject> {
-    const keyOf = (index: number) => this.#keyOf(date, index)
-    const search = this.#nextSearch
-    const isNeeded = search?.key === keyOf(from)
-    if (!isNeeded) search?.stop()
-    const found = await search?.found
-    this.#nextSearch = undefined
-    return isNeeded && found
-      ? found
-      : new ObjectFinder(this.#options, this.#shared.retryLoop).find(keyOf, from)
-  }
-
-  /** While a batch that ends at `position` is on its way: looks for the next object, if its time is near. */
-  #searchAhead(date: Date, position: number): void {
-    try {
-      const soon = new Date(date.getTime() + LOOKAHEAD_TIME)
-      if (this.#hasKeyChanged(soon)) {
-        this.#startSearch(soon, 0)
-        return
-      }
-      const next = this.#nextIndex(date, position, this.#options.highWaterMark)
-      if (next !== undefined) this.#startSearch(date, next)
-    } catch {
-      // Whatever it is, it comes up again when the object is needed.
-    }
-  }
-
-  #startSearch(date: Date, from: number): void {
-    const keyOf = (index: number) => this.#keyOf(date, index)
-    if (this.#nextSearch?.key === keyOf(from)) return
-    const search = new NextObjectSearch(this.#options, keyOf, from, this.#nextSearch)
-    this.#nextSearch = search
-    // One that failed is over: beside the next batch there can be another.
-    void search.found.then(found => {
-      if (!found && this.#nextSearch === search) this.#nextSearch = undefined
-    })
+  #find(date: Date, from: number): Promise<FoundObject> {
+    const finder = new ObjectFinder(this.#options, this.#shared.retryLoop)
+    return finder.find(index => this.#keyOf(date, index), from)
   }
 
   #keyOf(date: Date, index: number): string {
     const { bucket, nameKey } = this.#options
     try {
+      // A Date of its own, since a key function may change it.
       const key = nameKey({ date: new Date(date), index })
-      // A promise is refused here; one that rejects as well must not end the process.
+      // A promise is refused below. If it rejects later, the rejection must not end the process.
       if (typeof key !== 'string') Promise.resolve(key).catch(() => {})
       checkTarget({ bucket, key })
       return key
@@ -237,7 +193,7 @@ export class Roller implements Destination {
       if (error instanceof OssError) throw this.#withObject(error)
       const details = { cause: error }
       throw this.#withObject(
-        new OssError('OSS_ERR_INVALID_OPTION', 'option key: it threw', details),
+        new OssError('OSS_ERR_INVALID_OPTION', 'option key: the function threw', details),
       )
     }
   }
@@ -249,42 +205,9 @@ export class Roller implements Destination {
     return { current, tail }
   }
 
-  /** With what is known of the object in use. */
+  /** Adds the object in use to an error. */
   #withObject(error: OssError): OssError {
     const { key, tail } = this
-    return Object.assign(error, { bucket: this.#options.bucket }, key && { key }, tail && { tail })
-  }
-}
-
-/** A search for the object that will probably be next, by one attempt. It never rejects. */
-class NextObjectSearch {
-  /** Of the first object that it asks for. */
-  readonly key: string
-  /** Undefined: nobody knows. */
-  readonly found: Promise<FoundObject | undefined>
-  readonly #retryLoop: RetryLoop
-
-  constructor(
-    options: RollerOptions,
-    keyOf: (index: number) => string,
-    from: number,
-    previous: NextObjectSearch | undefined,
-  ) {
-    const { clock, retry } = options
-    this.key = keyOf(from)
-    this.#retryLoop = new RetryLoop({
-      clock,
-      retry: { ...retry, maxRetries: 0 },
-      onRetry: () => {},
-    })
-    const finder = new ObjectFinder(options, this.#retryLoop)
-    previous?.stop()
-    this.found = Promise.resolve(previous?.found)
-      .then(() => finder.find(keyOf, from))
-      .catch(() => undefined)
-  }
-
-  stop(): void {
-    this.#retryLoop.abort(new OssError('OSS_ERR_ABORTED', 'this object is not looked for any more'))
+    return withContext(error, { bucket: this.#options.bucket, key, tail })
   }
 }

@@ -155,8 +155,6 @@ export interface RollingAppendStream {
  */
 // biome-ignore lint/suspicious/noUnsafeDeclarationMerging: only methods that EventEmitter has are declared
 export class RollingAppendStream extends OssAppendStream {
-  readonly #roller: Roller
-
   /**
    * The same as `createRollingAppendStream`.
    *
@@ -165,23 +163,11 @@ export class RollingAppendStream extends OssAppendStream {
   constructor(options: RollingAppendStreamOptions) {
     const settings = resolveRollingOptions(options)
     const { now = () => new Date() } = internalsOf(options)
-    let roller: Roller | undefined
-    const createDestination = (appenderOptions: AppenderOptions) => {
-      const { bucket } = settings.target
-      const { nameKey, maxBytes, highWaterMark, sealOnRoll } = settings
-      const onRoll = (info: RollInfo) => process.nextTick(() => this.emit('roll', info))
-      const rollingOptions = { bucket, nameKey, maxBytes, highWaterMark, sealOnRoll, now, onRoll }
-      roller = new Roller({ ...appenderOptions, ...rollingOptions })
-      return roller
-    }
-    super(withInternals({ ...settings.target }, { settings, createDestination }))
-    this.#roller = roller as Roller
-  }
-
-  override _destroy(error: Error | null, callback: (error?: Error | null) => void): void {
-    super._destroy(error, reason => {
-      // A search for the next object may end a moment after the batch.
-      void this.#roller.whenIdle().then(() => callback(reason))
-    })
+    const { nameKey, maxBytes, sealOnRoll, target } = settings
+    const { bucket } = target
+    const onRoll = (info: RollInfo) => process.nextTick(() => this.emit('roll', info))
+    const createDestination = (appenderOptions: AppenderOptions) =>
+      new Roller({ ...appenderOptions, bucket, nameKey, maxBytes, sealOnRoll, now, onRoll })
+    super(withInternals({ ...target }, { settings, createDestination }))
   }
 }

@@ -248,9 +248,13 @@ export class Batcher {
 
   /** Remembers some of the places at which a batch may be cut: they cannot be found in its bytes. */
   #endChunk(): void {
+    const start = this.#whole
     this.#whole = this.#length
     const last = this.#chunkEnds.at(-1) ?? 0
-    if (this.#length - last >= CHUNK_END_STEP) this.#chunkEnds.push(this.#length)
+    if (this.#length - last < CHUNK_END_STEP) return
+    // A long chunk can then be sent apart from the short ones before it.
+    if (this.#length - start >= CHUNK_END_STEP && start > last) this.#chunkEnds.push(start)
+    this.#chunkEnds.push(this.#length)
   }
 
   #check(): void {

@@ -1,4 +1,4 @@
-/** What the command line means: flags, units, messages, exit codes. Pure: no process is started. */
+/** The command line: flags, units, help, messages, exit codes. Pure: no process is started. */
 
 import t from 'tap'
 import { parseArguments } from '../../lib/cli/arguments.ts'
@@ -12,7 +12,7 @@ import {
   SourceError,
 } from '../../lib/cli/failure.ts'
 import { COMMANDS, FLAGS, flagOf } from '../../lib/cli/flags.ts'
-import { HELP, OPTIONS_HELP } from '../../lib/cli/help.ts'
+import { formatHelp, HELP } from '../../lib/cli/help.ts'
 import {
   type Parser,
   parseCount,
@@ -22,14 +22,14 @@ import {
   parsePair,
   parseSize,
 } from '../../lib/cli/parse-units.ts'
-import { UsageError } from '../../lib/cli/usage-error.ts'
+import { showValue, UsageError } from '../../lib/cli/usage-error.ts'
 import { OssConflictError, OssError, OssServiceError } from '../../lib/index.ts'
 import { OPTIONS } from '../../lib/options.ts'
 import { ROLLING_OPTIONS } from '../../lib/rolling/options.ts'
 
 const OBJECT = 'oss://examplebucket/logs/run 7.csv'
 
-t.test('numbers with units', async t => {
+t.test('sizes, durations, counts and pairs are parsed', async t => {
   const table: [Parser<unknown>, string, unknown][] = [
     [parseSize, '0', 0],
     [parseSize, '500000', 500_000],
@@ -39,7 +39,7 @@ t.test('numbers with units', async t => {
     [parseSize, '4 MiB', 4_194_304],
     [parseSize, '5GiB', 5_368_709_120],
     [parseSize, '999999999999999', 999_999_999_999_999],
-    [parseDuration, '250', 250],
+    [parseDuration, '0', 0],
     [parseDuration, '500ms', 500],
     [parseDuration, '10s', 10_000],
     [parseDuration, '0.5s', 500],
@@ -78,9 +78,13 @@ t.test('numbers with units', async t => {
       ],
       /bytes/,
     ],
-    [parseDuration, ['', '10 sec', '10S', '-1s', '1:30', 'Infinity', '1\ns'], /time/],
-    [parseDurationOrInfinity, ['', 'never', '10x'], /time.*Infinity/],
-    [parseCount, ['', '1.5', '-1', '1s', 'Infinity', '1e3'], /whole number$/],
+    [
+      parseDuration,
+      ['', '5', '250', '10 sec', '10S', '-1s', '1:30', 'Infinity', '1\ns'],
+      /time with its unit/,
+    ],
+    [parseDurationOrInfinity, ['', 'never', '10x', '10'], /time with its unit.*Infinity/],
+    [parseCount, ['', '1.5', '-1', '1s', 'Infinity', '1e3'], /whole number/],
     [parseCountOrInfinity, ['', '1.5', 'never'], /whole number, or Infinity/],
     [parsePair, ['', 'a', '=b', '='], /NAME=VALUE/],
   ]
@@ -90,15 +94,16 @@ t.test('numbers with units', async t => {
       t.ok(error instanceof UsageError, text)
       t.match(error?.message, message, text)
       t.match(error?.message, /^--x: /, 'it names the flag')
+      if (/^\S+$/.test(text)) t.match(error?.message, `, and not ${text}`, 'it shows the value')
     }
   }
 })
 
-t.test('arguments', async t => {
+t.test('arguments become a command', async t => {
   const backend = { clientOptions: {} }
   const outputMode = { isJson: false, isQuiet: false }
   const noRolling = { roll: undefined, isGzip: false, isResumed: false }
-  const rest = { file: undefined, backend, options: {}, outputMode, grace: 10_000, ...noRolling }
+  const rest = { file: undefined, backend, options: {}, outputMode, grace: 7_000, ...noRolling }
   const append = { name: 'append', url: OBJECT, ...rest } as const
   const cat = { name: 'cat', url: OBJECT, backend, isFollowed: false, interval: 1000 } as const
   const table: [string[], Command][] = [
@@ -114,6 +119,15 @@ t.test('arguments', async t => {
     ],
     [['--json', '--quiet', OBJECT], { ...append, outputMode: { isJson: true, isQuiet: true } }],
     [['--grace', '1m', OBJECT], { ...append, grace: 60_000 }],
+    [['a.csv', OBJECT], { ...append, file: 'a.csv' }],
+    [['-', OBJECT], { ...append, file: '-' }],
+    [[OBJECT, 'stat'], { ...append, file: 'stat' }],
+    [['dir/a.csv', 'oss://logs/x/'], { ...append, file: 'dir/a.csv', url: 'oss://logs/x/a.csv' }],
+    [['oss://logs/', 'a.csv'], { ...append, file: 'a.csv', url: 'oss://logs/a.csv' }],
+    [
+      ['--resume', 'd/f', 'oss://logs/'],
+      { ...append, file: 'd/f', url: 'oss://logs/f', isResumed: true },
+    ],
     [['--gzip', OBJECT], { ...append, isGzip: true, options: { align: 'chunk' } }],
     [['--resume', 'f', OBJECT], { ...append, file: 'f', isResumed: true }],
     [
@@ -124,7 +138,10 @@ t.test('arguments', async t => {
         roll: { key: 'a-{index}', timeZone: 'Asia/Shanghai', sealOnRoll: true },
       },
     ],
-    [['--roll-bytes=1GiB', OBJECT], { ...append, roll: { maxBytes: 2 ** 30 } }],
+    [
+      ['--roll-bytes=1GiB', 'oss://logs/a-{index}'],
+      { ...append, url: 'oss://logs/a-{index}', roll: { maxBytes: 2 ** 30 } },
+    ],
     [['demo', '--', '-x'], { name: 'demo', file: '-x', bytes: undefined }],
     [['demo', '--bytes', '0'], { name: 'demo', file: undefined, bytes: 0 }],
     [['demo', '--bytes', '3KiB'], { name: 'demo', file: undefined, bytes: 3072 }],
@@ -133,6 +150,11 @@ t.test('arguments', async t => {
     [['stat', '--json', OBJECT], { name: 'stat', url: OBJECT, backend, isJson: true }],
     [['cat', OBJECT], cat],
     [['cat', '-f', '--interval', '50ms', OBJECT], { ...cat, isFollowed: true, interval: 50 }],
+    [
+      ['verify', 'd/a', 'oss://logs/'],
+      { name: 'verify', file: 'd/a', url: 'oss://logs/a', backend, isJson: false },
+    ],
+    [['stat', 'oss://logs/d/'], { name: 'stat', url: 'oss://logs/d/', backend, isJson: false }],
     [['verify', 'a', OBJECT], { name: 'verify', file: 'a', url: OBJECT, backend, isJson: false }],
     [['serve'], { name: 'serve', dir: undefined, port: undefined, host: undefined }],
     [
@@ -140,14 +162,16 @@ t.test('arguments', async t => {
       { name: 'serve', dir: 'd', port: 80, host: '::' },
     ],
     [['--version'], { name: 'version' }],
-    [['cat', '-fh'], { name: 'help' }],
+    [['cat', '-fh'], { name: 'help', topic: 'cat' }],
+    [['--help', 'x'], { name: 'help' }],
+    [['help', 'stat'], { name: 'help', topic: 'stat' }],
     [['help'], { name: 'help' }],
     [['help', 'options'], { name: 'help', topic: 'options' }],
   ]
   for (const [args, command] of table) t.same(parseArguments(args), command, args.join(' '))
 })
 
-t.test('every option of a stream has its flag', async t => {
+t.test('every option that can be written as text has a flag', async t => {
   const given = {
     '--region': 'a',
     '--endpoint': 'b',
@@ -232,7 +256,7 @@ t.test('every option of a stream has its flag', async t => {
   })) {
     t.match(parseArguments(['--align', option, OBJECT]), { options: { align: value } }, option)
   }
-  // What no text can say: the url has bucket and key, signals come from outside, and the rest are objects.
+  // The URL has bucket and key; the others are objects.
   const withoutFlag = ['bucket', 'signal', 'client', 'dispatcher']
   for (const option of [...OPTIONS, ...ROLLING_OPTIONS]) {
     if (option === 'retry') continue
@@ -240,10 +264,36 @@ t.test('every option of a stream has its flag', async t => {
   }
 })
 
-t.test('wrong arguments', async t => {
+/** As long as a secret of Alibaba Cloud. */
+const KEY = 'x7q2Vb9Lm4Zt8Kd1Rw5Yp3Nc6Gs0Hj'
+const WITHOUT_KEY = new RegExp(`^((?!${KEY}).)*$`)
+
+t.test('a message shows values, but none that may be a secret', async t => {
+  const shown: [string, string][] = [
+    ['5', '5'],
+    ['dir/a-b_c.log', 'dir/a-b_c.log'],
+    ['run 7.csv', '"run 7.csv"'],
+    ['a\nb', '"a\\nb"'],
+    ['', '""'],
+    ['ab.'.repeat(30), `${'ab.'.repeat(20)}...`],
+  ]
+  for (const [value, text] of shown) t.equal(showValue(value), text)
+  const secrets = [
+    KEY,
+    `a=${KEY}`,
+    'LTAI5tAbC',
+    'STS.NSr',
+    'http://h/k?Signature=a%2Bb',
+    'secret=1',
+  ]
+  for (const value of secrets) t.notMatch(showValue(value), value, value)
+})
+
+t.test('wrong arguments are refused with the problem and what was meant', async t => {
   const table: [string, string[], RegExp][] = [
-    ['nothing', [], /say where to.*demo, stat, cat, verify, serve$/],
-    ['a near command', ['vrify', 'a', OBJECT], /one of .*: did you mean verify\?$/],
+    ['nothing', [], /^oss:..BUCKET.KEY is missing: .*demo, stat, cat, verify, serve$/],
+    ['a near command', ['vrify', 'a', OBJECT], /^vrify is no command: did you mean verify\?$/],
+    ['no object', ['a.log'], /^oss:..BUCKET.KEY is missing beside a.log: /],
     [
       'a grace that no timer takes',
       ['--grace', '30d', OBJECT],
@@ -257,16 +307,31 @@ t.test('wrong arguments', async t => {
     ['of rolling', ['--max-bytes', '1', OBJECT], /did you mean --roll-bytes\?/],
     ['its key', ['--key=a', OBJECT], /did you mean --roll-key\?/],
     ['as in code', ['--maxElapsed=1s', OBJECT], /did you mean --max-elapsed\?/],
-    ['one flag, two values', ['--region=a', '--region=b', OBJECT], /--region: is said twice/],
+    ['one flag, two values', ['--region=a', '--region=b', OBJECT], /--region: is given twice/],
     ['cat -f in a folder', ['cat', '-f', '--local=d', OBJECT], /--follow: --local .*serve --dir/],
-    ['help of something', ['help', 'SECRET'], /^((?!SECRET).)*options((?!SECRET).)*$/],
+    ['an unknown topic', ['help', 'me'], /^help: me is no topic: it is one of options, append, /],
+    ['a near topic', ['help', 'verfy'], /^help: verfy is no topic: did you mean verify\?$/],
+    ['a flag by a part of its name', ['--retries=3', OBJECT], /mean --max-retries\?$/],
+    ['another', ['--timeout=3s', OBJECT], /mean --connect-timeout or --request-timeout\?$/],
+    ['a part of no name', ['--size=3', OBJECT], /^--size: is unknown$/],
+    ['a time without a unit', ['--flush-interval', '5', OBJECT], /as in 500ms.*and not 5$/],
+    ['a folder without FILE', ['oss://b/logs/'], /^the url ends in a slash: add a name/],
+    ['a folder and -', ['oss://b/', '-'], /^the url ends in a slash: add a name/],
+    ['a pattern without a date', ['--roll-key=app.log', 'oss://b/x/'], /^--roll-key: .*never/],
+    ['a size without an index', ['--roll-bytes=1MiB', OBJECT], /^--roll-bytes: .*add \{index\}/],
+    [
+      'a size and a date without an index',
+      ['--roll-bytes=1MiB', '--roll-key={dd}', 'oss://b/'],
+      /^--roll-bytes: .*add \{index\}/,
+    ],
     ['a short option', ['-x', OBJECT], /^-x: is unknown$/],
     ['a short option that has a long name', ['-q', OBJECT], /^-q: .*mean --quiet\?$/],
     ['a short option that has many', ['-r', OBJECT], /^-r: is unknown$/],
     ['a name of JavaScript', ['--constructor', OBJECT], /^--constructor: is unknown$/],
     ['an option as value', ['--local', '--region', OBJECT], /--local.*ambiguous/],
     ['a value too many', ['--help=yes'], /--help.*does not take an argument/],
-    ['two files', ['--local', 'dir', OBJECT, '-', '-'], /too many/],
+    ['two files', ['--local', 'dir', OBJECT, '-', 'b'], /^unexpected argument b$/],
+    ['two files in front', ['a', OBJECT, 'b'], /^unexpected argument b$/],
     ['an empty folder', ['--local', '', OBJECT, '-'], /--local: must name a folder/],
     ['an empty module', ['--credentials=', OBJECT], /--credentials: must name a module/],
     ['both', ['--local', 'dir', '--region', 'x', OBJECT, '-'], /--region: --local has/],
@@ -286,11 +351,11 @@ t.test('wrong arguments', async t => {
     ['--bytes below 0', ['demo', '--bytes=-1'], /--bytes: must be a number/],
     ['--buffer for stat', ['stat', '--buffer', '1', OBJECT], /--buffer: is for append/],
     ['in kebab case', ['--high-water-mark', '1MiB', OBJECT], /did you mean --buffer\?/],
-    ['yes and no', ['--content-md5', '--no-content-md5', OBJECT], /-content-md5: is said twice/],
+    ['yes and no', ['--content-md5', '--no-content-md5', OBJECT], /-content-md5: is given twice/],
     ['one name, two values', ['--meta', 'a=1', '--meta', 'a=2', OBJECT], /--meta: .*two values/],
     ['--gzip and --align', ['--gzip', '--align=line', OBJECT], /--align: --gzip has/],
     ['an odd alignment', ['--align', 'word', OBJECT], /--align: must be line, chunk or/],
-    ['--resume and FILE', ['--resume', 'a', OBJECT, 'b'], /too many/],
+    ['--resume and FILE', ['--resume', 'a', OBJECT, 'b'], /^unexpected argument b$/],
     ['--resume of nothing', ['--resume=', OBJECT], /--resume: must name a file/],
     ['--resume and --roll-key', ['--resume=a', '--roll-key=b', OBJECT], /--resume: is for one/],
     [
@@ -299,21 +364,23 @@ t.test('wrong arguments', async t => {
       /--position: is for/,
     ],
     ['--time-zone alone', ['--time-zone=UTC', OBJECT], /--time-zone: needs --roll-key or/],
-    ['stat without an object', ['stat'], /missing/],
-    ['verify without an object', ['verify', 'a'], /missing/],
-    ['verify the wrong way round', ['verify', OBJECT, 'a'], /must be oss:/],
-    ['cat with two objects', ['cat', OBJECT, OBJECT], /too many/],
+    ['stat without an object', ['stat'], /^oss:..BUCKET.KEY is missing$/],
+    ['verify without an object', ['verify', 'a'], /^oss:..BUCKET.KEY is missing$/],
+    ['verify without a file', ['verify', OBJECT], /^FILE is missing$/],
+    ['verify without anything', ['verify'], /^FILE is missing$/],
+    ['verify the wrong way round', ['verify', OBJECT, 'a'], /must be oss:.*, and not a$/],
+    ['cat with two objects', ['cat', OBJECT, OBJECT], /^unexpected argument "oss:/],
     ['--interval alone', ['cat', '--interval', '1s', OBJECT], /--interval: .*without --follow/],
-    ['serve with a word', ['serve', 'a'], /too many/],
+    ['serve with a word', ['serve', 'a'], /^unexpected argument a$/],
     ['serve nowhere', ['serve', '--dir='], /--dir: must name a folder/],
-    ['a port too high', ['serve', '--port', '65536'], /--port: must be 0 to 65535/],
-    // A secret may be pasted anywhere.
-    ['a word', ['SECRET'], /^((?!SECRET).)*$/],
-    ['a word too many', ['demo', 'a', 'SECRET'], /^((?!SECRET).)*$/],
-    ['a word as number', ['demo', '--bytes', 'SECRET'], /^((?!SECRET).)*$/],
-    ['a word as pair', ['--meta', 'SECRET', OBJECT], /^((?!SECRET).)*$/],
-    ['a word for a flag', ['--help=SECRET'], /^((?!SECRET).)*$/],
-    ['an unknown option with a word', ['--secret-key=SECRET'], /^((?!SECRET).)*$/],
+    ['a port too high', ['serve', '--port', '65536'], /--port: must be 0 to 65535, and not 65536/],
+    // A key may be pasted in any place.
+    ['a word', [KEY], WITHOUT_KEY],
+    ['a word too many', ['demo', 'a', KEY], WITHOUT_KEY],
+    ['a word as number', ['demo', '--bytes', KEY], WITHOUT_KEY],
+    ['a word as pair', ['--meta', KEY, OBJECT], WITHOUT_KEY],
+    ['a word for a flag', [`--help=${KEY}`], WITHOUT_KEY],
+    ['an unknown option with a word', [`--secret-key=${KEY}`], WITHOUT_KEY],
   ]
   for (const [name, args, message] of table) {
     const error = caught(() => parseArguments(args))
@@ -322,23 +389,27 @@ t.test('wrong arguments', async t => {
   }
 })
 
-t.test('the help fits a screen, and both name everything', async t => {
-  for (const help of [HELP, OPTIONS_HELP]) {
-    const lines = help.trimEnd().split('\n')
-    // The line of the prompt is the 24th.
-    t.ok(lines.length <= 23, `${lines.length} lines`)
-    for (const line of lines) t.ok(line.length <= 80, line)
+t.test('the help fits the width of a terminal, and names every command and flag', async t => {
+  const texts = [undefined, 'options' as const, ...COMMANDS].map(topic => formatHelp(topic))
+  for (const text of texts) {
+    for (const line of text.split('\n')) t.ok(line.length <= 80, line)
   }
-  const mentioned = new Set((HELP + OPTIONS_HELP).match(/--[a-z][a-z0-9-]*/g))
-  t.same(
-    [...mentioned].sort(),
-    Object.keys(FLAGS)
-      .map(name => `--${name}`)
-      .sort(),
-  )
+  // The line of the prompt is the 24th.
+  t.ok(HELP.trimEnd().split('\n').length <= 23)
   for (const name of COMMANDS.filter(name => name !== 'append')) {
     t.match(HELP, new RegExp(`^  oss-append ${name} `, 'm'))
   }
+  const described = (text: string) =>
+    [...text.matchAll(/^ {2}(?:-\w, )?--([a-z0-9-]+)(?: \S+)? {2,}\S.*$/gm)].map(([, name]) => name)
+  t.same(described(formatHelp('options')).sort(), Object.keys(FLAGS).sort(), 'each flag has a line')
+  for (const command of COMMANDS) {
+    const own = Object.keys(FLAGS).filter(name => FLAGS[name]?.commands.includes(command))
+    t.same(described(formatHelp(command)).sort(), own.sort(), command)
+  }
+  for (const [flag] of HELP.matchAll(/--[a-z][a-z0-9-]*/g)) t.ok(FLAGS[flag.slice(2)], flag)
+})
+
+t.test('the examples in the help are valid', async t => {
   const examples = [...HELP.matchAll(/^ {2}(?:ffmpeg .* \| |journalctl .* \| )?oss-append (.*)$/gm)]
     .map(([, line = '']) => line.replace(/ < .*/, '').replaceAll("'", '').split(' '))
     .filter(words => words.at(-1)?.startsWith('oss://') && !words.includes('oss://BUCKET/KEY'))
@@ -346,7 +417,7 @@ t.test('the help fits a screen, and both name everything', async t => {
   for (const words of examples) t.equal(parseArguments(words).name, 'append', words.join(' '))
 })
 
-t.test('errors as text and exit code', async t => {
+t.test('an error has a text and an exit code', async t => {
   const cause = new OssServiceError('InternalError', 'try later', {
     status: 500,
     requestId: 'REQ',
@@ -385,7 +456,7 @@ t.test('errors as text and exit code', async t => {
   for (const [error, code] of table) t.equal(exitCodeOf(error), code)
 })
 
-t.test('errors in the words of the command line', async t => {
+t.test('an error of an option names the flag or the variable', async t => {
   const table: [string, string][] = [
     ['highWaterMark', '--buffer'],
     ['retry.maxElapsed', '--max-elapsed'],
@@ -406,7 +477,7 @@ t.test('errors in the words of the command line', async t => {
   }
 })
 
-t.test('options inside a message are flags too, and the words of others stay', async t => {
+t.test('option names inside a message become flags, but not in messages of OSS', async t => {
   const objectFull = new OssError(
     'OSS_ERR_OBJECT_FULL',
     'more than maxBytes (5), see highWaterMark, aWord',
@@ -424,7 +495,7 @@ t.test('options inside a message are flags too, and the words of others stay', a
   t.match(describeError(serviceError), /^oss-append: contentType\n/)
 })
 
-t.test('errors as JSON', async t => {
+t.test('an error becomes the fields of an event', async t => {
   const cause = new OssServiceError('InternalError', 'try later', { status: 500, requestId: 'REQ' })
   const error = new OssError('OSS_ERR_RETRIES_EXHAUSTED', 'gave up', {
     cause,

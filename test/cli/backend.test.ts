@@ -68,6 +68,17 @@ t.test(
   },
 )
 
+t.test('a variable in quotes is refused by its name, and its value is not printed', async t => {
+  const { env } = await startCliServer(t)
+  for (const name of [...Object.keys(env), 'HTTPS_PROXY', 'OSS_SESSION_TOKEN']) {
+    for (const value of ['"x-in-quotes"', "'x-in-quotes'"]) {
+      const result = await runCli(['stat', OBJECT], { env: { ...env, [name]: value } })
+      t.match(result, { code: 2, stderr: new RegExp(`^oss-append: ${name}: .*--env-file`) })
+      t.notMatch(result.stderr, 'x-in-quotes')
+    }
+  }
+})
+
 t.test('commands that read do not create the folder of --local', async t => {
   const dir = join(t.testdir({}), 'typo')
   for (const command of [['stat'], ['cat'], ['verify', import.meta.filename]]) {

@@ -21,7 +21,10 @@ export function checkReport(
   const crc = crc64(Buffer.concat([before, bytes]))
   t.match(stdout, new RegExp(`^bytes +${bytes.length.toLocaleString('en-US')} in \\d+ append`, 'm'))
   t.match(stdout, new RegExp(`${crc} computed\n +${crc} reported by OSS\n`))
-  t.match(stdout, `${sha256(bytes)} source`)
+  t.match(stdout, `SHA-256\n  source    ${sha256(bytes)}\n`)
+  for (const line of stdout.split('\n')) {
+    if (!/^(source|object) /.test(line)) t.ok(line.length <= 80, line)
+  }
   t.match(stdout, /\nverified\n$/)
 }
 
@@ -34,7 +37,7 @@ export function checkReadBack(
 ): void {
   checkReport(t, result, bytes, before)
   t.match(result.stdout, `${crc64(Buffer.concat([before, bytes]))} read back`)
-  t.match(result.stdout, `${sha256(bytes)} object`)
+  t.match(result.stdout, `  object    ${sha256(bytes)}\n`)
 }
 
 /** A file with these bytes, in a folder of the test. */

@@ -58,7 +58,7 @@ t.test('a recording survives an outage of OSS, while cat --follow reads it', { s
   const read = readFileSync(join(dir, 'copy.ts'))
   t.ok(before > 0 && before < own.length / 2, 'cat has printed bytes before the outage')
   t.equal(sha256(read), sha256(own))
-  t.match(stdout, `${sha256(own)} source`)
+  t.match(stdout, `  source    ${sha256(own)}`)
   const verified = await runCli(['verify', join(dir, 'own.ts'), OBJECT], { env })
   t.match(verified, { code: 0, stdout: /\nverified\n$/ })
   const frames = await countFrames(join(dir, 'copy.ts'))

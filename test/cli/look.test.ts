@@ -52,7 +52,7 @@ t.test('stat prints the properties of an object', async t => {
   server.permissions.delete('oss:GetObject')
   t.match(await runWithServer(['stat', OBJECT]), {
     code: 1,
-    stderr: /AccessDenied\n {2}request id/,
+    stderr: /AccessDenied\n {2}request id(.*\n)* {2}needs +the RAM action oss:GetObject\n/,
   })
 })
 

@@ -3,17 +3,21 @@
 import * as fs from 'node:fs'
 import { join } from 'node:path'
 import t from 'tap'
-import { HELP, OPTIONS_HELP } from '../../lib/cli/help.ts'
+import { formatHelp, HELP } from '../../lib/cli/help.ts'
 import { Output, runCli, startCli, startCliServer } from '../helpers/run-cli.ts'
 
 const OBJECT = 'oss://examplebucket/logs/run 7.csv'
 const TEXT = Buffer.from('温度,21.5 °C\n'.repeat(1000))
 
 t.test('help and version are printed on standard output', async t => {
-  for (const args of [['--help'], ['-h'], ['demo', '-h', '-v'], [OBJECT, '--help']]) {
+  for (const args of [['--help'], ['-h'], ['help'], [OBJECT, '--help']]) {
     t.same(await runCli(args), { code: 0, stdout: HELP, stderr: '' })
   }
-  t.same(await runCli(['help', 'options']), { code: 0, stdout: OPTIONS_HELP, stderr: '' })
+  const options = { code: 0, stdout: formatHelp('options'), stderr: '' }
+  t.same(await runCli(['help', 'options']), options)
+  const demo = { code: 0, stdout: formatHelp('demo'), stderr: '' }
+  t.same(await runCli(['demo', '-h', '-v']), demo)
+  t.same(await runCli(['help', 'demo']), demo)
   const manifest = join(import.meta.dirname, '../../package.json')
   const { version } = JSON.parse(fs.readFileSync(manifest, 'utf8'))
   t.same(await runCli(['--version']), { code: 0, stdout: `${version}\n`, stderr: '' })
@@ -25,7 +29,7 @@ t.test('wrong usage prints the problem, a pointer to the help, and exits with 2'
   const cases: [string, string[], RegExp][] = [
     ['unknown option', ['--regoin', 'x', OBJECT], /append: --regoin: .*did you mean --region\?/],
     ['no value', [OBJECT, '--region'], /--region.*argument missing/],
-    ['no url', ['examplebucket/a.log', '-'], /first argument must be oss:/],
+    ['no url', ['examplebucket/a.log', '-'], /oss:\/\/BUCKET\/KEY is missing beside examplebucket/],
     ['no key', ['--local', dir, 'oss://examplebucket', '-'], /url: its key is missing/],
     ['a wrong bucket', ['--local', dir, 'oss://A/a.log', '-'], /url: its bucket must be/],
     ['no keys', [OBJECT, '-'], /no credentials: .*_ID and OSS_ACCESS_KEY_SECRET, or .*--local/],
@@ -92,7 +96,11 @@ t.test('a full disk behind standard output is a failure, printed once', async t 
     const stdout = new BrokenOutput('ENOSPC')
     const { code, stderr } = await runCli(args, { env, input: 'x', stdout })
     t.equal(code, 1)
-    t.match(stderr, /^oss-append: ENOSPC.*\n {2}code +ENOSPC\n$/, args.join(' '))
+    t.match(
+      stderr,
+      /^oss-append: standard output: ENOSPC.*\n {2}code +ENOSPC\n( {2}object +oss:.*\n)?$/,
+      args.join(' '),
+    )
   }
 })
 

@@ -21,7 +21,9 @@ const state: ProgressState = {
   rate: MIB,
   appends: 3,
   position: 5 * MIB + 7,
+  waiting: 0,
   retries: 0,
+  nextAttempt: 0,
   ackAge: 340,
 }
 
@@ -30,18 +32,25 @@ t.test('the progress line shows what fits into the width', async t => {
     [
       {},
       200,
-      '[####------] 41%  5.0 MiB  1.0 MiB/s  ETA 7 s  ack 0.3 s ago  3 appends  at 5242887',
+      '[####------] 41%  5.0 MiB  1.0 MiB/s  ETA 7 s  ack 0.3 s ago  3 appends  at 5.0 MiB',
     ],
     [
       { retries: 1 },
       200,
-      '[####------] 41%  5.0 MiB  1.0 MiB/s  ETA 7 s  1 retry  ack 0.3 s ago  3 appends  at 5242887',
+      '[####------] 41%  5.0 MiB  1.0 MiB/s  ETA 7 s  1 retry, trying  ack 0.3 s ago  3 appends  at 5.0 MiB',
     ],
-    [{ length: undefined }, 200, '5.0 MiB  1.0 MiB/s  ack 0.3 s ago  3 appends  at 5242887'],
+    [{ length: undefined }, 200, '5.0 MiB  1.0 MiB/s  ack 0.3 s ago  3 appends  at 5.0 MiB'],
     [
-      { length: undefined, retries: 12, appends: 1, ackAge: 83_000 },
+      {
+        length: undefined,
+        retries: 12,
+        nextAttempt: 3_100,
+        waiting: 1536,
+        appends: 1,
+        ackAge: 83_000,
+      },
       200,
-      '5.0 MiB  1.0 MiB/s  12 retries  ack 83.0 s ago  1 append  at 5242887',
+      '5.0 MiB  1.0 MiB/s  12 retries, next in 4 s  1.5 KiB waiting  ack 83.0 s ago  1 append  at 5.0 MiB',
     ],
     [
       { acknowledged: 0, rate: 0, appends: 0, position: undefined, ackAge: undefined },
@@ -51,7 +60,7 @@ t.test('the progress line shows what fits into the width', async t => {
     [
       { acknowledged: 12 * MIB, position: 12 * MIB },
       200,
-      '[##########] 100%  12.0 MiB  1.0 MiB/s  ack 0.3 s ago  3 appends  at 12582912',
+      '[##########] 100%  12.0 MiB  1.0 MiB/s  ack 0.3 s ago  3 appends  at 12.0 MiB',
     ],
     [{ rate: MIB / 1000 }, 40, '[####------] 41%  5.0 MiB  1.0 KiB/s'],
     [{ rate: MIB / 100 }, 55, '[####------] 41%  5.0 MiB  10.2 KiB/s  ETA 12 min'],
@@ -59,6 +68,11 @@ t.test('the progress line shows what fits into the width', async t => {
     // A part that does not fit is left out as a whole.
     [{}, 79, '[####------] 41%  5.0 MiB  1.0 MiB/s  ETA 7 s  ack 0.3 s ago  3 appends'],
     [{}, 12, '[####------] 41%'],
+    [
+      { position: 859, length: undefined },
+      79,
+      '5.0 MiB  1.0 MiB/s  ack 0.3 s ago  3 appends  at 859 B',
+    ],
     // A file that grows while it is read.
     [{ length: MIB }, 60, '[##########] 100%  5.0 MiB  1.0 MiB/s  ack 0.3 s ago'],
   ]
@@ -155,14 +169,14 @@ t.test('report, notes, progress and events appear by output mode', async t => {
   for (const [name, outputMode, columns, expected] of table) {
     const stdout = createOutput(columns)
     const stderr = createOutput(columns)
-    const stream = new EventEmitter() as OssAppendStream
+    const stream = createStream()
     const reporter = new Reporter(outputMode, {
       stdout: stdout.output,
       stderr: stderr.output,
       env: {},
     })
     const drawn = new Promise<void>(resolve => (stderr.output.onWrite = resolve))
-    reporter.watch({ stream, bytesDone: () => 5 })
+    reporter.watch({ stream, bytesDone: () => 5, bytesSent: () => 5 })
     stream.emit('ready', { position: 0, crc64: '0', exists: false })
     if (expected.stderr === redrawn) await drawn
     stream.emit('retry', {
@@ -214,8 +228,8 @@ t.test('an outage of the seal ends with the delivery', async t => {
   const stderr = createOutput(undefined)
   const outputs = { stdout: stdout.output, stderr: stderr.output, env: {} }
   const reporter = new Reporter({ isJson: false, isQuiet: false }, outputs)
-  const stream = new EventEmitter() as OssAppendStream
-  reporter.watch({ stream, bytesDone: () => 5 })
+  const stream = createStream()
+  reporter.watch({ stream, bytesDone: () => 5, bytesSent: () => 5 })
   stream.emit('retry', {
     attempt: 1,
     error: new OssError('OSS_ERR_TIMEOUT', 'down'),
@@ -294,6 +308,11 @@ const delivery = {
   after: { position: 5, crc64: '2' },
   appends: 1,
   duration: 1000,
+}
+
+/** A stream that a test makes emit events. */
+function createStream(): OssAppendStream {
+  return Object.assign(new EventEmitter(), { bytesWritten: 5 }) as unknown as OssAppendStream
 }
 
 /** A terminal with this many columns, or no terminal. */

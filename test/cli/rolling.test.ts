@@ -59,7 +59,7 @@ t.test('--roll-key takes dates and folders, and --local reads each object back',
   const { code, stdout, stderr } = await runCli(args, { input: LINES })
   t.equal(code, 0, stderr)
   t.match(stdout, /^objects +3, the last one oss:\/\/lab\/\d{4}\/2$/m)
-  t.match(stdout, /read back\n.*\nverified\n$/)
+  t.match(stdout, /read back\nSHA-256\n.*\nverified\n$/)
   const year = /lab\/(\d{4})/.exec(stdout)?.[1]
   const first = await runCli(['stat', '--json', '--local', dir, `oss://lab/${year}/0`])
   t.match(JSON.parse(first.stdout), { length: 2000, sealed: true, sealedTime: /GMT/ })
@@ -125,8 +125,8 @@ t.test('a wrong pattern is refused with the name of its flag', async t => {
   const { runWithServer } = await startCliServer(t)
   const table: [string[], RegExp][] = [
     [['--roll-key={yy}.log', 'oss://examplebucket'], /--roll-key: \{yy\} is unknown/],
-    [['--roll-key=a', '--time-zone=Mars', 'oss://examplebucket'], /--time-zone: /],
-    [['--roll-bytes=6GiB', 'oss://examplebucket/a'], /--roll-bytes: must not be more/],
+    [['--roll-key={dd}', '--time-zone=Mars', 'oss://examplebucket'], /--time-zone: /],
+    [['--roll-bytes=6GiB', 'oss://examplebucket/a-{index}'], /--roll-bytes: must not be more/],
     [['--roll-bytes=1GiB', 'oss://examplebucket'], /its key is missing/],
   ]
   for (const [args, message] of table) {

@@ -12,7 +12,7 @@ import { startCli, startCliServer, startProcess, waitFor, waitForExit } from '..
 
 const OBJECT = 'oss://examplebucket/cam.ts'
 const GRACE_NOTICE =
-  /^oss-append: SIG\w+: reads on for [\d.]+ s at most, and sends all; again: aborts$/m
+  /^oss-append: (SIGINT: .* s\); Ctrl-C again|SIG\w+: finishing \(up to [\d.]+ s\); a second signal) aborts$/m
 
 /** The command behind a producer that has not ended: `first` is in the object. */
 async function startRecording(t: Test, options: string[] = [], grace = '1h') {
@@ -53,6 +53,7 @@ t.test('after the first signal the command reads until the end of the input', as
   for (const [signal, code] of [
     ['SIGINT', 130],
     ['SIGTERM', 143],
+    ['SIGHUP', 129],
   ] as const) {
     const { command, object, stderrMatches } = await startRecording(t)
     command.kill(signal)
@@ -67,11 +68,11 @@ t.test('after the first signal the command reads until the end of the input', as
   }
 })
 
-t.test('a producer that does not end is cut off after the grace, and all is sent', async t => {
-  const { server, command, object, stderrMatches } = await startRecording(t, [], '600ms')
+t.test('a producer that does not end is cut off 2 s before the end of the grace', async t => {
+  const { server, command, object, stderrMatches } = await startRecording(t, [], '2600ms')
   server.faults.push({ kind: 'status', status: 503, code: 'SlowDown', times: 2 })
   command.kill('SIGTERM')
-  await stderrMatches(/reads on for 0.6 s/)
+  await stderrMatches(/SIGTERM: finishing \(up to 2.6 s\); a second signal aborts/)
   command.stdin.write(' and more')
   const { code, stdout, stderr } = await command.result
   t.equal(code, 143)
@@ -80,12 +81,20 @@ t.test('a producer that does not end is cut off after the grace, and all is sent
   t.match(stderr, '\noss-append: the input had not ended: it was cut after 14 bytes\n')
 })
 
-t.test('bytes of a producer that has ended are read even after the grace', async t => {
+t.test('bytes that a producer has left in the pipe are read after the time to read on', async t => {
   const { server, env } = await startCliServer(t)
   server.refuse()
   // More than the command reads while nothing leaves it, so the rest waits in the pipe.
   const input = Buffer.concat([Buffer.alloc(300_000, 'x'), Buffer.from('TRAILER')])
-  const args = ['--json', '--buffer=32KiB', '--grace=100ms', OBJECT, '-']
+  const args = [
+    '--json',
+    '--buffer=32KiB',
+    '--grace=2200ms',
+    '--min-delay=10ms',
+    '--max-delay=50ms',
+    OBJECT,
+    '-',
+  ]
   const child = startProcess(args, { env, input })
   t.teardown(() => child.kill('SIGKILL'))
   const result = waitForExit(child)
@@ -125,6 +134,36 @@ t.test('the second signal aborts, and the bytes without acknowledgement are repo
   t.equal(object(), 'first')
 })
 
+t.test(
+  'the end of the grace aborts, and the bytes without acknowledgement are reported',
+  async t => {
+    const { server, command, object, stderrMatches } = await startRecording(t, ['--json'], '250ms')
+    server.refuse()
+    command.stdin.write('unlucky')
+    await stderrMatches(/trying again/)
+    const start = performance.now()
+    command.kill('SIGTERM')
+    const { code, stdout, stderr } = await command.result
+    t.ok(performance.now() - start >= 249, 'the grace has passed')
+    t.equal(code, 143)
+    t.match(
+      stderr,
+      '\noss-append: interrupted by SIGTERM, and not done after 0.25 s: ' +
+        '7 bytes of the input may not be in the object, which ends at 5\n',
+    )
+    const [last] = stdout.trimEnd().split('\n').slice(-1)
+    t.match(JSON.parse(String(last)), { event: 'error', position: 5, unacknowledged: 7 })
+    t.equal(object(), 'first')
+  },
+)
+
+t.test('with --grace 0 the first signal aborts', async t => {
+  const { command } = await startRecording(t, [], '0')
+  command.kill('SIGTERM')
+  const message = /interrupted by SIGTERM, and not done after 0 s: 0 bytes of the input may not/
+  t.match(await command.result, { code: 143, stderr: message })
+})
+
 t.test('with --gzip the second signal reports the bytes read, not the compressed ones', async t => {
   const { server, env } = await startCliServer(t)
   const args = ['--gzip', '--flush-interval=20ms', '--grace=1h', OBJECT, '-']
@@ -146,7 +185,7 @@ t.test('with --gzip the second signal reports the bytes read, not the compressed
 
 t.test('a signal before the first byte makes an empty object', async t => {
   const { server, env } = await startCliServer(t)
-  const command = startCli(['--grace=0', OBJECT, '-'], { env, keepStdinOpen: true })
+  const command = startCli(['--grace=2s', OBJECT, '-'], { env, keepStdinOpen: true })
   await waitFor(() => server.requests.length > 0)
   command.kill('SIGINT')
   const { code, stdout } = await command.result
@@ -183,7 +222,7 @@ t.test('a named pipe without a writer ends with the second signal, or after the 
   longGrace.kill('SIGTERM')
   t.match(await longGrace.result, { code: 143, stderr: /interrupted by SIGTERM: 0 bytes/ })
 
-  const noGrace = await startOnPipe('0')
+  const noGrace = await startOnPipe('2s')
   noGrace.kill('SIGINT')
   t.match(await noGrace.result, { code: 130 }, 'an empty object is verified')
 
@@ -203,7 +242,7 @@ t.test('a process on a named pipe ends by itself after two signals', async t => 
   let stderrText = ''
   child.stderr?.on('data', text => (stderrText += text))
   await waitFor(() => server.requests.length > 0)
-  child.kill('SIGINT')
+  child.kill('SIGHUP')
   await waitFor(() => GRACE_NOTICE.test(stderrText))
   await delay(AFTER_DUPLICATE_WINDOW)
   child.kill('SIGTERM')
@@ -217,7 +256,7 @@ t.test('a writer that keeps a named pipe open does not keep the process alive', 
   // Opened for reading too: opening it for writing alone would wait for the command.
   const writer = openSync(pipe, 'r+')
   t.teardown(() => closeSync(writer))
-  const child = startProcess(['--grace=0', OBJECT, pipe], { env })
+  const child = startProcess(['--grace=2s', OBJECT, pipe], { env })
   t.teardown(() => child.kill('SIGKILL'))
   const result = waitForExit(child)
   await waitFor(() => server.requests.length > 0)
@@ -236,7 +275,7 @@ t.test('a process whose output is not read ends within a second after a signal',
   await waitFor(() => server.requests.some(({ method }) => method === 'GET'))
   child.kill('SIGTERM')
   t.same(await ended, [143, null])
-  t.equal(stderrText, 'oss-append: interrupted by SIGTERM\n')
+  t.match(stderrText, /^oss-append: interrupted by SIGTERM\n {2}object +oss:.*\n$/)
 })
 
 t.test('an AbortError after a signal is an interruption, as text and as fields', async t => {

@@ -188,7 +188,8 @@ t.test('closing a client ends a request that waited for a connection of undici',
   const streams = Array.from({ length: 65 }, (_, i) => watch({ client, key: String(i) }))
   const last = streams.pop()
   await waitUntil(() => server.requests.length === 64)
-  // undici 7.30 forgets an origin whose connections all close at once, but not its waiting request.
+  // All connections close at once. An undici Agent (7.30) forgot the origin then, but not the request that
+  // waited for a connection.
   for (const stream of streams) stream.destroy()
   await Promise.all(streams.map(stream => once(stream, 'close')))
   await waitUntil(() => server.requests.length === 65)

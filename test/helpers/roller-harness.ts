@@ -53,7 +53,7 @@ export function createRollerHarness(
     nameKey: compileKeyPattern(pattern, 'UTC'),
     maxBytes: 10,
     maxObjectBytes: 1000,
-    highWaterMark: 4,
+    highWaterMark: 1_000_000,
     retry: RETRY,
     headers: {},
     creationHeaders: {},

@@ -43,7 +43,7 @@ const LAYERS: Readonly<Record<string, string>> = {
   'client/agent': 'lazy undici, type undici, type node:net',
 
   // The core: no streams, no HTTP, no process, and every clock is an argument.
-  append: 'node:assert/strict, node:diagnostics_channel | crc64, errors | type clock',
+  append: 'node:assert/strict, node:crypto, node:diagnostics_channel | crc64, errors | type clock',
 
   // A second opinion on the protocol: it shares no code with the client, not even the CRC, so that the two
   // cannot be wrong together. How a wrong option is refused is no part of the protocol.

@@ -42,7 +42,7 @@ function objectsAt(...indices: number[]): Map<string, Partial<Head>> {
 
 const range = (length: number) => Array.from({ length }, (_, i) => i)
 
-t.test('the last that is there, or the first', async t => {
+t.test('the last object that exists is found; if none exists, index 0', async t => {
   for (let count = 0; count <= 70; count++) {
     const { finder, asked } = createFinder(objectsAt(...range(count)))
     const { index, key, exists } = await finder.find(keyOf, 0)
@@ -53,7 +53,7 @@ t.test('the last that is there, or the first', async t => {
   }
 })
 
-t.test('it gallops', async t => {
+t.test('a search gallops, then halves', async t => {
   const { finder, asked } = createFinder(objectsAt(...range(6)))
   t.match(await finder.find(keyOf, 0), { index: 5, tail: { position: 5, crc64: '1' } })
   t.strictSame(asked, [0, 1, 2, 4, 8, 6, 5].map(keyOf))
@@ -63,7 +63,7 @@ t.test('it gallops', async t => {
   t.ok(many.asked.length <= 28, `${many.asked.length} questions for 5,000 objects`)
 })
 
-t.test('it goes on from an index', async t => {
+t.test('a search begins at the given index', async t => {
   const { finder, asked } = createFinder(objectsAt(...range(9)))
   t.match(await finder.find(keyOf, 7), { index: 8, exists: true })
   t.strictSame(asked, [7, 8, 9].map(keyOf))
@@ -72,7 +72,7 @@ t.test('it goes on from an index', async t => {
   t.strictSame(next.asked, [keyOf(9)], 'the usual case: one question')
 })
 
-t.test('the next, where the last takes no more', async t => {
+t.test('if the last object is full or takes no appends, the one after it is found', async t => {
   const last: [string, Partial<Head>, number][] = [
     ['full', { position: 10 }, 4],
     ['overfull', { position: 11 }, 4],
@@ -90,7 +90,7 @@ t.test('the next, where the last takes no more', async t => {
   }
 })
 
-t.test('those before the last may be anything', async t => {
+t.test('objects before the last one may be full, sealed or of another type', async t => {
   const objects = objectsAt(0, 1, 2, 3)
   objects.set(keyOf(0), { type: 'Normal', position: 3 })
   objects.set(keyOf(1), { position: 10 })
@@ -98,7 +98,7 @@ t.test('those before the last may be anything', async t => {
   t.match(await createFinder(objects).finder.find(keyOf, 0), { index: 3, exists: true })
 })
 
-t.test('gaps: it finds the end of some run', async t => {
+t.test('if indices are missing, the end of some run is found', async t => {
   t.match(await createFinder(objectsAt(50, 51, 52)).finder.find(keyOf, 0), {
     index: 0,
     exists: false,
@@ -107,7 +107,7 @@ t.test('gaps: it finds the end of some run', async t => {
   t.match(await createFinder(objectsAt(0, 1, 2, 4)).finder.find(keyOf, 0), { index: 4 })
 })
 
-t.test('a key without an index: that object or none', async t => {
+t.test('a key without {index} has one object, which must take appends', async t => {
   const only = () => 'a'
   t.match(await createFinder(new Map()).finder.find(only, 0), { key: 'a', exists: false })
   const open = createFinder(new Map([['a', { position: 5 }]]))
@@ -133,13 +133,16 @@ t.test('a key without an index: that object or none', async t => {
   }
 })
 
-t.test('a key that tells not all indices apart ends the search', async t => {
+t.test('a search ends if the key ignores high indices', async t => {
   const two = createFinder(objectsAt(0, 1))
   const error = await rejectionOf(two.finder.find(index => keyOf(index % 2), 0))
-  t.match(error, { code: 'OSS_ERR_INVALID_OPTION', message: /^option key: must tell all indices/ })
+  t.match(error, {
+    code: 'OSS_ERR_INVALID_OPTION',
+    message: /^option key: must differ for each index/,
+  })
 })
 
-t.test('what is final for one object is final', async t => {
+t.test('a final error of one object is final for the search', async t => {
   const retryLoop = new RetryLoop({ clock: new FakeClock(), retry: RETRY, onRetry: () => {} })
   const client: Client = {
     head: async ({ key }) => {
@@ -153,7 +156,7 @@ t.test('what is final for one object is final', async t => {
   t.match(error, { code: 'InvalidBucketName', bucket: 'b', key: keyOf(0), attempts: 1 })
 })
 
-t.test('without the right to read, by appends of nothing', async t => {
+t.test('without the permission to read, a search appends 0 bytes', async t => {
   const contents = ['full of it!', 'sealed', 'some']
   const asked: string[] = []
   const client: Client = {

@@ -1,11 +1,11 @@
-/** Keys from patterns: what stands in braces, in any time zone, and what is refused. */
+/** Keys from patterns: placeholders, time zones, and what is refused. */
 
 import t from 'tap'
 import { compileKeyPattern } from '../../lib/rolling/key-pattern.ts'
 
 const ALL = '{yyyy} {MM} {dd} {HH} {mm} {index}'
 
-t.test('what stands in braces', async t => {
+t.test('placeholders are replaced by date and index', async t => {
   // pattern, time zone, date, index, key
   const rows: [string, string, string, number, string][] = [
     [ALL, 'UTC', '2026-11-23T01:02:03Z', 0, '2026 11 23 01 02 0'],
@@ -33,7 +33,68 @@ t.test('what stands in braces', async t => {
   }
 })
 
-t.test('what is refused', async t => {
+/** The keys of a pattern at every minute between two times. */
+function keysOf(pattern: string, timeZone: string, from: string, to: string): string[] {
+  const nameKey = compileKeyPattern(pattern, timeZone)
+  const keys: string[] = []
+  for (let time = Date.parse(from); time < Date.parse(to); time += 60_000) {
+    keys.push(nameKey({ date: new Date(time + 59_999), index: 0 }))
+  }
+  return keys
+}
+
+t.test('keys do not go back where local time does', async t => {
+  const pattern = '{yyyy}-{MM}-{dd} {HH}:{mm}'
+  // time zone, a day with a change of the offset, the key that stays, and for how many minutes
+  const rows: [string, string, string, number][] = [
+    ['Europe/Berlin', '2026-10-25', '2026-10-25 02:59', 61],
+    ['America/New_York', '2026-11-01', '2026-11-01 01:59', 61],
+    ['Australia/Lord_Howe', '2026-04-04', '2026-04-05 01:59', 31],
+    ['Antarctica/Troll', '2026-10-25', '2026-10-25 02:59', 121],
+    // The line of date was moved: the 31st of August came twice.
+    ['Pacific/Kwajalein', '1969-09-30', '1969-09-30 23:59', 1381],
+  ]
+  for (const [timeZone, day, key, minutes] of rows) {
+    const from = new Date(Date.parse(day) - 86_400_000).toISOString()
+    const to = new Date(Date.parse(day) + 3 * 86_400_000).toISOString()
+    const keys = keysOf(pattern, timeZone, from, to)
+    t.strictSame(keys, [...keys].sort(), `${timeZone}: in order`)
+    t.equal(keys.filter(each => each === key).length, minutes, `${timeZone}: ${key}`)
+    t.equal(new Set(keys).size, keys.length - minutes + 1, `${timeZone}: no other key repeats`)
+  }
+  const spring = keysOf(pattern, 'Europe/Berlin', '2026-03-29T00:58:00Z', '2026-03-29T01:02:00Z')
+  t.strictSame(
+    spring.map(key => key.slice(-5)),
+    ['01:58', '01:59', '03:00', '03:01'],
+    'nothing repeats when summer time begins',
+  )
+})
+
+t.test('abbreviated time zones are refused, with the zones that are probably meant', async t => {
+  const rows: [string, RegExp][] = [
+    [
+      'CST',
+      /^option timeZone: CST is no IANA name: did you mean Asia\/Shanghai, or America\/Chicago\?$/,
+    ],
+    ['IST', /did you mean Asia\/Kolkata, /],
+    ['JST', /did you mean Asia\/Tokyo\?$/],
+    ['est', /^option timeZone: est is no IANA name: did you mean America\/New_York\?$/],
+    ['CEST', /did you mean Europe\/Berlin\?$/],
+    [
+      'Asia/Beijing',
+      /^option timeZone: Asia\/Beijing is no IANA name: did you mean Asia\/Shanghai\?$/,
+    ],
+  ]
+  for (const [timeZone, message] of rows) {
+    const expected = { code: 'OSS_ERR_INVALID_OPTION', message }
+    t.throws(() => compileKeyPattern('{index}', timeZone), expected, timeZone)
+  }
+  for (const timeZone of ['UTC', 'GMT', 'CET', 'PRC', 'Asia/Shanghai', 'Asia/Calcutta']) {
+    t.doesNotThrow(() => compileKeyPattern('{index}', timeZone), timeZone)
+  }
+})
+
+t.test('wrong patterns and time zones are refused', async t => {
   const rows: [string, string, RegExp][] = [
     ['{day}', 'UTC', /^option key: \{day\} is unknown$/],
     ['{YYYY}', 'UTC', /^option key: \{YYYY\} is unknown: did you mean yyyy\?$/],

@@ -1,4 +1,4 @@
-/** One object after another, as dialogues: what is asked, in which order, and what is kept of it. */
+/** The Roller in dialogues with a fake client: which requests it sends, in which order, and its events. */
 
 import t from 'tap'
 import { OssError } from '../../lib/errors.ts'
@@ -10,7 +10,7 @@ const HOURLY = 'a/{HH}-{index}'
 const later = (milliseconds: number) => new Date(NOON.getTime() + milliseconds)
 const HOUR = 3_600_000
 
-t.test('opening finds the object of the present, and asks no more of it', async t => {
+t.test('open() finds the object of the present time, and sends no request beyond that', async t => {
   const { roller, expectRequest, client } = createRollerHarness(HOURLY)
   t.strictSame([roller.key, roller.tail, roller.exists], [undefined, undefined, false])
   const opening = roller.open()
@@ -21,17 +21,15 @@ t.test('opening finds the object of the present, and asks no more of it', async 
   t.equal(client.requests.length, 2)
 })
 
-t.test('a batch that fits exactly stays; the next one rolls', async t => {
+t.test('a batch that fills the object exactly goes into it; the next one rolls', async t => {
   const { roller, expectRequest, rolls, client } = await openRollerHarness('a-{index}', '123456')
   const first = roller.append(recordOf('7890'))
-  const append = await expectRequest('append a-0 6 7890')
-  // The next object is looked for while this batch is on its way.
-  ;(await expectRequest('HEAD a-1')).reply(null)
-  append.reply(tailOf('1234567890'))
+  ;(await expectRequest('append a-0 6 7890')).reply(tailOf('1234567890'))
   t.match(await first, { key: 'a-0', position: 6, nextPosition: 10 })
-  t.strictSame(rolls, [], 'it is full, and nothing says that more will come')
+  t.strictSame(rolls, [], 'a full object is left only when another batch comes')
 
   const second = roller.append(recordOf('x'))
+  ;(await expectRequest('HEAD a-1')).reply(null)
   ;(await expectRequest('append a-1 0 x')).reply(tailOf('x'))
   t.match(await second, { key: 'a-1', position: 0, nextPosition: 1 })
   const { crc64 } = tailOf('1234567890')
@@ -41,7 +39,7 @@ t.test('a batch that fits exactly stays; the next one rolls', async t => {
   t.equal(client.requests.length, 5)
 })
 
-t.test('a batch too long for the rest goes whole into the next', async t => {
+t.test('a batch that does not fit into the object goes whole into the next one', async t => {
   const { roller, expectRequest, rolls } = await openRollerHarness('a-{index}', '1234567')
   const appending = roller.append(recordOf('8901'))
   ;(await expectRequest('HEAD a-1')).reply(null)
@@ -50,20 +48,18 @@ t.test('a batch too long for the rest goes whole into the next', async t => {
   t.match(rolls, [{ key: 'a-0', bytes: 7 }])
 })
 
-t.test('what is too long for any object has one of its own', async t => {
+t.test('a batch longer than maxBytes has an object of its own', async t => {
   const { roller, expectRequest, rolls } = await openRollerHarness('a-{index}', '')
   const long = 'x'.repeat(25)
   const first = roller.append(recordOf(long))
-  const append = await expectRequest(`append a-0 0 ${long}`)
-  ;(await expectRequest('HEAD a-1')).reply(null)
-  append.reply(tailOf(long))
+  ;(await expectRequest(`append a-0 0 ${long}`)).reply(tailOf(long))
   await first
   const second = roller.append(recordOf(long))
-  const another = await expectRequest(`append a-1 0 ${long}`)
-  ;(await expectRequest('HEAD a-2')).reply(null)
-  another.reply(tailOf(long))
+  ;(await expectRequest('HEAD a-1')).reply(null)
+  ;(await expectRequest(`append a-1 0 ${long}`)).reply(tailOf(long))
   await second
   const third = roller.append(recordOf('short'))
+  ;(await expectRequest('HEAD a-2')).reply(null)
   ;(await expectRequest('append a-2 0 short')).reply(tailOf('short'))
   await third
   t.match(rolls, [
@@ -72,7 +68,7 @@ t.test('what is too long for any object has one of its own', async t => {
   ])
 })
 
-t.test('but not more than an object takes', async t => {
+t.test('a batch longer than maxObjectBytes fails, and nothing is sent', async t => {
   const { roller, client } = await openRollerHarness('a-{index}', '', { maxObjectBytes: 12 })
   const error = await rejectionOf(roller.append(recordOf('x'.repeat(13))))
   t.match(error, { code: 'OSS_ERR_OBJECT_FULL', key: 'a-0', tail: { position: 0 } })
@@ -83,7 +79,7 @@ t.test('but not more than an object takes', async t => {
   )
 })
 
-t.test('another hour, another object, its index from 0', async t => {
+t.test('another hour begins another object, with index 0', async t => {
   const harness = await openRollerHarness(HOURLY, '12')
   const { roller, expectRequest, rolls } = harness
   const first = roller.append(recordOf('3'))
@@ -107,57 +103,46 @@ t.test('another hour, another object, its index from 0', async t => {
   ])
 })
 
-t.test('the object of a time that is near is looked for beside the batch', async t => {
-  const harness = await openRollerHarness(HOURLY, '12')
-  const { roller, expectRequest, client } = harness
-  harness.date = later(HOUR - 1000)
-  const first = roller.append(recordOf('3'))
-  const append = await expectRequest('append a/12-0 2 3')
-  const lookup = await expectRequest('HEAD a/13-0')
-  append.reply(tailOf('123'))
-  await first
-  t.equal(lookup.isSettled, false, 'the acknowledgement does not wait for it')
-  const second = roller.append(recordOf('4'))
-  ;(await expectRequest('append a/12-0 3 4')).reply(tailOf('1234'))
-  await second
-  harness.date = later(HOUR)
-  const third = roller.append(recordOf('5'))
-  await new Promise(setImmediate)
-  t.equal(client.requests.length, 5, 'it is asked for once')
-  lookup.reply(tailOf('left here'))
-  ;(await expectRequest('HEAD a/13-1')).reply(null)
-  const whole = tailOf('left here5')
-  ;(await expectRequest('append a/13-0 9 5')).reply(whole)
-  t.match(await third, { key: 'a/13-0', position: 9 })
-})
-
-t.test('a clock that goes back finds the old object, and goes on there', async t => {
-  const harness = await openRollerHarness(HOURLY, '12')
+t.test('a clock that steps back changes no key until it has caught up', async t => {
+  const dates: Date[] = []
+  const harness = await openRollerHarness('', '', {
+    sealOnRoll: true,
+    nameKey: ({ date }) => {
+      dates.push(date)
+      return `a/${date.getUTCHours()}`
+    },
+  })
   const { roller, expectRequest, rolls } = harness
+  const appends = async (time: number, request: string, content: string) => {
+    harness.date = later(time)
+    const appending = roller.append(recordOf(request.slice(-1)))
+    ;(await expectRequest(request)).reply(tailOf(content))
+    await appending
+  }
+  await appends(0, 'append a/12 0 1', '1')
   harness.date = later(HOUR)
-  const first = roller.append(recordOf('x'))
-  ;(await expectRequest('HEAD a/13-0')).reply(null)
-  ;(await expectRequest('append a/13-0 0 x')).reply(tailOf('x'))
-  await first
-  harness.date = later(HOUR / 2)
-  const second = roller.append(recordOf('3'))
-  ;(await expectRequest('HEAD a/12-0')).reply(tailOf('12'))
-  ;(await expectRequest('HEAD a/12-1')).reply(null)
-  ;(await expectRequest('append a/12-0 2 3')).reply(tailOf('123'))
-  await second
-  t.match(rolls, [
-    { key: 'a/12-0', bytes: 2 },
-    { key: 'a/13-0', bytes: 1 },
-  ])
+  const rolling = roller.append(recordOf('2'))
+  ;(await expectRequest('HEAD a/13')).reply(null)
+  ;(await expectRequest('seal a/12 1')).reply()
+  ;(await expectRequest('append a/13 0 2')).reply(tailOf('2'))
+  await rolling
+  await appends(HOUR - 1, 'append a/13 1 3', '23')
+  await appends(-HOUR, 'append a/13 2 4', '234')
+  await appends(HOUR + 1, 'append a/13 3 5', '2345')
+  t.match(rolls, [{ key: 'a/12', bytes: 1 }])
+  t.strictSame(
+    dates.map(Number),
+    dates.map(Number).sort((a, b) => a - b),
+  )
 })
 
-t.test('an object that was found too full for the first batch is left', async t => {
+t.test('an object found with too little room for the batch is left at once', async t => {
   const { roller, expectRequest, rolls } = await openRollerHarness('a-{index}', '123456789')
   const appending = roller.append(recordOf('ab'))
   ;(await expectRequest('HEAD a-1')).reply(tailOf('12345678'))
   ;(await expectRequest('HEAD a-2')).reply(tailOf('123456789'))
   ;(await expectRequest('HEAD a-3')).reply(null)
-  // a-2 has room, and not enough.
+  // a-2 has room, but not enough for two bytes.
   ;(await expectRequest('HEAD a-3')).reply(null)
   ;(await expectRequest('append a-3 0 ab')).reply(tailOf('ab'))
   t.match(await appending, { key: 'a-3', position: 0 })
@@ -167,7 +152,7 @@ t.test('an object that was found too full for the first batch is left', async t 
   ])
 })
 
-t.test('an object that never came to be is no roll', async t => {
+t.test("an object that was never created is left without a 'roll' event", async t => {
   const harness = await openRollerHarness(HOURLY, '', { sealOnRoll: true })
   harness.date = later(HOUR)
   const appending = harness.roller.append(recordOf('x'))
@@ -177,7 +162,7 @@ t.test('an object that never came to be is no roll', async t => {
   t.strictSame(harness.rolls, [])
 })
 
-t.test('creation headers go with each new object, and with no other append', async t => {
+t.test('creation headers go with the first append to each object, and with no other', async t => {
   const creationHeaders = { 'content-type': 'text/plain' }
   const headers = { 'x-oss-request-payer': 'requester' }
   const { roller, expectRequest } = await openRollerHarness('a-{index}', '', {
@@ -197,251 +182,160 @@ t.test('creation headers go with each new object, and with no other append', asy
     const append = await expectRequest(request)
     t.strictSame(append.asked.headers, expected, request)
     append.reply(tailOf(content))
-    // No look ahead: it would make this test longer.
     await appending
   }
 })
 
-t.test('an empty object that is there is not created again', async t => {
-  const creationHeaders = { 'content-type': 'text/plain' }
-  const harness = createRollerHarness('a', { creationHeaders })
-  const opening = harness.roller.open()
-  ;(await harness.expectRequest('HEAD a')).reply(tailOf(''))
-  await opening
-  t.equal(harness.roller.exists, true)
-  const appending = harness.roller.append(recordOf('x'))
-  const append = await harness.expectRequest('append a 0 x')
-  t.strictSame(append.asked.headers, {})
-  append.reply(tailOf('x'))
-  await appending
-})
-
-t.test('sealOnRoll seals what is left, before the next is appended to', async t => {
-  const { roller, expectRequest, rolls } = await openRollerHarness('a-{index}', '12345678', {
-    sealOnRoll: true,
-  })
-  const appending = roller.append(recordOf('xyz'))
-  ;(await expectRequest('HEAD a-1')).reply(null)
-  const seal = await expectRequest('seal a-0 8')
-  t.strictSame(rolls, [])
-  seal.reply()
-  const append = await expectRequest('append a-1 0 xyz')
-  t.match(rolls, [{ key: 'a-0', bytes: 8 }])
-  append.reply(tailOf('xyz'))
-  await appending
-  t.equal(await roller.create(), undefined)
-  await roller.complete()
-})
-
-t.test('a seal that fails is the failure, of that object, with nothing in doubt', async t => {
-  const { roller, expectRequest, rolls } = await openRollerHarness('a-{index}', '12345678', {
-    sealOnRoll: true,
-  })
-  const appending = roller.append(recordOf('xyz'))
-  ;(await expectRequest('HEAD a-1')).reply(null)
-  ;(await expectRequest('seal a-0 8')).fail(serviceError('OperationNotSupported'))
-  const error = await rejectionOf(appending)
-  t.match(error, { code: 'OperationNotSupported', key: 'a-0', tail: tailOf('12345678') })
-  t.equal(error.unresolved, undefined)
-  t.strictSame(rolls, [])
-})
-
 t.test(
-  'completing: the last one is sealed if that was asked for, and made if there is none',
+  'an append at position 0 carries the creation headers, even if an empty object exists',
   async t => {
-    const { roller, expectRequest } = await openRollerHarness('a-{index}', '', { seal: true })
-    const creating = roller.create()
-    ;(await expectRequest('append a-0 0 ')).reply(tailOf(''))
-    t.match(await creating, { key: 'a-0', length: 0 })
-    const completing = roller.complete()
-    ;(await expectRequest('seal a-0 0')).reply()
-    await completing
+    const creationHeaders = { 'content-type': 'text/plain' }
+    const harness = createRollerHarness('a', { creationHeaders })
+    const opening = harness.roller.open()
+    ;(await harness.expectRequest('HEAD a')).reply(tailOf(''))
+    await opening
+    t.equal(harness.roller.exists, true)
+    const appending = harness.roller.append(recordOf('x'))
+    const append = await harness.expectRequest('append a 0 x')
+    t.strictSame(append.asked.headers, creationHeaders)
+    append.reply(tailOf('x'))
+    await appending
   },
 )
 
-t.test('nothing can follow without an index', async t => {
-  for (const pattern of ['a', 'a/{HH}']) {
-    const { roller, client } = await openRollerHarness(pattern, '12345678')
-    const requests = client.requests.length
-    const error = await rejectionOf(roller.append(recordOf('xyz')))
-    t.match(error, {
-      code: 'OSS_ERR_OBJECT_FULL',
-      message: /would end at byte 11.* takes 10 bytes: put \{index\} into the key/,
-      key: roller.key,
-      tail: tailOf('12345678'),
+t.test(
+  'sealOnRoll seals the object that is left, before the first append to the next one',
+  async t => {
+    const { roller, expectRequest, rolls } = await openRollerHarness('a-{index}', '12345678', {
+      sealOnRoll: true,
     })
-    t.equal(client.requests.length, requests, 'nothing of it was sent')
-  }
+    const appending = roller.append(recordOf('xyz'))
+    ;(await expectRequest('HEAD a-1')).reply(null)
+    const seal = await expectRequest('seal a-0 8')
+    t.strictSame(rolls, [])
+    seal.reply()
+    const append = await expectRequest('append a-1 0 xyz')
+    t.match(rolls, [{ key: 'a-0', bytes: 8 }])
+    append.reply(tailOf('xyz'))
+    await appending
+    t.equal(await roller.create(), undefined)
+    await roller.complete()
+  },
+)
+
+t.test(
+  'a seal that fails is reported with the key and tail of its object, with nothing unresolved',
+  async t => {
+    const { roller, expectRequest, rolls } = await openRollerHarness('a-{index}', '12345678', {
+      sealOnRoll: true,
+    })
+    const appending = roller.append(recordOf('xyz'))
+    ;(await expectRequest('HEAD a-1')).reply(null)
+    ;(await expectRequest('seal a-0 8')).fail(serviceError('OperationNotSupported'))
+    const error = await rejectionOf(appending)
+    t.match(error, { code: 'OperationNotSupported', key: 'a-0', tail: tailOf('12345678') })
+    t.equal(error.unresolved, undefined)
+    t.strictSame(rolls, [])
+  },
+)
+
+t.test('seal: true seals the last object', async () => {
+  const { roller, expectRequest } = await openRollerHarness('a-{index}', '123', { seal: true })
+  const completing = roller.complete()
+  ;(await expectRequest('seal a-0 3')).reply()
+  await completing
 })
 
-t.test('nor where it is full at the opening: the first batch is told', async t => {
+t.test('without an append there is no object to create or seal', async t => {
+  const { roller, client } = await openRollerHarness('a-{index}', '', { seal: true })
+  const { length } = client.requests
+  t.equal(await roller.create(), undefined)
+  await roller.complete()
+  t.equal(client.requests.length, length)
+})
+
+t.test(
+  'without {index} in the key a full object fails the stream, and the message says so',
+  async t => {
+    for (const pattern of ['a', 'a/{HH}']) {
+      const { roller, client } = await openRollerHarness(pattern, '12345678')
+      const requests = client.requests.length
+      const error = await rejectionOf(roller.append(recordOf('xyz')))
+      t.match(error, {
+        code: 'OSS_ERR_OBJECT_FULL',
+        message: /would end at byte 11.* takes 10 bytes: put \{index\} into the key/,
+        key: roller.key,
+        tail: tailOf('12345678'),
+      })
+      t.equal(client.requests.length, requests, 'no request is sent')
+    }
+  },
+)
+
+t.test('without {index} an object that is full when it is found fails the first batch', async t => {
   const { roller, client } = await openRollerHarness('a', '1234567890')
   const error = await rejectionOf(roller.append(recordOf('x')))
   t.match(error, { code: 'OSS_ERR_OBJECT_FULL', key: 'a', tail: tailOf('1234567890') })
-  t.equal(client.requests.length, 1, 'nothing of it was sent')
+  t.equal(client.requests.length, 1, 'no append is sent')
 })
 
-t.test('looking ahead: what comes of it', async t => {
-  const open = async () => {
-    const harness = await openRollerHarness('a-{index}', '1234567')
-    const appending = harness.roller.append(recordOf('8'))
-    const append = await harness.expectRequest('append a-0 7 8')
-    const lookup = await harness.expectRequest('HEAD a-1')
-    const land = async () => {
-      append.reply(tailOf('12345678'))
-      await appending
-    }
-    return { ...harness, look: lookup, land, roll: () => harness.roller.append(recordOf('xyz')) }
-  }
+t.test('a search for the next object that fails is retried as the stream says', async t => {
+  const harness = await openRollerHarness('a-{index}', '12345678')
+  const { roller, expectRequest, clock, retries } = harness
+  const rolling = roller.append(recordOf('xyz'))
+  ;(await expectRequest('HEAD a-1')).fail(networkError('ECONNRESET'))
+  ;(await clock.nextTimer()).fire()
+  t.match(retries, [{ attempt: 1, position: undefined }])
+  ;(await expectRequest('HEAD a-1')).fail(serviceError('NoSuchBucket', { status: 404 }))
+  const error = await rejectionOf(rolling)
+  t.match(error, { code: 'NoSuchBucket', bucket: 'examplebucket', key: 'a-1', attempts: 2 })
+  t.equal(error.tail, undefined)
+})
 
-  t.test('an object that takes nothing: the one after it', async t => {
-    const { look: lookup, expectRequest, land, roll } = await open()
-    lookup.reply({ type: 'Normal', length: 3 })
-    ;(await expectRequest('HEAD a-2')).reply(null)
-    await land()
-    const rolling = roll()
-    ;(await expectRequest('append a-2 0 xyz')).reply(tailOf('xyz'))
-    t.match(await rolling, { key: 'a-2' })
-  })
+t.test('an object that takes no appends is passed over for the one after it', async t => {
+  const { roller, expectRequest } = await openRollerHarness('a-{index}', '12345678')
+  const rolling = roller.append(recordOf('xyz'))
+  ;(await expectRequest('HEAD a-1')).reply({ type: 'Normal', length: 3 })
+  ;(await expectRequest('HEAD a-2')).reply(null)
+  ;(await expectRequest('append a-2 0 xyz')).reply(tailOf('xyz'))
+  t.match(await rolling, { key: 'a-2' })
+})
 
-  t.test('a failure, of any kind: it is looked for again when it is needed', async t => {
-    for (const error of [
-      networkError('ECONNRESET'),
-      serviceError('NoSuchBucket'),
-      new Error('odd'),
-    ]) {
-      const { look: lookup, expectRequest, land, roll, clock, retries } = await open()
-      lookup.fail(error)
-      await land()
-      t.equal(clock.started, 0, 'nobody waits')
-      t.strictSame(retries, [])
-      const rolling = roll()
-      ;(await expectRequest('HEAD a-1')).reply(null)
-      ;(await expectRequest('append a-1 0 xyz')).reply(tailOf('xyz'))
-      await rolling
-    }
-  })
+t.test('a rival that appends between search and append is a conflict, with the key', async t => {
+  const { roller, expectRequest } = await openRollerHarness('a-{index}', '12345678')
+  const rolling = roller.append(recordOf('xyz'))
+  ;(await expectRequest('HEAD a-1')).reply(null)
+  ;(await expectRequest('append a-1 0 xyz')).fail(positionConflict(5))
+  ;(await expectRequest('HEAD a-1')).reply(tailOf('other'))
+  const error = await rejectionOf(rolling)
+  t.match(error, { code: 'PositionNotEqualToLength', key: 'a-1', seen: { position: 5 } })
+})
 
-  t.test('a failure of the object when it is needed, with retries and all', async t => {
-    const { look: lookup, expectRequest, land, roll, clock, retries } = await open()
-    lookup.fail(networkError('ECONNRESET'))
-    await land()
-    const rolling = roll()
-    ;(await expectRequest('HEAD a-1')).fail(networkError('ECONNRESET'))
-    ;(await clock.nextTimer()).fire()
-    t.match(retries, [{ attempt: 1, position: undefined }])
-    ;(await expectRequest('HEAD a-1')).fail(serviceError('NoSuchBucket', { status: 404 }))
-    const error = await rejectionOf(rolling)
-    t.match(error, { code: 'NoSuchBucket', bucket: 'examplebucket', key: 'a-1', attempts: 2 })
-    t.equal(error.tail, undefined)
-  })
-
-  t.test(
-    'an object in which nobody knew of another writer: a conflict, told with its key',
-    async t => {
-      const { look: lookup, expectRequest, land, roll } = await open()
-      lookup.reply(null)
-      await land()
-      const rolling = roll()
-      ;(await expectRequest('append a-1 0 xyz')).fail(positionConflict(5))
-      const error = await rejectionOf(rolling)
-      t.match(error, { code: 'PositionNotEqualToLength', key: 'a-1', seen: { position: 5 } })
-    },
-  )
-
-  t.test('a time that comes first: the search is given up', async t => {
-    const harness = await openRollerHarness(HOURLY, '1234567')
-    const { roller, expectRequest } = harness
-    const first = roller.append(recordOf('8'))
-    const append = await expectRequest('append a/12-0 7 8')
-    const lookup = await expectRequest('HEAD a/12-1')
-    append.reply(tailOf('12345678'))
-    await first
-    harness.date = later(HOUR)
-    const second = roller.append(recordOf('x'))
-    ;(await expectRequest('HEAD a/13-0')).reply(null)
-    t.equal(lookup.signal.aborted, true)
-    ;(await expectRequest('append a/13-0 0 x')).reply(tailOf('x'))
-    t.match(await second, { key: 'a/13-0' })
-  })
-
-  t.test('what was found for another key is not used', async t => {
-    const harness = await openRollerHarness(HOURLY, '1234567')
-    const { roller, expectRequest } = harness
-    const first = roller.append(recordOf('8'))
-    const append = await expectRequest('append a/12-0 7 8')
-    ;(await expectRequest('HEAD a/12-1')).reply(null)
-    append.reply(tailOf('12345678'))
-    await first
-    harness.date = later(HOUR)
-    const second = roller.append(recordOf('x'))
-    ;(await expectRequest('HEAD a/13-0')).reply(null)
-    ;(await expectRequest('append a/13-0 0 x')).reply(tailOf('x'))
-    t.match(await second, { key: 'a/13-0' })
-  })
-
-  t.test('an hour that is near comes before an object that is nearly full', async t => {
-    // Without an index nothing can follow it, and the hour comes all the same.
-    for (const [pattern, key] of [
-      [HOURLY, '12-0'],
-      ['a/{HH}', '12'],
-    ] as const) {
-      const harness = await openRollerHarness(pattern, '1234567')
-      const { roller, expectRequest, client } = harness
-      harness.date = later(HOUR - 1)
-      const first = roller.append(recordOf('8'))
-      const append = await expectRequest(`append a/${key} 7 8`)
-      ;(await expectRequest(`HEAD a/${key.replace('12', '13')}`)).reply(null)
-      append.reply(tailOf('12345678'))
-      await first
-      harness.date = later(HOUR)
-      const { length } = client.requests
-      const second = roller.append(recordOf('x'))
-      ;(await expectRequest(`append a/${key.replace('12', '13')} 0 x`)).reply(tailOf('x'))
-      await second
-      t.equal(client.requests.length, length + 1, 'it was found')
-    }
-  })
-
-  t.test('a failure, and another batch that fits: it is looked for beside that one', async t => {
-    const { look: lookup, roller, expectRequest, land, roll } = await open()
-    lookup.fail(networkError('ECONNRESET'))
-    await land()
-    await roller.whenIdle()
-    const second = roller.append(recordOf('9'))
-    const append = await expectRequest('append a-0 8 9')
-    ;(await expectRequest('HEAD a-1')).reply(null)
-    append.reply(tailOf('123456789'))
-    await second
-    const rolling = roll()
-    ;(await expectRequest('append a-1 0 xyz')).reply(tailOf('xyz'))
-    t.match(await rolling, { key: 'a-1' })
-  })
-
-  t.test('a search that is replaced by another ends before that begins', async t => {
-    const harness = await openRollerHarness(HOURLY, '1')
+t.test('the next object is searched for when it is needed, and not before', async t => {
+  // What a search found an hour before it is needed may be deleted, or belong to another writer, by then.
+  for (const [pattern, key, next] of [
+    [HOURLY, 'a/12-0', 'a/13-0'],
+    ['a/{HH}', 'a/12', 'a/13'],
+  ] as const) {
+    const harness = await openRollerHarness(pattern, '123456789')
     const { roller, expectRequest, client } = harness
     harness.date = later(HOUR - 1)
-    const first = roller.append(recordOf('2'))
-    const append = await expectRequest('append a/12-0 1 2')
-    const lookup = await expectRequest('HEAD a/13-0')
-    append.reply(tailOf('12'))
+    const first = roller.append(recordOf('0'))
+    ;(await expectRequest(`append ${key} 9 0`)).reply(tailOf('1234567890'))
     await first
-    // The clock goes back, and the object fills up before the hour is over.
-    harness.date = later(HOUR / 2)
-    const second = roller.append(recordOf('345678'))
-    const another = await expectRequest('append a/12-0 2 345678')
-    ;(await expectRequest('HEAD a/12-1')).reply(null)
-    t.equal(lookup.signal.aborted, true)
-    t.equal(client.mostInFlight, 2)
-    another.reply(tailOf('12345678'))
-    await second
-    await roller.whenIdle()
-  })
+    const { length } = client.requests
+    await new Promise(setImmediate)
+    t.equal(client.requests.length, length, 'the object is full, and its hour ends in 1 ms')
+    harness.date = later(HOUR)
+    const second = roller.append(recordOf('x'))
+    ;(await expectRequest(`HEAD ${next}`)).reply(null)
+    ;(await expectRequest(`append ${next} 0 x`)).reply(tailOf('x'))
+    t.match(await second, { key: next })
+  }
 })
 
 t.test('a key function', async t => {
-  t.test('is asked for the present before each batch, with a date of its own', async t => {
+  t.test('a key function is called before each batch, with a Date of its own', async t => {
     const asked: number[] = []
     const harness = createRollerHarness('', {
       nameKey: ({ date, index }) => {
@@ -458,84 +352,75 @@ t.test('a key function', async t => {
     ;(await harness.expectRequest('append a-0 0 x')).reply(tailOf('x'))
     await appending
     t.equal(asked[0], NOON.getTime())
-    t.ok(asked.every(time => time >= NOON.getTime() && time <= NOON.getTime() + 2000))
+    t.ok(asked.every(time => time === NOON.getTime()))
   })
 
-  t.test('that throws, or gives no key, fails the stream and names the option', async t => {
-    const rows: [string, () => unknown, RegExp][] = [
-      [
-        'throws',
-        () => {
-          throw new Error('secret inside')
-        },
-        /^option key: it threw$/,
-      ],
-      ['undefined', () => undefined, /^option key: must be a string/],
-      ['a promise', async () => 'a', /^option key: must be a string/],
-      [
-        'a promise that rejects',
-        () => Promise.reject(new Error('secret inside')),
-        /^option key: must be a string/,
-      ],
-      ['nothing', () => '', /^option key: is missing/],
-      ['a leading slash', () => '/a', /^option key: must not begin with \//],
-      ['too long', () => 'x'.repeat(1024), /^option key: .*1023/],
-    ]
-    for (const [what, answer, message] of rows) {
-      let isBad = true
-      const nameKey = () => (isBad ? (answer() as string) : 'a')
-      const unopened = createRollerHarness('', { nameKey })
-      const expected = { code: 'OSS_ERR_INVALID_OPTION', message, bucket: 'examplebucket' }
-      const first = await rejectionOf(unopened.roller.open())
-      t.match(first, expected, `${what}, at the beginning`)
-      t.equal(unopened.client.requests.length, 0)
+  t.test(
+    'a key function that throws or returns no key fails the stream, and the error names the option',
+    async t => {
+      const rows: [string, () => unknown, RegExp][] = [
+        [
+          'throws',
+          () => {
+            throw new Error('secret inside')
+          },
+          /^option key: the function threw$/,
+        ],
+        ['undefined', () => undefined, /^option key: is missing/],
+        ['a promise', async () => 'a', /^option key: must be a string/],
+        [
+          'a promise that rejects',
+          () => Promise.reject(new Error('secret inside')),
+          /^option key: must be a string/,
+        ],
+        ['nothing', () => '', /^option key: is missing/],
+        ['a leading slash', () => '/a', /^option key: must not begin with \//],
+        ['too long', () => 'x'.repeat(1024), /^option key: .*1023/],
+      ]
+      for (const [what, answer, message] of rows) {
+        let isBad = true
+        const nameKey = () => (isBad ? (answer() as string) : 'a')
+        const unopened = createRollerHarness('', { nameKey })
+        const expected = { code: 'OSS_ERR_INVALID_OPTION', message, bucket: 'examplebucket' }
+        const first = await rejectionOf(unopened.roller.open())
+        t.match(first, expected, `${what}, at the beginning`)
+        t.equal(unopened.client.requests.length, 0)
 
-      isBad = false
-      const harness = createRollerHarness('', { nameKey })
+        isBad = false
+        const harness = createRollerHarness('', { nameKey })
+        const opening = harness.roller.open()
+        ;(await harness.expectRequest('HEAD a')).reply(tailOf('12'))
+        await opening
+        isBad = true
+        const error = await rejectionOf(harness.roller.append(recordOf('x')))
+        t.match(error, { ...expected, key: 'a', tail: tailOf('12') }, `${what}, later`)
+        t.equal(harness.client.requests.length, 1, 'nothing was sent')
+      }
+    },
+  )
+
+  t.test(
+    'a key function that returns another key with every call still makes progress',
+    async t => {
+      let count = 0
+      const harness = createRollerHarness('', { nameKey: () => `a-${++count}` })
       const opening = harness.roller.open()
-      ;(await harness.expectRequest('HEAD a')).reply(tailOf('12'))
+      ;(await harness.client.next()).reply(null)
       await opening
-      isBad = true
-      const error = await rejectionOf(harness.roller.append(recordOf('x')))
-      t.match(error, { ...expected, key: 'a', tail: tailOf('12') }, `${what}, later`)
-      t.equal(harness.client.requests.length, 1, 'nothing was sent')
-    }
-  })
-
-  t.test('that fails for the future only fails nothing', async t => {
-    const harness = createRollerHarness('', {
-      nameKey: ({ date, index }) => {
-        if (date > NOON) throw new Error('not yet')
-        return `a-${index}`
-      },
-    })
-    const opening = harness.roller.open()
-    ;(await harness.expectRequest('HEAD a-0')).reply(null)
-    await opening
-    const appending = harness.roller.append(recordOf('x'))
-    ;(await harness.expectRequest('append a-0 0 x')).reply(tailOf('x'))
-    t.match(await appending, { key: 'a-0' })
-  })
-
-  t.test('that never gives the same answer sends no request after another', async t => {
-    let count = 0
-    const harness = createRollerHarness('', { nameKey: () => `a-${++count}` })
-    const opening = harness.roller.open()
-    ;(await harness.client.next()).reply(null)
-    await opening
-    const appending = harness.roller.append(recordOf('x'))
-    ;(await harness.client.next()).reply(null)
-    const append = await harness.client.next()
-    t.equal(append.kind, 'append')
-    append.reply(tailOf('x'))
-    await appending
-  })
+      const appending = harness.roller.append(recordOf('x'))
+      ;(await harness.client.next()).reply(null)
+      const append = await harness.client.next()
+      t.equal(append.kind, 'append')
+      append.reply(tailOf('x'))
+      await appending
+    },
+  )
 })
 
-t.test('aborting ends what is in flight, wherever that is', async t => {
+t.test('abort() ends the request in flight', async t => {
   const reason = () => new OssError('OSS_ERR_ABORTED', 'enough')
 
-  t.test('the opening', async t => {
+  t.test('abort() ends the opening', async t => {
     const { roller, expectRequest } = createRollerHarness('a-{index}')
     const opening = roller.open()
     const head = await expectRequest('HEAD a-0')
@@ -544,20 +429,17 @@ t.test('aborting ends what is in flight, wherever that is', async t => {
     t.equal(head.signal.aborted, true)
   })
 
-  t.test('a batch and the search beside it', async t => {
+  t.test('abort() ends an append, whose bytes are unresolved', async t => {
     const { roller, expectRequest } = await openRollerHarness('a-{index}', '1234567')
     const appending = roller.append(recordOf('8'))
     await expectRequest('append a-0 7 8')
-    const lookup = await expectRequest('HEAD a-1')
     roller.abort(reason())
     const error = await rejectionOf(appending)
     t.match(error, { key: 'a-0', tail: tailOf('1234567'), unresolved: { position: 7, length: 1 } })
-    await roller.whenIdle()
-    t.equal(lookup.signal.aborted, true)
     t.throws(() => roller.throwIfAborted(), { code: 'OSS_ERR_ABORTED' })
   })
 
-  t.test('a roll, searching and sealing: the batch is not in doubt', async t => {
+  t.test('abort() ends a search or a seal, with nothing unresolved', async t => {
     const searching = await openRollerHarness('a-{index}', '12345678', { sealOnRoll: true })
     const first = searching.roller.append(recordOf('xyz'))
     await searching.expectRequest('HEAD a-1')
@@ -576,7 +458,7 @@ t.test('aborting ends what is in flight, wherever that is', async t => {
     t.equal(another.unresolved, undefined)
   })
 
-  t.test('a wait', async t => {
+  t.test('abort() ends a backoff', async t => {
     const { roller, expectRequest, clock } = await openRollerHarness('a-{index}', '12345678')
     const appending = roller.append(recordOf('xyz'))
     ;(await expectRequest('HEAD a-1')).fail(networkError('ECONNRESET'))
@@ -587,7 +469,7 @@ t.test('aborting ends what is in flight, wherever that is', async t => {
   })
 })
 
-t.test('a search that is waited for holds the process once something is owed', async t => {
+t.test('the backoff of a search holds the process once keepProcessAlive() was called', async t => {
   const { roller, expectRequest, clock } = createRollerHarness('a-{index}')
   const opening = roller.open()
   ;(await expectRequest('HEAD a-0')).fail(networkError('ECONNRESET'))
@@ -600,8 +482,8 @@ t.test('a search that is waited for holds the process once something is owed', a
   await opening
 })
 
-t.test('a name that was found once is not taken for a mistake later', async t => {
-  // ENOTFOUND is final after three attempts, but only as long as nothing ever came from that host.
+t.test('ENOTFOUND stays transient once the host has answered', async t => {
+  // ENOTFOUND is final after three attempts if the host has never answered.
   const { roller, expectRequest, clock, retries } = await openRollerHarness('a-{index}', '12345678')
   const appending = roller.append(recordOf('xyz'))
   for (let i = 0; i < 5; i++) {
@@ -618,7 +500,7 @@ t.test('a name that was found once is not taken for a mistake later', async t =>
   t.equal(retries.length, 10)
 })
 
-t.test('without the right to read', async t => {
+t.test('without the permission to read, appends of 0 bytes find the objects', async t => {
   const denied = () => serviceError('AccessDenied', { status: 403 })
   const { roller, expectRequest, rolls } = createRollerHarness('a-{index}')
   const opening = roller.open()

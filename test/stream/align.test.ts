@@ -33,7 +33,7 @@ const rows: [align: Align, part: string, at: number, last: number, first: number
   ['chunk', 'a\nb\n', 3, 0, 4],
 ]
 
-t.test('the last end, and the first', async t => {
+t.test('the last and the first end of a record are found', async t => {
   for (const [align, text, at, last, first] of rows) {
     // In Node a chunk is a Buffer; an array of bytes finds the same.
     for (const part of [Buffer.from(text), Uint8Array.from(Buffer.from(text))]) {
@@ -44,7 +44,7 @@ t.test('the last end, and the first', async t => {
   }
 })
 
-t.test('a newline is the same byte in utf8 and latin1, and in no other character', async t => {
+t.test('in UTF-8 and latin1 the newline byte is part of no other character', async t => {
   for (const text of ['ÿ\nĊ', '漢\n字', '😀\n\ud83d']) {
     for (const encoding of ['utf8', 'latin1'] as const) {
       const bytes = Buffer.from(text, encoding)

@@ -23,7 +23,7 @@ function cycle(batcher: Batcher): Uint8Array | undefined {
   return batch?.bytes
 }
 
-t.test('memory that a burst has grown is given back, unless it is wanted at once', async t => {
+t.test('release() frees memory that a burst has grown, unless it is used at once', async t => {
   for (const isWanted of [false, true]) {
     const batcher = create(100_000)
     const fill = () => {
@@ -36,7 +36,7 @@ t.test('memory that a burst has grown is given back, unless it is wanted at once
   }
 })
 
-t.test('nothing in, nothing out', async t => {
+t.test('without bytes there is no batch', async t => {
   const batcher = create(4)
   t.equal(batcher.take(), undefined)
   batcher.release()
@@ -46,7 +46,7 @@ t.test('nothing in, nothing out', async t => {
   t.match(batcher, { accepted: 0, filling: 0, hasReady: false })
 })
 
-t.test('bytes come together until they are taken', async t => {
+t.test('take() returns all bytes written so far', async t => {
   const batcher = create(10)
   t.equal(batcher.write(bytes('abc')), 3)
   t.ok(batcher.writeText('de', 'utf8'))
@@ -66,7 +66,7 @@ t.test('a batch carries its CRC, and its MD5 if that is sent', async t => {
   }
 })
 
-t.test('two buffers are the bound, whether one is in flight or not', async t => {
+t.test('at most two buffers are filled, whether one is in flight or not', async t => {
   const batcher = create(4)
   t.equal(batcher.write(bytes('abcdefghij')), 8)
   t.match(batcher, { accepted: 8, filling: 4, hasReady: true })
@@ -84,14 +84,14 @@ t.test('two buffers are the bound, whether one is in flight or not', async t => 
   t.equal(batcher.take(), undefined)
 })
 
-t.test('one batch in flight: a second is refused', async t => {
+t.test('a second batch in flight is refused', async t => {
   const batcher = create(4)
   batcher.write(bytes('abcdefgh'))
   batcher.take()
   t.throws(() => batcher.take(), { code: 'ERR_ASSERTION' })
 })
 
-t.test('what is taken is not touched until it is released', async t => {
+t.test('the memory of a taken batch is not changed until release()', async t => {
   const batcher = create(4)
   const source = bytes('abcd')
   batcher.write(source)
@@ -104,25 +104,28 @@ t.test('what is taken is not touched until it is released', async t => {
   t.equal(text(batcher.take()?.bytes), 'efgh')
 })
 
-t.test('a text goes in if it is sure to fit: 3 bytes a character of utf8, 1 of latin1', async t => {
-  const rows: [text: string, encoding: 'utf8' | 'latin1', before: number, fits: boolean][] = [
-    ['ab', 'utf8', 0, true],
-    ['ab', 'utf8', 1, false],
-    ['abc', 'utf8', 0, false],
-    ['abcdef', 'latin1', 0, true],
-    ['abcdef', 'latin1', 1, false],
-    ['abcdefg', 'latin1', 0, false],
-    ['', 'utf8', 5, true],
-  ]
-  for (const [content, encoding, before, fits] of rows) {
-    const batcher = create(6)
-    batcher.write(Buffer.alloc(before, 'x'))
-    t.equal(batcher.writeText(content, encoding), fits, `${content} after ${before}`)
-    t.equal(batcher.accepted, before + (fits ? content.length : 0))
-  }
-})
+t.test(
+  'a text is written directly if it certainly fits: 3 bytes a character of UTF-8, 1 of latin1',
+  async t => {
+    const rows: [text: string, encoding: 'utf8' | 'latin1', before: number, fits: boolean][] = [
+      ['ab', 'utf8', 0, true],
+      ['ab', 'utf8', 1, false],
+      ['abc', 'utf8', 0, false],
+      ['abcdef', 'latin1', 0, true],
+      ['abcdef', 'latin1', 1, false],
+      ['abcdefg', 'latin1', 0, false],
+      ['', 'utf8', 5, true],
+    ]
+    for (const [content, encoding, before, fits] of rows) {
+      const batcher = create(6)
+      batcher.write(Buffer.alloc(before, 'x'))
+      t.equal(batcher.writeText(content, encoding), fits, `${content} after ${before}`)
+      t.equal(batcher.accepted, before + (fits ? content.length : 0))
+    }
+  },
+)
 
-t.test('a text has the bytes that Node would give it', async t => {
+t.test('a text is encoded to the same bytes as by Buffer.from()', async t => {
   const texts = [
     'plain',
     'é',
@@ -151,7 +154,7 @@ t.test('a text has the bytes that Node would give it', async t => {
   }
 })
 
-t.test('memory: from small to highWaterMark, of its own, and not more', async t => {
+t.test("a buffer grows from 16 KiB to highWaterMark, outside of Node's pool", async t => {
   const MARK = 300_000
   const batcher = create(MARK)
   const content = createRandom(1).bytes(MARK + 1)
@@ -178,7 +181,7 @@ t.test('memory: from small to highWaterMark, of its own, and not more', async t 
   }
 })
 
-t.test('busy: two buffers serve for ever', async t => {
+t.test('a busy batcher reuses two buffers', async t => {
   const MARK = 100_000
   const batcher = create(MARK)
   const chunk = Buffer.alloc(MARK, 'x')
@@ -196,7 +199,7 @@ t.test('busy: two buffers serve for ever', async t => {
   t.equal(memory.size, 2)
 })
 
-t.test('idle: what a burst has grown is given back, what is small is kept', async t => {
+t.test('an idle batcher frees a buffer that a burst has grown, and keeps a small one', async t => {
   const MARK = 200_000
   const batcher = create(MARK)
   const fill = (length: number) => {
@@ -227,7 +230,7 @@ t.test('idle: what a burst has grown is given back, what is small is kept', asyn
   t.equal(fill(0), first, 'the y')
 })
 
-t.test('idle after a burst over both buffers: neither is kept', async t => {
+t.test('after a burst over both buffers an idle batcher keeps neither', async t => {
   const MARK = 200_000
   const batcher = create(MARK)
   batcher.write(Buffer.alloc(2 * MARK))
@@ -314,7 +317,7 @@ function runModel(t: Test, random: Random, mark: number) {
   return accepted
 }
 
-t.test('as a model says, whatever is written, taken and released', async t => {
+t.test('random writes, takes and releases give the batches of a model', async t => {
   const seed = Number(process.env.SEED ?? 20260102)
   t.comment(`SEED=${seed}`)
   const random = createRandom(seed)
@@ -353,7 +356,7 @@ function batchesOf(batcher: Batcher, chunks: readonly string[]): string {
   return `${full.join(' ')}|${flushed}|${ended}${more}`
 }
 
-t.test('a batch ends where a record ends, and the rest opens the next', async t => {
+t.test('a batch ends where a record ends, and the rest begins the next batch', async t => {
   // align, highWaterMark; what is written; the batches that are full | the flushed one | the end
   const rows: [Align, number, string[], string][] = [
     [1, 4, ['abcdefghij'], 'abcd efgh|ij|'],
@@ -402,7 +405,7 @@ t.test('a batch ends where a record ends, and the rest opens the next', async t 
   }
 })
 
-t.test('a record that is too long: those before it are sent, and nothing of it', async t => {
+t.test('of a record that is too long nothing is sent, but the records before it are', async t => {
   // align, highWaterMark, maxRecordBytes; what is written; as above, or the bytes that are stuck
   const rows: [Align, number, number, string[], string][] = [
     ['\n', 4, 4, ['abc,'], 'abc,||'],
@@ -432,7 +435,7 @@ t.test('a record that is too long: those before it are sent, and nothing of it',
   }
 })
 
-t.test('a text goes straight in with its records, except behind a long one', async t => {
+t.test('a text is written directly with its records, except behind a long record', async t => {
   const batcher = createAligned('\n', 8)
   t.ok(batcher.writeText('a\nb', 'latin1'))
   t.match(batcher, { filling: 3, whole: 2 })
@@ -453,7 +456,7 @@ t.test('a text goes straight in with its records, except behind a long one', asy
   t.match(chunks, { filling: 2, whole: 2 })
 })
 
-t.test('what is left of a batch is not touched while that is in flight', async t => {
+t.test('the rest behind a batch is not changed while the batch is in flight', async t => {
   const batcher = createAligned('\n', 8)
   batcher.write(bytes('abcd\nefg'))
   const first = batcher.take()
@@ -472,7 +475,7 @@ t.test('what is left of a batch is not touched while that is in flight', async t
   t.equal(text(batcher.take()?.bytes), 'jkl\n')
 })
 
-t.test('memory: two buffers, whatever is left over', async t => {
+t.test('the rest behind batches takes no third buffer', async t => {
   const MARK = 100_000
   const batcher = createAligned('\n', MARK)
   const memory = new Set<ArrayBufferLike>()
@@ -488,7 +491,7 @@ t.test('memory: two buffers, whatever is left over', async t => {
   t.equal(memory.size, 2)
 })
 
-t.test('memory: what is left over keeps nothing large', async t => {
+t.test('a small rest keeps no large buffer', async t => {
   const MARK = 200_000
   const batcher = createAligned('\n', MARK)
   batcher.write(Buffer.concat([Buffer.alloc(MARK - 9, 'x'), bytes('\nrest')]))
@@ -502,7 +505,7 @@ t.test('memory: what is left over keeps nothing large', async t => {
   t.equal(small.buffer.byteLength, 16_384)
 })
 
-t.test('memory: a long record takes what it needs, and gives it back', async t => {
+t.test('a long record takes the memory that it needs, and frees it', async t => {
   const MARK = 100_000
   const batcher = createAligned('\n', MARK, 4 * MARK)
   const line = Buffer.alloc(MARK, `${'x'.repeat(99)}\n`)
@@ -539,32 +542,35 @@ t.test('a batch can be cut where a record ends', async t => {
   }
 })
 
-t.test('of chunks, a batch remembers the first end behind each 64 KiB', async t => {
-  const KIB = 1024
-  const rows: [what: string, chunks: number[], ends: number[]][] = [
-    ['chunks of 30 KiB', Array(10).fill(30 * KIB), [90, 180, 270, 300]],
-    ['one long chunk among short ones', [KIB, 200 * KIB, KIB, 64 * KIB], [201, 266]],
-    ['exactly 64 KiB', [64 * KIB, 64 * KIB - 1, 1], [64, 128]],
-    ['short chunks', [KIB, KIB, KIB], [3]],
-  ]
-  for (const [what, chunks, ends] of rows) {
-    const batcher = createAligned('chunk', 1024 * KIB)
-    for (const length of chunks) batcher.write(Buffer.alloc(length, 'x'))
-    const expected = ends.map(end => end * KIB)
-    for (const isSecond of [false, true]) {
-      const batch = batcher.take()!
-      t.equal(batch.length, expected.at(-1))
-      const found: number[] = []
-      for (let length = 1; length <= batch.length; length++) {
-        if (batch.isRecordEnd(length)) found.push(length)
+t.test(
+  'of chunks, a batch remembers the first end behind each 64 KiB, and where a longer chunk starts',
+  async t => {
+    const KIB = 1024
+    const rows: [what: string, chunks: number[], ends: number[]][] = [
+      ['chunks of 30 KiB', Array(10).fill(30 * KIB), [90, 180, 270, 300]],
+      ['one long chunk among short ones', [KIB, 200 * KIB, KIB, 64 * KIB], [1, 201, 202, 266]],
+      ['exactly 64 KiB', [64 * KIB, 64 * KIB - 1, 1], [64, 128]],
+      ['short chunks', [KIB, KIB, KIB], [3]],
+    ]
+    for (const [what, chunks, ends] of rows) {
+      const batcher = createAligned('chunk', 1024 * KIB)
+      for (const length of chunks) batcher.write(Buffer.alloc(length, 'x'))
+      const expected = ends.map(end => end * KIB)
+      for (const isSecond of [false, true]) {
+        const batch = batcher.take()!
+        t.equal(batch.length, expected.at(-1))
+        const found: number[] = []
+        for (let length = 1; length <= batch.length; length++) {
+          if (batch.isRecordEnd(length)) found.push(length)
+        }
+        t.strictSame(found, expected, `${what}${isSecond ? ', in the next batch' : ''}`)
+        batcher.release()
+        // The next batch has ends of its own.
+        for (const length of chunks) batcher.write(Buffer.alloc(length, 'y'))
       }
-      t.strictSame(found, expected, `${what}${isSecond ? ', in the next batch' : ''}`)
-      batcher.release()
-      // The next batch has ends of its own.
-      for (const length of chunks) batcher.write(Buffer.alloc(length, 'y'))
     }
-  }
-})
+  },
+)
 
 t.test('a batch and its prefixes carry an MD5 exactly if appends carry it', async t => {
   for (const hasMd5 of [false, true]) {
@@ -689,7 +695,7 @@ function runAligned(t: Test, random: Random, [align, mark, most]: [Align, number
   return { sent, isStuck }
 }
 
-t.test('as a model says, wherever records end', async t => {
+t.test('random records give the batches of a model', async t => {
   const seed = Number(process.env.SEED ?? 20261123)
   t.comment(`SEED=${seed}`)
   const random = createRandom(seed)

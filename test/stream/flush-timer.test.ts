@@ -56,7 +56,7 @@ function create(t: Test, align: Align, flushInterval = INTERVAL) {
   }
 }
 
-t.test('time runs from the first byte', async t => {
+t.test('flushInterval counts from the first byte', async t => {
   const timeline = create(t, 1)
   timeline.write('a')
   t.equal(timeline.left, 100)
@@ -72,7 +72,7 @@ t.test('time runs from the first byte', async t => {
   t.equal(timeline.left, 100)
 })
 
-t.test('a batch that left early leaves the next its time', async t => {
+t.test('after a batch that was sent early the next one has its full time', async t => {
   const timeline = create(t, 1)
   timeline.write('abcdefgh')
   timeline.pass(60)
@@ -85,7 +85,7 @@ t.test('a batch that left early leaves the next its time', async t => {
   t.equal(timeline.send(), 'kl')
 })
 
-t.test('what is due needs no timer', async t => {
+t.test('a batch that is due needs no timer', async t => {
   const timeline = create(t, 1)
   timeline.write('a')
   timeline.pass(100)
@@ -95,7 +95,7 @@ t.test('what is due needs no timer', async t => {
   t.equal(timeline.send(), 'abcd')
 })
 
-t.test('interval 0: never by time', async t => {
+t.test('with flushInterval 0 no timer runs', async t => {
   const timeline = create(t, 1, 0)
   timeline.write('abc')
   t.equal(timeline.left, undefined)
@@ -103,31 +103,34 @@ t.test('interval 0: never by time', async t => {
   t.equal(timeline.send(), 'abc')
 })
 
-t.test('a part of a record has no timer; with its end, time counts from its beginning', async t => {
-  const rows: [after: number, left: number][] = [
-    [0, 100],
-    [30, 70],
-    [99, 1],
-    [100, 1],
-    [5000, 1],
-  ]
-  for (const [after, left] of rows) {
-    t.test(`${after} later`, async t => {
-      const timeline = create(t, '\n')
-      timeline.write('par')
-      t.equal(timeline.left, undefined)
-      timeline.pass(after)
-      t.equal(timeline.send(), '')
-      timeline.write('t\nre')
-      t.equal(timeline.left, left)
-      timeline.pass(left)
-      t.equal(timeline.send(), 'part\n')
-      t.equal(timeline.left, undefined, 'nor has what is left of it')
-    })
-  }
-})
+t.test(
+  'a part of a record has no timer; once it is whole, time counts from its first byte',
+  async t => {
+    const rows: [after: number, left: number][] = [
+      [0, 100],
+      [30, 70],
+      [99, 1],
+      [100, 1],
+      [5000, 1],
+    ]
+    for (const [after, left] of rows) {
+      t.test(`${after} later`, async t => {
+        const timeline = create(t, '\n')
+        timeline.write('par')
+        t.equal(timeline.left, undefined)
+        timeline.pass(after)
+        t.equal(timeline.send(), '')
+        timeline.write('t\nre')
+        t.equal(timeline.left, left)
+        timeline.pass(left)
+        t.equal(timeline.send(), 'part\n')
+        t.equal(timeline.left, undefined, 'nor has what is left of it')
+      })
+    }
+  },
+)
 
-t.test('what is left of a batch counts from when that left', async t => {
+t.test('the time of the rest behind a batch begins when that batch is taken', async t => {
   const timeline = create(t, '\n')
   timeline.write('one\ntw')
   timeline.pass(100)
@@ -140,7 +143,7 @@ t.test('what is left of a batch counts from when that left', async t => {
   t.equal(timeline.timers, 2, 'one for each')
 })
 
-t.test('what left early takes its timer along', async t => {
+t.test('a batch that is sent early stops its timer', async t => {
   for (const [text, sent] of [
     ['one\n', 'one\n'],
     ['one\ntw', 'one\n'],
@@ -156,7 +159,7 @@ t.test('what left early takes its timer along', async t => {
   }
 })
 
-t.test('to hasten is to send what is whole', async t => {
+t.test('flushNow() makes whole records due', async t => {
   const timeline = create(t, 3)
   timeline.write('ab')
   t.equal(timeline.flushTimer.flushNow(), 0)
@@ -171,7 +174,7 @@ t.test('to hasten is to send what is whole', async t => {
   t.equal(timeline.send(), '')
 })
 
-t.test('what is stuck is due, so that somebody is told', async t => {
+t.test('a record that is too long is due, so that the stream fails', async t => {
   const timeline = create(t, '\n')
   t.equal(timeline.write('a\n'), 2)
   t.equal(timeline.write('b'.repeat(20)), 20)

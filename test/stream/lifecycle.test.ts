@@ -22,15 +22,18 @@ t.test('flush', async t => {
   const oss = await startOss(t)
   const lazy = { flushInterval: 0 }
 
-  t.test('nothing owed: resolves when the tail is known, creates nothing', async t => {
-    const key = oss.newKey()
-    const stream = oss.open(key, lazy)
-    t.same(await stream.flush(), tailOf(''))
-    t.notOk(oss.server.stat(BUCKET, key))
-    stream.destroy()
-  })
+  t.test(
+    'flush() of an empty stream resolves when the tail is known, and creates no object',
+    async t => {
+      const key = oss.newKey()
+      const stream = oss.open(key, lazy)
+      t.same(await stream.flush(), tailOf(''))
+      t.notOk(oss.server.stat(BUCKET, key))
+      stream.destroy()
+    },
+  )
 
-  t.test('covers what was written before it, and no more has to come', async t => {
+  t.test('flush() sends what was written before it, without a full batch', async t => {
     const stream = oss.open(oss.newKey(), lazy)
     stream.write('abc')
     t.same(await stream.flush(), tailOf('abc'), 'the stream is open')
@@ -39,7 +42,7 @@ t.test('flush', async t => {
     stream.destroy()
   })
 
-  t.test("covers what waits in Node's queue", async t => {
+  t.test("flush() covers what waits in Node's queue", async t => {
     const stream = oss.open(oss.newKey(), { ...lazy, highWaterMark: 2 })
     for (const char of 'abcdefghijk') stream.write(char)
     t.ok(stream.writableLength > 0, 'something waits there')
@@ -47,7 +50,7 @@ t.test('flush', async t => {
     stream.destroy()
   })
 
-  t.test('corked: waits for uncork', async t => {
+  t.test('flush() of a corked stream waits for uncork()', async t => {
     const stream = oss.open(oss.newKey(), lazy)
     await once(stream, 'ready')
     stream.cork()
@@ -62,7 +65,7 @@ t.test('flush', async t => {
     stream.destroy()
   })
 
-  t.test("after 'append' has told everybody", async t => {
+  t.test("flush() resolves after the 'append' event", async t => {
     const stream = oss.open(oss.newKey(), lazy)
     const story: string[] = []
     stream.on('append', ({ length }) => story.push(`append ${length}`))
@@ -72,7 +75,7 @@ t.test('flush', async t => {
     stream.destroy()
   })
 
-  t.test('with a callback: no promise, and the arity that pino looks for', async t => {
+  t.test('flush(callback) returns no promise, and has the arity that pino detects', async t => {
     const stream = oss.open(oss.newKey(), lazy)
     stream.write('abc')
     t.equal(stream.flush.length, 1)
@@ -87,7 +90,7 @@ t.test('flush', async t => {
     t.match(failure, { code: 'OSS_ERR_ABORTED' })
   })
 
-  t.test('after end(): resolves with the finish; after it: at once', async t => {
+  t.test("flush() after end() resolves with 'finish', and after that at once", async t => {
     const stream = oss.open(oss.newKey(), lazy)
     stream.write('abc')
     stream.end('def')
@@ -96,7 +99,7 @@ t.test('flush', async t => {
     t.same(await stream.flush(), tailOf('abcdef'))
   })
 
-  t.test('failed: rejects with that error, before and after', async t => {
+  t.test("flush() rejects with the stream's error, before and after it", async t => {
     oss.server.faults.push({ kind: 'status', status: 403, code: 'AccessDenied' })
     const stream = oss.open(oss.newKey(), lazy)
     stream.write('abc')
@@ -107,7 +110,7 @@ t.test('flush', async t => {
     await t.rejects(stream.flush(), { code: 'AccessDenied' })
   })
 
-  t.test('many at once', async t => {
+  t.test('1,000 flushes at once are settled in order', async t => {
     const stream = oss.open(oss.newKey(), lazy)
     const flushes: Promise<Tail>[] = []
     for (let i = 0; i < 50; i++) {
@@ -124,7 +127,7 @@ t.test('flush', async t => {
   })
 })
 
-t.test('close(cb), destroySoon and asyncDispose end and wait', async t => {
+t.test('close(), destroySoon() and asyncDispose end the stream and wait for it', async t => {
   const oss = await startOss(t)
   const ways: [string, (stream: OssAppendStream) => Promise<unknown>][] = [
     ['close(cb)', stream => new Promise(resolve => stream.close(resolve))],
@@ -168,20 +171,23 @@ t.test('close(cb), destroySoon and asyncDispose end and wait', async t => {
 t.test('destroy', async t => {
   const oss = await startOss(t)
 
-  t.test('in plain states: no error event, and pipeline() says premature close', async t => {
-    const key = oss.newKey()
-    const stream = oss.open(key, { flushInterval: 0 })
-    const source = new PassThrough()
-    const piped = pipeline(source, stream)
-    source.write('abc')
-    await once(stream, 'ready')
-    stream.destroy()
-    await t.rejects(piped, { code: 'ERR_STREAM_PREMATURE_CLOSE' })
-    t.equal(stream.errored, null)
-    t.notOk(oss.server.stat(BUCKET, key), 'what waited was not sent')
-  })
+  t.test(
+    "destroy() before end() emits no 'error', and pipeline() rejects with a premature close",
+    async t => {
+      const key = oss.newKey()
+      const stream = oss.open(key, { flushInterval: 0 })
+      const source = new PassThrough()
+      const piped = pipeline(source, stream)
+      source.write('abc')
+      await once(stream, 'ready')
+      stream.destroy()
+      await t.rejects(piped, { code: 'ERR_STREAM_PREMATURE_CLOSE' })
+      t.equal(stream.errored, null)
+      t.notOk(oss.server.stat(BUCKET, key), 'what waited was not sent')
+    },
+  )
 
-  t.test('ended and not finished: pipeline() must not resolve', async t => {
+  t.test("destroy() between end() and 'finish' makes pipeline() reject", async t => {
     oss.server.faults.push({ kind: 'lost', how: 'hang' })
     const key = oss.newKey()
     const stream = oss.open(key)
@@ -198,7 +204,7 @@ t.test('destroy', async t => {
     t.notOk(stream.writableFinished)
   })
 
-  t.test('its error reaches those who wait', async t => {
+  t.test('destroy(error) passes the error to pending flushes and write callbacks', async t => {
     oss.server.faults.push({ kind: 'slowAnswer', delay: 1e9, times: 1 })
     const stream = oss.open(oss.newKey(), { highWaterMark: 2 })
     const failure = new Error('mine')
@@ -215,7 +221,7 @@ t.test('destroy', async t => {
     t.same(errors, [failure, failure], 'the held write and the queued one')
   })
 
-  t.test('while opening: at once', async t => {
+  t.test('destroy() ends the opening at once', async t => {
     oss.server.faults.push({ kind: 'slowAnswer', delay: 1e9, on: 'head' })
     const stream = oss.open(oss.newKey())
     stream.write('abc')
@@ -228,7 +234,7 @@ t.test('destroy', async t => {
     t.same(retried, [])
   })
 
-  t.test('during a retry wait: at once', async t => {
+  t.test('destroy() ends a backoff at once', async t => {
     oss.server.faults.push({ kind: 'html' })
     const stream = oss.open(oss.newKey(), { retry: { minDelay: 1e6, maxDelay: 1e6 } })
     stream.end('abc')
@@ -242,7 +248,7 @@ t.test('destroy', async t => {
   })
 })
 
-t.test('signal', async t => {
+t.test('an aborted signal destroys the stream with an AbortError', async t => {
   const oss = await startOss(t)
   const controller = new AbortController()
   oss.server.faults.push({ kind: 'slowAnswer', delay: 1e9 })
@@ -280,7 +286,7 @@ async function* failAfter(stream: OssAppendStream) {
   throw new Error('camera gone')
 }
 
-t.test('a failure carries where and how far', async t => {
+t.test('a failure carries bucket, key, tail and attempts', async t => {
   const oss = await startOss(t)
   const key = oss.newKey()
   const stream = oss.open(key, { highWaterMark: 3 })
@@ -303,7 +309,7 @@ t.test('a failure carries where and how far', async t => {
   })
 })
 
-t.test('a listener that throws is an uncaught exception, and fails nothing', async t => {
+t.test('a listener that throws is an uncaught exception, and does not fail the stream', async t => {
   const oss = await startOss(t)
   const key = oss.newKey()
   const stream = oss.open(key, { highWaterMark: 3 })
@@ -323,7 +329,7 @@ t.test('a listener that throws is an uncaught exception, and fails nothing', asy
   t.same(texts.sort(), ['mine at append', 'mine at append', 'mine at append', 'mine at ready'])
 })
 
-t.test('after close nothing is left', async t => {
+t.test("after 'close' no socket, timer or listener is left", async t => {
   const oss = await startOss(t)
   for (const end of ['end', 'destroy'] as const) {
     const stream = oss.open(oss.newKey())
@@ -341,7 +347,7 @@ function isOurs(name: string): boolean {
   return name === 'Timeout' || name === 'TCPSocketWrap'
 }
 
-t.test('streams share a client, which its maker closes', async t => {
+t.test('streams that share a client do not close it', async t => {
   const oss = await startOss(t)
   const client = new OssClient(networkOptions(oss.server))
   const keys = Array.from({ length: 20 }, () => oss.newKey())
@@ -352,7 +358,7 @@ t.test('streams share a client, which its maker closes', async t => {
   await waitUntil(() => oss.server.openConnections === 0)
 })
 
-t.test('a source that ends while a destroyed stream closes is told all the same', async t => {
+t.test('pipeline() rejects if its source ends while a destroyed stream closes', async t => {
   const oss = await startOss(t)
   for (let ticks = 0; ticks < 20; ticks++) {
     const stream = oss.open(oss.newKey(), { flushInterval: 0 })
@@ -368,7 +374,7 @@ t.test('a source that ends while a destroyed stream closes is told all the same'
   }
 })
 
-t.test('a flush settles, whatever moment of it the stream is destroyed in', async t => {
+t.test('flush() settles, whenever the stream is destroyed', async t => {
   const oss = await startOss(t)
   const client = new OssClient(networkOptions(oss.server))
   t.teardown(() => client.close())
@@ -393,7 +399,7 @@ const SILENT = {
   close: async () => {},
 }
 
-t.test('a destruction tells the same, whenever one asks', async t => {
+t.test('every flush() and close() of a destroyed stream gets the same error', async t => {
   for (const isHeld of [false, true]) {
     await t.test(isHeld ? 'a write is held' : 'none is', async t => {
       const options = { bucket: BUCKET, key: 'k', client: SILENT, highWaterMark: 1000 }
@@ -426,7 +432,7 @@ t.test('a destruction tells the same, whenever one asks', async t => {
   }
 })
 
-t.test('what waits for room is not copied any more', async t => {
+t.test('a held write is not copied after destroy()', async t => {
   const immediates = () => process.getActiveResourcesInfo().filter(name => name === 'Immediate')
   const stream = createAppendStream({ bucket: BUCKET, key: 'k', client: SILENT })
   stream.write(Buffer.alloc(5 * 1024 * 1024))
@@ -436,7 +442,7 @@ t.test('what waits for room is not copied any more', async t => {
   await once(stream, 'close')
 })
 
-t.test("a client of one's own that rejects with nothing is no success", async t => {
+t.test('a custom client that rejects with undefined fails the stream', async t => {
   for (const nothing of [undefined, null, '']) {
     const client = {
       head: async () => null,

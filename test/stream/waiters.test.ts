@@ -20,23 +20,26 @@ function make(...marks: number[]) {
   return { waiters, told: settled, add }
 }
 
-t.test('those whose bytes are in, in a tick of their own', async t => {
-  const { waiters, told: settled } = make(1, 3, 3, 5)
-  waiters.resolve(0, TAIL)
-  waiters.resolve(4, TAIL)
-  t.same(settled, [])
-  await null
-  await new Promise(setImmediate)
-  t.same(
-    settled,
-    [1, 3, 3].map(mark => [mark, TAIL]),
-  )
-  waiters.resolve(5, TAIL)
-  await new Promise(setImmediate)
-  t.equal(settled.length, 4)
-})
+t.test(
+  'waiters whose count is acknowledged are called back, each in a tick of its own',
+  async t => {
+    const { waiters, told: settled } = make(1, 3, 3, 5)
+    waiters.resolve(0, TAIL)
+    waiters.resolve(4, TAIL)
+    t.same(settled, [])
+    await null
+    await new Promise(setImmediate)
+    t.same(
+      settled,
+      [1, 3, 3].map(mark => [mark, TAIL]),
+    )
+    waiters.resolve(5, TAIL)
+    await new Promise(setImmediate)
+    t.equal(settled.length, 4)
+  },
+)
 
-t.test('who waits for the end holds up nobody who came later', async t => {
+t.test('a waiter for the end does not delay waiters that were added later', async t => {
   const { waiters, told: settled, add } = make(1, Number.POSITIVE_INFINITY)
   add(3)
   waiters.resolve(3, TAIL)

@@ -19,7 +19,7 @@ function watch(oss: Oss, key: string, stream: OssAppendStream): () => string[] {
     })
 }
 
-t.test('full, flushed and ended batches', async t => {
+t.test('full, flushed and ended batches end where a record ends', async t => {
   const oss = await startOss(t)
   const rows: [Align, string[], string[]][] = [
     [1, ['abcdefghij'], ['abcdefgh', 'ij']],
@@ -46,7 +46,7 @@ t.test('full, flushed and ended batches', async t => {
   }
 })
 
-t.test('flush: whole records, and it resolves when they are in', async t => {
+t.test('flush() sends whole records, and resolves when they are acknowledged', async t => {
   const oss = await startOss(t)
   const key = oss.newKey()
   const stream = oss.open(key, { align: '\n', flushInterval: 0 })
@@ -69,7 +69,7 @@ t.test('flush: whole records, and it resolves when they are in', async t => {
   t.same(sent(), ['part\n', 'rest of it\n', 'end'])
 })
 
-t.test('flush waits for no byte behind the last record', async t => {
+t.test('flush() does not wait for bytes behind the last whole record', async t => {
   const oss = await startOss(t)
   const key = oss.newKey()
   const stream = oss.open(key, { align: '\n', flushInterval: 0, highWaterMark: 8 })
@@ -81,7 +81,7 @@ t.test('flush waits for no byte behind the last record', async t => {
   await once(stream, 'close')
 })
 
-t.test('flushInterval: the time of whole records, and of nothing else', async t => {
+t.test('flushInterval sends whole records only', async t => {
   const oss = await startOss(t)
   const key = oss.newKey()
   const timers = () => process.getActiveResourcesInfo().filter(name => name === 'Timeout').length
@@ -103,49 +103,55 @@ t.test('flushInterval: the time of whole records, and of nothing else', async t 
   t.equal(oss.read(key).toString(), 'part\nrest\n')
 })
 
-t.test('a record that is too long: those before it are in, then the stream fails', async t => {
-  const oss = await startOss(t)
-  const rows: [Align, number, string[], string][] = [
-    ['\n', 4, ['a\nb\nabcdefghi'], 'a\nb\n'],
-    ['\n', 100, ['a\nb\nabcdefgh', 'i'], 'a\nb\n'],
-    ['\n', 4, ['abcdefghi'], ''],
-    ['chunk', 4, ['abc', 'de', 'f', 'abcdefghi', 'g'], 'abcdef'],
-    ['chunk', 100, ['abc', 'de', 'f', 'abcdefghi', 'g'], 'abcdef'],
-  ]
-  for (const [align, highWaterMark, chunks, content] of rows) {
+t.test(
+  'a record that is too long fails the stream once the records before it are acknowledged',
+  async t => {
+    const oss = await startOss(t)
+    const rows: [Align, number, string[], string][] = [
+      ['\n', 4, ['a\nb\nabcdefghi'], 'a\nb\n'],
+      ['\n', 100, ['a\nb\nabcdefgh', 'i'], 'a\nb\n'],
+      ['\n', 4, ['abcdefghi'], ''],
+      ['chunk', 4, ['abc', 'de', 'f', 'abcdefghi', 'g'], 'abcdef'],
+      ['chunk', 100, ['abc', 'de', 'f', 'abcdefghi', 'g'], 'abcdef'],
+    ]
+    for (const [align, highWaterMark, chunks, content] of rows) {
+      const key = oss.newKey()
+      const stream = oss.open(key, { align, highWaterMark, maxRecordBytes: 8, flushInterval: 0 })
+      // The loop is at rest: somebody has to wake it.
+      await once(stream, 'ready')
+      await new Promise(setImmediate)
+      const failed: unknown[] = []
+      for (const chunk of chunks) stream.write(chunk, error => failed.push(error?.message))
+      const flushed = stream.flush()
+      const [error] = await once(stream, 'error')
+      const tail = { position: content.length, crc64: crc64(content) }
+      t.match(error, { code: 'OSS_ERR_RECORD_TOO_LARGE', bucket: BUCKET, key, tail })
+      t.match(error.message, /\b8\b.*maxRecordBytes/)
+      t.equal(error.unresolved, undefined, 'nothing of it was sent')
+      await t.rejects(flushed, error)
+      await waitUntil(() => stream.closed)
+      t.equal(oss.server.read(BUCKET, key)?.toString() ?? '', content)
+      t.equal(failed.length, chunks.length, 'every write was told')
+      t.match(failed.at(-1), /maxRecordBytes/)
+    }
+  },
+)
+
+t.test(
+  'pipeline() rejects with a record that is too long, once those before it are acknowledged',
+  async t => {
+    const oss = await startOss(t)
     const key = oss.newKey()
-    const stream = oss.open(key, { align, highWaterMark, maxRecordBytes: 8, flushInterval: 0 })
-    // The loop is at rest: somebody has to wake it.
-    await once(stream, 'ready')
-    await new Promise(setImmediate)
-    const failed: unknown[] = []
-    for (const chunk of chunks) stream.write(chunk, error => failed.push(error?.message))
-    const flushed = stream.flush()
-    const [error] = await once(stream, 'error')
-    const tail = { position: content.length, crc64: crc64(content) }
-    t.match(error, { code: 'OSS_ERR_RECORD_TOO_LARGE', bucket: BUCKET, key, tail })
-    t.match(error.message, /\b8\b.*maxRecordBytes/)
-    t.equal(error.unresolved, undefined, 'nothing of it was sent')
-    await t.rejects(flushed, error)
-    await waitUntil(() => stream.closed)
-    t.equal(oss.server.read(BUCKET, key)?.toString() ?? '', content)
-    t.equal(failed.length, chunks.length, 'every write was told')
-    t.match(failed.at(-1), /maxRecordBytes/)
-  }
-})
+    oss.server.faults.push({ kind: 'lost', how: 'reset' }, { kind: 'html', on: 'append', times: 2 })
+    const stream = oss.open(key, { align: '\n', maxRecordBytes: 1000, highWaterMark: 64 })
+    const lines = Array.from({ length: 50 }, (_, n) => `line ${n}\n`)
+    const source = Readable.from([...lines, 'x'.repeat(600), 'x'.repeat(600), '\n', ...lines])
+    await t.rejects(pipeline(source, stream), { code: 'OSS_ERR_RECORD_TOO_LARGE' })
+    t.equal(oss.read(key).toString(), lines.join(''))
+  },
+)
 
-t.test('pipeline() rejects with it, and waits for what came before', async t => {
-  const oss = await startOss(t)
-  const key = oss.newKey()
-  oss.server.faults.push({ kind: 'lost', how: 'reset' }, { kind: 'html', on: 'append', times: 2 })
-  const stream = oss.open(key, { align: '\n', maxRecordBytes: 1000, highWaterMark: 64 })
-  const lines = Array.from({ length: 50 }, (_, n) => `line ${n}\n`)
-  const source = Readable.from([...lines, 'x'.repeat(600), 'x'.repeat(600), '\n', ...lines])
-  await t.rejects(pipeline(source, stream), { code: 'OSS_ERR_RECORD_TOO_LARGE' })
-  t.equal(oss.read(key).toString(), lines.join(''))
-})
-
-t.test('records larger than both buffers, and the line may stand still', async t => {
+t.test('records larger than both buffers are sent, also when OSS answers late', async t => {
   const oss = await startOss(t)
   for (const size of [10, 19, 20, 21, 50, 1000]) {
     const key = oss.newKey()
@@ -164,21 +170,24 @@ t.test('records larger than both buffers, and the line may stand still', async t
   }
 })
 
-t.test('a stream that goes on counts its records from its own first byte', async t => {
-  const oss = await startOss(t)
-  const key = oss.newKey()
-  const first = oss.open(key, { align: 4 })
-  first.end('abcdef')
-  await once(first, 'close')
-  const second = oss.open(key, { align: 4, flushInterval: 0 })
-  second.write('12345')
-  t.equal((await second.flush()).position, 10)
-  second.end()
-  await once(second, 'close')
-  t.equal(oss.read(key).toString(), 'abcdef12345')
-})
+t.test(
+  'records of a fixed length are counted from the first byte of the stream, not of the object',
+  async t => {
+    const oss = await startOss(t)
+    const key = oss.newKey()
+    const first = oss.open(key, { align: 4 })
+    first.end('abcdef')
+    await once(first, 'close')
+    const second = oss.open(key, { align: 4, flushInterval: 0 })
+    second.write('12345')
+    t.equal((await second.flush()).position, 10)
+    second.end()
+    await once(second, 'close')
+    t.equal(oss.read(key).toString(), 'abcdef12345')
+  },
+)
 
-t.test('strings and bytes at random: every batch ends with a record, and all is there', async t => {
+t.test('random strings and bytes arrive, and every batch ends with a record', async t => {
   const oss = await startOss(t)
   const seed = Number(process.env.SEED ?? 20261123)
   t.comment(`SEED=${seed}`)
@@ -266,7 +275,7 @@ const OPEN = `
   })
 `
 
-t.test('SIGKILL at any moment leaves whole records', async t => {
+t.test('a process killed at any moment leaves whole records', async t => {
   const oss = await startOss(t)
   // Records of 1 to 97 bytes in chunks that have nothing to do with them, flushed at any time.
   const code = `${OPEN}
@@ -309,7 +318,7 @@ t.test('SIGKILL at any moment leaves whole records', async t => {
   }
 })
 
-t.test('who holds the process: whole records do, a part of one does not', async t => {
+t.test('whole records hold the process, a part of one does not', async t => {
   const oss = await startOss(t)
   const KEY = oss.newKey()
   const env = { ENDPOINT: oss.server.url, KEY, OPTIONS: JSON.stringify({ align: '\n' }) }

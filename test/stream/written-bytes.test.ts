@@ -13,7 +13,7 @@ function* pieces(bytes: Buffer, length: number): Generator<Buffer> {
   for (let at = 0; at < bytes.length; at += length) yield bytes.subarray(at, at + length)
 }
 
-t.test('sizes around every boundary', async t => {
+t.test('writes of sizes around every boundary arrive', async t => {
   const oss = await startOss(t)
   const sizes = [
     0,
@@ -43,7 +43,7 @@ t.test('sizes around every boundary', async t => {
   }
 })
 
-t.test('marks from one byte to more than there is', async t => {
+t.test('every highWaterMark from 1 byte to more than the input works', async t => {
   const oss = await startOss(t)
   const bytes = seededBytes(100)
   for (const highWaterMark of [1, 2, 99, 100, 101, 1 << 20]) {
@@ -53,7 +53,7 @@ t.test('marks from one byte to more than there is', async t => {
   }
 })
 
-t.test('one chunk of 64 MiB', async t => {
+t.test('one chunk of 64 MiB arrives', async t => {
   const oss = await startOss(t)
   const key = oss.newKey()
   const bytes = Buffer.alloc(64 << 20, seededBytes(65_537))
@@ -66,7 +66,7 @@ t.test('one chunk of 64 MiB', async t => {
   t.same(lengths, Array(16).fill(4 << 20), 'in batches of the default 4 MiB')
 })
 
-t.test('strings of every encoding, across the edges of batches', async t => {
+t.test('strings of every encoding arrive, across the ends of batches', async t => {
   const oss = await startOss(t)
   const texts: [BufferEncoding, string][] = [
     ['utf8', 'aé日本語😀'.repeat(40)],
@@ -103,7 +103,7 @@ t.test('typed arrays and views write their bytes', async t => {
   t.same([...oss.read(key)], [1, 2, 3, 4, 5, 6, 7])
 })
 
-t.test('corked bursts, larger than all buffers', async t => {
+t.test('corked writes larger than all buffers arrive', async t => {
   const oss = await startOss(t)
   const key = oss.newKey()
   const stream = oss.open(key, { highWaterMark: 100 })
@@ -125,7 +125,7 @@ t.test('corked bursts, larger than all buffers', async t => {
   t.equal(calledBack, 250, 'every write was called back')
 })
 
-t.test('a callback means accepted: the caller may reuse its buffer', async t => {
+t.test('after the write callback the caller may reuse its buffer', async t => {
   const oss = await startOss(t)
   const key = oss.newKey()
   const stream = oss.open(key, { highWaterMark: 64 })
@@ -141,28 +141,25 @@ t.test('a callback means accepted: the caller may reuse its buffer', async t => 
   t.ok(oss.read(key).equals(Buffer.concat(expected)))
 })
 
-t.test(
-  'backpressure: write() says false, and drain comes, exactly once the buffers are full',
-  async t => {
-    const oss = await startOss(t)
-    oss.server.faults.push({ kind: 'slowAnswer', delay: 1e9, on: 'append', times: 1 })
-    const stream = oss.open(oss.newKey(), { highWaterMark: 10 })
-    await once(stream, 'ready')
-    t.equal(stream.write(Buffer.alloc(10)), true, 'in flight')
-    t.equal(stream.write(Buffer.alloc(9)), true, 'buffered')
-    t.equal(
-      stream.write(Buffer.alloc(3)),
-      true,
-      'one byte fits, two are held; Node counts them under its mark',
-    )
-    t.equal(stream.write(Buffer.alloc(10)), false, "Node's own queue is full now")
-    t.equal(stream.bytesBuffered, 20, 'two buffers are the bound')
-    stream.destroy()
-    await once(stream, 'close')
-  },
-)
+t.test("write() returns false when the buffers are full, and 'drain' follows once", async t => {
+  const oss = await startOss(t)
+  oss.server.faults.push({ kind: 'slowAnswer', delay: 1e9, on: 'append', times: 1 })
+  const stream = oss.open(oss.newKey(), { highWaterMark: 10 })
+  await once(stream, 'ready')
+  t.equal(stream.write(Buffer.alloc(10)), true, 'in flight')
+  t.equal(stream.write(Buffer.alloc(9)), true, 'buffered')
+  t.equal(
+    stream.write(Buffer.alloc(3)),
+    true,
+    'one byte fits, two are held; Node counts them under its mark',
+  )
+  t.equal(stream.write(Buffer.alloc(10)), false, "Node's own queue is full now")
+  t.equal(stream.bytesBuffered, 20, 'two buffers are the bound')
+  stream.destroy()
+  await once(stream, 'close')
+})
 
-t.test('flushInterval sends a trickle; 0 keeps it', async t => {
+t.test('flushInterval sends a few bytes; with 0 they stay', async t => {
   const oss = await startOss(t)
   const key = oss.newKey()
   const stream = oss.open(key, { flushInterval: 20 })
@@ -188,7 +185,7 @@ t.test('flushInterval sends a trickle; 0 keeps it', async t => {
   await once(kept, 'close')
 })
 
-t.test('events and members tell the story', async t => {
+t.test('events and members show each step of a stream', async t => {
   const oss = await startOss(t)
   const key = oss.newKey()
   const stream = oss.open(key, { highWaterMark: 4 })
@@ -233,7 +230,7 @@ t.test('events and members tell the story', async t => {
   t.equal(oss.read(key).toString(), 'abcdefgh')
 })
 
-t.test('creation headers with the first append only', async t => {
+t.test('creation headers go with the first append only', async t => {
   const oss = await startOss(t)
   const key = oss.newKey()
   const creation = {
@@ -305,7 +302,7 @@ t.test('MD5 goes with every batch over http unless switched off', async t => {
   }
 })
 
-t.test('maxObjectBytes: the batch that would pass it is not sent', async t => {
+t.test('a batch beyond maxObjectBytes is not sent', async t => {
   const oss = await startOss(t)
   const key = oss.newKey()
   const exact = oss.open(key, { maxObjectBytes: 8, highWaterMark: 4 })
@@ -324,7 +321,7 @@ t.test('maxObjectBytes: the batch that would pass it is not sent', async t => {
   t.equal(oss.read(key).toString(), '12345678')
 })
 
-t.test('seal: an empty object is told before the seal is tried', async t => {
+t.test("the 'append' event of an empty object comes before its seal", async t => {
   const oss = await startOss(t)
   oss.server.faults.push({ kind: 'status', status: 500, on: 'seal' })
   const stream = oss.open(oss.newKey(), { seal: true })
@@ -335,7 +332,7 @@ t.test('seal: an empty object is told before the seal is tried', async t => {
   t.strictSame(told, ['append', 'retry'])
 })
 
-t.test('seal: after the last append, and then nothing can be appended', async t => {
+t.test('seal: true seals the object after the last append', async t => {
   const oss = await startOss(t)
   const key = oss.newKey()
   const stream = oss.open(key, { seal: true, highWaterMark: 2 })
@@ -350,7 +347,7 @@ t.test('seal: after the last append, and then nothing can be appended', async t 
   await t.rejects(once(again, 'close'), { code: 'AppendSealedObjectNotAllowed' })
 })
 
-t.test('numeric positions', async t => {
+t.test('a number as position must be the length of the object', async t => {
   const oss = await startOss(t)
   const key = oss.newKey()
   const first = createAppendStream(oss.options(key, { position: 0 }))
@@ -377,7 +374,7 @@ t.test('numeric positions', async t => {
   t.equal(oss.read(key).length, 9, 'before a byte has left')
 })
 
-t.test('a url in place of bucket and key', async t => {
+t.test('a url takes the place of bucket and key', async t => {
   const oss = await startOss(t)
   const { bucket, key, ...rest } = oss.options('a?b#c/%2F..')
   const stream = createAppendStream(`oss://${bucket}/${key}`, rest)
@@ -386,7 +383,7 @@ t.test('a url in place of bucket and key', async t => {
   t.equal(oss.read('a?b#c/%2F..').toString(), 'here')
 })
 
-t.test('awkward keys reach exactly their object', async t => {
+t.test('keys with special characters reach exactly their object', async t => {
   const oss = await startOss(t)
   const keys = [
     '日志/应用 日志.log',
