@@ -425,6 +425,20 @@ export class OssAppendStream extends Writable {
     return this.#flushTimer.flushNow()
   }
 
+  /**
+   * Ends the stream, as in Node. No wait between attempts lasts longer than a second from now on, unless OSS
+   * asked for it: the server may be back already.
+   */
+  override end(callback?: () => void): this
+  override end(chunk: unknown, callback?: () => void): this
+  override end(chunk: unknown, encoding: BufferEncoding, callback?: () => void): this
+  override end(...args: unknown[]): this {
+    super.end(...(args as [unknown, BufferEncoding, () => void]))
+    // Not in `_final()`, which Node calls when the last byte is accepted: full buffers delay it.
+    this.#destination.hurry()
+    return this
+  }
+
   override _final(callback: WriteCallback): void {
     this.#finalCallback = callback
     this.#batcher.end()
