@@ -22,8 +22,8 @@ Ctrl-C finishes within --grace 7s, a second one aborts. -h, --help -v, --version
 
 Environment: OSS_ACCESS_KEY_ID, OSS_ACCESS_KEY_SECRET, OSS_SESSION_TOKEN,
 OSS_REGION, OSS_ENDPOINT, HTTPS_PROXY, NO_PROXY.
-Exit code: 0 done and verified, 1 failed, 2 wrong usage, 3 somebody else wrote
-to the object, 4 the object is not what was sent, 129/130/143 interrupted.
+Exit code: 0 done and verified, 1 failed, 2 wrong usage, 3 another writer
+changed the object, 4 it is not what was sent, 129/130/143 interrupted.
 `
 
 /** Usage of each command, and what it does. */

@@ -65,7 +65,8 @@ async function run(
       const { Reporter } = await import('./reporter.ts')
       new Reporter({ isJson: true, isQuiet: true }, io).fail(failure, context)
     }
-    io.stderr.write(describeError(failure, context))
+    const { wrapFor } = await import('./progress.ts')
+    io.stderr.write(wrapFor(io.stderr, describeError(failure, context)))
     return { exitCode: exitCodeOf(failure), failure }
   }
 }

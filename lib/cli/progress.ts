@@ -35,7 +35,7 @@ export class Progress {
 
   /** Prints a line of text that stays, above the progress line. */
   note(text: string): void {
-    this.#output.write(`${this.#output.isTTY ? CLEAR_LINE : ''}${text}\n`)
+    this.#output.write(`${this.#output.isTTY ? CLEAR_LINE : ''}${wrapFor(this.#output, text)}\n`)
   }
 
   /** Removes the progress line. */
@@ -43,6 +43,32 @@ export class Progress {
     clearInterval(this.#timer)
     if (this.#output.isTTY) this.#output.write(CLEAR_LINE)
   }
+}
+
+/** On a terminal breaks lines between words, so that each fits. Elsewhere a line stays one line, for `grep`. */
+export function wrapFor({ isTTY = false, columns }: Output, text: string): string {
+  if (!isTTY) return text
+  const width = columns || 80
+  return text
+    .split('\n')
+    .map(line => wrap(line, width))
+    .join('\n')
+}
+
+/** A line that is continued is indented below its own beginning. */
+function wrap(line: string, width: number): string {
+  const indent = `${/^ */.exec(line)?.[0]}  `
+  let column = 0
+  return line
+    .split(/(?<=\S)(?= )/)
+    .map(word => {
+      column += word.length
+      if (column <= width || column === word.length) return word
+      const moved = indent + word.trimStart()
+      column = moved.length
+      return `\n${moved}`
+    })
+    .join('')
 }
 
 /** What the progress line shows. */

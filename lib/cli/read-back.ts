@@ -11,7 +11,7 @@ import { noSuchObjectError } from './failure.ts'
 import type { Delivery, ObjectCopy, ObservedTail } from './report.ts'
 import type { RetryingReader } from './retrying-reader.ts'
 
-/** Reads a whole object in constant memory. `before` tells how long it was before the delivery. */
+/** Reads a whole object in constant memory. `before`: the tail before the delivery. */
 export async function readBack(
   reader: RetryingReader,
   target: Target,

@@ -6,7 +6,7 @@
 import type { OssAppendStream, ReadyInfo, RetryInfo, RollInfo } from '../index.ts'
 import type { OutputMode } from './commands.ts'
 import { type ErrorContext, errorEvent, errorFields } from './failure.ts'
-import { describeProgress, type Output, Progress, RateMeter } from './progress.ts'
+import { describeProgress, type Output, Progress, RateMeter, wrapFor } from './progress.ts'
 import { type AppendReport, formatReport } from './report.ts'
 import { type RetryListener, RetryNotice } from './retry-notice.ts'
 
@@ -27,7 +27,7 @@ export interface WatchOptions {
 
 /** Prints retries on standard error, for commands without a reporter. */
 export function stderrListener(stderr: Output): RetryListener {
-  return { note: text => stderr.write(`oss-append: ${text}\n`) }
+  return { note: text => stderr.write(`${wrapFor(stderr, `oss-append: ${text}`)}\n`) }
 }
 
 export class Reporter implements RetryListener {
@@ -113,7 +113,7 @@ export class Reporter implements RetryListener {
     if (this.#outputMode.isQuiet) return
     const line = `oss-append: ${text}`
     if (this.#progress) this.#progress.note(line)
-    else this.#outputs.stderr.write(`${line}\n`)
+    else this.#outputs.stderr.write(`${wrapFor(this.#outputs.stderr, line)}\n`)
   }
 
   /** Prints an event as one line of JSON. */

@@ -9,6 +9,7 @@
 
 import type { Socket } from 'node:net'
 import type { Client, Dispatcher } from 'undici'
+import { nameAndCode, OssError } from '../errors.ts'
 
 /**
  * Connections to a bucket, and so exchanges in flight at once.
@@ -60,7 +61,7 @@ export class OwnAgent {
   }
 
   async #createDispatcher(): Promise<ExchangeDispatcher> {
-    const { Client, buildConnector } = await import('undici')
+    const { Client, buildConnector } = await importUndici()
     const connect = buildConnector({ timeout: this.#connectTimeout })
     const options: Client.Options = {
       connect: (options, callback) => {
@@ -125,6 +126,24 @@ export class OwnAgent {
     this.#clients.set(origin, clients)
     return clients
   }
+}
+
+/** No attempt can succeed without undici, so each error of this is final. */
+async function importUndici(): Promise<Undici> {
+  const undici = await import('undici').catch((error: unknown) => {
+    throw missingUndici(`undici cannot be loaded (${nameAndCode(error).message})`)
+  })
+  // Bun has an undici of its own, whose dispatchers send nothing.
+  if (typeof undici.Client?.prototype?.dispatch === 'function') return undici
+  throw missingUndici('this runtime replaces undici by a module without dispatch()')
+}
+
+type Undici = typeof import('undici')
+
+function missingUndici(problem: string): OssError {
+  return new OssError('OSS_ERR_INVALID_OPTION', `option dispatcher: is needed: ${problem}`, {
+    isUnsent: true,
+  })
 }
 
 /** undici 7.30 reconnects after an abort, with the aborted request as the only one. */

@@ -78,6 +78,8 @@ const MD5_OF_NOTHING = '1B2M2Y8AsgTpgAmY7PhCfg=='
 export class OssClient implements Client {
   /** Whether the endpoint is reached by https. */
   readonly isSecure: boolean
+  /** Whether each request is sent at most once: true with the client's own Agent. */
+  readonly sendsOnce: boolean
   readonly #exchange: Exchange
   readonly #limiter = new Limiter(CONNECTIONS)
 
@@ -90,6 +92,8 @@ export class OssClient implements Client {
     checkKnown('options', options, CLIENT_OPTIONS)
     this.#exchange = createExchange(options)
     this.isSecure = this.#exchange.isSecure
+    // A dispatcher that was passed in may resend by itself, and so may a proxy.
+    this.sendsOnce = options.dispatcher === undefined
   }
 
   /** Refuses a bucket that this endpoint cannot serve. */
@@ -115,7 +119,7 @@ export class OssClient implements Client {
     const query = { append: '', position: String(position) }
     const response = await this.#post(target, { query, headers, body, signal })
     const next = readLength(header(response.headers, 'x-oss-next-append-position'))
-    if (next === undefined) throw notOssResponse(response.status, response.peer)
+    if (next === undefined) throw notOssResponse(response)
     const crc64 = readCrc64(header(response.headers, 'x-oss-hash-crc64ecma'))
     return { position: next, crc64, requestId: response.requestId }
   }

@@ -7,8 +7,8 @@ import { statSync } from 'node:fs'
 import { createRequire } from 'node:module'
 import { isAbsolute, join, resolve } from 'node:path'
 import { pathToFileURL } from 'node:url'
+import { nameAndCode } from '../errors.ts'
 import { type CredentialsOption, PROVIDER_METHODS } from './credentials.ts'
-import { redactNamed } from './redact.ts'
 
 /**
  * The default export of a module: keys, a function that returns keys, an object with `getCredential()` or
@@ -24,13 +24,20 @@ export async function loadCredentialsModule(
   createError: (problem: string) => Error,
 ): Promise<CredentialsOption> {
   const credentials = await importDefault(name).catch(cause => {
-    // Node quotes the name, which may be a key pasted by mistake. A module may quote its own secrets.
-    const [message = ''] = String(cause?.message ?? cause).split(' imported from ')
-    const problem = redactNamed(message).replaceAll(/(['"]).*?\1/g, '...')
+    // A module may quote its own secrets.
+    const { code, message } = nameAndCode(cause)
+    const isMissing = code === 'ERR_MODULE_NOT_FOUND' || code === 'MODULE_NOT_FOUND'
+    const problem = isMissing ? missingModule(cause) : `${message}. Run it with node to see more`
     throw createError(`cannot be loaded: ${problem}`)
   })
   if (credentials === undefined) throw createError('the module has no default export')
   return credentials as CredentialsOption
+}
+
+/** Node's message without the name, which may be a key pasted by mistake. */
+function missingModule(error: unknown): string {
+  const [, what = 'module'] = /^Cannot find (module|package) /.exec((error as Error).message) ?? []
+  return `Cannot find ${what} ...`
 }
 
 async function importDefault(name: string): Promise<unknown> {

@@ -6,9 +6,8 @@
  */
 
 import { type Clock, systemClock, type Timer } from '../clock.ts'
-import { invalidOption, OssError } from '../errors.ts'
+import { invalidOption, nameAndCode, OssError } from '../errors.ts'
 import { suggestion } from '../validate.ts'
-import { createRedactor, type Redact, redactError, redactNamed } from './redact.ts'
 
 /** An access key, with the token that makes it a temporary (STS) one. */
 export interface Credentials {
@@ -157,8 +156,6 @@ class ProviderSource implements CredentialSource {
   readonly #timeout: number
   readonly #clock: DeadlineClock
   #pendingCall: PendingCall | undefined
-  /** Redacts the keys that the provider returned last, because its errors may quote them. */
-  #redact: Redact = text => text
 
   constructor(
     provider: Provider,
@@ -194,12 +191,12 @@ class ProviderSource implements CredentialSource {
     try {
       result = pickMembers(await this.#provider())
     } catch (error) {
-      const cause = redactError(error, text => redactNamed(this.#redact(text)))
-      throw credentialsError('the credentials provider failed', { isRefreshable: true, cause })
+      const cause = nameAndCode(error)
+      const problem = `the credentials provider failed: ${cause.message}`
+      const remark = 'its message is not shown, since it may hold secrets'
+      throw credentialsError(`${problem} (${remark})`, { isRefreshable: true, cause })
     }
-    const credentials = readCredentials(result, refuseResult)
-    this.#redact = createRedactor(Object.values(credentials))
-    return credentials
+    return readCredentials(result, refuseResult)
   }
 
   /** The result, unless the deadline passes or the signal is aborted. Leaves no timer or listener. */
@@ -290,5 +287,5 @@ function credentialsError(
   message: string,
   details: { isRefreshable?: boolean; cause?: unknown } = {},
 ): OssError {
-  return new OssError('OSS_ERR_CREDENTIALS', message, details)
+  return new OssError('OSS_ERR_CREDENTIALS', message, { ...details, isUnsent: true })
 }

@@ -7,7 +7,7 @@
 
 import { Readable } from 'node:stream'
 import type { Dispatcher } from 'undici'
-import { invalidOption, OssError } from '../errors.ts'
+import { OssError } from '../errors.ts'
 import { MAX_DELAY } from '../validate.ts'
 import type { ExchangeDispatcher } from './agent.ts'
 import { hostAndPort } from './endpoint.ts'
@@ -39,7 +39,13 @@ export interface DispatchOptions {
   /** Hand over the body of a 2xx response as a stream. Bodies of other responses are collected. */
   readonly streamBody?: boolean | undefined
   /** Makes the error with which the promise rejects or the body fails. */
-  readonly toError: (error: unknown) => unknown
+  readonly toError: (error: unknown, facts: ExchangeFacts) => unknown
+}
+
+/** What is certain about an exchange that failed. */
+export interface ExchangeFacts {
+  /** The dispatcher has not begun to send: no byte of the request has left. */
+  readonly isUnsent: boolean
 }
 
 /**
@@ -62,21 +68,9 @@ export function dispatch(
     // need a new connection.
     dispatcher.dispatch({ ...request, ...timeouts, reset: false }, handler)
   } catch (error) {
-    handler.abort(isMisuse(error) ? incompatibleDispatcher() : error)
+    handler.abort(error)
   }
   return handler.response
-}
-
-/** undici throws this synchronously if it does not support the handler; no attempt can succeed. */
-function isMisuse(error: unknown): boolean {
-  return (error as { code?: unknown } | undefined)?.code === 'UND_ERR_INVALID_ARG'
-}
-
-function incompatibleDispatcher(): OssError {
-  return invalidOption(
-    'dispatcher',
-    'does not understand our requests: use one of undici 7 or later',
-  )
 }
 
 /** The callbacks that undici invokes for one request. */
@@ -89,6 +83,7 @@ class ExchangeHandler implements Dispatcher.DispatchHandler {
   #timer: NodeJS.Timeout | undefined
   #controller: Dispatcher.DispatchController | undefined
   #isAborted = false
+  #isUnsent = true
   #status = 0
   #headers: HttpResponse['headers'] = {}
   /** A collected body. */
@@ -119,6 +114,8 @@ class ExchangeHandler implements Dispatcher.DispatchHandler {
 
   onRequestStart(controller: Dispatcher.DispatchController): void {
     this.#controller = controller
+    this.#isUnsent = false
+    // undici writes nothing of a request that is aborted here.
     if (this.#isAborted) controller.abort(new Error('aborted'))
   }
 
@@ -127,6 +124,7 @@ class ExchangeHandler implements Dispatcher.DispatchHandler {
     status: number,
     headers: HttpResponse['headers'],
   ): void {
+    this.#isUnsent = false
     // 1xx: the final response follows.
     if (status < 200) return
     this.#status = status
@@ -162,7 +160,7 @@ class ExchangeHandler implements Dispatcher.DispatchHandler {
   onResponseError(_controller: Dispatcher.DispatchController, error: Error): void {
     this.#cleanUp()
     if (this.#status === 0 || this.#body) this.#fail(error)
-    else this.#end(this.#options.toError(error))
+    else this.#end(this.#toError(error))
   }
 
   readonly #onAbort = (): void => this.abort(this.#options.signal.reason)
@@ -173,7 +171,10 @@ class ExchangeHandler implements Dispatcher.DispatchHandler {
     this.#timer = setTimeout(
       () => {
         const problem = `no answer within ${Math.round(timeout)} ms from ${this.#peer}`
-        this.abort(new OssError('OSS_ERR_TIMEOUT', problem))
+        const error = new OssError('OSS_ERR_TIMEOUT', problem)
+        // The status says more than the timeout: a server in between may refuse the body by its length.
+        if (this.#status !== 0 && !this.#body) this.#end(this.#toError(error))
+        this.abort(error)
       },
       Math.min(timeout, MAX_DELAY),
     )
@@ -214,10 +215,14 @@ class ExchangeHandler implements Dispatcher.DispatchHandler {
 
   /** Has no effect on a promise that is settled, or on a body that has ended. */
   #fail(reason: unknown): void {
-    const error = this.#options.toError(reason)
+    const error = this.#toError(reason)
     // The reason of an AbortSignal may be any value, and Node passes it on as it is.
     if (this.#body) this.#body.destroy(error as Error)
     else this.#reject(error)
+  }
+
+  #toError(reason: unknown): unknown {
+    return this.#options.toError(reason, { isUnsent: this.#isUnsent })
   }
 
   #cleanUp(): void {

@@ -9,16 +9,16 @@ import type { Dispatcher } from 'undici'
 import type { Target } from '../append/client-interface.ts'
 import { OssError } from '../errors.ts'
 import { type ExchangeDispatcher, OwnAgent } from './agent.ts'
-import { dispatch, type HttpResponse } from './dispatch.ts'
+import { dispatch, type ExchangeFacts, type HttpResponse } from './dispatch.ts'
 import { checkEndpointHost, type Endpoint, hostAndPort, locate } from './endpoint.ts'
-import type { Redact } from './redact.ts'
+import { findMisuse } from './misuse.ts'
 import type { RequestSigner } from './request-signer.ts'
 import {
   type ErrorDocument,
   header,
   networkError,
   notOssResponse,
-  type ResponseHeaders,
+  type ReceivedResponse,
   readErrorDocument,
   serviceError,
 } from './response.ts'
@@ -43,12 +43,8 @@ export interface ExchangeRequest {
 }
 
 /** A success. */
-export interface OssResponse {
-  readonly status: number
-  readonly headers: ResponseHeaders
+export interface OssResponse extends ReceivedResponse {
   readonly requestId: string
-  /** Host and port that answered, for messages. */
-  readonly peer: string
 }
 
 /** A success whose body arrives as a stream. Read it to its end, or destroy it. */
@@ -59,10 +55,7 @@ export interface StreamedResponse extends OssResponse {
 type Method = 'HEAD' | 'GET' | 'POST'
 
 /** A response of any status, and what is needed to read it. */
-interface Reply extends HttpResponse {
-  readonly peer: string
-  readonly redact: Redact
-}
+type Reply = HttpResponse & ReceivedResponse
 
 /** Bytes per millisecond: the slowest link that a body is expected to travel over. */
 const SLOWEST_LINK = 64
@@ -104,7 +97,7 @@ export class Exchange {
       const { body } = reply
       const response = this.#read(reply)
       if (body) return { ...response, body }
-      throw notOssResponse(reply.status, reply.peer)
+      throw notOssResponse(reply)
     } catch (error) {
       reply.body?.destroy()
       throw error
@@ -119,7 +112,7 @@ export class Exchange {
 
   /** Asks for keys and signs immediately before sending, so that neither has aged. */
   async #send(method: Method, target: Target, request: ExchangeRequest): Promise<Reply> {
-    const { endpoint, requestSigner, requestTimeout } = this.#settings
+    const { endpoint, requestSigner, requestTimeout, dispatcher: given } = this.#settings
     const { query = {}, headers = {}, body = null, signal } = request
     const { origin, path } = locate(endpoint, target)
     const search = encodeQuery(query)
@@ -136,13 +129,18 @@ export class Exchange {
       headers: signed.headers,
       body,
     }
-    const toError = (error: unknown) =>
-      error instanceof OssError || signal.aborted ? error : networkError(error, redact, peer)
+    const toError = (error: unknown, facts: ExchangeFacts) => {
+      if (signal.aborted) return error
+      if (error instanceof OssError) return new OssError(error.code, error.message, facts)
+      const misuse = given && findMisuse(error, given, facts)
+      return misuse ?? networkError(error, redact, peer, facts)
+    }
     const timeout = requestTimeout + (body?.length ?? 0) / SLOWEST_LINK
     const streamBody = method === 'GET'
     try {
       const options = { timeout, signal, streamBody, toError }
-      return { ...(await dispatch(dispatcher, httpRequest, options)), peer, redact }
+      const response = await dispatch(dispatcher, httpRequest, options)
+      return { ...response, peer, url: origin + httpRequest.path, redact }
     } finally {
       // undici releases a connection one turn after its response. A request sent earlier would open a
       // second connection.
@@ -152,10 +150,12 @@ export class Exchange {
 
   /** Throws if OSS refused, or if the response is not from OSS. */
   #read(reply: Reply): OssResponse {
-    const { status, headers, failure, peer, redact } = reply
+    const { status, headers, failure, peer, url, redact } = reply
     const id = header(headers, 'x-oss-request-id')
-    if (id === undefined) throw notOssResponse(status, peer)
-    if (status >= 200 && status < 300) return { status, headers, requestId: redact(id), peer }
+    if (id === undefined) throw notOssResponse(reply)
+    if (status >= 200 && status < 300) {
+      return { status, headers, requestId: redact(id), peer, url, redact }
+    }
     const document = errorDocumentOf(reply)
     const isRefreshable = this.#settings.requestSigner.refresh(status, headers, document)
     const refusal = serviceError(status, headers, document, isRefreshable)
@@ -182,5 +182,5 @@ function errorDocumentOf({ headers, text, redact }: Reply): ErrorDocument {
 }
 
 function clientClosed(): OssError {
-  return new OssError('OSS_ERR_ABORTED', 'the client is closed')
+  return new OssError('OSS_ERR_ABORTED', 'the client is closed', { isUnsent: true })
 }

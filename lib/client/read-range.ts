@@ -49,7 +49,9 @@ export async function readRange(
   if (status !== 206 || received !== range || length === undefined) {
     body.destroy()
     const detail = received === undefined ? '' : `: bytes ${received} instead of ${range}`
-    throw new OssError('OSS_ERR_NETWORK', `HTTP ${status} to a request for a range${detail}`)
+    throw new OssError('OSS_ERR_NETWORK', `HTTP ${status} to a request for a range${detail}`, {
+      status,
+    })
   }
   const crc64 = readCrc64(header(response.headers, 'x-oss-hash-crc64ecma'))
   return { length, crc64, requestId, body }

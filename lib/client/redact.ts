@@ -1,9 +1,12 @@
 /**
- * Removes secrets from texts and errors of other libraries. undici quotes the request that failed;
- * `@alicloud/credentials` quotes the response that it could not read, with the keys in it.
- * Known secrets are replaced everywhere, unknown ones after a name such as `token`.
+ * Keeps secrets out of errors that quote other software. A message may hold a secret in any form (Node's
+ * "Command failed" quotes the arguments of a program), so only messages known to be harmless are kept. In
+ * those, known secrets are replaced: undici quotes the request that failed.
  * Not for errors of this package, which are made without secrets.
  */
+
+import { isIP } from 'node:net'
+import { nameAndCode } from '../errors.ts'
 
 /** Replaces secrets in a text by `***`. */
 export type Redact = (text: string) => string
@@ -11,41 +14,102 @@ export type Redact = (text: string) => string
 /** Characters. Shorter strings are not redacted: they would match ordinary text. */
 const SHORTEST_SECRET = 8
 
-/** Redacts the given secrets, as they are and as JSON writes them. */
+/** Redacts the given secrets: as they are, in JSON, percent-encoded, and as a part of base64. */
 export function createRedactor(secrets: readonly (string | undefined)[]): Redact {
-  const spellings = secrets
-    .filter(secret => secret !== undefined)
-    .filter(secret => secret.length >= SHORTEST_SECRET)
-    .flatMap(secret => [secret, JSON.stringify(secret).slice(1, -1)])
-    // Longest first: a secret may begin with another one, whose rest would stay visible.
-    .sort((a, b) => b.length - a.length)
-  return text => spellings.reduce((rest, secret) => rest.replaceAll(secret, '***'), text)
+  const known = secrets.filter(
+    (secret): secret is string => secret !== undefined && secret.length >= SHORTEST_SECRET,
+  )
+  // An encoded secret is never shorter, so most texts need no search.
+  return text =>
+    known
+      .filter(secret => secret.length <= text.length)
+      .flatMap(spellings)
+      // Longest first: a secret may begin with another one, whose rest would stay visible.
+      .sort((a, b) => b.length - a.length)
+      .reduce((rest, secret) => rest.replaceAll(secret, '***'), text)
 }
 
-/** A name and its value, as in JSON, a query, a header, XML or Node's `inspect()`. Quotes may be escaped. */
-const NAMED =
-  /((?:secret|token|signature|password|authorization)[\w-]{0,32}\\?["']?\s{0,2}[:=>]\s{0,2}\\?["']?(?:(?:bearer|basic)\s+)?)[^\s"'\\&<>,;{}]{8,}/gi
-/** User and password of a URL. */
-const USER = /:\/\/[^\s/@"']+@/g
-
-/** Redacts values whose name says that they are secret. */
-export function redactNamed(text: string): string {
-  return text.replace(NAMED, '$1***').replace(USER, '://***@')
+function spellings(secret: string): string[] {
+  const percent = encodeURIComponent(secret)
+  const base64 = [0, 1, 2].map(offset => middleOfBase64(secret, offset))
+  return [
+    secret,
+    JSON.stringify(secret).slice(1, -1),
+    percent,
+    percent.replace(/%../g, code => code.toLowerCase()),
+    ...base64,
+    ...base64.map(text => text.replaceAll('+', '-').replaceAll('/', '_')),
+  ]
 }
 
 /**
- * A copy of a foreign error that is safe as a `cause`: redacted message, stack and code, and no other
- * property. Takes any thrown value, and never throws.
+ * The characters of a base64 text that depend on the secret alone. Three bytes make four characters, so
+ * they also depend on `offset`: the number of bytes before the secret, modulo 3.
  */
-export function redactError(cause: unknown, redact: Redact): Error & { code?: string } {
+function middleOfBase64(secret: string, offset: number): string {
+  const bytes = Buffer.concat([Buffer.alloc(offset), Buffer.from(secret)])
+  const start = Math.ceil((offset * 4) / 3)
+  return bytes.toString('base64').slice(start, Math.floor((bytes.length * 4) / 3))
+}
+
+/** undici's errors, those of its HTTP parser, and Node's: their messages name no values of ours. */
+const HARMLESS = /^(UND_ERR|HPE|ERR)_/
+
+/** Characters. */
+const MAX_MESSAGE = 500
+
+interface SystemError {
+  readonly code: string
+  readonly syscall: string
+  readonly address?: unknown
+  readonly port?: unknown
+  readonly hostname?: unknown
+  readonly reason?: unknown
+}
+
+/**
+ * An error of other software as one that is safe as a `cause`: a new error with its code, and with its
+ * message only if that is harmless. Takes any thrown value, and never throws.
+ */
+export function toHarmlessError(thrown: unknown, redact: Redact): Error & { code?: string } {
+  const cause = nameAndCode(thrown)
   try {
-    const { message, stack, code } = (
-      cause instanceof Error ? cause : new Error(String(cause))
-    ) as NodeJS.ErrnoException
-    const copy = new Error(redact(String(message)))
-    copy.stack = redact(String(stack ?? copy.message))
-    return typeof code === 'string' ? Object.assign(copy, { code: redact(code) }) : copy
+    const message = harmlessMessage(thrown, cause.code ?? '')
+    if (message === undefined) return cause
+    const text = redact(message).replace(/[\p{Cc}\p{Cf}]+/gu, ' ')
+    return Object.assign(new Error(text.trim().slice(0, MAX_MESSAGE)), { code: cause.code ?? '' })
   } catch {
-    return new Error('what was thrown cannot be read')
+    return cause
   }
+}
+
+/** `code` is checked, and empty if there is none. */
+function harmlessMessage(thrown: unknown, code: string): string | undefined {
+  if (!(thrown instanceof Error) || code === '') return undefined
+  // Node tries all addresses of a host, and throws the errors of all.
+  const [first] = thrown instanceof AggregateError ? thrown.errors : []
+  const error =
+    first instanceof Error && (first as { code?: unknown }).code === code ? first : thrown
+  if (isSystemError(error)) return describeSystemError(error)
+  return HARMLESS.test(code) && typeof error.message === 'string' ? error.message : undefined
+}
+
+function isSystemError(error: object): error is SystemError {
+  const { code, syscall } = error as Partial<SystemError>
+  return (
+    /^E[A-Z0-9]+$/.test(String(code)) && typeof syscall === 'string' && /^\w{1,32}$/.test(syscall)
+  )
+}
+
+/** As Node writes it, but made of checked parts: `connect ECONNREFUSED 127.0.0.1:80`. */
+function describeSystemError(error: SystemError): string {
+  const { syscall, code, address, port, hostname, reason } = error
+  const parts = [syscall, code]
+  // Of OpenSSL, as in "wrong version number".
+  if (typeof reason === 'string' && /^[a-z0-9 ]{1,80}$/i.test(reason)) parts.push(reason)
+  if (typeof hostname === 'string' && /^[\w.-]{1,255}$/.test(hostname)) parts.push(hostname)
+  if (typeof address === 'string' && isIP(address) !== 0) {
+    parts.push(Number.isInteger(port) ? `${address}:${port}` : address)
+  }
+  return parts.join(' ')
 }

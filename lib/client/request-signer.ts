@@ -54,7 +54,8 @@ export class RequestSigner {
  * Milliseconds: server time minus local time. Undefined unless OSS refused the request because of the
  * clock and sent a plausible time.
  * Compares with the raw local clock: the signing time already includes the current offset, which would
- * count twice. Prefers the time in the document, since a proxy may write the `Date` header.
+ * count twice. Prefers the time in the document, since a proxy may write the `Date` header; the header
+ * helps where that time is missing or not plausible.
  */
 function readClockOffset(
   status: number,
@@ -64,9 +65,10 @@ function readClockOffset(
   // V4 also reports a wrong clock as InvalidArgument. Only the message differs from other arguments.
   const isDate = code === 'InvalidArgument' && message?.startsWith('Invalid signing date')
   if (code !== 'RequestTimeTooSkewed' && !(isDate && status === 400)) return undefined
-  const times = [serverTime, header(headers, 'date')].map(text => Date.parse(text ?? ''))
-  const time = times.find(time => !Number.isNaN(time)) ?? Number.NaN
-  return time >= EARLIEST_TIME && time < LATEST_TIME ? time - Date.now() : undefined
+  const time = [serverTime, header(headers, 'date')]
+    .map(text => Date.parse(text ?? ''))
+    .find(time => time >= EARLIEST_TIME && time < LATEST_TIME)
+  return time === undefined ? undefined : time - Date.now()
 }
 
 /** Valid for this request for 15 minutes, so it is a secret. */

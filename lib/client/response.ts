@@ -6,16 +6,20 @@
 
 import type { Head } from '../append/client-interface.ts'
 import { parseCrc64 } from '../crc64/index.ts'
-import { OssError, OssServiceError } from '../errors.ts'
-import { type Redact, redactError } from './redact.ts'
+import { OssError, type OssErrorDetails, OssServiceError } from '../errors.ts'
+import { type Redact, toHarmlessError } from './redact.ts'
 
 export type ResponseHeaders = Readonly<Record<string, string | string[] | undefined>>
 
-interface HeadResponse {
+/** A response, and who sent it. */
+export interface ReceivedResponse {
   readonly status: number
   readonly headers: ResponseHeaders
   /** Host and port that answered. */
   readonly peer: string
+  /** The URL of the request. */
+  readonly url: string
+  readonly redact: Redact
 }
 
 /** The known parts of OSS's error XML and of the headers beside it. */
@@ -52,11 +56,30 @@ export function readCrc64(text: string | undefined): string | undefined {
   return text === undefined ? undefined : parseCrc64(text)?.toString()
 }
 
+/**
+ * `Retry-After` (RFC 9110, 10.2.3) in milliseconds from now: seconds, or a date that is compared with the
+ * `Date` of the same response, since the local clock may be wrong. 0 for a date in the past.
+ */
+export function readRetryAfter(headers: ResponseHeaders, now = Date.now()): number | undefined {
+  const text = header(headers, 'retry-after')?.trim()
+  if (text === undefined) return undefined
+  if (/^\d{1,12}$/.test(text)) return Number(text) * 1000
+  const sentAt = Date.parse(header(headers, 'date') ?? '')
+  const delay = readDate(text) - (Number.isNaN(sentAt) ? now : sentAt)
+  return Number.isNaN(delay) ? undefined : Math.max(0, delay)
+}
+
+/** `Sun, 06 Nov 1994 08:49:37 GMT`. Alone, `Date.parse()` accepts `1`, and forms without a zone. */
+function readDate(text: string): number {
+  return /^\w{3}, .{17,} GMT$/.test(text) ? Date.parse(text) : Number.NaN
+}
+
 /** The headers of a successful HEAD. Throws if they do not describe an object. */
-export function readHead({ status, headers, peer }: HeadResponse): Omit<Head, 'requestId'> {
+export function readHead(response: ReceivedResponse): Omit<Head, 'requestId'> {
+  const { headers } = response
   const type = readWord(header(headers, 'x-oss-object-type'))
   const length = readLength(header(headers, 'content-length'))
-  if (type === undefined || length === undefined) throw notOssResponse(status, peer)
+  if (type === undefined || length === undefined) throw notOssResponse(response)
   return {
     type,
     length,
@@ -121,20 +144,57 @@ function unescapeXml(text: string): string {
 
 /**
  * A response without `x-oss-request-id`, or without what OSS always sends. Whatever its status, it comes
- * from a proxy or a captive portal.
+ * from a proxy or a captive portal. The message shows what tells which one.
  */
-export function notOssResponse(status: number, peer: string): OssError {
-  return new OssError('OSS_ERR_NETWORK', `HTTP ${status} from ${peer} is not a response of OSS`)
+export function notOssResponse(response: ReceivedResponse): OssError {
+  const { status, headers, peer } = response
+  const facts = ['server', 'location'].flatMap(name => {
+    const value = header(headers, name)
+    return value === undefined ? [] : [`${name}: ${readable(value, response.redact)}`]
+  })
+  const details = facts.length === 0 ? '' : ` (${facts.join(', ')})`
+  const remedy = isSentToHttps(response) ? '. Use https in the option endpoint' : ''
+  const message = `HTTP ${status} from ${peer} is not a response of OSS${details}${remedy}`
+  return new OssError('OSS_ERR_NETWORK', message, { status, retryAfter: readRetryAfter(headers) })
+}
+
+/** Characters of a header that is shown. */
+const MAX_SHOWN = 200
+
+/** The value of a header without secrets: a URL loses its user, password, query and fragment. */
+function readable(value: string, redact: Redact): string {
+  const clean = redact(value)
+    .replace(/^((?:https?:)?\/\/)[^/?#]*@/i, '$1***@')
+    .replace(/[?#].*$/s, '')
+    .replace(/[^\x20-\x7e]/g, '?')
+  return clean.length <= MAX_SHOWN ? clean : `${clean.slice(0, MAX_SHOWN)}...`
+}
+
+/** Whether the response redirects to the same URL with another scheme. */
+function isSentToHttps({ headers, url }: ReceivedResponse): boolean {
+  const location = header(headers, 'location') ?? ''
+  const rest = (text: string, scheme: string, port: number) => {
+    const [, host, path = ''] =
+      new RegExp(`^${scheme}://([^/?#]*?)(?::${port})?(/[^?#]*)?(?:[?#]|$)`, 'i').exec(text) ?? []
+    return host && host.toLowerCase() + path
+  }
+  const target = rest(location, 'https', 443)
+  return target !== undefined && target === rest(url, 'http', 80)
 }
 
 /**
- * No response, or an incomplete one. The cause keeps only message, stack and code. undici 7.30 adds the
- * bytes that its parser could not read, and those are our own headers if the port echoes.
+ * No response, or an incomplete one. The cause is a new error. undici 7.30 adds the bytes that its parser
+ * could not read, and those are our own headers if the port echoes.
  */
-export function networkError(error: unknown, redact: Redact, peer: string): OssError {
-  const cause = redactError(error, redact)
+export function networkError(
+  error: unknown,
+  redact: Redact,
+  peer: string,
+  details: OssErrorDetails = {},
+): OssError {
+  const cause = toHarmlessError(error, redact)
   const message = `the exchange with ${peer} failed: ${cause.code ?? cause.message}`
-  return new OssError('OSS_ERR_NETWORK', message, { cause })
+  return new OssError('OSS_ERR_NETWORK', message, { ...details, cause })
 }
 
 /**
@@ -158,6 +218,7 @@ export function serviceError(
     hostId,
     ec,
     nextPosition,
+    retryAfter: readRetryAfter(headers),
     isRefreshable,
   })
 }

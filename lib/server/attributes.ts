@@ -16,9 +16,12 @@ const STORED_HEADERS: Readonly<Record<string, string>> = {
   'cache-control': 'Cache-Control',
   'content-disposition': 'Content-Disposition',
   'content-encoding': 'Content-Encoding',
+  'content-language': 'Content-Language',
   expires: 'Expires',
 }
 const META_PREFIX = 'x-oss-meta-'
+/** The key that OSS takes for KMS, because a request to this server cannot choose one. */
+const DEFAULT_KMS_KEY = '9468da86-3509-4f8d-a61e-6eab1eac0000'
 const MAX_META_BYTES = 8 * 1024
 const MAX_TAGS = 10
 const MAX_TAG_KEY_BYTES = 128
@@ -86,6 +89,7 @@ function parseEncryption({ headers }: OssRequest): Record<string, string> {
   }
   const encryption: Record<string, string> = {}
   if (algorithm !== undefined) encryption[name] = algorithm
+  if (algorithm === 'KMS') encryption[`${name}-key-id`] = DEFAULT_KMS_KEY
   if (data !== undefined) encryption[dataName] = data
   return encryption
 }
@@ -153,6 +157,7 @@ export function checkHeaders({ operation, headers, query }: OssRequest): void {
     if (COMMON_HEADERS.includes(name)) continue
     if (isWrite && (WRITE_HEADERS.includes(name) || name.startsWith(META_PREFIX))) continue
     if (operation === 'get' && name === 'x-oss-range-behavior') continue
+    if (operation === 'putBucket' && name === 'x-oss-acl') continue
     throw unsupportedHeader(name)
   }
   if (operation !== 'get' && operation !== 'head' && operation !== 'meta') {

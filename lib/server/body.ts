@@ -8,7 +8,8 @@ import { createHash, type Hash } from 'node:crypto'
 import type { IncomingMessage } from 'node:http'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { updateCrc64 } from './crc64.ts'
-import { entityTooLarge } from './errors.ts'
+import { entityTooLarge, OssRefusal } from './errors.ts'
+import type { OssRequest } from './request.ts'
 
 /** A body that has arrived. */
 export interface RequestBody {
@@ -58,9 +59,23 @@ export async function readBody(
     hash?.update(chunk)
     if (options.stopAfter !== undefined && length >= options.stopAfter) break
     const delay = (length / options.rate) * 1000 - (performance.now() - start)
-    if (delay > 1) await sleep(delay, undefined, { signal: options.signal })
+    if (delay > 1) await sleep(delay, undefined, { signal: options.signal, ref: false })
   }
   return { chunks, length, md5: hash?.digest('base64'), crc64, initialCrc64: options.initialCrc64 }
+}
+
+/** Refuses a body that differs from its Content-MD5. */
+export function checkMd5({ headers }: OssRequest, body: RequestBody): void {
+  const md5 = headers.get('content-md5')
+  if (md5 === undefined) return
+  if (!/^[A-Za-z0-9+/]{22}==$/.test(md5)) {
+    const message = 'The Content-MD5 you specified is not valid.'
+    throw new OssRefusal(400, 'InvalidDigest', message, { ec: '0017-00000502' })
+  }
+  if (md5 !== body.md5) {
+    const message = 'The Content-MD5 you specified did not match what we received.'
+    throw new OssRefusal(400, 'InvalidDigest', message, { ec: '0017-00000503' })
+  }
 }
 
 function corruptByte(chunk: Buffer, index: number | undefined, start: number): void {

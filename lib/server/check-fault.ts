@@ -14,6 +14,7 @@ import {
   MAX_DELAY,
 } from '../validate.ts'
 import type { Fault, FaultKind, FaultScope } from './faults.ts'
+import { OPERATION_NAMES } from './request.ts'
 
 /** Returns a value, or throws, naming the member: `fault.how`. */
 type FieldCheck<T = unknown> = (name: string, value: unknown) => T
@@ -22,13 +23,14 @@ const checkString: FieldCheck<string> = (name, value) => {
   if (typeof value === 'string') return value
   throw invalidOption(name, 'must be a string')
 }
-const checkBuffer: FieldCheck<Buffer> = (name, value) => {
-  if (Buffer.isBuffer(value)) return value
-  throw invalidOption(name, 'must be a Buffer')
-}
 const checkStringOrBuffer: FieldCheck<string | Buffer> = (name, value) => {
   if (typeof value === 'string' || Buffer.isBuffer(value)) return value
   throw invalidOption(name, 'must be a string or a Buffer')
+}
+const checkBytes: FieldCheck<number | string | Buffer> = (name, value) => {
+  if (typeof value === 'string' || Buffer.isBuffer(value)) return value
+  if (Number.isSafeInteger(value) && Number(value) >= 0) return Number(value)
+  throw invalidOption(name, 'must be a string, a Buffer or a whole number')
 }
 const checkStringOrList: FieldCheck<string | string[]> = (name, value) =>
   Array.isArray(value) ? value.map(each => checkString(name, each)) : checkString(name, value)
@@ -83,19 +85,22 @@ const FAULT_FIELDS: FaultFields = {
     message: optional(checkString),
     ec: optional(checkString),
     children: optional(recordOf(checkString)),
-    headers: optional(recordOf(checkStringOrList)),
     body: optional(checkStringOrBuffer),
     commits: checkCommits,
   },
   html: { status: optional(checkStatus), commits: checkCommits },
-  garbage: { bytes: optional(checkBuffer), commits: checkCommits },
+  garbage: { bytes: optional(checkStringOrBuffer), commits: checkCommits },
   mangled: {
     part: oneOf('requestId', 'position', 'crc64'),
     how: oneOf('missing', 'wrong'),
     value: optional(checkStringOrList),
     commits: checkCommits,
   },
-  rival: { when: oneOf('before', 'after'), bytes: optional(checkCount) },
+  rival: {
+    when: oneOf('before', 'after'),
+    bytes: optional(checkBytes),
+    lost: optional(checkBoolean),
+  },
   deleted: {},
   replaced: { by: oneOf('Normal', 'Appendable'), length: optional(checkCount) },
   sealed: {},
@@ -110,6 +115,7 @@ const FAULT_FIELDS: FaultFields = {
   slowRead: { rate: integer(1) },
   slowAnswer: { delay: checkDelay },
   early: { status: optional(checkStatus), code: optional(checkString) },
+  tooLarge: { maxBytes: checkCount },
   closed: { how: oneOf('header', 'silent') },
 }
 
@@ -120,12 +126,13 @@ type FaultFields = {
 }
 
 const SCOPE_FIELDS: FieldsOf<FaultScope> = {
-  on: optional(oneOf('append', 'probe', 'head', 'get', 'put', 'delete', 'seal', 'any')),
+  on: optional(oneOf('any', 'probe', ...OPERATION_NAMES)),
   bucket: optional(checkString),
   key: optional(checkString),
   times: optional((name, value) => checkLimit(name, value, 1)),
   skip: optional(checkLimit),
   name: optional(checkString),
+  headers: optional(recordOf(checkStringOrList)),
   with: optional((name, value) => {
     if (!Array.isArray(value)) throw invalidOption(name, 'must be a list of faults')
     return value.map((fault, i) => checkFault(fault, `${name}[${i}]`))

@@ -4,6 +4,7 @@
  */
 
 import { randomBytes } from 'node:crypto'
+import { Buckets } from './buckets.ts'
 import { DelayedAppends } from './delayed-appends.ts'
 import { FaultQueue } from './fault-queue.ts'
 import { FolderStore } from './folder-store.ts'
@@ -22,9 +23,9 @@ export abstract class ServerContext {
   /** The last 10,000 requests. */
   readonly requests: RequestRecord[] = []
   /** RAM actions that are allowed. A test may remove some. */
-  readonly permissions: Set<string>
-  /** The buckets that exist. Undefined: every bucket exists. */
-  readonly buckets: ReadonlySet<string> | undefined
+  readonly permissions = new Set<string>()
+  /** Which buckets exist. */
+  readonly buckets: Buckets
   /** Bytes. The largest object. */
   readonly maxObjectBytes: number
   /** Milliseconds that the server's clock is ahead of the machine's, default 0. */
@@ -39,24 +40,25 @@ export abstract class ServerContext {
   readonly canSeal: boolean
   /** @internal */
   readonly objects: Objects
+  readonly #settings: ServerSettings
   /** Requests that the fault `late` holds back. @internal */
   readonly delayedAppends = new DelayedAppends()
   /** The access keys that are known. @internal */
-  identities: Identity[]
+  identities: Identity[] = []
   /** Request ids count up from a random start: unique in a log, and different for each server. */
   #requestNumber = BigInt(`0x${randomBytes(11).toString('hex')}`)
 
   /** @internal */
   constructor(settings: ServerSettings) {
-    const { region, cnames, permissions, buckets, maxObjectBytes, seal, dir } = settings
+    const { region, cnames, buckets, maxObjectBytes, seal, dir } = settings
+    this.#settings = settings
     this.region = region
     this.cnames = cnames
-    this.permissions = new Set(permissions)
-    this.buckets = buckets && new Set(buckets)
+    this.buckets = new Buckets(buckets)
     this.maxObjectBytes = maxObjectBytes
     this.canSeal = seal
-    this.identities = [...settings.credentials]
     this.objects = new Objects(dir === undefined ? new MemoryStore() : new FolderStore(dir))
+    this.#restore()
   }
 
   /** Aborted when the server closes. @internal */
@@ -64,6 +66,26 @@ export abstract class ServerContext {
 
   /** Closes the port for `duration` ms. */
   abstract refuse(duration: number): void
+
+  /** As at the start: no objects, faults or records, and the buckets, credentials and speed of the options. */
+  reset(): void {
+    for (const { state } of [...this.objects]) this.objects.remove(state.bucket, state.key)
+    this.delayedAppends.clear()
+    this.faults.clear()
+    this.faults.fired = {}
+    this.requests.length = 0
+    this.#restore()
+  }
+
+  #restore(): void {
+    this.buckets.reset()
+    this.permissions.clear()
+    for (const action of this.#settings.permissions) this.permissions.add(action)
+    this.identities = this.#settings.credentials.map(each => ({ ...each }))
+    this.clockOffset = 0
+    this.latency = 0
+    this.readRate = Number.POSITIVE_INFINITY
+  }
 
   /** The server's clock, ms since 1970. @internal */
   now(): number {

@@ -28,7 +28,7 @@ export class DelayedAppends {
       this.#timers.delete(timer)
       land()
     }, lands)
-    this.#timers.add(timer)
+    this.#timers.add(timer.unref())
   }
 
   /** How many wait, timers included. */

@@ -6,21 +6,26 @@ import { DEFAULT_ATTRIBUTES, md5Etag } from './objects.ts'
 import type { OssRequest } from './request.ts'
 
 /**
- * Appends `bytes` bytes that differ from the request's, default as many as the request's. Creates the object
- * if it is absent. An object that takes no appends stays as it is.
+ * Appends these bytes, or a number of bytes that differ from the request's, default as many as the request's.
+ * Creates the object if it is absent. An object that takes no appends stays as it is.
  */
 export function appendRivalBytes(
   server: ServerContext,
   request: OssRequest,
   body: RequestBody,
-  bytes?: number,
+  bytes: number | string | Buffer = Math.max(1, body.length),
 ): void {
-  const chunk = Buffer.alloc(bytes ?? Math.max(1, body.length), 'rival ')
+  const chunk = typeof bytes === 'number' ? otherBytes(body, bytes) : Buffer.from(bytes)
+  server.objects.appendOrCreate(request.bucket, request.key, [chunk], server.now())
+}
+
+function otherBytes(body: RequestBody, length: number): Buffer {
+  const chunk = Buffer.alloc(length, 'rival ')
   let index = 0
   for (const sent of body.chunks) {
     for (let i = 0; i < sent.length && index < chunk.length; i++) chunk[index++] = sent[i]! ^ 0xff
   }
-  server.objects.appendOrCreate(request.bucket, request.key, [chunk], server.now())
+  return chunk
 }
 
 /** Replaces an object by another one of `length` bytes, default the same length. */

@@ -5,6 +5,7 @@
  */
 
 import type { ResponseSpec } from './response.ts'
+import { renderXml, type XmlElement } from './xml.ts'
 
 /** What a refusal carries besides status, code and message. */
 export interface OssRefusalDetails {
@@ -32,10 +33,16 @@ export class OssRefusal extends Error {
 }
 
 /** 400 InvalidArgument, naming the argument as OSS does. */
-export function invalidArgument(name: string, value: string, message: string, ec?: string) {
+export function invalidArgument(
+  name: string,
+  value: string,
+  message: string,
+  ec?: string,
+  children: Readonly<Record<string, string>> = {},
+): OssRefusal {
   return new OssRefusal(400, 'InvalidArgument', message, {
     ec,
-    children: { ArgumentName: name, ArgumentValue: value },
+    children: { ArgumentName: name, ArgumentValue: value, ...children },
   })
 }
 
@@ -52,15 +59,29 @@ export function accessDenied(): OssRefusal {
   return new OssRefusal(403, 'AccessDenied', message, { ec: '0003-00000001' })
 }
 
+/** 404 NoSuchBucket. */
+export function noSuchBucket(bucket: string): OssRefusal {
+  return new OssRefusal(404, 'NoSuchBucket', 'The specified bucket does not exist.', {
+    ec: '0015-00000101',
+    children: { BucketName: bucket },
+  })
+}
+
+/** 507: the disk of the server's folder is full. `code` is the system's: ENOSPC, EDQUOT. */
+export function insufficientStorage(code: string): OssRefusal {
+  const message = `${code}: the disk of the server's folder is full. Nothing was stored.`
+  return new OssRefusal(507, 'InsufficientStorage', message)
+}
+
 /** 404 NoSuchKey. */
 export function noSuchKey(key: string): OssRefusal {
   const message = 'The specified key does not exist.'
   return new OssRefusal(404, 'NoSuchKey', message, { ec: '0026-00000001', children: { Key: key } })
 }
 
-/** An operation of OSS that this server does not have. */
+/** An operation of OSS that this server does not have. 400, because SDKs retry 501. */
 export function unsupportedOperation(message: string): OssRefusal {
-  return new OssRefusal(501, 'NotImplemented', message)
+  return new OssRefusal(400, 'NotImplemented', message)
 }
 
 /** A header of OSS that this operation does not have. */
@@ -69,9 +90,9 @@ export function unsupportedHeader(header: string): OssRefusal {
   return new OssRefusal(400, 'NotImplemented', message, { children: { Header: header } })
 }
 
-/** A request whose form is wrong. Its connection is closed. */
-export function malformedRequest(message: string, code = 'BadRequest'): OssRefusal {
-  return new OssRefusal(400, code, message, { close: true })
+/** A request whose form is wrong. Its connection is closed. Not `BadRequest`, because SDKs retry that. */
+export function malformedRequest(message: string): OssRefusal {
+  return new OssRefusal(400, 'InvalidArgument', message, { close: true })
 }
 
 /** The response to a refused request. */
@@ -82,7 +103,7 @@ export function errorResponse(
   hostId: string,
 ): ResponseSpec {
   const { status, code, details } = refusal
-  const xml = Buffer.from(toErrorXml(refusal, requestId, hostId))
+  const xml = toErrorXml(refusal, requestId, hostId)
   const headers: ResponseSpec['headers'] = { ...details.headers }
   if (details.ec !== undefined) headers['x-oss-ec'] = details.ec
   if (details.close === true) headers.Connection = 'close'
@@ -94,9 +115,9 @@ export function errorResponse(
   return { status, code, headers, body: xml }
 }
 
-function toErrorXml(refusal: OssRefusal, requestId: string, hostId: string): string {
+function toErrorXml(refusal: OssRefusal, requestId: string, hostId: string): Buffer {
   const { ec, children } = refusal.details
-  const elements: [string, string][] = [
+  const elements: XmlElement[] = [
     ['Code', refusal.code],
     ['Message', refusal.message],
     ['RequestId', requestId],
@@ -106,15 +127,5 @@ function toErrorXml(refusal: OssRefusal, requestId: string, hostId: string): str
   if (ec !== undefined) {
     elements.push(['EC', ec], ['RecommendDoc', `https://api.aliyun.com/troubleshoot?q=${ec}`])
   }
-  const lines = elements.map(([name, text]) => `  <${name}>${escapeXml(text)}</${name}>\n`)
-  return `<?xml version="1.0" encoding="UTF-8"?>\n<Error>\n${lines.join('')}</Error>\n`
-}
-
-/** XML 1.0 cannot hold most control characters, not even escaped, and a key may contain them. */
-function escapeXml(text: string): string {
-  return text
-    .replaceAll('&', '&amp;')
-    .replaceAll('<', '&lt;')
-    .replaceAll('>', '&gt;')
-    .replace(/[^\t\n\r -\ud7ff\ue000-\ufffd\u{10000}-\u{10ffff}]/gu, '?')
+  return renderXml(['Error', elements])
 }

@@ -5,24 +5,34 @@
  */
 
 import { checkFault } from './check-fault.ts'
-import type { Fault } from './faults.ts'
+import type { Fault, FaultTarget } from './faults.ts'
 import type { OssRequest } from './request.ts'
 
-interface QueuedFault {
+/** A fault that waits. */
+export interface WaitingFault {
   readonly fault: Fault
+  /** How many matching requests it still lets pass. */
   skip: number
+  /** How many requests it will still strike. */
   times: number
+  /** How many requests it has struck. */
+  struck: number
 }
 
 /** Faults in the order in which they were pushed. */
 export class FaultQueue {
   /** How often each has struck, by its name or else its kind. */
-  readonly fired: Record<string, number> = {}
-  #queue: QueuedFault[] = []
+  fired: Record<string, number> = {}
+  #queue: WaitingFault[] = []
 
   /** How many still wait. */
   get length(): number {
     return this.#queue.length
+  }
+
+  /** The faults that still wait. */
+  list(): readonly Readonly<WaitingFault>[] {
+    return [...this.#queue]
   }
 
   /**
@@ -33,7 +43,7 @@ export class FaultQueue {
   push(...faults: readonly Fault[]): void {
     for (const fault of faults) checkFault(fault)
     for (const fault of faults) {
-      this.#queue.push({ fault, skip: fault.skip ?? 0, times: fault.times ?? 1 })
+      this.#queue.push({ fault, skip: fault.skip ?? 0, times: fault.times ?? 1, struck: 0 })
     }
   }
 
@@ -44,12 +54,13 @@ export class FaultQueue {
 
   /** The fault that strikes this request, if any, and the faults in its `with`. @internal */
   take(request: OssRequest, isProbe: boolean): readonly Fault[] {
-    for (const queued of this.#queue) {
-      const { fault } = queued
+    for (const waiting of this.#queue) {
+      const { fault } = waiting
       if (!matches(fault, request, isProbe)) continue
-      if (queued.skip-- > 0) continue
-      queued.times--
-      if (queued.times <= 0) this.#queue = this.#queue.filter(each => each !== queued)
+      if (waiting.skip-- > 0) continue
+      waiting.times--
+      waiting.struck++
+      if (waiting.times <= 0) this.#queue = this.#queue.filter(each => each !== waiting)
       const taken = [fault, ...(fault.with ?? [])]
       for (const { name, kind } of taken) {
         this.fired[name ?? kind] = (this.fired[name ?? kind] ?? 0) + 1
@@ -60,10 +71,20 @@ export class FaultQueue {
   }
 }
 
+/** Kinds that change the object, and so strike no operation on a bucket. */
+const OBJECT_KINDS: readonly Fault['kind'][] = ['rival', 'deleted', 'replaced', 'sealed']
+
 function matches(fault: Fault, request: OssRequest, isProbe: boolean): boolean {
   if (fault.bucket !== undefined && fault.bucket !== request.bucket) return false
   if (fault.key !== undefined && fault.key !== request.key) return false
-  const defaultTarget = fault.kind === 'stale' || fault.kind === 'forbidden' ? 'head' : 'append'
-  const target = fault.on ?? defaultTarget
+  if (request.key === '' && OBJECT_KINDS.includes(fault.kind)) return false
+  if (fault.kind === 'tooLarge' && (request.contentLength ?? Infinity) <= fault.maxBytes)
+    return false
+  const target = targetOf(fault)
   return target === 'any' || target === (isProbe ? 'probe' : request.operation)
+}
+
+/** Which requests a fault strikes. */
+export function targetOf({ kind, on }: Fault): FaultTarget {
+  return on ?? (kind === 'stale' || kind === 'forbidden' ? 'head' : 'append')
 }

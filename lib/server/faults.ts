@@ -1,10 +1,12 @@
 /** The faults that a test can script. What each does is in inject.ts. */
 
+import type { Operation } from './request.ts'
+
 /**
  * Which requests a fault strikes. `append`: adds bytes or creates the object. `probe`: an empty append that
  * changes nothing.
  */
-export type FaultTarget = 'append' | 'probe' | 'head' | 'get' | 'put' | 'delete' | 'seal' | 'any'
+export type FaultTarget = Operation | 'probe' | 'any'
 
 /** Where and when a fault strikes. */
 export interface FaultScope {
@@ -20,6 +22,8 @@ export interface FaultScope {
   readonly skip?: number | undefined
   /** Its name in `fired`, default its kind. */
   readonly name?: string | undefined
+  /** Added to the response, such as `Retry-After`. A list is sent as several headers of the same name. */
+  readonly headers?: Readonly<Record<string, string | string[]>> | undefined
   /** Faults that strike the same request together with this one. Their scopes are ignored. */
   readonly with?: readonly Fault[] | undefined
 }
@@ -49,7 +53,6 @@ export type FaultKind =
       readonly ec?: string
       /** Further children of `<Error>`, such as `Endpoint`. */
       readonly children?: Readonly<Record<string, string>>
-      readonly headers?: Readonly<Record<string, string | string[]>>
       /** Sent in place of the XML. */
       readonly body?: string | Buffer
       readonly commits?: boolean
@@ -57,7 +60,7 @@ export type FaultKind =
   /** HTML from a proxy, default status 502, without any header of OSS. */
   | { readonly kind: 'html'; readonly status?: number; readonly commits?: boolean }
   /** Bytes that are not HTTP; then the connection ends. */
-  | { readonly kind: 'garbage'; readonly bytes?: Buffer; readonly commits?: boolean }
+  | { readonly kind: 'garbage'; readonly bytes?: string | Buffer; readonly commits?: boolean }
   /**
    * The response lacks a part, or has it wrong (`value`, default a plausible one). `commits: false`: nothing
    * is stored, though the response (of an append) says so.
@@ -70,10 +73,16 @@ export type FaultKind =
       readonly commits?: boolean
     }
   /**
-   * Another writer appends before the request is served, or after it, with the response lost by reset.
-   * `bytes`: how many; default as many as the request's, and different ones.
+   * Another writer appends before the request is served, or after it. `bytes`: these, or a number of others;
+   * default as many as the request's, and different ones. `lost: false`: after `after` the response is sent;
+   * default it is lost by reset.
    */
-  | { readonly kind: 'rival'; readonly when: 'before' | 'after'; readonly bytes?: number }
+  | {
+      readonly kind: 'rival'
+      readonly when: 'before' | 'after'
+      readonly bytes?: number | string | Buffer
+      readonly lost?: boolean
+    }
   /** The object is deleted before the request is served. */
   | { readonly kind: 'deleted' }
   /** The object is replaced before the request is served, by one of `length` bytes, default the same length. */
@@ -99,6 +108,11 @@ export type FaultKind =
   | { readonly kind: 'slowAnswer'; readonly delay: number }
   /** An error, default 503, before the body is read; then the connection is closed. */
   | { readonly kind: 'early'; readonly status?: number; readonly code?: string }
+  /**
+   * 413 in HTML, as from a proxy, to a body of more than `maxBytes`. Other requests are not struck. The response
+   * comes before the body, the rest of which is read and dropped; then the connection is closed.
+   */
+  | { readonly kind: 'tooLarge'; readonly maxBytes: number }
   /** The connection is closed after the response, with `Connection: close` or silently. */
   | { readonly kind: 'closed'; readonly how: 'header' | 'silent' }
 

@@ -20,7 +20,9 @@
 
 import { createHash, randomBytes } from 'node:crypto'
 import * as fs from 'node:fs'
-import { basename, join } from 'node:path'
+import { basename, dirname, join } from 'node:path'
+import { invalidOption } from '../errors.ts'
+import { crc64OfChunks } from './crc64.ts'
 import type { ObjectContent, ObjectState, Store, StoredObject } from './objects.ts'
 
 const READ_SIZE = 256 * 1024
@@ -32,10 +34,12 @@ const MAX_STATES = 256
 
 interface SavedObject {
   readonly file: string
+  /** When the file was last written, as the file system tells it. */
+  readonly mtime: number
   readonly state: ObjectState
 }
 
-/** A store on disk. Creates `dir`. */
+/** A store on disk. Creates `dir`, in a folder that exists. */
 export class FolderStore implements Store {
   readonly #dir: string
   /** Lines in the states file of each folder; unknown until this process has written it anew. */
@@ -44,7 +48,7 @@ export class FolderStore implements Store {
 
   constructor(dir: string) {
     this.#dir = dir
-    fs.mkdirSync(dir, { recursive: true })
+    createFolder(dir)
   }
 
   /** Every object in the folder. Throws if one is damaged. */
@@ -54,11 +58,10 @@ export class FolderStore implements Store {
       if (saved === undefined) continue
       const { state } = saved
       const path = contentPath(folder, saved)
+      const content = new FileContent(path, this.#recover)
       const isMisplaced = folderName(state.bucket, state.key) !== basename(folder)
-      if (isMisplaced || fs.statSync(path).size < state.length) {
-        throw damagedObject(folder)
-      }
-      yield { state, content: new FileContent(path, this.#recover) }
+      if (isMisplaced || !isIntact(content, saved)) throw damagedObject(folder)
+      yield { state, content }
     }
   }
 
@@ -73,11 +76,10 @@ export class FolderStore implements Store {
     this.#recover()
     const { path } = content as FileContent
     const folder = join(this.#dir, folderName(state.bucket, state.key))
-    const saved: SavedObject = { file: basename(path), state }
+    const saved = { file: basename(path), mtime: fs.statSync(path).mtimeMs, state }
     const count = (this.#stateCounts.get(folder) ?? MAX_STATES) + 1
     // The line break comes first: the commit before may have failed half-way through its line.
-    if (count <= MAX_STATES)
-      fs.appendFileSync(join(folder, STATES_FILE), `\n${JSON.stringify(saved)}`)
+    if (count <= MAX_STATES) appendState(folder, saved)
     else rewriteStatesFile(folder, saved)
     this.#stateCounts.set(folder, count <= MAX_STATES ? count : 1)
     if (replaced !== undefined) fs.rmSync((replaced.content as FileContent).path, { force: true })
@@ -134,20 +136,60 @@ class FileContent implements ObjectContent {
     }
   }
 
-  *read(start: number, end: number): Iterable<Buffer> {
+  read(start: number, end: number): Iterable<Buffer> {
     const fd = fs.openSync(this.path, 'r')
-    try {
-      while (start < end) {
-        const buffer = Buffer.allocUnsafe(Math.min(READ_SIZE, end - start))
-        const count = fs.readSync(fd, buffer, 0, buffer.length, start)
-        if (count === 0) throw new Error(`Unexpected end of ${this.path}`)
-        start += count
-        yield buffer.subarray(0, count)
-      }
-    } finally {
-      fs.closeSync(fd)
-    }
+    const token = {}
+    const bytes = readFile(fd, this.path, start, end, () => unreadFiles.unregister(token))
+    unreadFiles.register(bytes, fd, token)
+    return bytes
   }
+
+  truncate(length: number): void {
+    fs.truncateSync(this.path, length)
+  }
+
+  remove(): void {
+    fs.rmSync(this.path, { force: true })
+    removeIfEmpty(dirname(this.path))
+  }
+}
+
+/** A fault may drop a response before it is read: then the file is closed when its bytes are collected. */
+const unreadFiles = new FinalizationRegistry<number>(fd => fs.closeSync(fd))
+
+/** The file is open before the first read, because an open file can be read after it was deleted. */
+function* readFile(fd: number, path: string, start: number, end: number, onStart: () => void) {
+  onStart()
+  try {
+    while (start < end) {
+      const buffer = Buffer.allocUnsafe(Math.min(READ_SIZE, end - start))
+      const count = fs.readSync(fd, buffer, 0, buffer.length, start)
+      if (count === 0) throw new Error(`Unexpected end of ${path}`)
+      start += count
+      yield buffer.subarray(0, count)
+    }
+  } finally {
+    fs.closeSync(fd)
+  }
+}
+
+function createFolder(dir: string): void {
+  try {
+    fs.mkdirSync(dir)
+  } catch (error) {
+    const { code } = error as NodeJS.ErrnoException
+    if (code === 'ENOENT') throw invalidOption('dir', `must be in a folder that exists: ${dir}`)
+    if (code !== 'EEXIST') throw error
+    if (!fs.statSync(dir).isDirectory()) throw invalidOption('dir', `must be a folder: ${dir}`)
+  }
+}
+
+/** The CRC is computed only for a file that was written since its last commit: that is damage, or a torn append. */
+function isIntact(content: FileContent, { mtime, state }: SavedObject): boolean {
+  const stat = fs.statSync(content.path, { throwIfNoEntry: false })
+  if (stat === undefined || stat.size < state.length) return false
+  if (stat.mtimeMs === mtime) return true
+  return crc64OfChunks(content.read(0, state.length), '0') === state.crc64
 }
 
 function folderName(bucket: string, key: string): string {
@@ -157,7 +199,7 @@ function folderName(bucket: string, key: string): string {
 }
 
 function damagedObject(folder: string): Error {
-  return new Error(`Damaged object in ${folder}`)
+  return new Error(`Damaged object in ${folder}: restore it, or delete the folder`)
 }
 
 function contentPath(folder: string, { file }: SavedObject): string {
@@ -169,18 +211,43 @@ function readSavedObject(folder: string): SavedObject | undefined {
   if (!fs.existsSync(path)) return undefined
   const lines = fs.readFileSync(path, 'utf8').split('\n').reverse()
   for (const line of lines) {
+    let saved: Partial<SavedObject> | null
     try {
-      return JSON.parse(line) as SavedObject
+      saved = JSON.parse(line)
     } catch {
       // Half a line, of a commit that failed.
+      continue
     }
+    const { bucket, key, length } = saved?.state ?? {}
+    const isWhole =
+      typeof bucket === 'string' && typeof key === 'string' && Number.isInteger(length)
+    if (!isWhole || typeof saved?.file !== 'string') break
+    return saved as SavedObject
   }
   throw damagedObject(folder)
 }
 
+/** Leaves no half line if the disk is full. */
+function appendState(folder: string, saved: SavedObject): void {
+  const path = join(folder, STATES_FILE)
+  const { size } = fs.statSync(path)
+  try {
+    fs.appendFileSync(path, `\n${JSON.stringify(saved)}`)
+  } catch (error) {
+    fs.truncateSync(path, size)
+    throw error
+  }
+}
+
 function rewriteStatesFile(folder: string, saved: SavedObject): void {
-  fs.writeFileSync(join(folder, NEXT_STATES_FILE), JSON.stringify(saved))
-  fs.renameSync(join(folder, NEXT_STATES_FILE), join(folder, STATES_FILE))
+  const next = join(folder, NEXT_STATES_FILE)
+  try {
+    fs.writeFileSync(next, JSON.stringify(saved))
+    fs.renameSync(next, join(folder, STATES_FILE))
+  } catch (error) {
+    fs.rmSync(next, { force: true })
+    throw error
+  }
 }
 
 /** Removes the bytes files that no state names, and the folder if it is empty then. */
@@ -189,5 +256,9 @@ function removeUnreferenced(folder: string, file: string | undefined): void {
     const isOurs = /^bytes-[0-9a-f]{16}$/.test(name) || name === NEXT_STATES_FILE
     if (isOurs && name !== file) fs.rmSync(join(folder, name), { recursive: true })
   }
+  removeIfEmpty(folder)
+}
+
+function removeIfEmpty(folder: string): void {
   if (fs.readdirSync(folder).length === 0) fs.rmdirSync(folder)
 }

@@ -5,6 +5,7 @@
  * writing.ts) run in one turn of the event loop.
  */
 
+import { once } from 'node:events'
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { Socket } from 'node:net'
 import { Readable } from 'node:stream'
@@ -12,9 +13,19 @@ import { pipeline } from 'node:stream/promises'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { checkHeaders } from './attributes.ts'
 import { type RequestBody, readBody } from './body.ts'
+import { deleteBucket, deleteObjects, getBucketInfo, putBucket } from './bucket-operations.ts'
 import type { ServerContext } from './context.ts'
-import { accessDenied, entityTooLarge, errorResponse, noSuchKey, OssRefusal } from './errors.ts'
+import {
+  accessDenied,
+  entityTooLarge,
+  errorResponse,
+  insufficientStorage,
+  noSuchBucket,
+  noSuchKey,
+  OssRefusal,
+} from './errors.ts'
 import { type Injection, inject } from './inject.ts'
+import { listBuckets, listObjects } from './listing.ts'
 import { addRecord, type RequestRecord, recordRequest } from './log.ts'
 import { requiredActions } from './permissions.ts'
 import { getObject, getObjectMeta, headObject } from './reading.ts'
@@ -100,20 +111,21 @@ class RequestHandler {
   async #process(): Promise<ResponseOrFailure> {
     const request = parseRequest(this.#req, this.#server)
     recordRequest(this.record, request)
+    checkBucket(this.#server, request)
     const identity = this.#authenticate(request)
     this.record.accessKeyId = identity.accessKeyId
     const { maxObjectBytes } = this.#server
     if ((request.contentLength ?? 0) > maxObjectBytes) throw entityTooLarge(maxObjectBytes, true)
     const injection = this.#inject(request, identity)
     const early = injection.onHeaders?.()
-    if (early !== undefined) return early
+    if (early !== undefined) return withHeaders(early, injection.headers)
     const body = await this.#readBody(request, injection)
     if (injection.bodyOptions?.stopAfter !== undefined) return 'reset'
     const execute = () => this.#execute(request, body)
     const response =
       injection.intercept === undefined ? execute() : injection.intercept(execute, body)
     if (injection.delay !== undefined) await this.#sleep(injection.delay)
-    return response
+    return withHeaders(response, injection.headers)
   }
 
   /**
@@ -182,16 +194,17 @@ class RequestHandler {
   }
 
   #toResponse(error: unknown): ResponseSpec {
-    const message = 'We encountered an internal error. Please try again.'
-    const refusal =
-      error instanceof OssRefusal ? error : new OssRefusal(500, 'InternalError', message)
     const host = this.#req.headers.host ?? ''
-    return errorResponse(refusal, this.#req.method ?? '', this.record.requestId, host)
+    return errorResponse(refusalOf(error), this.#req.method ?? '', this.record.requestId, host)
   }
 
   async #send(response: ResponseOrFailure): Promise<void> {
     const { socket } = this.#req
-    if (response === 'hang') return
+    if (response === 'hang') {
+      // As behind nginx, the next request on the connection waits for the response to this one.
+      if (!socket.destroyed) await once(socket, 'close')
+      return
+    }
     if (response === 'reset' || 'raw' in response) {
       finishedSockets.add(socket)
       if (response === 'reset') resetSocket(socket)
@@ -206,9 +219,17 @@ class RequestHandler {
     this.#res.writeHead(response.status, this.#allHeaders(response))
     const { body } = response
     if (response.closesSilently === true) this.#res.once('finish', () => socket.destroySoon())
-    if (body === undefined || this.#req.method === 'HEAD') this.#res.end()
+    if (response.dropsBody === true) await this.#dropBody(body)
+    else if (body === undefined || this.#req.method === 'HEAD') this.#res.end()
     else if (body instanceof Uint8Array) this.#res.end(body)
-    else await pipeline(Readable.from(body.chunks()), this.#res)
+    else await pipeline(Readable.from(body.chunks), this.#res)
+  }
+
+  /** Sends the whole response before it reads: a client may wait for it before it sends the rest. */
+  async #dropBody(body: ResponseSpec['body']): Promise<void> {
+    if (body instanceof Uint8Array) this.#res.write(body)
+    for await (const chunk of this.#req as AsyncIterable<Buffer>) this.record.length += chunk.length
+    this.#res.end()
   }
 
   #allHeaders({ status, headers, body, omitsOssHeaders }: ResponseSpec): ResponseSpec['headers'] {
@@ -223,7 +244,7 @@ class RequestHandler {
   }
 
   #sleep(duration: number): Promise<void> {
-    return sleep(duration, undefined, { signal: this.#server.signal })
+    return sleep(duration, undefined, { signal: this.#server.signal, ref: false })
   }
 }
 
@@ -234,25 +255,31 @@ function executeOperation(
   body: RequestBody,
 ): ResponseSpec {
   checkHeaders(request)
-  if (server.buckets?.has(request.bucket) === false) {
-    throw new OssRefusal(404, 'NoSuchBucket', 'The specified bucket does not exist.', {
-      ec: '0015-00000101',
-      children: { BucketName: request.bucket },
-    })
-  }
+  checkBucket(server, request)
   const actions = requiredActions(request.operation, request.headers.has('x-oss-tagging'))
   if (!actions.every(action => server.permissions.has(action))) throw accessDenied()
-  const { objects, maxObjectBytes, canSeal } = server
-  const context = { objects, maxObjectBytes, canSeal, now: server.now() }
+  const { objects } = server
   switch (request.operation) {
     case 'append':
-      return appendObject(request, body, context)
+      return appendObject(request, body, server)
     case 'put':
-      return putObject(request, body, context)
+      return putObject(request, body, server)
     case 'delete':
-      return deleteObject(request, context)
+      return deleteObject(request, server)
     case 'seal':
-      return sealObject(request, body, context)
+      return sealObject(request, body, server)
+    case 'list':
+      return listObjects(request, server)
+    case 'putBucket':
+      return putBucket(request, body, server)
+    case 'deleteBucket':
+      return deleteBucket(request, server)
+    case 'bucketInfo':
+      return getBucketInfo(request, server)
+    case 'deleteObjects':
+      return deleteObjects(request, body, server)
+    case 'listBuckets':
+      return listBuckets(request, server)
   }
   const object = objects.get(request.bucket, request.key)
   if (object === undefined) throw noSuchKey(request.key)
@@ -260,6 +287,28 @@ function executeOperation(
   return request.operation === 'head'
     ? headObject(request, object.state)
     : getObjectMeta(request, object.state)
+}
+
+/** OSS looks for the bucket before it looks at the signature. */
+function checkBucket(server: ServerContext, { bucket, operation }: OssRequest): void {
+  const needsBucket = operation !== 'listBuckets' && operation !== 'putBucket'
+  if (needsBucket && !server.buckets.has(bucket)) throw noSuchBucket(bucket)
+}
+
+function refusalOf(error: unknown): OssRefusal {
+  if (error instanceof OssRefusal) return error
+  const { code } = error as NodeJS.ErrnoException
+  if (code === 'ENOSPC' || code === 'EDQUOT') return insufficientStorage(code)
+  const message = 'We encountered an internal error. Please try again.'
+  return new OssRefusal(500, 'InternalError', message)
+}
+
+function withHeaders(
+  response: ResponseOrFailure,
+  headers: ResponseSpec['headers'] = {},
+): ResponseOrFailure {
+  if (typeof response === 'string' || 'raw' in response) return response
+  return { ...response, headers: { ...response.headers, ...headers } }
 }
 
 /** A TLS socket cannot send RST, and Node does not expose the plain socket below it. */

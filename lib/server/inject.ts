@@ -23,6 +23,8 @@ export interface Injection {
   readonly intercept?: (next: () => ResponseOrFailure, body: RequestBody) => ResponseOrFailure
   /** Milliseconds between serving the request and sending the response. */
   readonly delay?: number
+  /** Added to the response. */
+  readonly headers?: ResponseSpec['headers']
 }
 
 /** What a fault can read and change. */
@@ -37,7 +39,9 @@ export interface FaultContext {
 
 /** Combines all faults that strike a request. The first is the outermost. */
 export function inject(faults: readonly Fault[], context: FaultContext): Injection {
-  return faults.map(fault => injectionOf(fault, context)).reduce(combineInjections, {})
+  return faults
+    .map(fault => ({ headers: { ...fault.headers }, ...injectionOf(fault, context) }))
+    .reduce(combineInjections, {})
 }
 
 function combineInjections(outer: Injection, inner: Injection): Injection {
@@ -45,6 +49,7 @@ function combineInjections(outer: Injection, inner: Injection): Injection {
     ...inner,
     ...outer,
     bodyOptions: { ...inner.bodyOptions, ...outer.bodyOptions },
+    headers: { ...inner.headers, ...outer.headers },
   }
   if (outer.intercept === undefined || inner.intercept === undefined) return combined
   const { intercept: interceptOuter } = outer
@@ -104,7 +109,7 @@ function injectionOf(fault: Fault, context: FaultContext): Injection {
           const response = next()
           if (fault.when === 'before') return response
           appendRivalBytes(server, request, body, fault.bytes)
-          return 'reset'
+          return fault.lost === false ? response : 'reset'
         },
       }
     case 'deleted':
@@ -139,6 +144,10 @@ function injectionOf(fault: Fault, context: FaultContext): Injection {
       return { delay: fault.delay }
     case 'early':
       return { onHeaders: () => earlyResponse(fault.status ?? 503, fault.code, context) }
+    case 'tooLarge':
+      return request.contentLength === undefined
+        ? { intercept: (next, body) => (body.length > fault.maxBytes ? tooLarge() : next()) }
+        : { onHeaders: tooLarge }
     case 'closed':
       return {
         intercept(next) {
@@ -194,19 +203,28 @@ type SubstituteFault = Extract<Fault, { kind: 'status' | 'html' | 'garbage' }>
 
 function substituteResponse(fault: SubstituteFault, context: FaultContext): ResponseOrFailure {
   if (fault.kind === 'garbage') {
-    return { raw: fault.bytes ?? Buffer.from('\x16\x03\x01 this is not HTTP\r\n\r\n\xff\xfe') }
+    return { raw: Buffer.from(fault.bytes ?? '\x16\x03\x01 this is not HTTP\r\n\r\n\xff\xfe') }
   }
   if (fault.kind === 'html') {
-    const status = fault.status ?? 502
-    const body = Buffer.from(`<html><body><h1>${status} Bad Gateway</h1></body></html>\n`)
-    return { status, headers: { 'Content-Type': 'text/html' }, body, omitsOssHeaders: true }
+    return proxyResponse(fault.status ?? 502, 'Bad Gateway')
   }
-  const { status, code = '', message = code, ec, children, headers = {} } = fault
-  const response = context.toResponse(
-    new OssRefusal(status, code, message, { ec, children, headers }),
-  )
+  const { status, code = '', message = code, ec, children } = fault
+  const response = context.toResponse(new OssRefusal(status, code, message, { ec, children }))
   if (fault.body !== undefined) return { ...response, body: Buffer.from(fault.body) }
-  return code === '' ? { status, headers: { ...headers } } : response
+  return code === '' ? { status, headers: {} } : response
+}
+
+/** HTML without any header of OSS. */
+function proxyResponse(status: number, reason: string): ResponseSpec {
+  const body = Buffer.from(`<html><body><h1>${status} ${reason}</h1></body></html>\n`)
+  return { status, headers: { 'Content-Type': 'text/html' }, body, omitsOssHeaders: true }
+}
+
+/** As nginx: it drops the rest of the body, so that the response is not lost by a reset. */
+function tooLarge(): ResponseSpec {
+  const response = proxyResponse(413, 'Request Entity Too Large')
+  response.headers.Connection = 'close'
+  return { ...response, dropsBody: true }
 }
 
 /** The header, and how a wrong but plausible value is made from the correct one. */

@@ -39,6 +39,10 @@ class MemoryContent implements ObjectContent {
     }
   }
 
+  truncate(): void {}
+
+  remove(): void {}
+
   *read(start: number, end: number): Iterable<Buffer> {
     while (start < end) {
       const from = start % BLOCK_SIZE

@@ -52,8 +52,12 @@ export interface Attributes {
 export interface ObjectContent {
   /** Writes after the first `length` bytes, over the remains of a failed write. */
   append(length: number, chunks: readonly Buffer[]): void
-  /** Bytes [start, end). */
+  /** Bytes [start, end). They stay readable if the object is deleted or replaced meanwhile. */
   read(start: number, end: number): Iterable<Buffer>
+  /** Undoes a failed write: keeps the first `length` bytes. */
+  truncate(length: number): void
+  /** Undoes a failed creation. */
+  remove(): void
 }
 
 /** Keeps bytes and states. */
@@ -111,7 +115,6 @@ export class Objects {
   create(bucket: string, key: string, init: ObjectInit): StoredObject {
     const content = this.#store.create(bucket, key)
     const replaced = this.get(bucket, key)
-    content.append(0, init.chunks)
     const object: StoredObject = {
       content,
       state: {
@@ -125,22 +128,33 @@ export class Objects {
         attributes: init.attributes,
       },
     }
-    this.#store.commit(object, replaced)
+    try {
+      content.append(0, init.chunks)
+      this.#store.commit(object, replaced)
+    } catch (error) {
+      content.remove()
+      throw error
+    }
     this.#objects.set(objectPath(object.state), object)
     return object
   }
 
   /** Adds bytes to the end of an object. */
   append(object: StoredObject, chunks: readonly Buffer[], now: number, crc64?: string): void {
-    object.content.append(object.state.length, chunks)
-    const { state } = object
-    this.#replaceState(object, {
-      ...state,
-      length: state.length + totalLength(chunks),
-      crc64: crc64 ?? crc64OfChunks(chunks, state.crc64),
-      etag: newEtag(),
-      lastModified: now,
-    })
+    const { state, content } = object
+    try {
+      content.append(state.length, chunks)
+      this.#replaceState(object, {
+        ...state,
+        length: state.length + totalLength(chunks),
+        crc64: crc64 ?? crc64OfChunks(chunks, state.crc64),
+        etag: newEtag(),
+        lastModified: now,
+      })
+    } catch (error) {
+      content.truncate(state.length)
+      throw error
+    }
     object.previous = state
   }
 
@@ -173,6 +187,11 @@ export class Objects {
     if (object === undefined) return
     this.#store.discard(object)
     this.#objects.delete(objectPath(object.state))
+  }
+
+  /** The objects of a bucket, without their bytes. */
+  list(bucket: string): ObjectState[] {
+    return [...this].map(({ state }) => state).filter(state => state.bucket === bucket)
   }
 
   [Symbol.iterator](): IterableIterator<StoredObject> {

@@ -1,5 +1,6 @@
 /** The options of a server, checked, with their defaults. */
 
+import { randomBytes } from 'node:crypto'
 import { invalidOption } from '../errors.ts'
 import { checkBoolean, checkInteger, checkKnown, checkOneOf, checkRecord } from '../validate.ts'
 import { ALL_ACTIONS } from './permissions.ts'
@@ -27,8 +28,18 @@ export interface OssServerOptions {
   readonly permissions?: readonly string[] | undefined
   /** Whether SealAppendObject is enabled, default true. */
   readonly seal?: boolean | undefined
+  /** Faults and the log over HTTP, on a port and with a token of its own. Default false; true: both are chosen. */
+  readonly control?: boolean | ControlOptions | undefined
   /** Serve https with this key and certificate (PEM). Default: http. */
   readonly tls?: { readonly key: string; readonly cert: string } | undefined
+}
+
+/** Options of the control address. */
+export interface ControlOptions {
+  /** Default 0: any free port. */
+  readonly port?: number | undefined
+  /** Default: a random one. */
+  readonly token?: string | undefined
 }
 
 const DEFAULTS = {
@@ -42,6 +53,7 @@ const DEFAULTS = {
   cnames: {},
   permissions: ALL_ACTIONS,
   seal: true,
+  control: false,
   tls: undefined,
 } satisfies Record<keyof OssServerOptions, unknown>
 
@@ -54,6 +66,7 @@ export function resolveServerOptions(options: unknown = {}) {
   const pick = (name: keyof typeof DEFAULTS) => given[name] ?? DEFAULTS[name]
   const optional = <T>(name: keyof typeof DEFAULTS, check: (name: string, value: unknown) => T) =>
     pick(name) === undefined ? undefined : check(name, pick(name))
+  const buckets = optional('buckets', (name, value) => checkList(name, value, checkString))
   return {
     port: checkInteger('port', pick('port'), 0, 65_535),
     host: checkString('host', pick('host')),
@@ -61,10 +74,11 @@ export function resolveServerOptions(options: unknown = {}) {
     credentials: checkCredentials(pick('credentials')),
     region: checkString('region', pick('region')),
     maxObjectBytes: checkInteger('maxObjectBytes', pick('maxObjectBytes'), 1),
-    buckets: optional('buckets', (name, value) => checkList(name, value, checkString)),
-    cnames: checkStringRecord('cnames', pick('cnames')),
+    buckets,
+    cnames: checkCnames(pick('cnames'), buckets),
     permissions: checkList('permissions', pick('permissions'), checkPermission),
     seal: checkBoolean('seal', pick('seal')),
+    control: checkControl(pick('control')),
     tls: optional('tls', checkTls),
   }
 }
@@ -87,6 +101,28 @@ export function checkCredentials(value: unknown): readonly ServerCredentials[] {
 function checkTls(_name: string, value: unknown): { readonly key: string; readonly cert: string } {
   const { key, cert } = checkKnown('tls', value, ['key', 'cert'])
   return { key: checkString('tls.key', key), cert: checkString('tls.cert', cert) }
+}
+
+function checkControl(value: unknown) {
+  if (value === false) return undefined
+  const { port, token } = checkKnown('control', value === true ? {} : value, ['port', 'token'])
+  return {
+    port: checkInteger('control.port', port ?? 0, 0, 65_535),
+    token: checkString('control.token', token ?? randomBytes(16).toString('hex')),
+  }
+}
+
+function checkCnames(
+  value: unknown,
+  buckets: readonly string[] | undefined,
+): Readonly<Record<string, string>> {
+  const cnames = checkStringRecord('cnames', value)
+  for (const [host, bucket] of Object.entries(cnames)) {
+    if (buckets?.includes(bucket) === false) {
+      throw invalidOption(`cnames.${host}`, `must be one of buckets, not ${bucket}`)
+    }
+  }
+  return cnames
 }
 
 function checkPermission(name: string, value: unknown): string {

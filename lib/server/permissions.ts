@@ -6,10 +6,16 @@ const ACTIONS: Readonly<Record<Operation, string>> = {
   append: 'oss:PutObject',
   put: 'oss:PutObject',
   delete: 'oss:DeleteObject',
+  deleteObjects: 'oss:DeleteObject',
   seal: 'oss:SealAppendObject',
   head: 'oss:GetObject',
   meta: 'oss:GetObject',
   get: 'oss:GetObject',
+  list: 'oss:ListObjects',
+  putBucket: 'oss:PutBucket',
+  deleteBucket: 'oss:DeleteBucket',
+  bucketInfo: 'oss:GetBucketInfo',
+  listBuckets: 'oss:ListBuckets',
 }
 
 const TAGGING_ACTION = 'oss:PutObjectTagging'

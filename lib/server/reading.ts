@@ -52,7 +52,7 @@ export function getObject(request: OssRequest, { state, content }: StoredObject)
   return { status: 206, headers, body: slice(start, end) }
 
   function slice(from: number, to: number): ContentSlice {
-    return { length: to - from, chunks: () => content.read(from, to) }
+    return { length: to - from, chunks: content.read(from, to) }
   }
 }
 
@@ -88,14 +88,17 @@ function checkConditions({ headers }: OssRequest, state: ObjectState): ResponseS
   const noneMatch = headers.get('if-none-match')
   const unmodifiedSince = Date.parse(headers.get('if-unmodified-since') ?? '')
   const modifiedSince = Date.parse(headers.get('if-modified-since') ?? '')
-  if ((match !== undefined && !listsEtag(match, state.etag)) || modified > unmodifiedSince) {
-    const message = 'At least one of the pre-conditions you specified did not hold.'
-    throw new OssRefusal(412, 'PreconditionFailed', message)
-  }
+  if (match !== undefined && !listsEtag(match, state.etag)) throw preconditionFailed('If-Match')
+  if (modified > unmodifiedSince) throw preconditionFailed('If-Unmodified-Since')
   if ((noneMatch !== undefined && listsEtag(noneMatch, state.etag)) || modified <= modifiedSince) {
     return { status: 304, headers: { ETag: state.etag } }
   }
   return undefined
+}
+
+function preconditionFailed(condition: string): OssRefusal {
+  const message = 'At least one of the pre-conditions you specified did not hold.'
+  return new OssRefusal(412, 'PreconditionFailed', message, { children: { Condition: condition } })
 }
 
 function listsEtag(list: string, etag: string): boolean {

@@ -5,18 +5,21 @@
  */
 
 import type { IncomingMessage } from 'node:http'
-import { isIPv4, isIPv6 } from 'node:net'
 import { invalidArgument, malformedRequest, OssRefusal, unsupportedOperation } from './errors.ts'
 import { checkBucketName, checkObjectKey } from './names.ts'
 
-/** What a request asks for. `meta` is HEAD with `?objectMeta`. */
-export type Operation = 'append' | 'seal' | 'put' | 'delete' | 'head' | 'meta' | 'get'
+/** What a request asks for. `meta` is HEAD with `?objectMeta`, `list` both versions of ListObjects. */
+export type Operation =
+  | ('append' | 'seal' | 'put' | 'delete' | 'head' | 'meta' | 'get')
+  | ('putBucket' | 'deleteBucket' | 'bucketInfo' | 'list' | 'deleteObjects' | 'listBuckets')
 
 /** A parsed request. */
 export interface OssRequest {
   readonly method: string
   readonly operation: Operation
+  /** '' for an operation on the service. */
   readonly bucket: string
+  /** '' for an operation on the service or a bucket. */
   readonly key: string
   /** Decoded names and values; a bare name has the value ''. */
   readonly query: ReadonlyMap<string, string>
@@ -60,12 +63,11 @@ export function parseRequest(req: IncomingMessage, addressing: Addressing): OssR
   const { path, query } = parseTarget(req.url ?? '')
   const { bucket, key } = parseBucketAndKey(headers.get('host') ?? '', path, addressing)
   const method = req.method ?? ''
-  if (bucket === '') throw unsupportedOperation('Operations on the service are not served here.')
-  checkBucketName(bucket)
-  if (key === '') throw unsupportedOperation('Operations on a bucket are not served here.')
-  checkObjectKey(key)
-  const operation = parseOperation(method, query)
-  if (contentLength === undefined && operation !== 'append' && operation !== 'put') {
+  if (bucket !== '' || key !== '') checkBucketName(bucket)
+  if (key !== '') checkObjectKey(key)
+  const level = bucket === '' ? 'service' : key === '' ? 'bucket' : 'object'
+  const operation = parseOperation(method, level, query)
+  if (contentLength === undefined && method !== 'POST' && method !== 'PUT') {
     throw malformedRequest('This operation takes no body.')
   }
   return { method, operation, bucket, key, query, headers, contentLength }
@@ -131,40 +133,40 @@ function decodePercent(text: string): string {
   try {
     return decodeURIComponent(text)
   } catch {
-    throw malformedRequest('The URI is not percent-encoded UTF-8.', 'InvalidURI')
+    throw malformedRequest('The URI is not percent-encoded UTF-8.')
   }
 }
 
 /**
- * The Host header alone decides the style, as at OSS. An address, or a name without a dot, names no bucket:
- * the path does. A name below an endpoint begins with the bucket.
+ * The Host header alone decides the style. A name below an endpoint of OSS, or below localhost, begins with
+ * the bucket. Any other host is taken for this server's own, such as `127.0.0.1` or `host.docker.internal`:
+ * then the path begins with the bucket.
  */
 function parseBucketAndKey(host: string, path: string, addressing: Addressing) {
   const name = parseHost(host)
   const cname = Object.hasOwn(addressing.cnames, name) ? addressing.cnames[name] : undefined
   if (cname !== undefined) return { bucket: cname, key: decodePercent(path.slice(1)) }
-  if (isIPv4(name) || isIPv6(name) || !name.includes('.')) return splitPath(path)
   const { region } = addressing
-  const suffixes = [
+  const endpoints = [
     `oss-${region}.aliyuncs.com`,
     `oss-${region}-internal.aliyuncs.com`,
     `${region}.oss.aliyuncs.com`,
     'oss-accelerate.aliyuncs.com',
     'oss-accelerate-overseas.aliyuncs.com',
-    'localhost',
   ]
-  if (suffixes.includes(name)) {
+  if (endpoints.includes(name)) {
+    if (path === '/') return { bucket: '', key: '' }
     throw new OssRefusal(
       403,
       'SecondLevelDomainForbidden',
       'The bucket you are attempting to access must be addressed using OSS third level domain.',
     )
   }
-  const suffix = suffixes.find(each => name.endsWith(`.${each}`))
+  const suffix = [...endpoints, 'localhost'].find(each => name.endsWith(`.${each}`))
   if (suffix !== undefined) {
     return { bucket: name.slice(0, -suffix.length - 1), key: decodePercent(path.slice(1)) }
   }
-  if (/(^|\.)oss-[a-z0-9-]+\.aliyuncs\.com$|\.oss\.aliyuncs\.com$/.test(name)) {
+  if (name.endsWith('.aliyuncs.com')) {
     throw new OssRefusal(
       403,
       'AccessDenied',
@@ -173,11 +175,11 @@ function parseBucketAndKey(host: string, path: string, addressing: Addressing) {
       { ec: '0003-00001403', children: { Endpoint: `oss-${region}.aliyuncs.com` } },
     )
   }
-  throw new OssRefusal(403, 'NonStandardHostForbidden', 'No bucket is bound to this host.')
+  return splitPath(path)
 }
 
 function parseHost(host: string): string {
-  const match = /^(?:\[([0-9a-fA-F:.]+)\]|([a-zA-Z0-9.-]+))(?::\d{1,5})?$/.exec(host)
+  const match = /^(?:\[([0-9a-fA-F:.]+)\]|([\w.-]+))(?::\d{1,5})?$/.exec(host)
   const name = match?.[1] ?? match?.[2]
   if (name === undefined) throw malformedRequest('Missing or malformed Host.')
   return name.toLowerCase()
@@ -190,19 +192,49 @@ function splitPath(path: string): { bucket: string; key: string } {
   return { bucket: decodePercent(path.slice(1, slash)), key: decodePercent(path.slice(slash + 1)) }
 }
 
-/**
- * The query parameters of each operation. Others are refused: if it were ignored, `DELETE ?tagging` would
- * delete the object.
- */
-const QUERY_PARAMETERS: Readonly<Record<Operation, readonly string[]>> = {
-  append: ['append', 'position', 'versionId', 'x-oss-traffic-limit'],
-  seal: ['seal', 'position'],
-  put: ['x-oss-traffic-limit'],
-  delete: [],
-  head: [],
-  meta: ['objectMeta'],
-  get: ['x-oss-traffic-limit'],
+interface OperationRule {
+  readonly method: string
+  readonly level: 'service' | 'bucket' | 'object'
+  /** The query parameter without a value that names the operation. */
+  readonly subresource?: string
+  readonly parameters?: readonly string[]
 }
+
+const TRAFFIC_LIMIT = 'x-oss-traffic-limit'
+
+function post(level: 'bucket' | 'object', subresource: string): OperationRule {
+  return { method: 'POST', level, subresource }
+}
+
+/**
+ * Each operation and its query parameters. The first one that matches counts. Other parameters are refused:
+ * if it were ignored, `DELETE ?tagging` would delete the object.
+ */
+const OPERATIONS: Readonly<Record<Operation, OperationRule>> = {
+  append: { ...post('object', 'append'), parameters: ['position', 'versionId', TRAFFIC_LIMIT] },
+  seal: { ...post('object', 'seal'), parameters: ['position'] },
+  put: { method: 'PUT', level: 'object', parameters: [TRAFFIC_LIMIT] },
+  delete: { method: 'DELETE', level: 'object' },
+  meta: { method: 'HEAD', level: 'object', subresource: 'objectMeta' },
+  head: { method: 'HEAD', level: 'object' },
+  get: { method: 'GET', level: 'object', parameters: [TRAFFIC_LIMIT] },
+  putBucket: { method: 'PUT', level: 'bucket' },
+  deleteBucket: { method: 'DELETE', level: 'bucket' },
+  bucketInfo: { method: 'GET', level: 'bucket', subresource: 'bucketInfo' },
+  list: {
+    method: 'GET',
+    level: 'bucket',
+    parameters: [
+      ...['list-type', 'prefix', 'delimiter', 'max-keys', 'encoding-type', 'marker'],
+      ...['start-after', 'continuation-token', 'fetch-owner'],
+    ],
+  },
+  deleteObjects: { ...post('bucket', 'delete'), parameters: ['encoding-type'] },
+  listBuckets: { method: 'GET', level: 'service', parameters: ['prefix', 'marker', 'max-keys'] },
+}
+
+/** The names of all operations. */
+export const OPERATION_NAMES = Object.keys(OPERATIONS) as readonly Operation[]
 
 /** The query parameters of a presigned URL. */
 const PRESIGNED_PARAMETERS = [
@@ -218,40 +250,43 @@ const PRESIGNED_PARAMETERS = [
 /** The same for version 1. They pass, so that the signature check can name the version. */
 const PRESIGNED_V1_PARAMETERS = ['OSSAccessKeyId', 'Expires', 'Signature', 'security-token']
 
-function parseOperation(method: string, query: ReadonlyMap<string, string>): Operation {
-  const operation = operationOf(method, query)
+function parseOperation(
+  method: string,
+  level: OperationRule['level'],
+  query: ReadonlyMap<string, string>,
+): Operation {
+  const operation = operationOf(method, level, query)
+  const { subresource, parameters = [] } = OPERATIONS[operation]
   for (const [name, value] of query) {
     if (PRESIGNED_PARAMETERS.includes(name) || PRESIGNED_V1_PARAMETERS.includes(name)) continue
-    if (!QUERY_PARAMETERS[operation].includes(name)) {
-      throw unsupportedOperation(`The query parameter ${name} is not served here.`)
-    }
-    if (['append', 'seal', 'objectMeta'].includes(name) && value !== '') {
+    if (name === subresource && value !== '') {
       throw invalidArgument(name, value, `The sub-resource ${name} takes no value.`)
+    }
+    if (name !== subresource && !parameters.includes(name)) {
+      throw unsupportedOperation(`The query parameter ${name} is not served here.`)
     }
   }
   return operation
 }
 
-function operationOf(method: string, query: ReadonlyMap<string, string>): Operation {
-  switch (method) {
-    case 'POST':
-      if (query.has('append') && !query.has('seal')) return 'append'
-      if (query.has('seal')) return 'seal'
-      throw unsupportedOperation('POST is served for ?append and ?seal only.')
-    case 'PUT':
-      return 'put'
-    case 'DELETE':
-      return 'delete'
-    case 'HEAD':
-      return query.has('objectMeta') ? 'meta' : 'head'
-    case 'GET':
-      return 'get'
-    default:
-      throw new OssRefusal(
-        405,
-        'MethodNotAllowed',
-        'The specified method is not allowed against this resource.',
-        { headers: { Allow: 'GET, HEAD, PUT, POST, DELETE' } },
-      )
+function operationOf(
+  method: string,
+  level: OperationRule['level'],
+  query: ReadonlyMap<string, string>,
+): Operation {
+  const operation = OPERATION_NAMES.find(name => {
+    const rule = OPERATIONS[name]
+    const isNamed = rule.subresource === undefined || query.has(rule.subresource)
+    return rule.method === method && rule.level === level && isNamed
+  })
+  if (operation !== undefined) return operation
+  if (['GET', 'HEAD', 'PUT', 'POST', 'DELETE'].includes(method)) {
+    throw unsupportedOperation(`This ${method} on the ${level} is not served here.`)
   }
+  throw new OssRefusal(
+    405,
+    'MethodNotAllowed',
+    'The specified method is not allowed against this resource.',
+    { headers: { Allow: 'GET, HEAD, PUT, POST, DELETE' } },
+  )
 }

@@ -10,6 +10,8 @@ export interface ResponseSpec {
   body?: Buffer | ContentSlice
   /** Close the connection after the response, without announcing it. */
   closesSilently?: boolean
+  /** Read and drop the rest of the request's body before the connection is closed. */
+  dropsBody?: boolean
   /** As from a proxy: OSS's common headers are left out. */
   omitsOssHeaders?: boolean
 }
@@ -18,7 +20,7 @@ export interface ResponseSpec {
 export interface ContentSlice {
   /** Bytes. */
   readonly length: number
-  chunks(): Iterable<Buffer>
+  readonly chunks: Iterable<Buffer>
 }
 
 /** What a fault can make of a response: a response, bytes that are not HTTP, a reset, or silence. */
@@ -27,6 +29,11 @@ export type ResponseOrFailure = ResponseSpec | { raw: Buffer } | 'reset' | 'hang
 /** The headers of every response of OSS. `now`: the server's clock, ms since 1970. */
 export function commonHeaders(now: number, requestId: string): Record<string, string> {
   return { Server: 'AliyunOSS', Date: toHttpDate(now), 'x-oss-request-id': requestId }
+}
+
+/** ISO 8601 as in OSS's XML: whole seconds, written with milliseconds. oss2 2.19 takes no others. */
+export function toIsoDate(time: number): string {
+  return new Date(Math.floor(time / 1000) * 1000).toISOString()
 }
 
 /** RFC 1123, GMT. */

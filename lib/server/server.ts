@@ -8,11 +8,14 @@ import { once } from 'node:events'
 import { createServer, type RequestListener, type Server } from 'node:http'
 import { createServer as createTlsServer } from 'node:https'
 import type { AddressInfo, Socket } from 'node:net'
+import { invalidOption } from '../errors.ts'
 import { checkInteger, MAX_DELAY } from '../validate.ts'
+import { findLeftovers } from './assert-clean.ts'
 import { ServerContext } from './context.ts'
+import { Control } from './control.ts'
 import { errorResponse, malformedRequest } from './errors.ts'
 import { handleRequest, waitForPendingRequest } from './handler.ts'
-import { DEFAULT_ATTRIBUTES, md5Etag, type ObjectState } from './objects.ts'
+import { DEFAULT_ATTRIBUTES, md5Etag, type ObjectState, type StoredObject } from './objects.ts'
 import { checkCredentials, type OssServerOptions, resolveServerOptions } from './options.ts'
 import { commonHeaders } from './response.ts'
 import type { ServerCredentials } from './signature.ts'
@@ -28,7 +31,12 @@ const MAX_HEADER_BYTES = 32 * 1024
  */
 export async function createOssServer(options: OssServerOptions = {}): Promise<OssServer> {
   const server = new OssServer(options)
-  await server.listen()
+  try {
+    await server.listen()
+  } catch (error) {
+    await server.close()
+    throw error
+  }
   return server
 }
 
@@ -41,7 +49,9 @@ export class OssServer extends ServerContext {
   readonly #server: Server
   readonly #scheme: string
   readonly #host: string
+  readonly #control: Control | undefined
   #port: number
+  #isUnref = false
   #reopenTimer: NodeJS.Timeout | undefined
 
   /** It does not listen yet. @internal */
@@ -52,12 +62,19 @@ export class OssServer extends ServerContext {
     this.#port = settings.port
     this.#scheme = settings.tls === undefined ? 'http' : 'https'
     this.#server = this.#createServer(settings.tls)
+    this.#control = settings.control && new Control(this, settings.control)
   }
 
   /** `http://127.0.0.1:PORT` */
   get url(): string {
-    const host = this.#host.includes(':') ? `[${this.#host}]` : this.#host
-    return `${this.#scheme}://${host}:${this.#port}`
+    return this.#urlOf(this.#scheme, this.#port)
+  }
+
+  /** The control address and its token; undefined without the option `control`. */
+  get control(): { readonly url: string; readonly token: string } | undefined {
+    if (this.#control === undefined) return undefined
+    const { port, token } = this.#control
+    return { url: this.#urlOf('http', port), token }
   }
 
   /** The port that it listens on. */
@@ -89,18 +106,19 @@ export class OssServer extends ServerContext {
 
   /** All bytes of an object; undefined if it is absent. */
   read(bucket: string, key: string): Buffer | undefined {
-    const object = this.objects.get(bucket, key)
+    const object = this.#find(bucket, key)
     if (object === undefined) return undefined
     return Buffer.concat([...object.content.read(0, object.state.length)])
   }
 
   /** The state of an object, without its bytes; undefined if it is absent. */
   stat(bucket: string, key: string): ObjectState | undefined {
-    return this.objects.get(bucket, key)?.state
+    return this.#find(bucket, key)?.state
   }
 
   /** Creates a Normal object, and replaces the one before it. */
   put(bucket: string, key: string, bytes: Buffer | string): void {
+    this.#checkBucket(bucket)
     const chunk = Buffer.from(bytes)
     const init = { type: 'Normal', chunks: [chunk], etag: md5Etag(chunk) } as const
     const now = this.now()
@@ -109,19 +127,41 @@ export class OssServer extends ServerContext {
 
   /** Appends as another writer would. Creates the object if it is absent. */
   append(bucket: string, key: string, bytes: Buffer | string): void {
+    this.#checkBucket(bucket)
     const isAppended = this.objects.appendOrCreate(bucket, key, [Buffer.from(bytes)], this.now())
     if (!isAppended) throw new Error(`${bucket}/${key} cannot be appended to`)
   }
 
   /** Seals an object. */
   seal(bucket: string, key: string): void {
-    const object = this.objects.get(bucket, key)
+    const object = this.#find(bucket, key)
     if (object !== undefined) this.objects.seal(object, this.now())
   }
 
   /** Deletes an object. */
   delete(bucket: string, key: string): void {
+    this.#checkBucket(bucket)
     this.objects.remove(bucket, key)
+  }
+
+  /**
+   * Throws unless each fault has struck, and no request was refused unexpectedly. Expected are: a refusal by a
+   * fault, or of the same key after a fault struck; 404 to a HEAD or GET; and the OSS error codes in `expected`.
+   */
+  assertClean({ expected = [] }: { readonly expected?: readonly string[] } = {}): void {
+    const leftovers = findLeftovers(this, expected)
+    if (leftovers.length === 0) return
+    throw new Error(`The server is not clean:\n${leftovers.map(line => `- ${line}\n`).join('')}`)
+  }
+
+  /** The server no longer keeps the process alive: one that is never closed does not hang a test runner. */
+  unref(): this {
+    this.#isUnref = true
+    this.#server.unref()
+    this.#control?.unref()
+    this.#reopenTimer?.unref()
+    for (const socket of this.#sockets) socket.unref()
+    return this
   }
 
   /** Listens again, on the same port as before. */
@@ -131,6 +171,7 @@ export class OssServer extends ServerContext {
     // Node keeps the callback of a listen() that fails, so that each new attempt would add a listener.
     await once(server.listen(this.#port, this.#host), 'listening')
     this.#port = (server.address() as AddressInfo).port
+    await this.#control?.listen(this.#host)
   }
 
   /**
@@ -152,6 +193,7 @@ export class OssServer extends ServerContext {
     this.#closeController.abort()
     this.delayedAppends.clear()
     clearTimeout(this.#reopenTimer)
+    this.#control?.close()
     for (const socket of this.#sockets) socket.destroy()
     await new Promise<void>(resolve => this.#server.close(() => resolve()))
   }
@@ -167,6 +209,23 @@ export class OssServer extends ServerContext {
     this.#reopenTimer = setTimeout(() => {
       this.listen().catch(() => this.#reopenAfter(20))
     }, duration)
+    if (this.#isUnref) this.#reopenTimer.unref()
+  }
+
+  #urlOf(scheme: string, port: number): string {
+    const host = this.#host.includes(':') ? `[${this.#host}]` : this.#host
+    return `${scheme}://${host}:${port}`
+  }
+
+  #find(bucket: string, key: string): StoredObject | undefined {
+    this.#checkBucket(bucket)
+    return this.objects.get(bucket, key)
+  }
+
+  #checkBucket(bucket: string): void {
+    if (!this.buckets.has(bucket)) {
+      throw invalidOption('bucket', `must be a bucket that exists, not ${bucket}`)
+    }
   }
 
   #createServer(tls: OssServerOptions['tls']): Server {
@@ -184,6 +243,7 @@ export class OssServer extends ServerContext {
     server.on('connection', (socket: Socket) => {
       this.connections++
       this.#sockets.add(socket)
+      if (this.#isUnref) socket.unref()
       socket.once('close', () => this.#sockets.delete(socket))
       // A client may reset its connection. Without a listener the error would end the process.
       socket.on('error', () => socket.destroy())

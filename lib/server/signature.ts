@@ -40,7 +40,10 @@ interface SignatureFields {
   readonly credential: string
   readonly additionalHeaders: string
   readonly signature: string
+  /** Goes into the string to sign as it arrived. */
   readonly date: string
+  /** The same, ms since 1970. */
+  readonly time: number
   readonly token: string | undefined
 }
 
@@ -50,6 +53,7 @@ export function authenticate(request: OssRequest, context: SignatureContext): Id
   const [accessKeyId, scope] = parseCredential(fields, context.region)
   const identity = findIdentity(accessKeyId, fields.token, context.identities)
   checkTime(request, fields, context.now)
+  checkAdditionalHeaders(request, fields)
   const canonical = canonicalRequest(request, fields)
   const stringToSign = `${ALGORITHM}\n${fields.date}\n${scope}\n${sha256(canonical)}`
   const signature = sign(identity.accessKeySecret, scope, stringToSign)
@@ -111,7 +115,8 @@ function parseAuthorizationHeader(request: OssRequest, authorization: string): S
     credential,
     additionalHeaders: fields.get('AdditionalHeaders') ?? '',
     signature,
-    date: request.headers.get('x-oss-date') ?? '',
+    date: request.headers.get('x-oss-date') ?? request.headers.get('date') ?? '',
+    time: parseHeaderDate(request),
     token: request.headers.get('x-oss-security-token'),
   }
 }
@@ -130,6 +135,7 @@ function parsePresignedQuery({ query }: OssRequest): SignatureFields {
     additionalHeaders: query.get('x-oss-additional-headers') ?? '',
     signature,
     date: query.get('x-oss-date') ?? '',
+    time: parseIsoDate(query.get('x-oss-date') ?? ''),
     token: query.get('x-oss-security-token'),
   }
 }
@@ -144,11 +150,15 @@ function parseCredential(
 ): [accessKeyId: string, scope: string] {
   const [accessKeyId = '', day, ...rest] = fields.credential.split('/')
   const where = fields.form === 'header' ? 'Authorization header' : 'x-oss-credential'
-  const invalidCredential = (part: string, ec: string) =>
-    invalidArgument('Credential', fields.credential, `Invalid signing ${part} in ${where}.`, ec)
-  if (!/^\d{8}T\d{6}Z$/.test(fields.date)) throw invalidDate()
-  if (day !== fields.date.slice(0, 8)) throw invalidCredential('date', '0002-00000212')
-  if (rest[0] !== region) throw invalidCredential('region', '0002-00000228')
+  const invalidCredential = (part: string, ec: string, children = {}) =>
+    invalidArgument(
+      ...(['Credential', fields.credential, `Invalid signing ${part} in ${where}.`] as const),
+      ec,
+      children,
+    )
+  const signedDay = new Date(fields.time).toISOString().slice(0, 10).replaceAll('-', '')
+  if (day !== signedDay) throw invalidCredential('date', '0002-00000212')
+  if (rest[0] !== region) throw invalidCredential('region', '0002-00000226', { Region: region })
   if (rest[1] !== 'oss') throw invalidCredential('product', '0002-00000213')
   if (rest.length !== 3 || rest[2] !== 'aliyun_v4_request')
     throw invalidCredential('suffix', '0002-00000213')
@@ -179,8 +189,7 @@ function findIdentity(id: string, token: string | undefined, known: readonly Ide
 }
 
 function checkTime(request: OssRequest, fields: SignatureFields, now: number): void {
-  const signed = parseDate(fields.date)
-  if (Number.isNaN(signed)) throw invalidDate()
+  const { time: signed } = fields
   if (fields.form === 'header') {
     if (Math.abs(now - signed) > MAX_SKEW_MS) throw tooSkewed(signed, now)
     return
@@ -191,6 +200,15 @@ function checkTime(request: OssRequest, fields: SignatureFields, now: number): v
   }
   if (signed - now > MAX_SKEW_MS) throw tooSkewed(signed, now)
   if (now > signed + Number(expires) * 1000) throw denied('Request has expired.', '0002-00000069')
+}
+
+/** Each additional header has to be there. OSS documents an EC for the header form alone. */
+function checkAdditionalHeaders({ headers }: OssRequest, fields: SignatureFields): void {
+  const { additionalHeaders: list, form } = fields
+  if (list === '' || list.split(';').every(name => headers.has(name))) return
+  const name = form === 'header' ? 'AdditionalHeaders' : 'x-oss-additional-headers'
+  const ec = form === 'header' ? '0002-00000211' : undefined
+  throw invalidArgument(name, list, 'An additional header is not in the request.', ec)
 }
 
 /** 403 RequestTimeTooSkewed, with both clocks. */
@@ -210,17 +228,30 @@ function tooSkewed(requestTime: number, serverTime: number): OssRefusal {
   )
 }
 
-/** 20231216T162057Z to ms, or NaN. `Date` takes 31 June for 1 July: such a day is NaN here. */
-function parseDate(text: string): number {
-  const [, y, mo, d, h, mi, s] = /^(....)(..)(..)T(..)(..)(..)Z$/.exec(text) ?? []
+/** `x-oss-date`, or else `Date`. Each has its own format. */
+function parseHeaderDate({ headers }: OssRequest): number {
+  const ossDate = headers.get('x-oss-date')
+  if (ossDate !== undefined) return parseIsoDate(ossDate)
+  const date = headers.get('date')
+  if (date === undefined) throw invalidDate('0002-00000503')
+  const time = Date.parse(date)
+  if (Number.isNaN(time) || new Date(time).toUTCString() !== date) throw invalidDate()
+  return time
+}
+
+/** 20231216T162057Z to ms. `Date` takes 31 June for 1 July: such a day is refused here. */
+function parseIsoDate(text: string): number {
+  const [, y, mo, d, h, mi, s] = /^(\d{4})(\d\d)(\d\d)T(\d\d)(\d\d)(\d\d)Z$/.exec(text) ?? []
   const iso = `${y}-${mo}-${d}T${h}:${mi}:${s}.000Z`
   const time = Date.parse(iso)
-  return Number.isNaN(time) || new Date(time).toISOString() !== iso ? Number.NaN : time
+  if (Number.isNaN(time) || new Date(time).toISOString() !== iso) throw invalidDate()
+  return time
 }
 
 /** The signed path always contains the bucket, also if the Host header names it. */
 function canonicalRequest(request: OssRequest, fields: SignatureFields): string {
-  const uri = `/${encode(request.bucket)}/${encode(request.key).replaceAll('%2F', '/')}`
+  const path = request.bucket === '' ? '/' : `/${request.bucket}/${request.key}`
+  const uri = encode(path).replaceAll('%2F', '/')
   const query = [...request.query]
     .filter(([name]) => name !== 'x-oss-signature')
     .map(([name, value]) => [encode(name), encode(value)] as const)
@@ -270,8 +301,9 @@ function sha256(text: string): string {
   return createHash('sha256').update(text, 'latin1').digest('hex')
 }
 
-function invalidDate(): OssRefusal {
-  return denied('OSS authentication requires a valid Date.', '0002-00000502')
+/** EC 0002-00000502: in a wrong format; -503: absent. */
+function invalidDate(ec = '0002-00000502'): OssRefusal {
+  return denied('OSS authentication requires a valid Date.', ec)
 }
 
 function denied(message: string, ec?: string): OssRefusal {

@@ -142,18 +142,19 @@ t.test('--credentials takes keys, functions, providers and classes of a module',
   writeFileSync(join(dir, 'broken.mjs'), 'throw new Error("no role is attached")')
   t.match(await statWith('broken.mjs'), {
     code: 2,
-    stderr: /cannot be loaded: no role is attached/,
+    stderr: /cannot be loaded: Error\. Run it with node to see more/,
   })
   writeFileSync(join(dir, 'loud.mjs'), 'throw new Error("no use: accessKeySecret=SECRET123456")')
   const leaking = await statWith('loud.mjs')
-  t.match(leaking, { code: 2, stderr: /cannot be loaded: no use: accessKeySecret=\*\*\*/ })
+  t.match(leaking, { code: 2, stderr: /cannot be loaded: Error\. Run it with node/ })
   t.notMatch(leaking.stderr, 'SECRET')
   const broken =
     'module.exports = class { constructor() { throw new Error("no role") } getCredential() {} }'
   writeFileSync(join(dir, 'class-broken.cjs'), broken)
   t.match(await statWith('class-broken.cjs'), {
     code: 2,
-    stderr: /^oss-append: --credentials: cannot be loaded: no role\nTry: /,
+    stderr:
+      /^oss-append: --credentials: cannot be loaded: Error\. Run it with node to see more\nTry: /,
   })
 })
 

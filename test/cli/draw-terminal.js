@@ -1,6 +1,6 @@
 /**
- * `npm run docs:terminal` makes `.github/terminal.svg`, the picture of the command in README: real output
- * of `dist/`, on a pseudo-terminal (`script` of util-linux), against a server that is away for a while.
+ * `npm run docs:terminal` draws `.github/terminal.svg`, the picture of the command in the documents: the real
+ * output of `dist/` on a pseudo-terminal (`script` of util-linux), with an outage of the server.
  */
 
 import { spawn } from 'node:child_process'
@@ -12,7 +12,7 @@ import { fileURLToPath } from 'node:url'
 import { createOssServer } from '../../dist/server/index.js'
 
 const CLI = fileURLToPath(new URL('../../dist/cli/bin.js', import.meta.url))
-const COLUMNS = 92
+const COLUMNS = 80
 const BYTES = 96 * 1024 * 1024
 const OUTAGE = 3000
 const COMMANDS = [
@@ -31,7 +31,7 @@ const [append, verify] = [await run(COMMANDS[0]), await run(COMMANDS[1])]
 await server.close()
 rmSync(dir, { recursive: true })
 
-// The first screen as it was some time after the outage, the second one at the end.
+// The first screen is from some time after the outage, the second one from the end.
 const during = screen(append.slice(0, append.indexOf('\r\x1b[K', append.search(/\] [78]\d%/))))
 const after = [...screen(append), `$ ${COMMANDS[1]}`, ...screen(verify)]
 const svg = draw([
@@ -40,7 +40,7 @@ const svg = draw([
 ])
 writeFileSync(new URL('../../.github/terminal.svg', import.meta.url), svg)
 
-/** What a command writes to a terminal. Half-way the server goes away. */
+/** What a command writes to a terminal. At 40% the server refuses connections for a while. */
 function run(command) {
   const { accessKeyId, accessKeySecret } = server.credentials
   const env = {
@@ -67,14 +67,14 @@ function run(command) {
   })
 }
 
-/** The lines that stand on the terminal after this text. */
+/** The lines that a terminal shows after this text. */
 function screen(text) {
   const lines = text.split('\r\n').map(line => line.split('\r\x1b[K').at(-1))
   if (lines.at(-1) === '') lines.pop()
   return lines
 }
 
-/** Windows, one below the other. */
+/** Terminal windows, one below the other. */
 function draw(screens) {
   const width = Math.round(16 + COLUMNS * 8.1)
   let y = 0
@@ -103,6 +103,6 @@ ${windows.join('\n')}
 
 function escapeText(text) {
   const escaped = text.replaceAll('&', '&amp;').replaceAll('<', '&lt;').replaceAll('>', '&gt;')
-  // No-break spaces: of others several count as one, and not every renderer knows `white-space`.
+  // No-break spaces, because SVG collapses other spaces and not every renderer knows `white-space`.
   return escaped.replaceAll(' ', '\u00a0')
 }

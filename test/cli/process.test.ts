@@ -14,6 +14,9 @@ import {
 
 const OBJECT = 'oss://examplebucket/logs/run 7.csv'
 
+// The tests mostly wait, so they run side by side.
+t.jobs = 4
+
 t.test('a process reads the environment and standard input', async t => {
   const { server, env } = await startCliServer(t)
   server.append('examplebucket', 'logs/run 7.csv', 'hello')

@@ -8,6 +8,7 @@ import {
   Progress,
   type ProgressState,
   RateMeter,
+  wrapFor,
 } from '../../lib/cli/progress.ts'
 import { Reporter } from '../../lib/cli/reporter.ts'
 import { RetryNotice } from '../../lib/cli/retry-notice.ts'
@@ -89,6 +90,15 @@ t.test('the progress line shows what fits into the width', async t => {
     [5000 * 1024 * MIB, '5000.0 GiB'],
   ]
   for (const [bytes, text] of sizes) t.equal(formatBytes(bytes), text)
+})
+
+t.test('lines are broken between words on a terminal, and stay whole elsewhere', async t => {
+  const text = 'oss-append: one two three\n  code          abc def\n'
+  t.equal(wrapFor({ write() {} }, text), text)
+  const terminal = { isTTY: true, columns: 20, write() {} }
+  const wrapped = 'oss-append: one two\n  three\n  code          abc\n    def\n'
+  t.equal(wrapFor(terminal, text), wrapped)
+  t.equal(wrapFor(terminal, 'a'.repeat(30)), 'a'.repeat(30), 'a word is not broken')
 })
 
 t.test('the rate is that of the last five seconds', async t => {

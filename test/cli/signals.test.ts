@@ -14,6 +14,9 @@ const OBJECT = 'oss://examplebucket/cam.ts'
 const GRACE_NOTICE =
   /^oss-append: (SIGINT: .* s\); Ctrl-C again|SIG\w+: finishing \(up to [\d.]+ s\); a second signal) aborts$/m
 
+// The tests mostly wait, so they run side by side.
+t.jobs = 4
+
 /** The command behind a producer that has not ended: `first` is in the object. */
 async function startRecording(t: Test, options: string[] = [], grace = '1h') {
   const { server, env } = await startCliServer(t)

@@ -11,6 +11,9 @@ import { seededBytes } from '../helpers/test-oss.ts'
 const OBJECT = 'oss://examplebucket/a.bin'
 const CLEAR = '\r\x1b[K'
 
+// The tests mostly wait, so they run side by side.
+t.jobs = 4
+
 /** Runs a line of shell on a terminal with this many columns. */
 function startOnTerminal(line: string, columns: number, env: Readonly<Record<string, string>>) {
   // Without a shell function: Ctrl-C would kill the shell that runs it before the command is done.

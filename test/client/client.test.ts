@@ -5,7 +5,14 @@ import { inspect } from 'node:util'
 import { setFlagsFromString } from 'node:v8'
 import { runInNewContext } from 'node:vm'
 import t, { type Test } from 'tap'
-import { Agent, type Dispatcher, MockAgent } from 'undici'
+import {
+  Agent,
+  type Dispatcher,
+  interceptors,
+  MockAgent,
+  RetryAgent,
+  errors as undiciErrors,
+} from 'undici'
 import { classifyError } from '../../lib/append/classify-error.ts'
 import { type ClientOptions, OssClient } from '../../lib/client/client.ts'
 import { OssError, OssServiceError } from '../../lib/errors.ts'
@@ -520,6 +527,25 @@ t.test('a redirect is reported and never followed', async t => {
   t.equal(redirectTarget.requests.length, 0)
 })
 
+t.test('a redirect to https that is not of OSS says what to do', async t => {
+  const server = await startScriptedServer(t, ({ requestLine }) =>
+    httpResponse(301, {
+      'x-oss-request-id': undefined,
+      server: 'nginx',
+      location: `https://127.0.0.1:${server.port}${requestLine.split(' ')[1]}`,
+    }),
+  )
+  const { append, head } = calls(connectTo(t, server))
+  for (const call of [append, head]) {
+    const error = await failure(call())
+    t.match(error, { code: 'OSS_ERR_NETWORK', status: 301, isUnsent: false })
+    t.match(
+      error.message,
+      /\(server: nginx, location: https:.*app\.log\)\. Use https in the option/,
+    )
+  }
+})
+
 t.test('head resolves to null only if OSS says that there is no such object', async t => {
   const err = (code: string, status = 404) => errorResponse(status, code, { head: true })
   const table: [string, string, object | null][] = [
@@ -973,6 +999,85 @@ t.test('a dispatcher that does not support the handler is a final error of the o
   t.equal(classifyError(error), 'final')
 })
 
+t.test('a dispatcher through which no request can succeed is a final error', async t => {
+  const server = await startScriptedServer(t, () => errorResponse(403, 'AccessDenied'))
+  const destroyed = new Agent()
+  await destroyed.destroy()
+  const closed = new Agent()
+  await closed.close()
+  const composed = closed.compose(interceptors.dump())
+  const mock = new MockAgent()
+  mock.disableNetConnect()
+  const open = new Agent()
+  t.teardown(() => Promise.all([mock.close(), open.destroy()]))
+  // label, dispatcher, message, whether nothing was sent
+  const table: [string, Dispatcher, RegExp, boolean][] = [
+    ['destroyed', destroyed, /is closed: pass one that lives/, true],
+    ['closed', closed, /is closed: pass one that lives/, true],
+    ['closed and composed', composed, /is closed: pass one that lives/, true],
+    ['no reply', mock, /is a MockAgent without a reply/, true],
+    // The append that got this response may have landed.
+    ['an interceptor', open.compose(interceptors.responseError()), /responseError/, false],
+  ]
+  for (const [label, dispatcher, message, isUnsent] of table) {
+    const error = await failure(calls(connectTo(t, server, { dispatcher })).append())
+    t.match(error, { code: 'OSS_ERR_INVALID_OPTION', message, isUnsent }, label)
+    t.match(error.message, /^option dispatcher: /, label)
+    t.equal(classifyError(error), 'final', label)
+  }
+  t.equal(server.requests.length, 1)
+})
+
+t.test('a pool that closes inside of an open dispatcher is a network error', async t => {
+  const { message } = new undiciErrors.ClientDestroyedError()
+  const dispatcher = {
+    closed: false,
+    destroyed: false,
+    dispatch(_: unknown, handler: Dispatcher.DispatchHandler) {
+      handler.onResponseError?.(null as never, new undiciErrors.ClientDestroyedError())
+      return false
+    },
+  } as unknown as Dispatcher
+  const error = await failure(calls(connectTo(t, { port: 1 }, { dispatcher })).append())
+  t.match(error, { code: 'OSS_ERR_NETWORK', cause: { message } })
+  t.equal(classifyError(error), 'wait')
+})
+
+t.test('a runtime without a working undici is a final error of the option', async t => {
+  const table: [string, RegExp][] = [
+    ['throw new TypeError("secret")', /needed: undici cannot be loaded \(TypeError\)$/],
+    [
+      'return { url: "data:text/javascript,export class Client {}; export class Agent {}", shortCircuit: true }',
+      /needed: this runtime replaces undici by a module without dispatch\(\)$/,
+    ],
+  ]
+  for (const [resolve, message] of table) {
+    const code = `
+      import { register } from 'node:module'
+      const hook = \`export async function resolve(name, context, next) {
+        if (name === 'undici') ${resolve}
+        return next(name, context)
+      }\`
+      register('data:text/javascript,' + encodeURIComponent(hook))
+      const { OssClient } = await import('DISTindex.js')
+      const credentials = { accessKeyId: 'a', accessKeySecret: 'b' }
+      const client = new OssClient({ endpoint: 'http://127.0.0.1:1', region: 'x', credentials })
+      const { signal } = new AbortController()
+      for (let i = 0; i < 2; i++) {
+        const error = await client.head({ bucket: 'examplebucket', key: 'a' }, { signal }).catch(e => e)
+        console.log(error.code, error.isUnsent, error.message)
+      }
+      await client.close()`
+    const { stdout, stderr } = await runModule(t, code)
+    const lines = stdout.trim().split('\n')
+    t.equal(lines.length, 2, stderr)
+    for (const line of lines) {
+      t.match(line, /^OSS_ERR_INVALID_OPTION true option dispatcher: /)
+      t.match(line, message)
+    }
+  }
+})
+
 t.test('an append that is aborted while connecting is never sent', async t => {
   const server = await startScriptedServer(t, () => appended)
   const connects: (() => void)[] = []
@@ -1004,6 +1109,92 @@ t.test('an append that is aborted while connecting is never sent', async t => {
     server.requests.map(({ body }) => `${body}`),
     ['later'],
   )
+})
+
+t.test('an error says whether the request has left', async t => {
+  const server = await startScriptedServer(t, () => appended)
+  const closing = await startScriptedServer(t, ({ socket }) => {
+    socket.destroy()
+    return undefined
+  })
+  const silent = await startScriptedServer(t, () => undefined)
+  const unused = createServer().listen(0, '127.0.0.1')
+  await once(unused, 'listening')
+  const { port } = unused.address() as AddressInfo
+  await new Promise(resolve => unused.close(resolve))
+  const never = new Agent({ connect: () => {} })
+  // The RetryAgent sends the append again after the reset, and then finds no server.
+  const vanishing = createServer(socket => {
+    vanishing.close()
+    socket.on('error', () => {}).once('data', () => socket.resetAndDestroy())
+  })
+  await once(vanishing.listen(0, '127.0.0.1'), 'listening')
+  const retrying = new RetryAgent(new Agent(), { methods: ['POST'], minTimeout: 1, maxRetries: 1 })
+  t.teardown(() => Promise.all([never.destroy(), retrying.destroy()]))
+  const closed = connectTo(t, server)
+  await closed.close()
+  // label, client, code, whether nothing was sent
+  const table: [string, OssClient, string, boolean][] = [
+    ['refused', connectTo(t, { port }), 'OSS_ERR_NETWORK', true],
+    [
+      'an unknown host',
+      connectTo(t, { port }, { endpoint: 'http://nowhere.invalid', dispatcher: notFound(t) }),
+      'OSS_ERR_NETWORK',
+      true,
+    ],
+    [
+      'TLS with a server that has none',
+      connectTo(t, { port }, { endpoint: `https://127.0.0.1:${silent.port}`, connectTimeout: 50 }),
+      'OSS_ERR_NETWORK',
+      true,
+    ],
+    [
+      'no connection in time',
+      connectTo(t, server, { dispatcher: never, requestTimeout: 20 }),
+      'OSS_ERR_TIMEOUT',
+      true,
+    ],
+    ['a closed client', closed, 'OSS_ERR_ABORTED', true],
+    [
+      'no credentials',
+      connectTo(t, server, { credentials: () => Promise.reject(new Error('no')) }),
+      'OSS_ERR_CREDENTIALS',
+      true,
+    ],
+    ['closed by the server', connectTo(t, closing), 'OSS_ERR_NETWORK', false],
+    ['no response', connectTo(t, silent, { requestTimeout: 20 }), 'OSS_ERR_TIMEOUT', false],
+    [
+      'resent in a layer below, and refused there',
+      connectTo(t, vanishing.address() as AddressInfo, { dispatcher: retrying }),
+      'OSS_ERR_NETWORK',
+      false,
+    ],
+  ]
+  for (const [label, client, code, isUnsent] of table) {
+    const error = await failure(calls(client).append())
+    t.match(error, { code, isUnsent }, label)
+    const own = !/layer|unknown host|in time/.test(label)
+    t.equal(client.sendsOnce, own, `${label}: own connections`)
+  }
+  const last = await failure(calls(table.at(-1)?.[1] as OssClient).append())
+  t.match(last, { cause: { code: 'ECONNREFUSED' }, isUnsent: true }, 'a new request')
+})
+
+t.test('a refusal by size has its status, whoever sends it', async t => {
+  const foreign = { 'x-oss-request-id': undefined }
+  const table: [string, string][] = [
+    ['OSS', errorResponse(413, 'EntityTooLarge')],
+    ['a proxy', httpResponse(413, foreign, '<html>')],
+    ['a proxy, cut', httpResponse(413, { ...foreign, 'content-length': '999' }, '<html>')],
+  ]
+  for (const [label, response] of table) {
+    const server = await startScriptedServer(t, () => response)
+    // The cut response never ends, so the timeout ends it.
+    const client = connectTo(t, server, { requestTimeout: 50 })
+    const error = await failure(calls(client).append())
+    t.match(error, { status: 413, isUnsent: false }, label)
+    t.equal(classifyError(error), 'tooLarge', label)
+  }
 })
 
 t.test('an abort ends an exchange that waits for a provider', async t => {
@@ -1133,6 +1324,18 @@ t.test('a wrong clock is corrected by a plausible time in a response of OSS', as
       'from the header, if the time in the document is invalid',
       [skewed('soon', { date: 'Mon, 02 Nov 2026 09:04:05 GMT' })],
       '20261102T090405Z',
+      true,
+    ],
+    [
+      'from the header, if the time in the document is not plausible',
+      [skewed('1970-01-01T00:00:00.000Z', { date: 'Mon, 02 Nov 2026 09:04:05 GMT' })],
+      '20261102T090405Z',
+      true,
+    ],
+    [
+      'from the document, if the header is not plausible',
+      [skewed('2026-11-02T06:04:05.000Z', { date: 'Thu, 01 Jan 1970 00:00:00 GMT' })],
+      '20261102T060405Z',
       true,
     ],
     ['poisoned with 1970', [skewed('1970-01-01T00:00:00.000Z')], '20261102T030405Z', false],
@@ -1312,7 +1515,7 @@ t.test('a given dispatcher is used and not closed', async t => {
   const { append } = calls(connectTo(t, { port: 1 }, { dispatcher: mock }))
   t.match(await append(), { position: 5 })
   const error = await failure(append())
-  t.match(error, { code: 'OSS_ERR_NETWORK', cause: { code: 'UND_MOCK_ERR_MOCK_NOT_MATCHED' } })
+  t.match(error, { code: 'OSS_ERR_INVALID_OPTION', message: /MockAgent without a reply/ })
   t.notMatch(printed(error), TOKEN, 'undici quotes the headers in its error')
 })
 
@@ -1421,7 +1624,7 @@ t.test('no error and no inspected client shows a secret that the server echoes',
   t.match(await calls(connectTo(t, server)).append(), { requestId: 'a ***' })
 })
 
-t.test('an error of a dispatcher is redacted', async t => {
+t.test('the message of an error of a dispatcher is not shown', async t => {
   const thrown = (options: Dispatcher.DispatchOptions) =>
     Object.assign(new Error(`cannot send ${JSON.stringify(options)}`), { options, code: 'EUSER' })
   const dispatcher = {
@@ -1430,6 +1633,6 @@ t.test('an error of a dispatcher is redacted', async t => {
     },
   } as unknown as Dispatcher
   const error = await failure(calls(connectTo(t, { port: 1 }, { dispatcher })).append())
-  t.match(error, { code: 'OSS_ERR_NETWORK', cause: { code: 'EUSER', message: /cannot send/ } })
+  t.match(error, { code: 'OSS_ERR_NETWORK', cause: { code: 'EUSER', message: 'Error EUSER' } })
   for (const hidden of [SECRET, TOKEN]) t.notMatch(printed(error), hidden)
 })

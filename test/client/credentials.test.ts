@@ -292,29 +292,15 @@ t.test('an error of the provider is refreshable, and its cause is redacted', asy
       error,
       {
         code: 'OSS_ERR_CREDENTIALS',
-        message: 'the credentials provider failed',
+        message: /^the credentials provider failed: TypeError ELOGIN \(/,
         isRefreshable: true,
       },
       label,
     )
-    t.match(error.cause, { message: 'could not log in with secret=***', code: 'ELOGIN' }, label)
-    t.match((error.cause as Error).stack, /^TypeError: could not .*\n.*credentials\.test\.ts/)
+    t.match(error.cause, { message: 'TypeError ELOGIN', code: 'ELOGIN' }, label)
     t.notMatch(printed(error), SECRET, label)
     t.match(cause.message, SECRET, 'the error of the provider is not changed')
   }
-})
-
-t.test('keys that the provider returned before are redacted in its error', async t => {
-  const { calls, provide } = scriptedProvider()
-  const source = createCredentialSource(provide)
-  const first = source.get()
-  calls[0]?.resolve(good)
-  await first
-  const failing = failure(source.get())
-  calls[1]?.reject(`${good.securityToken} has expired, and so has ${SECRET}`)
-  const error = (await failing) as OssError
-  t.match(error.cause, { message: '*** has expired, and so has ***' })
-  t.notMatch(printed(error), SECRET)
 })
 
 t.test('a result whose getter throws is an error of the provider', async t => {

@@ -324,9 +324,9 @@ export const MUTANTS: readonly Mutant[] = [
   {
     name: 'who only looks into a folder cuts off what a writer is about',
     file: 'lib/server/folder-store.ts',
-    find: '      yield { state, content: new FileContent(path, this.#recover) }',
+    find: '      yield { state, content }',
     replace: `      this.#recover()
-      yield { state, content: new FileContent(path, this.#recover) }`,
+      yield { state, content }`,
     tests: ['server/folder-store'],
   },
   {

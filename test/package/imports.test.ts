@@ -37,10 +37,10 @@ const LAYERS: Readonly<Record<string, string>> = {
   options: 'client, crc64, validate, errors | type append',
 
   // How OSS is reached. The layers above do not know undici, which is loaded at the first request.
-  'client/credentials-module': 'node:* | uses process | lazy url | client',
+  'client/credentials-module': 'node:* | uses process | lazy url | client, errors',
   client: `node:crypto, node:net, node:stream | uses process, timers, time | type undici
     | client/agent, crc64, validate, clock, errors | type append`,
-  'client/agent': 'lazy undici, type undici, type node:net',
+  'client/agent': 'lazy undici, type undici, type node:net | errors',
 
   // The core: no streams, no HTTP, no process, and every clock is an argument.
   append: 'node:assert/strict, node:crypto, node:diagnostics_channel | crc64, errors | type clock',

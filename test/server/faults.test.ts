@@ -8,6 +8,7 @@ import t from 'tap'
 import { crc64OfChunks } from '../../lib/server/crc64.ts'
 import { createOssServer, type Fault, type OssServer } from '../../lib/server/index.ts'
 import { append, head, type RawResponse, send } from '../helpers/raw-client.ts'
+import { composeRequest, renderRequest } from '../helpers/raw-socket.ts'
 import { BUCKET, KEY, startServer, storedText } from '../helpers/start-server.ts'
 
 async function serverWith(
@@ -170,7 +171,7 @@ t.test('a fault changes the response', async t => {
       { status: 200, headers: { 'x-oss-next-append-position': '6' } },
       'othdef',
     ],
-    ['sealed', { kind: 'sealed' }, { status: 409, code: 'AppendSealedObjectNotAllowed' }, 'abc'],
+    ['sealed', { kind: 'sealed' }, { status: 400, code: 'AppendSealedObjectNotAllowed' }, 'abc'],
     [
       'damaged on the way',
       { kind: 'corrupted' },
@@ -523,4 +524,121 @@ t.test('close() drops hanging responses and late appends', async t => {
   await Promise.all([hanging, slow, once(idle, 'close')])
   t.equal(s.delayedAppends.length, 0)
   t.equal(storedText(s), 'abc')
+})
+
+t.test('a rival appends given bytes before each of the next requests', async t => {
+  const s = await serverWith(t, { kind: 'rival', when: 'before', bytes: 'rival\n', times: 2 })
+  t.match(await append(s, 3, 'def'), {
+    status: 409,
+    headers: { 'x-oss-next-append-position': '9' },
+  })
+  t.match(await append(s, 9, 'def'), {
+    status: 409,
+    headers: { 'x-oss-next-append-position': '15' },
+  })
+  t.equal((await append(s, 15, 'def')).status, 200)
+  t.equal(storedText(s), 'abcrival\nrival\ndef')
+})
+
+t.test('a rival appends given bytes after each of the next requests', async t => {
+  const bytes = Buffer.from('rival\n')
+  const s = await serverWith(t, { kind: 'rival', when: 'after', bytes, lost: false, times: 2 })
+  const first = await append(s, 3, 'def')
+  t.match(first, { status: 200, headers: { 'x-oss-next-append-position': '6' } })
+  t.match(await append(s, 6, 'ghi'), {
+    status: 409,
+    headers: { 'x-oss-next-append-position': '12' },
+  })
+  t.equal((await append(s, 18, 'jkl')).status, 200, 'the second rival came after a refusal')
+  t.equal(storedText(s), 'abcdefrival\nrival\njkl')
+})
+
+t.test('a proxy refuses bodies above a size with 413, before it has read them', async t => {
+  const s = await serverWith(t, { kind: 'tooLarge', maxBytes: 1_000_000, times: Infinity })
+  t.equal((await append(s, 3, Buffer.alloc(1_000_000))).status, 200, 'exactly the size')
+  const body = Buffer.alloc(20_000_000)
+  const refused = await append(s, 1_000_003, body)
+  t.match(refused, {
+    status: 413,
+    code: undefined,
+    xml: /^<html>.*413 Request Entity Too Large/,
+    headers: { connection: 'close', 'x-oss-request-id': undefined, server: undefined },
+  })
+  t.match(await append(s, 1_000_003, body, { chunked: true }), { status: 413 })
+  t.equal((await append(s, 1_000_003, 'x', { chunked: true })).status, 200)
+  t.equal((await head(s)).headers['content-length'], '1000004')
+  const socket = connect(s.port, '127.0.0.1')
+  const { line, headers } = composeRequest({
+    method: 'POST',
+    bucket: BUCKET,
+    key: KEY,
+    query: { append: '', position: '0' },
+    headers: { 'content-length': '2000000' },
+    credentials: s.credentials,
+  })
+  socket.write(renderRequest({ line, headers, body: '' }))
+  const [answer] = (await once(socket, 'data')) as [Buffer]
+  t.match(answer.toString(), /^HTTP\/1.1 413 .*<\/html>\n$/s, 'the response comes before the body')
+  socket.write(Buffer.alloc(2_000_000))
+  await once(socket, 'end')
+  t.equal(s.requests.at(-1)?.length, 2_000_000, 'the body is read, so that no reset follows')
+})
+
+t.test('any fault can add headers to the response, such as Retry-After', async t => {
+  const headers = { 'Retry-After': '2' }
+  const rows: [fault: Fault, status: number][] = [
+    [{ kind: 'status', status: 503, code: 'ServiceUnavailable', headers }, 503],
+    [{ kind: 'status', status: 429, headers: { 'Retry-After': '2' } }, 429],
+    [{ kind: 'html', headers }, 502],
+    [{ kind: 'early', headers }, 503],
+    [{ kind: 'lost', how: 500, headers }, 500],
+    [{ kind: 'late', how: 503, lands: 'beforeNext', headers }, 503],
+    [{ kind: 'tooLarge', maxBytes: 1, headers }, 413],
+    [{ kind: 'rival', when: 'before', headers }, 409],
+    [{ kind: 'forbidden', on: 'append', headers }, 403],
+    [{ kind: 'closed', how: 'header', with: [{ kind: 'sealed', headers }] }, 400],
+  ]
+  for (const [fault, status] of rows) {
+    const s = await serverWith(t, fault)
+    const response = await append(s, 3, 'def')
+    t.match(response, { status, headers: { 'retry-after': '2' } }, `${fault.kind} ${status}`)
+  }
+  const date = new Date(Date.now() + 1000).toUTCString()
+  const s = await serverWith(t, { kind: 'html', status: 503, headers: { 'Retry-After': date } })
+  t.equal((await append(s, 3, 'def')).headers['retry-after'], date)
+})
+
+t.test('pipelined requests are served one after the other, as by nginx', async t => {
+  const s = await serverWith(t, { kind: 'slowAnswer', delay: 50 })
+  const pipelined = (first: number, second: number) =>
+    [first, second]
+      .map(position =>
+        renderRequest(
+          composeRequest({
+            method: 'POST',
+            bucket: BUCKET,
+            key: KEY,
+            query: { append: '', position: String(position) },
+            body: 'def',
+            credentials: s.credentials,
+          }),
+        ),
+      )
+      .join('')
+  const socket = connect(s.port, '127.0.0.1')
+  t.teardown(() => socket.destroy())
+  socket.write(pipelined(3, 6))
+  while (s.requests[1]?.answered === undefined) await new Promise(setImmediate)
+  const [first, second] = s.requests
+  t.ok(second!.received - first!.bodyRead! >= 45, 'the second waits for the response to the first')
+  t.equal(storedText(s), 'abcdefdef')
+
+  s.faults.push({ kind: 'lost', how: 'hang' })
+  socket.write(pipelined(9, 12))
+  while (storedText(s) !== 'abcdefdefdef') await new Promise(setImmediate)
+  await head(s)
+  t.equal(s.requests.length, 4, 'behind a response that hangs the next request waits')
+  socket.destroy()
+  while (s.openConnections > 0) await new Promise(setImmediate)
+  t.equal(storedText(s), 'abcdefdefdef', 'and is not served when the client gives up')
 })

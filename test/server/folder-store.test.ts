@@ -2,7 +2,7 @@
 
 import { type ChildProcess, fork } from 'node:child_process'
 import { once } from 'node:events'
-import {
+import fs, {
   appendFileSync,
   existsSync,
   mkdirSync,
@@ -12,13 +12,15 @@ import {
   rmSync,
   writeFileSync,
 } from 'node:fs'
+import { syncBuiltinESMExports } from 'node:module'
 import { join } from 'node:path'
-import t from 'tap'
+import t, { type Test } from 'tap'
 import { crc64OfChunks } from '../../lib/server/crc64.ts'
 import { FolderStore } from '../../lib/server/folder-store.ts'
 import { createOssServer } from '../../lib/server/index.ts'
 import { DEFAULT_ATTRIBUTES, Objects } from '../../lib/server/objects.ts'
 import { append, head, send } from '../helpers/raw-client.ts'
+import { BUCKET, KEY, startServer } from '../helpers/start-server.ts'
 
 const KEYS = [
   'a.log',
@@ -103,7 +105,7 @@ t.test('replaced, sealed and deleted objects stay so after a restart', async t =
   t.equal((await send(again, { key: 'replaced' })).body.toString(), 'normal')
   t.equal(again.stat('examplebucket', 'deleted'), undefined)
   t.equal(again.stat('examplebucket', 'sealed')?.sealedTime, sealedTime)
-  t.equal((await append(again, 3, 'x', { key: 'sealed' })).status, 409)
+  t.equal((await append(again, 3, 'x', { key: 'sealed' })).status, 400)
   t.equal(again.stat('examplebucket', 'acl')?.attributes.acl, 'public-read')
   t.equal((await append(again, 0, 'x', { key: 'empty' })).status, 200)
 })
@@ -245,4 +247,111 @@ t.test('a process killed during an append keeps all acknowledged bytes', async t
   t.equal(stored.length % body.length, 0, 'an append is stored whole or not at all')
   t.equal(crc64OfChunks([stored], '0'), s.stat('examplebucket', 'a.log')?.crc64)
   t.ok(existsSync(dir))
+})
+
+t.test('a GET goes on when the object is deleted or replaced meanwhile', async t => {
+  const s = await startServer(t, { dir: t.testdir() })
+  const body = Buffer.alloc(3_000_000, 'abcdefg')
+  for (const change of [() => s.delete(BUCKET, KEY), () => s.put(BUCKET, KEY, 'other')]) {
+    s.delete(BUCKET, KEY)
+    await append(s, 0, body)
+    s.latency = 30
+    const count = s.requests.length
+    const getting = send(s, {})
+    while (s.requests[count]?.outcome === undefined) await new Promise(setImmediate)
+    change()
+    t.ok((await getting).body.equals(body))
+    s.latency = 0
+  }
+})
+
+t.test('a response that a fault drops closes its file', async t => {
+  const s = await startServer(t, { dir: t.testdir() })
+  await append(s, 0, 'abc')
+  s.faults.push({ kind: 'lost', how: 500, on: 'get' })
+  t.equal((await send(s, {})).status, 500)
+  t.equal((await send(s, {})).body.toString(), 'abc')
+})
+
+t.test('damage of the same length is found, and the folder is named', async t => {
+  const dir = t.testdir()
+  const s = await createOssServer({ dir })
+  await append(s, 0, 'abcdef')
+  await s.close()
+  const folder = join(dir, readdirSync(dir)[0]!)
+  const bytes = join(folder, readdirSync(folder).find(name => name.startsWith('bytes-'))!)
+  writeFileSync(bytes, 'abcdeX')
+  await t.rejects(createOssServer({ dir }), { message: `Damaged object in ${folder}` })
+  writeFileSync(bytes, 'abcdef and the remains of a torn append')
+  const again = await startServer(t, { dir })
+  t.equal(again.read(BUCKET, KEY)?.toString(), 'abcdef', 'bytes past the length are no damage')
+})
+
+t.test('a bytes file that is missing is damage', async t => {
+  const dir = t.testdir()
+  const s = await createOssServer({ dir })
+  await append(s, 0, 'abcdef')
+  await s.close()
+  const folder = join(dir, readdirSync(dir)[0]!)
+  rmSync(join(folder, readdirSync(folder).find(name => name.startsWith('bytes-'))!))
+  await t.rejects(createOssServer({ dir }), { message: `Damaged object in ${folder}` })
+})
+
+t.test('a state that is not an object is damage, and the folder is named', async t => {
+  for (const line of ['null', '5', '"text"', '{}', '{"file":"x"}', '{"file":5,"state":{}}', '[]']) {
+    const dir = t.testdir()
+    const s = await createOssServer({ dir })
+    await append(s, 0, 'abcdef')
+    await s.close()
+    const folder = join(dir, readdirSync(dir)[0]!)
+    appendFileSync(join(folder, 'states.jsonl'), `\n${line}`)
+    await t.rejects(createOssServer({ dir }), { message: `Damaged object in ${folder}` }, line)
+  }
+})
+
+/** Makes a function of `node:fs` fail as on a full disk, once some of its bytes are written. */
+function fillDisk(t: Test, name: 'writeSync' | 'appendFileSync' | 'writeFileSync'): void {
+  const original = fs[name] as (...args: unknown[]) => unknown
+  const full = (...args: unknown[]) => {
+    if (name === 'appendFileSync') original(args[0], String(args[1]).slice(0, 20))
+    throw Object.assign(new Error('ENOSPC: no space left on device, write'), { code: 'ENOSPC' })
+  }
+  Object.assign(fs, { [name]: full })
+  syncBuiltinESMExports()
+  t.teardown(() => {
+    Object.assign(fs, { [name]: original })
+    syncBuiltinESMExports()
+  })
+}
+
+/** Every file below `dir` and its text. */
+function filesOf(dir: string): [name: string, text: string][] {
+  return readdirSync(dir, { recursive: true, withFileTypes: true })
+    .filter(entry => entry.isFile())
+    .map(entry => join(entry.parentPath, entry.name))
+    .map((path): [string, string] => [path, readFileSync(path, 'utf8')])
+    .sort()
+}
+
+t.test('a full disk refuses a write with ENOSPC, and nothing of it is left', async t => {
+  for (const name of ['writeSync', 'appendFileSync', 'writeFileSync'] as const) {
+    await t.test(name, async t => {
+      const dir = t.testdir()
+      const s = await startServer(t, { dir })
+      await append(s, 0, 'abc')
+      const before = filesOf(dir)
+      const refusal = { status: 507, code: 'InsufficientStorage', xml: /ENOSPC: the disk/ }
+      await t.test('while it is full', async t => {
+        fillDisk(t, name)
+        // The first write of a new object, and each later one, use different functions.
+        if (name !== 'writeFileSync') t.match(await append(s, 3, 'def'), refusal)
+        if (name !== 'appendFileSync') t.match(await append(s, 0, 'new', { key: 'new' }), refusal)
+        if (name !== 'appendFileSync') t.match(await send(s, { method: 'PUT', body: 'x' }), refusal)
+        t.same(filesOf(dir), before)
+        t.equal(readdirSync(dir).length, 1, 'no folder either')
+      })
+      t.equal((await append(s, 3, 'def')).status, 200)
+      t.equal(s.read(BUCKET, KEY)?.toString(), 'abcdef')
+    })
+  }
 })

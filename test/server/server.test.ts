@@ -1,13 +1,17 @@
 // What the server does for a client that makes no mistakes, and what it offers to tests.
 
+import { execFile } from 'node:child_process'
 import { once } from 'node:events'
 import type { IncomingMessage } from 'node:http'
 import { get } from 'node:https'
+import { join } from 'node:path'
+import { promisify } from 'node:util'
 import t from 'tap'
 import { crc64OfChunks } from '../../lib/server/crc64.ts'
 import { createOssServer, type RequestRecord } from '../../lib/server/index.ts'
 import { addRecord } from '../../lib/server/log.ts'
 import { append, head, send, sign } from '../helpers/raw-client.ts'
+import { exchangeBytes } from '../helpers/raw-socket.ts'
 import { BUCKET, KEY, startServer } from '../helpers/start-server.ts'
 import * as tls from '../helpers/tls.ts'
 
@@ -169,4 +173,55 @@ t.test('a server can be closed twice, and by await using', async t => {
   await t.rejects(append(s, 0, 'x'), { code: 'ECONNREFUSED' })
   await using other = await createOssServer()
   t.equal((await append(other, 0, 'x')).status, 200)
+})
+
+t.test('a server that was unrefed and forgotten does not hang node --test', async t => {
+  const file = join(import.meta.dirname, 'forgotten-server.js')
+  const env = { PATH: process.env.PATH }
+  const run = promisify(execFile)(process.execPath, ['--test', file], { env, timeout: 60_000 })
+  const { stdout } = await run
+  t.match(stdout, /# pass 2\n.*# todo 1\n/s)
+})
+
+t.test('assertClean() passes when all faults have struck and nothing was refused', async t => {
+  const s = await startServer(t)
+  s.assertClean()
+  await append(s, 0, 'abc')
+  t.equal((await head(s, { key: 'absent' })).status, 404)
+  t.equal((await send(s, { key: 'absent' })).status, 404)
+  s.faults.push({ kind: 'lost', how: 500 }, { kind: 'rival', when: 'before' })
+  t.equal((await append(s, 3, 'def')).status, 500)
+  t.equal((await append(s, 3, 'def')).status, 409, 'after a fault on the key a refusal is expected')
+  s.faults.push({ kind: 'forbidden', times: Infinity })
+  t.equal((await head(s)).status, 403)
+  s.assertClean()
+})
+
+t.test('assertClean() names faults that did not strike and requests that were refused', async t => {
+  const s = await startServer(t)
+  s.faults.push(
+    { kind: 'lost', how: 'reset', on: 'seal' },
+    { kind: 'status', status: 503, times: 3, name: 'three times', key: 'b' },
+    { kind: 'forbidden', times: Infinity },
+  )
+  await append(s, 0, 'x', { key: 'b' })
+  await append(s, 5, 'abc')
+  await append(s, 0, 'abc', { credentials: { ...s.credentials, accessKeyId: 'unknown' } })
+  const bad = await exchangeBytes(s.port, 'GET /a HTTP/1.1\r\nhost: a\r\nhost: b\r\n\r\n')
+  t.equal(bad.status, 400)
+  const lines = [
+    'The server is not clean:',
+    '- the fault lost (on seal) never struck',
+    '- the fault three times (on append, key b) struck 1 of 3 times',
+    '- the fault forbidden (on head) never struck',
+    '- POST /examplebucket/a.log?append&position=5 was refused: 409 PositionNotEqualToLength',
+    '- POST /examplebucket/a.log?append&position=0 was refused: 403 InvalidAccessKeyId',
+    '- GET /a was refused: 400 InvalidArgument',
+    '',
+  ]
+  t.throws(() => s.assertClean(), { message: lines.join('\n') })
+  s.faults.clear()
+  const expected = ['PositionNotEqualToLength', 'InvalidAccessKeyId']
+  t.throws(() => s.assertClean({ expected }), { message: `${lines[0]}\n${lines[6]}\n` })
+  s.assertClean({ expected: [...expected, 'InvalidArgument'] })
 })

@@ -278,7 +278,7 @@ const alteredSignatures: [
   ['another algorithm', inAuth('OSS4-HMAC-SHA256', 'OSS4-HMAC-SHA512'), 400, 'InvalidArgument'],
   ['AWS', inAuth('OSS4-HMAC-SHA256', 'AWS4-HMAC-SHA256'), 400, 'InvalidArgument'],
   ['empty', inAuth(/.*/, ''), 400, 'InvalidArgument'],
-  ['another region', inAuth('cn-hangzhou', 'cn-beijing'), 400, 'InvalidArgument', '0002-00000228'],
+  ['another region', inAuth('cn-hangzhou', 'cn-beijing'), 400, 'InvalidArgument', '0002-00000226'],
   ['a region with oss-', inAuth('cn-hangzhou', 'oss-cn-hangzhou'), 400, 'InvalidArgument'],
   ['another product', inAuth('/oss/', '/oss-cloudbox/'), 400, 'InvalidArgument'],
   [
@@ -303,8 +303,9 @@ const alteredSignatures: [
   [
     'an absent additional header',
     inAuth(',S', ',AdditionalHeaders=x,S'),
-    403,
-    'SignatureDoesNotMatch',
+    400,
+    'InvalidArgument',
+    '0002-00000211',
   ],
   [
     'version 1',
@@ -333,7 +334,28 @@ const alteredSignatures: [
     400,
     'InvalidArgument',
   ],
-  ['no date', ({ 'x-oss-date': _, ...headers }) => headers, 403, 'AccessDenied', '0002-00000502'],
+  ['no date', ({ 'x-oss-date': _, ...headers }) => headers, 403, 'AccessDenied', '0002-00000503'],
+  [
+    'x-oss-date in the format of Date',
+    inHeader('x-oss-date', /.*/, new Date().toUTCString()),
+    403,
+    'AccessDenied',
+    '0002-00000502',
+  ],
+  [
+    'Date in the format of x-oss-date',
+    ({ 'x-oss-date': date = '', ...headers }) => ({ ...headers, date }),
+    403,
+    'AccessDenied',
+    '0002-00000502',
+  ],
+  [
+    'Date in a free format',
+    ({ 'x-oss-date': _, ...headers }) => ({ ...headers, date: '28 Nov 2026 19:40:00 GMT' }),
+    403,
+    'AccessDenied',
+    '0002-00000502',
+  ],
   [
     'an RFC 1123 date',
     inHeader('x-oss-date', /.*/, 'Tue, 02 Jan 2024 03:04:05 GMT'),
@@ -365,6 +387,14 @@ t.test('a wrong signature is refused', async t => {
   }
   t.same([...s.objects], [], 'nothing was stored')
   t.equal((await append(s, 0, 'abc')).status, 200, 'the unaltered request is served')
+})
+
+t.test('the refusal of a region names the right one', async t => {
+  const s = await startServer(t)
+  const response = await append(s, 0, 'abc', { region: 'cn-hangzhou-test-1' })
+  t.match(response, { status: 400, code: 'InvalidArgument' })
+  t.match(response.xml, /<Message>Invalid signing region in Authorization header.<\/Message>/)
+  t.match(response.xml, /<Region>cn-hangzhou<\/Region>/)
 })
 
 t.test('a signature is valid for the request that it signs alone', async t => {
@@ -492,6 +522,14 @@ t.test('a presigned URL is checked like a header', async t => {
     'AccessDenied',
     'signed in the header and in the query',
   )
+  const withHeader = { ...request, headers: { 'x-app': 'a' }, additional: ['x-app'] }
+  const additional = `/examplebucket/a.log?${encodeQuery(presign(withHeader, 600))}`
+  const missing = await append(s, 0, 'x', { target: additional, rawHeaders: {} })
+  t.match(missing, { status: 400, code: 'InvalidArgument' }, 'an additional header is missing')
+  const other = await append(s, 0, 'x', { target: additional, rawHeaders: { 'x-app': 'b' } })
+  t.match(other, { status: 403, code: 'SignatureDoesNotMatch' }, 'it has another value')
+  const there = await append(s, 0, 'x', { target: additional, rawHeaders: { 'x-app': 'a' } })
+  t.match(there, { status: 409, code: 'PositionNotEqualToLength' }, 'it is there')
   const early = presign({ ...request, time: Date.now() + 1_000_000 }, 600)
   const ahead = `/examplebucket/a.log?${encodeQuery(early)}`
   t.equal((await append(s, 0, 'x', { target: ahead, rawHeaders: {} })).code, 'RequestTimeTooSkewed')
