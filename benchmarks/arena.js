@@ -1,21 +1,21 @@
 /**
- * Where contenders take turns: A B C A B C ..., so that a busy moment of the machine hits them all. Each
- * lives in a process of its own for the whole case, the sink in another, started afresh for each case.
- * A contender that fails is out, with what it said; the others go on.
+ * Runs the contenders of a case in turn, A B C A B C ..., so that a busy moment of the machine affects all of
+ * them. Each contender has one process for the whole case, and so has the sink. A contender that fails
+ * leaves the case with its error, and the others go on.
  */
 
 import { fork } from 'node:child_process'
 
-/** Milliseconds. A turn takes a second; only a hang takes this. */
-const PATIENCE = 180_000
+/** Milliseconds. A turn takes about a second, so a longer one hangs. */
+const TURN_TIMEOUT = 180_000
 
-/** A child that is asked one thing at a time. */
+/** A child process with one request at a time. */
 class Child {
   #process
-  #said = ''
+  #output = ''
   #waiting
   #failure
-  /** What it tells when it is up. */
+  /** Resolves with the first message of the process. */
   ready
 
   constructor(file, args = [], execArgv = []) {
@@ -23,20 +23,20 @@ class Child {
     this.#process = fork(url, args, { execArgv, stdio: ['ignore', 'pipe', 'pipe', 'ipc'] })
     for (const output of [this.#process.stdout, this.#process.stderr]) {
       output.setEncoding('utf8').on('data', text => {
-        this.#said = (this.#said + text).slice(-4000)
+        this.#output = (this.#output + text).slice(-4000)
       })
     }
     this.#process.on('message', message => this.#settle(message))
     this.#process.on('error', error => this.#fail(error.message))
     this.#process.on('close', (code, signal) => {
-      this.#fail(`the process ended with ${signal ?? code}\n${this.#said}`)
+      this.#fail(`the process ended with ${signal ?? code}\n${this.#output}`)
     })
     this.ready = this.#next()
     this.ready.catch(() => {})
   }
 
-  /** Sends a message, and resolves with what it answers. */
-  ask(message) {
+  /** Sends a message. Resolves with the result. */
+  request(message) {
     if (this.#failure) return Promise.reject(new Error(this.#failure))
     this.#process.send(message)
     return this.#next()
@@ -49,9 +49,9 @@ class Child {
   #next() {
     return new Promise((resolve, reject) => {
       const timer = setTimeout(() => {
-        this.#fail(`no answer within ${PATIENCE / 1000} s`)
+        this.#fail(`no result within ${TURN_TIMEOUT / 1000} s`)
         this.stop()
-      }, PATIENCE)
+      }, TURN_TIMEOUT)
       this.#waiting = { resolve, reject, timer }
     })
   }
@@ -73,19 +73,19 @@ class Child {
 /**
  * Runs a case.
  *
- * @param {import('./cases.js').Case} given
+ * @param {import('./cases.js').Case} benchmark
  * @param {number} rounds
- * @param {(text: string) => void} say
- * @returns each contender's turns, by its label, or its failure
+ * @param {(text: string) => void} log
+ * @returns the turns or the error of each contender, by label
  */
-export async function runCase({ contenders, latency = 0, isCold = false }, rounds, say) {
+export async function runCase({ contenders, latency = 0, isCold = false }, rounds, log) {
   const results = {}
   const children = []
   try {
     const sink = new Child('sink.js')
     children.push(sink)
     const address = await sink.ready
-    const present = await Promise.all(
+    const running = await Promise.all(
       contenders.map(async ({ label, file, params, flags }) => {
         const json = JSON.stringify({ ...params, sink: address })
         const child = new Child('worker.js', [file, json], flags)
@@ -97,19 +97,19 @@ export async function runCase({ contenders, latency = 0, isCold = false }, round
         return { label, child }
       }),
     )
-    // The first turn, unless it is the only one that counts, warms up.
+    // The first turn is a warm-up and does not count, except in a cold case.
     for (let round = isCold ? 1 : 0; round <= rounds; round++) {
-      for (const { label, child } of present) {
+      for (const { label, child } of running) {
         const result = results[label]
         if (result.error !== undefined) continue
         try {
-          await sink.ask({ latency })
-          const turn = await child.ask({})
-          turn.sink = await sink.ask({})
+          await sink.request({ latency })
+          const turn = await child.request({})
+          turn.sink = await sink.request({})
           if (round > 0) result.turns.push(turn)
         } catch (error) {
           result.error = error.message
-          say(`  ${label}: ${error.message}`)
+          log(`  ${label}: ${error.message}`)
         }
       }
     }

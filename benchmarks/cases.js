@@ -1,6 +1,4 @@
-/**
- * What is measured: every case, its contenders, and the targets that it is held to. Sizes in bytes.
- */
+/** The cases and their contenders. Sizes are in bytes. */
 
 const KIB = 1024
 const MIB = 1024 * KIB
@@ -21,9 +19,9 @@ const GIB = 1024 * MIB
  * @property {Contender[]} contenders
  * @property {string} [reference] the contender that the others are compared with
  * @property {number} rounds
- * @property {number} [latency] milliseconds by which every answer is held back
- * @property {boolean} [isCold] no turn to warm up
- * @property {boolean} [isLong] runs only when named
+ * @property {number} [latency] milliseconds by which the sink delays each response
+ * @property {boolean} [isCold] without a warm-up turn
+ * @property {boolean} [isLong] runs only by name
  */
 
 export const OURS = 'ours'
@@ -50,7 +48,7 @@ export const FOUR_MIB = '4 MiB each, one after another'
 export const ONE_STREAM = 'one long stream (zlib.createGzip)'
 export const MEMBERS_DEFAULT = 'members of 1 MiB (the default)'
 export const BY_ITSELF = 'by itself'
-export const UNHEARD = 'traced, without a subscriber'
+export const UNSUBSCRIBED = 'traced, without a subscriber'
 export const FOUR_MIB_BY_EIGHT = '4 MiB each, eight at a time'
 
 const withoutMd5 = { contentMd5: false }
@@ -61,24 +59,24 @@ function append(label, contender, params, flags) {
 }
 
 function appendCase(mib) {
-  const given = { batch: mib * MIB, total: 256 * MIB }
+  const params = { batch: mib * MIB, total: 256 * MIB }
   return {
     name: `append-${mib}MiB`,
     title: `Appends of ${mib} MiB`,
-    about: `256 MiB a turn, as appends of one buffer of ${mib} MiB. \`ali-oss\` sends an MD5 and checks no CRC; ours checks the CRC of every append, and sends an MD5 where said. A loop over undici's Agent uses two connections by turns, since undici frees one only after another turn of the event loop; hence the loop with one.`,
+    about: `256 MiB per turn, as appends of one buffer of ${mib} MiB. \`ali-oss\` sends an MD5 and checks no CRC. Ours checks the CRC of every append, and sends an MD5 only where the label says so. A loop over undici's Agent alternates between two connections, since undici releases a connection one turn of the event loop after the response. The second loop uses one connection.`,
     shape: 'appends',
     reference: UNDICI,
     rounds: 5,
     contenders: [
-      append(UNDICI, 'undici', given),
-      append(UNDICI_SINGLE, 'undici', { ...given, isSingle: true }),
-      append(OURS, 'ours', { ...given, options: withoutMd5 }),
-      append(OURS_MD5, 'ours', given),
-      // No SIMD, so the package is taken; V8 does without SSE 4.1 elsewhere too, which hardly shows.
-      append(OURS_ECMA, 'ours', { ...given, options: withoutMd5 }, ['--no-enable-sse4-1']),
-      append(ALI, 'ali-oss', given),
-      append(UNDICI_TLS, 'undici', { ...given, tls: true }),
-      append(OURS_TLS, 'ours', { ...given, tls: true }),
+      append(UNDICI, 'undici', params),
+      append(UNDICI_SINGLE, 'undici', { ...params, isSingle: true }),
+      append(OURS, 'ours', { ...params, options: withoutMd5 }),
+      append(OURS_MD5, 'ours', params),
+      // Without SIMD the fallback engine runs. V8 also compiles its own code without SSE 4.1, at little cost.
+      append(OURS_ECMA, 'ours', { ...params, options: withoutMd5 }, ['--no-enable-sse4-1']),
+      append(ALI, 'ali-oss', params),
+      append(UNDICI_TLS, 'undici', { ...params, tls: true }),
+      append(OURS_TLS, 'ours', { ...params, tls: true }),
     ],
   }
 }
@@ -90,7 +88,7 @@ function linesCase(isText, isCorked) {
   return {
     name: `lines-${kind.toLowerCase()}${isCorked ? '-corked' : ''}`,
     title: `Lines of 100 bytes, ${kind}, ${isCorked ? 'corked by the hundred' : 'uncorked'}`,
-    about: `A million lines a turn, one \`write\` each. Ours sends them to the sink in batches of 4 MiB; "no network" has a client in its place that answers at once. The Writable that only copies has the same \`highWaterMark\`, and throws its bytes away.`,
+    about: `A million lines per turn, with one \`write()\` each. Ours sends them to the sink in batches of 4 MiB. With "no network" a client in memory takes the place of the sink. The Writable that only copies has the same \`highWaterMark\` and discards its bytes.`,
     shape: 'lines',
     reference: COPY,
     rounds: 7,
@@ -99,7 +97,7 @@ function linesCase(isText, isCorked) {
       line(OURS_NULL, 'ours-null'),
       line(COPY, 'copy'),
       line(FS, 'fs'),
-      // It has no cork.
+      // sonic-boom has no `cork()`.
       ...(isCorked ? [] : [line(SONIC, 'sonic-boom')]),
     ],
   }
@@ -109,7 +107,7 @@ function loggerCase(name, title, about, contenders, reference) {
   return {
     name,
     title,
-    about: `500,000 records a turn, a thousand for each turn of the event loop; it is over when all are where they go to. ${about} It sends no Content-MD5, as is the default over https.`,
+    about: `500,000 records per turn, a thousand in each turn of the event loop. A turn ends when all records are delivered. ${about} Ours sends no Content-MD5, as by default over https.`,
     shape: 'records',
     reference,
     rounds: 7,
@@ -122,20 +120,20 @@ function loggerCase(name, title, about, contenders, reference) {
 }
 
 function roundTripCase(latency, total) {
-  const given = { batch: 4 * MIB, total }
+  const params = { batch: 4 * MIB, total }
   return {
     name: `rtt-${latency}ms`,
     title: `Appends of 4 MiB at a round trip of ${latency} ms`,
-    about: `${total / MIB} MiB a turn; the sink holds every answer back by ${latency} ms. Duty is the part of the time in which the line is not waiting for the client: 1 - (time from the end of an answer to the next request's first byte, as the sink sees it) / time.`,
+    about: `${total / MIB} MiB per turn. The sink delays each response by ${latency} ms. Duty is the part of the time in which the connection does not wait for the client: 1 - (time from the end of a response to the first byte of the next request, measured in the sink) / time.`,
     shape: 'appends',
     reference: UNDICI,
     rounds: 3,
     latency,
     contenders: [
-      append(UNDICI, 'undici', given),
-      append(OURS, 'ours', { ...given, options: withoutMd5 }),
-      append(OURS_MD5, 'ours', given),
-      append(ALI, 'ali-oss', given),
+      append(UNDICI, 'undici', params),
+      append(OURS, 'ours', { ...params, options: withoutMd5 }),
+      append(OURS_MD5, 'ours', params),
+      append(ALI, 'ali-oss', params),
     ],
   }
 }
@@ -145,7 +143,7 @@ export const cases = [
   {
     name: 'crc64',
     title: 'CRC-64 engines by size',
-    about: 'GB/s of one call on bytes that are in the cache.',
+    about: 'GB/s of one call on bytes in the cache of the processor.',
     shape: 'engines',
     reference: OURS,
     rounds: 5,
@@ -165,7 +163,7 @@ export const cases = [
   loggerCase(
     'pino-in-process',
     'pino in-process',
-    'Ours delivers to the sink what the others throw away.',
+    'Ours delivers to the sink, and the other discards its records.',
     [
       [OURS, 'pino-ours'],
       [PINO_DESTINATION, 'pino-destination'],
@@ -175,7 +173,7 @@ export const cases = [
   loggerCase(
     'pino-worker',
     'pino with a worker',
-    "Ours delivers to the sink; `pino/file` writes to '/dev/null'.",
+    "Ours delivers to the sink, and `pino/file` writes to '/dev/null'.",
     [
       [OURS, 'worker-ours'],
       [PINO_FILE, 'worker-file'],
@@ -185,7 +183,7 @@ export const cases = [
   loggerCase(
     'winston',
     'winston',
-    "Ours delivers to the sink; the Stream transport has a stream to '/dev/null'.",
+    "Ours delivers to the sink, and the Stream transport writes to '/dev/null'.",
     [
       [OURS, 'winston-ours'],
       [WINSTON_STREAM, 'winston-stream'],
@@ -198,7 +196,7 @@ export const cases = [
     name: 'streams',
     title: '1 stream and 200',
     about:
-      'Appends of 128 KiB, 250 MiB in all; the 200 share a client. "Slowest" is how far the slowest of them was when the first was done.',
+      'Appends of 128 KiB, 250 MiB in all. The 200 streams share a client. "Slowest" is the part of its bytes that the slowest stream had appended when the first one ended.',
     shape: 'appends',
     reference: UNDICI,
     rounds: 5,
@@ -217,7 +215,7 @@ export const cases = [
   {
     name: 'position',
     title: 'Appends of 64 KiB at position 0 and at 5 GiB',
-    about: '1,000 appends a turn, from a known position and CRC.',
+    about: '1,000 appends per turn, from a known position and CRC.',
     shape: 'appends',
     reference: AT_START,
     rounds: 7,
@@ -236,7 +234,7 @@ export const cases = [
     name: 'gzip',
     title: 'gzip members by size',
     about:
-      '32 MiB of log lines a turn (JSON, about 190 bytes each, a third of it digits that hardly compress), in chunks of 64 KiB, through `gzipMembers()` and through one `zlib.createGzip()`, both at level 6. The ratio is bytes in by bytes out. Smaller members reach OSS sooner; each begins with an empty dictionary.',
+      '32 MiB of log lines per turn, in chunks of 64 KiB, through `gzipMembers()` and through one `zlib.createGzip()`, both at level 6. The lines are JSON of about 190 bytes, a third of it digits that hardly compress. The ratio is input bytes / output bytes. Small members reach OSS sooner, and each begins with an empty dictionary.',
     shape: 'compression',
     reference: ONE_STREAM,
     rounds: 5,
@@ -256,16 +254,16 @@ export const cases = [
   },
   {
     name: 'trace',
-    title: 'What tracing costs an attempt',
+    title: 'The cost of tracing an attempt',
     about:
-      'A million attempts a turn that settle at once; a real one takes some hundred microseconds.',
+      'A million attempts per turn that settle at once. A real attempt takes some hundred microseconds.',
     shape: 'attempts',
     reference: BY_ITSELF,
     rounds: 7,
     contenders: [
       [BY_ITSELF, 'plain'],
-      [UNHEARD, 'unheard'],
-      ['traced, with a subscriber', 'heard'],
+      [UNSUBSCRIBED, 'unsubscribed'],
+      ['traced, with a subscriber', 'subscribed'],
     ].map(([label, contender]) => ({
       label,
       file: 'trace',
@@ -276,7 +274,7 @@ export const cases = [
     name: 'idle',
     title: '1,000 idle streams',
     about:
-      'KiB of resident memory a stream, over the same process before them. All share a client, have been flushed, and stay open; an unused connection is closed after 15 s. Where several send large batches at a time, malloc keeps some of that memory, once and not per stream.',
+      'KiB of resident memory per stream, over the same process before the streams. They share a client, are flushed and stay open. An unused connection closes after 15 s. When several streams send large batches at a time, malloc keeps some of that memory, once and not per stream.',
     shape: 'idle',
     rounds: 1,
     isCold: true,
@@ -295,7 +293,7 @@ export const cases = [
     name: 'rss',
     title: 'Memory over 10 GiB',
     about:
-      'One stream with batches of 4 MiB, fed in chunks of 64 KiB: the highest resident memory within each gibibyte.',
+      'One stream with batches of 4 MiB, written in chunks of 64 KiB. The table has the highest resident memory within each GiB.',
     shape: 'growth',
     rounds: 1,
     isCold: true,

@@ -1,4 +1,4 @@
-/** A bar chart as SVG, by hand: transparent, with colours that can be read on light and on dark. */
+/** Draws a bar chart as SVG, with a transparent background and colours for light and for dark pages. */
 
 import { ALI, COPY, FS, OURS, OURS_MD5, OURS_TLS, SONIC, UNDICI } from './cases.js'
 import { digits, median, speed } from './numbers.js'
@@ -30,7 +30,7 @@ const groups = [
   },
 ]
 
-/** @param {Record<string, { results: object }>} measured by name of case */
+/** @param {Record<string, { results: object }>} measured results by name of the case */
 export function chart(measured) {
   let y = 8
   const parts = []
@@ -43,9 +43,9 @@ export function chart(measured) {
     y += 20
     parts.push(`<text class="title" x="8" y="${y}">${escapeText(title)}</text>`)
     y += 10
-    const most = Math.max(...bars.map(bar => bar.value))
+    const max = Math.max(...bars.map(bar => bar.value))
     for (const bar of bars) {
-      parts.push(draw(bar, y, most))
+      parts.push(draw(bar, y, max))
       y += STEP
     }
     y += 8
@@ -67,8 +67,8 @@ ${parts.join('\n')}
 `
 }
 
-function draw({ label, value }, y, most) {
-  const width = Math.max(2, Math.round(((WIDTH - LEFT - 70) * value) / most))
+function draw({ label, value }, y, max) {
+  const width = Math.max(2, Math.round(((WIDTH - LEFT - 70) * value) / max))
   const text = y + BAR - 5
   return [
     `<text x="${LEFT - 10}" y="${text}" text-anchor="end">${escapeText(label)}</text>`,

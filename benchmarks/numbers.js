@@ -1,17 +1,17 @@
-/** Medians of turns, and ratios of two contenders' turns, taken within each round. */
+/** Medians of turns, and ratios of the turns of two contenders in the same round. */
 
-/** Records a second. */
+/** Records per second. */
 export function rate({ records, seconds }) {
   return records / seconds
 }
 
-/** Bytes a second. */
+/** Bytes per second. */
 export const speed = turn => turn.bytes / turn.seconds
 
-/** CPU seconds a byte. */
+/** CPU seconds per byte. */
 export const cpuPerByte = turn => turn.cpu / turn.bytes
 
-/** @returns {{ median: number, min: number, max: number } | undefined} undefined of nothing */
+/** @returns {{ median: number, min: number, max: number } | undefined} undefined without values */
 export function median(values) {
   const sorted = values.filter(Number.isFinite).sort((a, b) => a - b)
   if (sorted.length === 0) return undefined
@@ -19,14 +19,14 @@ export function median(values) {
   return { median: (low + high) / 2, min: sorted[0], max: sorted.at(-1) }
 }
 
-/** `measure` of a's turns over that of b's turns of the same rounds. */
+/** `measure(a)` / `measure(b)` for the turns of each round. */
 export function ratio(a, b, measure) {
   const rounds = Math.min(a.turns.length, b.turns.length)
   const ratios = Array.from({ length: rounds }, (_, i) => measure(a.turns[i]) / measure(b.turns[i]))
   return median(ratios)
 }
 
-/** Three digits that count. */
+/** A number with three significant digits. */
 export function digits(value) {
   if (value === undefined || !Number.isFinite(value)) return '-'
   if (Number.isInteger(value)) return String(value)

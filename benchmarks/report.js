@@ -1,4 +1,4 @@
-/** The results as Markdown: the targets, then a table for each case. */
+/** Writes the results as Markdown: the targets, then a table for each case. */
 
 import { cpus, totalmem } from 'node:os'
 import { cases } from './cases.js'
@@ -9,7 +9,7 @@ import { isMet, targets } from './targets.js'
 const GB = 1e9
 const MIB = 1024 ** 2
 
-/** Where and when; no names and no paths of the machine. */
+/** The date, the machine and the command, without names and paths of the machine. */
 export function describeRun(command, rounds) {
   return {
     date: new Date().toISOString().slice(0, 10),
@@ -20,19 +20,22 @@ export function describeRun(command, rounds) {
   }
 }
 
-/** @param {Record<string, { run: object, results: object }>} measured by name of case */
+/** @param {Record<string, { run: object, results: object }>} measured results by name of the case */
 export function readme(measured) {
   const shown = cases.filter(({ name }) => measured[name])
-  const parts = shown.map(given => section(given, measured[given.name]))
+  const parts = shown.map(benchmark => section(benchmark, measured[benchmark.name]))
   return `<!-- Written by \`npm run bench\`. -->
 
 # Benchmarks
 
-\`npm run bench\` runs all cases but the long ones, \`npm run bench -- NAME...\` those whose names begin so
-(${cases.map(({ name }) => `\`${name}\``).join(', ')}). Contenders take turns, A B C A B C, each in a process of
-its own, against one sink in another, over loopback. Shown are medians over the turns, with minimum and
-maximum; ratios are taken within each round. \`npm run bench -- --rounds 1 NAME\` is a quick look that
-writes nothing.
+\`npm run bench\` runs all cases but the long ones. \`npm run bench -- NAME...\` runs the cases whose names begin
+with NAME:
+
+${cases.map(({ name }) => `\`${name}\``).join(', ')}
+
+The contenders run in turn, A B C A B C, each in its own process, against a sink in another process over
+loopback. The tables show the median of the turns, with minimum and maximum. Ratios compare the turns of one
+round. \`npm run bench -- --rounds 1 NAME\` prints the results and writes no file.
 
 ![The main cases as bars](chart.svg)
 
@@ -40,7 +43,7 @@ writes nothing.
 
 ${targetTable(measured)}
 
-Why some are not met, and what could be done next: [PROFILE.md](PROFILE.md).
+[PROFILE.md](PROFILE.md) says why some targets are not met, and what the next steps are.
 
 ${parts.join('\n\n')}
 `
@@ -64,22 +67,22 @@ export function targetTable(measured) {
   return table(['target', '', 'measured', ''], rows)
 }
 
-/** One case: a title, what was done, a table. */
+/** A case: its title, its description and its table. */
 export function section({ name, title, about, shape, reference, latency }, { run, results }) {
-  const present = Object.fromEntries(
+  const complete = Object.fromEntries(
     Object.entries(results).filter(([, { turns }]) => turns.length > 0),
   )
   const failures = Object.entries(results)
     .filter(([, { error }]) => error !== undefined)
     .map(([label, { error }]) => `\n\n**${label} failed:** ${error.split('\n')[0]}`)
-  const body = safely(() => shapes[shape](present, reference, latency)) ?? 'No result.'
+  const body = safely(() => shapes[shape](complete, reference, latency)) ?? 'No result.'
   return `## ${title}
 
 ${about}
 
 ${body}${failures.join('')}
 
-<sub>\`${run.command}\` (\`${name}\`), ${run.date}, ${run.machine}, Node ${run.node}, ${run.rounds} turns each.</sub>`
+<sub>\`${run.command}\` (\`${name}\`), ${run.date}, ${run.machine}, Node ${run.node}, ${run.rounds} ${run.rounds === 1 ? 'turn' : 'turns'} each.</sub>`
 }
 
 const shapes = {
@@ -91,8 +94,8 @@ const shapes = {
       `x ${reference}`,
       'CPU s per GB',
       'peak RSS, MiB',
-      'µs an append',
-      'new connections a turn',
+      'µs per append',
+      'new connections per turn',
     ]
     if (latency) head.push('duty')
     if (hasSlowest) head.push('slowest')
@@ -107,7 +110,7 @@ const shapes = {
     })
     const { turns } = Object.values(results)[0]
     const sink = median(turns.map(turn => turn.sink.cpu / turn.sink.bytes))
-    return `${table(head, rows)}\n\nThe sink itself took ${spread(sink, GB)} CPU s per GB with the first of them.`
+    return `${table(head, rows)}\n\nThe sink itself took ${spread(sink, GB)} CPU s per GB with the first contender.`
   },
 
   lines(results, reference) {
@@ -117,7 +120,7 @@ const shapes = {
       `x ${reference}`,
       'CPU s per GB',
       'peak RSS, MiB',
-      'ns a line',
+      'ns per line',
     ]
     const rows = Object.entries(results).map(([label, result]) => [
       ...common(label, result, results[reference]),
@@ -129,9 +132,9 @@ const shapes = {
   records(results, reference) {
     const head = [
       'contender',
-      'thousand records a second',
+      'thousand records per second',
       `x ${reference}`,
-      'CPU µs a record',
+      'CPU µs per record',
       'peak RSS, MiB',
     ]
     const rows = Object.entries(results).map(([label, result]) => [
@@ -176,7 +179,7 @@ const shapes = {
     const head = ['contender', 'ratio', 'of the stream', 'CPU s per GB', 'x the stream']
     const rows = Object.entries(results).map(([label, result]) => [
       label,
-      // It is the same in every turn, and its third digit is what there is to see.
+      // The ratio is the same in every turn, and contenders differ in its third digit.
       median(result.turns.map(factor)).median.toFixed(3),
       `${(ratio(result, results[reference], factor).median * 100).toFixed(1)} %`,
       spread(median(result.turns.map(cpuPerByte)), GB),
@@ -203,7 +206,7 @@ const shapes = {
       label,
       ...columns.map(column => digits(turns[0].idle[column] / 1024)),
     ])
-    return table(['each has sent', ...columns], rows)
+    return table(['bytes sent', ...columns], rows)
   },
 
   growth(results) {
@@ -232,7 +235,7 @@ function table(head, rows) {
   return lines.map(cells => `| ${cells.join(' | ')} |`).join('\n')
 }
 
-/** A contender that failed leaves a gap, and must not cost the rest. */
+/** Undefined if the results of a failed contender are missing: the other rows are written. */
 function safely(run) {
   try {
     return run()

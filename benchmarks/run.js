@@ -1,8 +1,8 @@
 /**
- * `npm run bench -- [--rounds N] [NAME...]`: runs the cases whose names begin so, or all but the long
- * ones, prints them, and writes README.md and chart.svg from the latest results of every case, which
- * results.json keeps. With `--rounds` it is a quick look, and writes nothing. Exits 1 where a
- * contender failed; a target that is not met is told, and fails nothing.
+ * `npm run bench -- [--rounds N] [NAME...]` runs the cases whose names begin with NAME, or all but the long ones,
+ * and prints them. results.json keeps the latest results of every case, from which README.md and chart.svg
+ * are written. With `--rounds` no file is written. The exit code is 1 if a contender failed. A target that is
+ * not met fails nothing.
  */
 
 import { spawnSync } from 'node:child_process'
@@ -20,10 +20,10 @@ const { values, positionals } = parseArgs({
   options: { rounds: { type: 'string' } },
 })
 const chosen = cases.filter(({ name, isLong }) =>
-  positionals.length === 0 ? !isLong : positionals.some(given => name.startsWith(given)),
+  positionals.length === 0 ? !isLong : positionals.some(prefix => name.startsWith(prefix)),
 )
 if (chosen.length === 0) {
-  console.error(`no such case; there are ${cases.map(({ name }) => name).join(', ')}`)
+  console.error(`no case is called so: use ${cases.map(({ name }) => name).join(', ')}`)
   process.exit(2)
 }
 install()
@@ -31,29 +31,30 @@ install()
 const command = ['npm run bench', ...(positionals.length ? ['--', ...positionals] : [])].join(' ')
 const measured = {}
 let hasFailed = false
-for (const given of chosen) {
-  console.error(`${given.name} ...`)
-  const rounds = values.rounds === undefined ? given.rounds : Number(values.rounds)
-  const results = await run(given, rounds)
-  measured[given.name] = { run: describeRun(command, rounds), results }
+for (const benchmark of chosen) {
+  const { name } = benchmark
+  console.error(`${name} ...`)
+  const rounds = values.rounds === undefined ? benchmark.rounds : Number(values.rounds)
+  const results = await run(benchmark, rounds)
+  measured[name] = { run: describeRun(command, rounds), results }
   hasFailed ||= Object.values(results).some(({ error }) => error !== undefined)
-  console.log(`${section(given, measured[given.name])}\n`)
+  console.log(`${section(benchmark, measured[name])}\n`)
 }
 console.log(targetTable(measured))
 if (values.rounds === undefined) save()
 process.exitCode = hasFailed ? 1 : 0
 
-/** A case whose sink does not come up is a failure of all its contenders, and not of the other cases. */
-async function run(given, rounds) {
+/** If the sink does not start, the case fails and the other cases run. */
+async function run(benchmark, rounds) {
   try {
-    return await runCase(given, rounds, text => console.error(text))
+    return await runCase(benchmark, rounds, text => console.error(text))
   } catch (error) {
     console.error(`  ${error.message}`)
-    return { [given.name]: { turns: [], error: error.message } }
+    return { [benchmark.name]: { turns: [], error: error.message } }
   }
 }
 
-/** The peers' packages are not the library's, and come when they are wanted. */
+/** Installs the packages of the contenders, which are no dependencies of this package. */
 function install() {
   if (existsSync(here('node_modules'))) return
   const args = ['ci', '--prefix', 'benchmarks', '--no-audit', '--no-fund']
@@ -61,7 +62,7 @@ function install() {
   if (status !== 0) process.exit(1)
 }
 
-/** Together with what earlier runs left of other cases. */
+/** Writes the files, with the results of earlier runs for the other cases. */
 function save() {
   const file = here('results.json')
   const earlier = existsSync(file) ? JSON.parse(readFileSync(file, 'utf8')) : {}
@@ -71,7 +72,7 @@ function save() {
   writeFileSync(here('chart.svg'), chart(all))
 }
 
-/** What is not told apart need not be kept. */
+/** Keeps six significant digits. */
 function round(_key, value) {
   return typeof value === 'number' ? Number(value.toPrecision(6)) : value
 }

@@ -1,11 +1,9 @@
 /**
- * The sink: a process that speaks just enough of OSS to be appended to, as cheaply as Node can. HEAD
- * finds nothing; an append is answered with the next position and the CRC-64 of the object. It checks
- * no signature, keeps no bytes, and is no model of OSS: that is `lib/server`.
+ * The sink: a process that implements appends of OSS at the least CPU. A HEAD finds no object, and the response
+ * to an append has the next position and the CRC-64. It checks no signature and keeps no bytes.
  *
- * `latency` holds every answer back: the round trip of a line, all of it at one place. So what the
- * sink sees between the end of an answer and the first byte of the next request is the client's doing,
- * and no round trip has to be taken off.
+ * `latency` delays each response by a whole round trip. So the time between the end of a response and the
+ * first byte of the next request, as the sink measures it, is the time of the client alone.
  */
 
 import { readFileSync } from 'node:fs'
@@ -14,8 +12,8 @@ import tls from 'node:tls'
 import { Body, Tails } from './tails.js'
 
 const tails = new Tails()
-/** When the last answer to an append had left, by object: the next may come on another connection. */
-const answeredAt = new Map()
+/** Time of the last response, by object: the next request may use another connection. */
+const respondedAt = new Map()
 let latency = 0
 let stats = emptyStats()
 
@@ -29,42 +27,42 @@ class Connection {
   #request
   #missing = 0
   #body
-  /** When the first byte of the present request came. */
-  #beganAt = 0
+  /** Time of the first byte of the current request. */
+  #startedAt = 0
 
   constructor(socket) {
     this.#socket = socket
     stats.connections += 1
     socket.setNoDelay(true)
-    socket.on('data', piece => this.#take(piece))
+    socket.on('data', chunk => this.#onData(chunk))
     socket.on('error', () => socket.destroy())
   }
 
-  #take(piece) {
-    while (piece.length > 0) {
+  #onData(chunk) {
+    while (chunk.length > 0) {
       if (!this.#request) {
-        piece = this.#takeHead(piece)
+        chunk = this.#readHead(chunk)
         if (!this.#request) return
       }
-      const part = piece.length > this.#missing ? piece.subarray(0, this.#missing) : piece
+      const part = chunk.length > this.#missing ? chunk.subarray(0, this.#missing) : chunk
       if (part.length > 0) this.#body.add(part)
       this.#missing -= part.length
-      piece = piece.subarray(part.length)
+      chunk = chunk.subarray(part.length)
       if (this.#missing > 0) return
       const request = this.#request
       this.#request = undefined
-      if (latency === 0) this.#answer(request)
-      else setTimeout(() => this.#answer(request), latency)
+      if (latency === 0) this.#respond(request)
+      else setTimeout(() => this.#respond(request), latency)
     }
   }
 
-  /** Reads the head of a request; returns what follows it. */
-  #takeHead(piece) {
-    if (this.#head === '') this.#beganAt = performance.now()
+  /** Reads the head of a request. Returns the bytes after it. */
+  #readHead(chunk) {
+    if (this.#head === '') this.#startedAt = performance.now()
     const before = this.#head.length
-    this.#head += piece.latin1Slice()
+    this.#head += chunk.latin1Slice()
     const end = this.#head.indexOf('\r\n\r\n')
-    if (end === -1) return piece.subarray(piece.length)
+    if (end === -1) return chunk.subarray(chunk.length)
     const text = this.#head.slice(0, end + 2)
     this.#head = ''
     const [, method, path, query = ''] = /^([A-Z]+) ([^ ?]+)\??(\S*) /.exec(text)
@@ -75,15 +73,15 @@ class Connection {
     this.#request = { method, name: `${host}${path}`, position, length, body: new Body(length) }
     this.#body = this.#request.body
     this.#missing = length
-    return piece.subarray(end + 4 - before)
+    return chunk.subarray(end + 4 - before)
   }
 
   #recordGap(name) {
-    stats.from ||= this.#beganAt
-    stats.gaps += this.#beganAt - (answeredAt.get(name) ?? this.#beganAt)
+    stats.from ||= this.#startedAt
+    stats.gaps += this.#startedAt - (respondedAt.get(name) ?? this.#startedAt)
   }
 
-  #answer({ method, name, position, length, body }) {
+  #respond({ method, name, position, length, body }) {
     if (method === 'HEAD') return this.#send('404 Not Found', 'x-oss-err: none\r\n')
     const tail = tails.append(name, position, { length, crc: body.end() })
     if (!tail) {
@@ -95,7 +93,7 @@ class Connection {
     const headers = `x-oss-next-append-position: ${tail.position}\r\nx-oss-hash-crc64ecma: ${tail.crc}\r\n`
     this.#send('200 OK', headers)
     stats.to = performance.now()
-    answeredAt.set(name, stats.to)
+    respondedAt.set(name, stats.to)
   }
 
   #send(status, headers) {
@@ -105,7 +103,7 @@ class Connection {
   }
 }
 
-/** The pair of the tests, self-signed and its own authority. */
+/** The self-signed key and certificate of the tests. */
 function certificate() {
   const text = readFileSync(new URL('../test/helpers/tls.ts', import.meta.url), 'utf8')
   const [key, cert] = text.match(/-----BEGIN [^`]+/g)
@@ -124,12 +122,12 @@ const { key, cert } = certificate()
 const port = await listen(net.createServer(onConnection))
 const tlsPort = await listen(tls.createServer({ key, cert }, onConnection))
 
-// `{ latency }` begins a turn; anything else ends it and asks how it was.
+// `{ latency }` begins a turn. Any other message ends it and gets its figures.
 process.on('message', message => {
   if (message.latency !== undefined) {
     latency = message.latency
     stats = emptyStats()
-    answeredAt.clear()
+    respondedAt.clear()
     return process.send({ result: {} })
   }
   const { user, system } = process.cpuUsage(stats.cpu)

@@ -1,22 +1,22 @@
 /**
- * The tails of objects that a pretended OSS holds: where each ends, and its CRC-64. Summing every body
- * would cost a seventh of a second per GB and make the sink the bottleneck. The bodies of a benchmark
- * repeat, so one is summed when it is new, and known again by its length and its first bytes; a mistake
- * in that would stop the run, since our stream compares the CRC of every append.
+ * The tails of the objects in the sink: position and CRC-64. Computing the CRC of every body would cost a
+ * seventh of a second per GB, and make the sink the bottleneck. The bodies of a benchmark repeat, so the sink
+ * computes each once and recognizes it by its length and first bytes. A mistake would stop the run, since
+ * our stream compares the CRC of every append.
  */
 
 import { combine } from '../dist/crc64/combine.js'
 import { update } from '../dist/crc64/index.js'
 
-/** Bytes by which a body is known again: they span one whole line of the cases with lines. */
-const MARK = 256
+/** Bytes that identify a body. They hold one whole line of the cases with lines. */
+const PREFIX = 256
 
-/** An object that is first written at a position other than 0 began with this CRC. */
+/** The CRC of an object that is first written at another position than 0. */
 export const CRC_OF_UNSEEN = 1234567890123456789n
 
 const known = new Map()
 
-/** A body as it comes in, in pieces. */
+/** A body that arrives in chunks. */
 export class Body {
   #length
   #start = ''
@@ -28,21 +28,21 @@ export class Body {
     this.#length = length
   }
 
-  /** @param {Buffer} piece */
-  add(piece) {
+  /** @param {Buffer} chunk */
+  add(chunk) {
     if (this.#known !== undefined) return
-    if (this.#start.length < MARK) {
-      this.#start += piece.toString('latin1', 0, MARK - this.#start.length)
+    if (this.#start.length < PREFIX) {
+      this.#start += chunk.toString('latin1', 0, PREFIX - this.#start.length)
       this.#known = known.get(this.#name())
       if (this.#known !== undefined) return
     }
-    this.#crc = update(this.#crc, piece)
+    this.#crc = update(this.#crc, chunk)
   }
 
-  /** The CRC of all pieces. */
+  /** The CRC of the body. */
   end() {
     const crc = this.#known ?? this.#crc
-    // Lines come in a few phases only; what is never seen again need not be kept.
+    // Batches of lines have few different beginnings, so a limit is enough for them.
     if (this.#known === undefined && known.size < 4096) known.set(this.#name(), crc)
     return crc
   }
@@ -60,7 +60,7 @@ export class Tails {
     return this.#tails.get(name) ?? { position, crc: position === 0 ? 0n : CRC_OF_UNSEEN }
   }
 
-  /** Appends a body; returns the new tail, or undefined where `position` is not the end. */
+  /** Appends a body. Returns the new tail, or undefined if the object does not end at `position`. */
   append(name, position, { crc, length }) {
     const before = this.find(name, position)
     if (before.position !== position) return undefined

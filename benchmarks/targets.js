@@ -1,6 +1,4 @@
-/**
- * What we hold ourselves to, as ratios within one run, and whether a run has met it.
- */
+/** The targets, most of them ratios of contenders in one run. */
 
 import {
   ALI,
@@ -19,24 +17,24 @@ import {
   PINO_DESTINATION,
   PINO_FILE,
   UNDICI,
-  UNHEARD,
+  UNSUBSCRIBED,
   WINSTON_STREAM,
 } from './cases.js'
 import { cpuPerByte, median, rate, ratio, speed } from './numbers.js'
 
 const MIB = 1024 ** 2
-/** Bytes: four batches of 4 MiB, and what a busy process needs besides. */
+/** Bytes. Four batches of 4 MiB, and 48 MiB for the rest of a busy process. */
 const MEMORY = (4 * 4 + 48) * MIB
 
 const ECMA = 'crc64-ecma182.js'
 const HASH_WASM = 'hash-wasm'
 
-/** Calls a second. */
+/** Calls per second. */
 const calls = label => turn => 1 / turn.calls[label]
 
 /** @typedef {{ case: string, text: string, isLeast: boolean, limit: number, value: (results: object) => number | undefined }} Target */
 
-/** @returns {Target} the ratio of two contenders' medians, turn by turn */
+/** @returns {Target} a limit for the median ratio of two contenders */
 function compare(name, text, [a, b], measure, limit, isLeast = true) {
   return { case: name, text, isLeast, limit, value: at => ratio(at[a], at[b], measure)?.median }
 }
@@ -57,7 +55,7 @@ export const targets = [
   ),
   {
     case: 'crc64',
-    text: 'combine: part of the time that the CRC of 4 MiB takes',
+    text: 'combine: part of the time of the CRC of 4 MiB',
     isLeast: false,
     limit: 1 / 50,
     value: at =>
@@ -121,7 +119,7 @@ export const targets = [
   ),
   ...[ONE_KIB, FOUR_MIB].map(label => ({
     case: 'idle',
-    text: `KiB an idle stream, ${label}`,
+    text: `KiB per idle stream, ${label}`,
     isLeast: false,
     limit: 64,
     value: at => {
@@ -138,13 +136,13 @@ export const targets = [
   },
   {
     case: 'trace',
-    text: 'ns that tracing costs an attempt, without a subscriber',
+    text: 'ns of tracing per attempt, without a subscriber',
     isLeast: false,
     limit: 500,
     value: at => {
       const nanoseconds = ({ seconds, attempts }) => (seconds / attempts) * 1e9
-      const [plain, unheard] = [at[BY_ITSELF], at[UNHEARD]].map(({ turns }) => turns)
-      return median(unheard.map((turn, i) => nanoseconds(turn) - nanoseconds(plain[i])))?.median
+      const [plain, traced] = [at[BY_ITSELF], at[UNSUBSCRIBED]].map(({ turns }) => turns)
+      return median(traced.map((turn, i) => nanoseconds(turn) - nanoseconds(plain[i])))?.median
     },
   },
   {
@@ -156,14 +154,14 @@ export const targets = [
   },
   {
     case: 'rss',
-    text: 'MiB by which the last of 10 GiB stood above the second',
+    text: 'MiB of peak memory in the last of 10 GiB over the second',
     isLeast: false,
     limit: 4,
     value: at => median(at[OURS].turns.map(({ peaks }) => (peaks.at(-1) - peaks[1]) / MIB))?.median,
   },
 ]
 
-/** @returns {boolean | undefined} undefined where the case gave no result */
+/** @returns {boolean | undefined} undefined if the case has no result */
 export function isMet({ isLeast, limit }, value) {
   if (value === undefined || Number.isNaN(value)) return undefined
   return isLeast ? value >= limit : value <= limit

@@ -1,15 +1,15 @@
 /**
- * The process of one contender: `node worker.js FILE PARAMS`, where `contenders/FILE.js` exports
- * `open(params)`, which resolves to a function that runs one turn. It stays for the whole case, so that
- * each turn meets warm code, and reports of each turn: seconds, CPU seconds, and the peak of its memory.
+ * The process of one contender: `node worker.js FILE PARAMS`. `contenders/FILE.js` exports `open(params)`, which
+ * resolves to a function that runs one turn. The process stays for the whole case, so each turn runs warm
+ * code. It reports the seconds, the CPU seconds and the peak memory of each turn.
  */
 
 import { readFileSync } from 'node:fs'
 
-/** Bytes of resident memory at its highest since the process began. */
+/** Bytes. The peak of resident memory since the start of the process. */
 function peak() {
   try {
-    // Not ru_maxrss: on Linux that one is inherited from the process that forked us.
+    // On Linux ru_maxrss begins with the value of the parent process, so it is of no use here.
     return Number(/VmHWM:\s+(\d+)/.exec(readFileSync('/proc/self/status', 'utf8'))[1]) * 1024
   } catch {
     return process.resourceUsage().maxRSS * 1024

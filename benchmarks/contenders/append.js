@@ -1,6 +1,6 @@
 /**
- * Appends of one buffer, again and again, to a new object: by a bare undici loop, by ali-oss, by our
- * stream. `{ contender, batch, total, streams, tls, options, sink }`, sizes in bytes.
+ * Appends the same buffer to a new object many times: with a bare undici loop, with ali-oss, with our stream.
+ * Parameters: `{ contender, batch, total, streams, tls, options, sink }`, sizes in bytes.
  */
 
 import OSS from 'ali-oss'
@@ -19,7 +19,7 @@ export async function open(params) {
   return async () => ({ bytes: total, appends: total / batch, ...(await run(streams)) })
 }
 
-/** The limit: the same requests, with nothing in front of them and nothing checked. */
+/** The upper limit: the same requests without a stream and without checks. */
 function undici({ sink, tls = false, isSingle = false }, bytes, count) {
   const origin = tls ? `https://127.0.0.1:${sink.tlsPort}` : `http://127.0.0.1:${sink.port}`
   const agent = isSingle ? new Client(origin) : new Agent({ connect: { ca: sink.ca } })
@@ -27,9 +27,9 @@ function undici({ sink, tls = false, isSingle = false }, bytes, count) {
     const name = `/benchmark/${process.pid}-${++objects}`
     for (let i = 0; i < count; i++) {
       const path = `${name}?append&position=${i * bytes.length}`
-      const reply = await agent.request({ origin, path, method: 'POST', body: bytes })
-      if (reply.statusCode !== 200) throw new Error(`the sink answered ${reply.statusCode}`)
-      await reply.body.dump()
+      const response = await agent.request({ origin, path, method: 'POST', body: bytes })
+      if (response.statusCode !== 200) throw new Error(`the sink responds ${response.statusCode}`)
+      await response.body.dump()
     }
   }
   return async streams => {
@@ -49,8 +49,8 @@ function aliOss({ sink }, bytes, count) {
     const name = `${process.pid}-${++objects}`
     let position = 0
     for (let i = 0; i < count; i++) {
-      const reply = await client.append(name, bytes, { position })
-      position = Number(reply.nextAppendPosition)
+      const result = await client.append(name, bytes, { position })
+      position = Number(result.nextAppendPosition)
     }
   }
 }

@@ -1,6 +1,6 @@
 /**
- * One CRC engine, by size: nanoseconds a call. Ours also times `crc64Combine()` for lengths of its
- * second part. `{ contender }`.
+ * Nanoseconds per call of a CRC engine, by size. Ours also times `crc64Combine()` by the length of its second
+ * part. Parameters: `{ contender }`.
  */
 
 import ecma182 from 'crc64-ecma182.js'
@@ -8,12 +8,13 @@ import { createCRC64 } from 'hash-wasm'
 import { crc64, crc64Combine } from '../../dist/crc64/index.js'
 import { LENGTHS, SIZES } from './sizes.js'
 
-const TURN = 10 // milliseconds a size
+/** Milliseconds per size. */
+const TURN = 10
 const MIB = 1024 * 1024
 
 const engines = {
   ours: () => bytes => crc64(bytes),
-  // Its fastest form: no hexadecimal text.
+  // The fastest form of its result, without hexadecimal text.
   'hash-wasm': async () => {
     const hasher = await createCRC64()
     return bytes => hasher.init().update(bytes).digest('binary')
@@ -25,7 +26,7 @@ export async function open({ contender }) {
   const sum = await engines[contender]()
   const pool = Buffer.alloc(8 * MIB)
   for (let i = 0; i < pool.length; i += 4) pool.writeInt32LE(Math.imul(i, 0x9e3779b1), i)
-  // The first calls are interpreted, and not what a long-lived process sees.
+  // The first calls run in the interpreter, unlike those of a long-lived process.
   for (let i = 0; i < 20_000; i++) sum(pool.subarray(0, 64))
   for (let i = 0; i < 20; i++) sum(pool.subarray(0, MIB))
 
@@ -44,7 +45,7 @@ export async function open({ contender }) {
   })
 }
 
-/** Nanoseconds a call. */
+/** Nanoseconds per call. */
 function time(task) {
   let count = 1
   while (run(task, count) < TURN / 4) count *= 2

@@ -1,12 +1,12 @@
-/** Feeds a Writable as fast as it takes: what every contender that is a stream has in common. */
+/** Writes to a stream as fast as it accepts. */
 
-/** Calls `write(stream)` `count` times, waiting for `'drain'` where that says false; then ends. */
+/** Calls `write(stream)` `count` times, waits for `'drain'` after each false, and ends the stream. */
 export async function feed(stream, count, write) {
   const closed = new Promise((resolve, reject) => {
     stream.once('error', reject)
     stream.once('close', resolve)
   })
-  // Seen by the await below; until then it is nobody's.
+  // The `await` below handles a rejection. Until then it must not count as unhandled.
   closed.catch(() => {})
   for (let i = 0; i < count; i++) {
     if (write(stream) === false) await Promise.race([drained(stream), closed])

@@ -1,6 +1,6 @@
 /**
- * Log lines through gzip: members of some size, or the one long stream that zlib makes.
- * `{ memberBytes, total }`; without `memberBytes` it is the one stream.
+ * Compresses log lines: in gzip members, or in one stream of zlib if `memberBytes` is not set.
+ * Parameters: `{ memberBytes, total }`.
  */
 
 import { Readable, Writable } from 'node:stream'
@@ -8,7 +8,7 @@ import { pipeline } from 'node:stream/promises'
 import { createGzip } from 'node:zlib'
 import { gzipMembers } from '../../dist/index.js'
 
-/** Bytes, as a file is read. */
+/** Bytes. As `fs.createReadStream()` reads. */
 const CHUNK = 65_536
 
 export async function open({ memberBytes, total }) {
@@ -31,7 +31,7 @@ function* chunks(bytes) {
   for (let at = 0; at < bytes.length; at += CHUNK) yield bytes.subarray(at, at + CHUNK)
 }
 
-/** What a web service logs, about 190 bytes a line: fixed words, and numbers that are hard to compress. */
+/** Log lines of a web service, about 190 bytes each: fixed words, and numbers that are hard to compress. */
 function logLines(total) {
   let state = 42
   const below = limit => {

@@ -1,7 +1,6 @@
 /**
- * A thousand streams that have each sent something and are idle: bytes of memory each, over the same
- * process before them. `{ bytes, atOnce, sink }`: what each sends, and how many do so at a time. Needs
- * `--expose-gc`.
+ * Bytes of memory per idle stream, over the same process without the streams. Each of a thousand streams has sent
+ * `bytes`, `atOnce` streams at a time. Needs `--expose-gc`. Parameters: `{ bytes, atOnce, sink }`.
  */
 
 import { setTimeout as sleep } from 'node:timers/promises'
@@ -9,7 +8,7 @@ import { createClient, createStream } from './ours.js'
 
 const STREAMS = 1000
 const WARM = 64
-/** Milliseconds after which an unused connection is closed, and some. */
+/** Milliseconds. A little more than the time after which an unused connection closes. */
 const KEEP_ALIVE = 16_500
 
 export async function open({ bytes, atOnce, sink }) {
@@ -24,13 +23,13 @@ export async function open({ bytes, atOnce, sink }) {
       stream.write(data)
       await stream.flush()
     }
-    const sendAll = async (count, lanes) => {
-      const lane = async () => {
-        for (let i = 0; i < count / lanes; i++) await send()
+    const sendAll = async (count, concurrency) => {
+      const sendSome = async () => {
+        for (let i = 0; i < count / concurrency; i++) await send()
       }
-      await Promise.all(Array.from({ length: lanes }, lane))
+      await Promise.all(Array.from({ length: concurrency }, sendSome))
     }
-    // These load undici and give malloc its shape, and are not of the thousand.
+    // These streams load undici and make malloc grow. They are not among the thousand.
     await sendAll(WARM, Math.min(WARM, atOnce))
     const warm = await settled()
     await sendAll(STREAMS, atOnce)
@@ -53,7 +52,7 @@ function rss() {
   return process.memoryUsage.rss()
 }
 
-/** Freed memory goes back to the system in steps. */
+/** The memory after the process has given back what it can, which it does in steps. */
 async function settled() {
   for (let i = 0; i < 3; i++) {
     globalThis.gc()

@@ -1,6 +1,6 @@
 /**
- * Lines of 100 bytes, one `write` each, corked by the hundred or not at all.
- * `{ contender, count, isText, isCorked, sink }`.
+ * Lines of 100 bytes with one `write()` each, in corks of a hundred or without cork.
+ * Parameters: `{ contender, count, isText, isCorked, sink }`.
  */
 
 import { createWriteStream } from 'node:fs'
@@ -46,7 +46,7 @@ export async function open(params) {
   }
 }
 
-/** What no stream that owns its bytes can do without: the copy. */
+/** A stream that copies its input, as every stream must that accepts bytes before they are sent. */
 class Copy extends Writable {
   #buffer = Buffer.allocUnsafeSlow(4 * MIB)
   #length = 0
@@ -75,7 +75,7 @@ class Copy extends Writable {
   }
 }
 
-/** The sink without a network: what is left is the stream, and the CRC. */
+/** The sink in memory. Without the network only the stream and the CRC take time. */
 function nullClient() {
   const tails = new Tails()
   return {

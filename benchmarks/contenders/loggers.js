@@ -1,7 +1,6 @@
 /**
- * Records through a logger: `{ contender, count, sink }`. A turn logs so many, lets the event loop go on
- * after every thousand, as a program that has other things to do would, and ends when all are where
- * they go to.
+ * Logs `count` records. A turn returns to the event loop after every thousand, as a program with other work
+ * does, and ends when all records are delivered. Parameters: `{ contender, count, sink }`.
  */
 
 import { createWriteStream } from 'node:fs'
@@ -15,7 +14,7 @@ import { IDENTITY } from './ours.js'
 const TARGET = fileURLToPath(new URL('../../dist/loggers/pino.js', import.meta.url))
 const AT_ONCE = 1000
 
-/** Plain data, as a worker needs them. */
+/** Options that a worker can receive: plain data. */
 function options({ port }) {
   return {
     ...IDENTITY,
@@ -26,7 +25,7 @@ function options({ port }) {
   }
 }
 
-/** Calls back when pino's stream has passed on all that it has. */
+/** Resolves when pino has passed on all records. */
 function flushed(logger) {
   return new Promise((resolve, reject) =>
     logger.flush(error => (error ? reject(error) : resolve())),
@@ -38,7 +37,7 @@ function withPino(stream) {
   return { log: n => logger.info({ n }, 'all is well'), flush: () => flushed(logger), stream }
 }
 
-/** pino's worker, when it is up. */
+/** A logger with a worker, after the worker has started. */
 async function inWorker(target, options) {
   const stream = pino.transport({ target, options })
   await new Promise((resolve, reject) => stream.once('ready', resolve).once('error', reject))
@@ -52,7 +51,7 @@ function withWinston(transport, flush) {
 
 const contenders = {
   'pino-ours': sink => withPino(createTransport(options(sink))),
-  // It writes each record at once, and its flush would be an fsync, which /dev/null has not.
+  // It writes each record at once. Its flush would be an fsync, which fails on /dev/null.
   'pino-destination': () => ({ ...withPino(pino.destination('/dev/null')), flush: async () => {} }),
   'worker-ours': sink => inWorker(TARGET, options(sink)),
   'worker-file': () => inWorker('pino/file', { destination: '/dev/null' }),
@@ -77,7 +76,7 @@ export async function open({ contender, count, sink }) {
       await new Promise(setImmediate)
     }
     await flush()
-    // Who drops has an easy life.
+    // A logger that drops records would have less to do.
     if (dropped > 0) throw new Error(`${dropped} records were dropped`)
     return { records: count }
   }

@@ -1,4 +1,4 @@
-/** Our client against the sink, in the clear or over TLS, and our stream upon it. */
+/** Our client for the sink, with or without TLS, and our stream on it. */
 
 import { Agent } from 'undici'
 import { createAppendStream, OssClient } from '../../dist/index.js'

@@ -1,4 +1,4 @@
-/** Memory over a long stream: how it stands as the gigabytes go by. `{ total, options, sink }`. */
+/** The memory of one long stream. Parameters: `{ total, options, sink }`. */
 
 import { feed } from './feed.js'
 import { createClient, createStream } from './ours.js'
@@ -11,7 +11,7 @@ export async function open({ total, options, sink }) {
   const bytes = Buffer.alloc(CHUNK, 'x')
   return async () => {
     const stream = createStream(client, { maxObjectBytes: 2 * total, ...options })
-    /** The highest seen within each gibibyte. */
+    /** The highest memory within each GiB. */
     const peaks = []
     const timer = setInterval(() => {
       const i = Math.floor(stream.bytesWritten / GIB)

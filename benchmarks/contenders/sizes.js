@@ -1,4 +1,4 @@
-/** What the CRC engines are measured on, in bytes. */
+/** The sizes of the CRC cases, in bytes. */
 
 const KIB = 1024
 const MIB = 1024 * KIB
@@ -18,7 +18,7 @@ export const SIZES = {
   '8 MiB': 8 * MIB,
 }
 
-/** Lengths of the second part of what is combined. */
+/** Lengths of the second part for `crc64Combine()`. */
 export const LENGTHS = {
   'combine 4 MiB': 4 * MIB,
   'combine 4 MiB - 1': 4 * MIB - 1,

@@ -1,114 +1,19 @@
-/**
- * The declarations of the packed package, as a user's strict compiler reads them: every supported TypeScript
- * compiles `consumer/use.ts`, and refuses each statement of `consumer/mistakes.ts`.
- */
+/** The declarations of the packed package, as a compiler and an editor read them. */
 
-import { cp, mkdir, readFile, symlink, writeFile } from 'node:fs/promises'
+import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
-import { fileURLToPath } from 'node:url'
 import t from 'tap'
 import ts from 'typescript'
-import { execClean, MODULES, pack } from '../helpers/packed-package.ts'
+import { MODULES, pack } from '../helpers/packed-package.ts'
 import { table } from '../helpers/readme.ts'
+import { BOTH, testCompilers, USE } from './compilers.ts'
 
-const USE = fileURLToPath(new URL('consumer/use.ts', import.meta.url))
-const MISTAKES = fileURLToPath(new URL('consumer/mistakes.ts', import.meta.url))
+const packed = await pack(t)
+const { app, installed } = packed
 
-interface Compiler {
-  /** The name that it is installed under. */
-  readonly module: string
-  readonly version: string
-  readonly files: readonly string[]
-  readonly moduleResolution?: 'bundler'
-  /** The declarations of Node, by the name that they are installed under. */
-  readonly nodeTypes?: string
-}
-
-/** CommonJS may `require()` an ES module from 5.9 on. */
-const BOTH = ['use.mts', 'use.cts']
-const COMPILERS: readonly Compiler[] = [
-  { module: 'typescript54', version: '5.4', files: ['use.mts'] },
-  { module: 'typescript59', version: '5.9', files: BOTH },
-  { module: 'typescript', version: '6.0', files: BOTH },
-  { module: 'typescript7', version: '7.0', files: BOTH },
-  { module: 'typescript7', version: '7.0', files: BOTH, nodeTypes: 'types-node26' },
-  { module: 'typescript7', version: '7.0', files: ['use.mts'], moduleResolution: 'bundler' },
-]
-
-const { app, installed } = await pack(t)
-
-t.test('users of every TypeScript', async t => {
-  for (const file of BOTH) await cp(USE, join(app, file))
-  await cp(MISTAKES, join(app, 'mistakes.mts'))
-  const mistakes = await linesOfStatements(MISTAKES)
-  await writeFile(join(app, 'package.json'), '{}')
-  // Strict with the declarations of others too, so that each name in ours is found.
-  const strictest = {
-    strict: true,
-    exactOptionalPropertyTypes: true,
-    noUncheckedIndexedAccess: true,
-    skipLibCheck: false,
-  }
-
-  for (const { module, version, files, moduleResolution, nodeTypes } of COMPILERS) {
-    const name = [version, ...files, moduleResolution, nodeTypes].join(' ')
-    await t.test(name, async t => {
-      const types = join(app, 'node_modules/@types/node')
-      if (nodeTypes) {
-        await mkdir(join(types, '..'), { recursive: true })
-        await symlink(join(MODULES, nodeTypes), types)
-      }
-      const compilerOptions = {
-        ...strictest,
-        ...(moduleResolution ? { module: 'esnext', moduleResolution } : { module: 'nodenext' }),
-        target: 'es2022',
-        noEmit: true,
-        types: ['node'],
-        typeRoots: [nodeTypes ? join(types, '..') : join(MODULES, '@types')],
-      }
-      await writeFile(
-        join(app, 'tsconfig.json'),
-        JSON.stringify({ compilerOptions, files: [...files, 'mistakes.mts'] }),
-      )
-      const tsc = [process.execPath, join(MODULES, module, 'bin/tsc')]
-      t.match((await execClean([...tsc, '--version'])).stdout, `Version ${version}.`)
-      const { stdout, stderr } = await execClean([...tsc, '-p', '.'], { cwd: app })
-      t.equal(stderr, '')
-      const errors = errorsIn(stdout)
-      t.same(
-        errors.filter(({ file }) => file !== 'mistakes.mts'),
-        [],
-        'the program compiles',
-      )
-      t.same(
-        errors.filter(({ file }) => file === 'mistakes.mts').map(({ line }) => line),
-        mistakes,
-        'each mistake has one error',
-      )
-      const long = errors.filter(({ text }) => text.trimEnd().split('\n').length > 2)
-      t.same(long, [], 'each error has at most two lines')
-    })
-  }
+t.test('a program of a user compiles, and its mistakes do not', async t => {
+  await testCompilers(t, packed, [{ module: 'typescript7', version: '7.0', files: BOTH }])
 })
-
-/** The first line of each statement that imports nothing. */
-async function linesOfStatements(file: string): Promise<number[]> {
-  const source = ts.createSourceFile(file, await readFile(file, 'utf8'), ts.ScriptTarget.ES2022)
-  return source.statements
-    .filter(statement => !ts.isImportDeclaration(statement))
-    .map(statement => source.getLineAndCharacterOfPosition(statement.getStart(source)).line + 1)
-}
-
-/** The errors that tsc prints, each with the lines that explain it. */
-function errorsIn(stdout: string): { file: string; line: number; text: string }[] {
-  return stdout
-    .split(/^(?=\S)/m)
-    .filter(text => text !== '')
-    .map(text => {
-      const [, file = '', line] = /^(.*)\((\d+),\d+\): error TS/.exec(text) ?? []
-      return { file, line: Number(line), text }
-    })
-}
 
 /** Every entry that has types, by its name behind the package's. */
 const ENTRIES = {
