@@ -148,7 +148,7 @@ export async function plainStream(source: AsyncIterable<string>): Promise<Tail> 
     .on('ready', info => same<typeof info, ReadyInfo>())
     .once('append', info => same<typeof info, AppendInfo>())
     .prependListener('retry', ({ error, delay }) => {
-      same<typeof error, Error>()
+      same<typeof error, OssError>()
       same<typeof delay, number>()
     })
     .on('error', error => same<typeof error, Error>())
