@@ -25,7 +25,7 @@ import { OssAppendStream } from './stream/append-stream.ts'
  * source's first bytes may be in an earlier object, and would be written again.
  */
 export function skipExisting(stream: OssAppendStream): Transform {
-  // Other streams have a `flush()` too, as zlib's, which tells no tail.
+  // Other streams have a `flush()` too, as zlib's, but it passes no tail.
   if (!(stream instanceof OssAppendStream)) {
     throw invalidOption('stream', 'must be an OssAppendStream, as createAppendStream() returns it')
   }
@@ -40,7 +40,7 @@ export function skipExisting(stream: OssAppendStream): Transform {
 
 class SkipExisting extends Transform {
   readonly #stream: OssAppendStream
-  /** The object's tail before any byte of this source; undefined until the first chunk asks for it. */
+  /** The object's tail before any byte of this source; undefined until the first chunk comes. */
   #tail: Tail | undefined
   /** Number of bytes of the source that were compared, and their CRC. */
   #compared = 0

@@ -1,4 +1,4 @@
-/** gzipMembers(): members that are whole in themselves, in order, no more of them at a time than there is room for. */
+/** gzipMembers(): members are complete and in order, and no more exist at a time than there is room for. */
 
 import { once } from 'node:events'
 import { Readable, type Transform } from 'node:stream'
@@ -245,7 +245,7 @@ t.test('destroy() calls a held write back with the error', async t => {
   t.match(await written, { code: 'OSS_ERR_ABORTED' })
 })
 
-// label, options, what the message must tell
+// label, options, what the message contains
 const wrong: [string, unknown, RegExp][] = [
   ['no object', 'fast', /^option options: must be an object/],
   ['unknown', { memberbytes: 1 }, /^option memberbytes: is unknown: did you mean memberBytes\?/],

@@ -19,14 +19,14 @@ import {
   MAX_DELAY,
 } from '../lib/validate.ts'
 
-// The tests say what the environment holds, and not the other way round.
+// Tests set the variables that they need.
 for (const name of Object.keys(process.env)) if (name.startsWith('OSS_')) delete process.env[name]
 
 const SECRET = 'hunter2SECRET'
 const credentials = { accessKeyId: 'id', accessKeySecret: SECRET }
 const good = { bucket: 'examplebucket', key: 'a.log', region: 'cn-hangzhou', credentials }
 
-/** A client that takes everything, and tells what it was asked. */
+/** A client that accepts every append, and records it. */
 function recorder() {
   const requests: AppendRequest[] = []
   let position = 0

@@ -1,4 +1,4 @@
-/** skipExisting(): a source is fed from its start, however often, and each byte is in the object once. */
+/** skipExisting(): a source is read from its start again and again, and each byte is in the object once. */
 
 import { createHash } from 'node:crypto'
 import { once } from 'node:events'
@@ -79,7 +79,7 @@ t.test('an empty source creates an empty object, and leaves an existing one as i
   }
 })
 
-// label, what the object has, what the source has, what the message tells
+// label, content of the object, content of the source, what the message contains
 const flipped = Buffer.from(SOURCE)
 flipped[499]! ^= 1
 const mismatches: [string, Buffer, Buffer, RegExp][] = [
@@ -96,8 +96,8 @@ t.test('a source with other bytes is refused, and nothing is sent', async t => {
       const key = keyWith(oss, existing)
       const tail = { position: existing.length, crc64: crc64(existing) }
       const error = await copy(source, oss.open(key), size)
-      const told = { name: 'OssError', code: 'OSS_ERR_RESUME_MISMATCH', key, tail, message }
-      t.match(error, told, label)
+      const expected = { name: 'OssError', code: 'OSS_ERR_RESUME_MISMATCH', key, tail, message }
+      t.match(error, expected, label)
       t.ok(oss.read(key).equals(existing), 'the object is as it was')
       t.equal(appends(oss), 0)
     }
@@ -232,7 +232,7 @@ function killedCopy(size: number, batch: number, seed: number): void {
     const length = () => oss.server.stat(BUCKET, KEY)?.length ?? 0
     const grownTo: number[] = []
     for (let left = 10; left > 0; left--) {
-      // In the opening or the skipping, or behind so many bytes more; there must be enough for the others.
+      // During the opening, the skipping, or a random number of bytes later; enough bytes are left for later kills.
       const more =
         random.pick([0, 1, 1]) * random.integer(1, Math.floor((size * 0.9 - length()) / left))
       const [before, heads] = [length(), oss.server.requests.length]

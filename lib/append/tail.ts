@@ -28,7 +28,7 @@ export interface Tail {
 export const EMPTY_TAIL: Tail = { position: 0, crc64: '0' }
 
 /** The body of an append that adds nothing. */
-export const NO_BYTES = new Uint8Array(0)
+export const NO_BYTES: Uint8Array = new Uint8Array(0)
 
 /** Where records end. Lengths are counted from the first of `bytes`, which begin with a record. */
 export interface RecordEnds {

@@ -8,7 +8,7 @@
  */
 
 import type { Socket } from 'node:net'
-import type { Client, Dispatcher } from 'undici'
+import type { buildConnector, Client, Dispatcher } from 'undici'
 import { nameAndCode, OssError } from '../errors.ts'
 
 /**
@@ -25,16 +25,41 @@ export const CONNECTIONS = 64
  */
 export const KEEP_ALIVE = 15_000
 
+/**
+ * Bytes of a body that are handed to a socket at once. A deadline has to allow for the slowest link to take
+ * as many, and less than that costs throughput.
+ */
+const PART = 131_072
+
 /** From this number on, origins without connections are forgotten: a client may serve many buckets. */
 const MAX_IDLE_ORIGINS = 16
 
+/** The connection of an undici Client, as an exchange sees it. One request at a time uses it. */
+export interface Connection {
+  /** Undefined before the first connect. */
+  socket: Socket | undefined
+  /** Called at each write to the socket. */
+  onWrite: (() => WriteObserver) | undefined
+}
+
+/** Called when the socket has taken a part of what is written to it. */
+export type WriteObserver = (isLast: boolean) => void
+
+/** The handler of an exchange. Its connection is known before the request begins. */
+interface ExchangeHandler extends Dispatcher.DispatchHandler {
+  connection?: Connection | undefined
+}
+
 /** The part of a Dispatcher that an exchange uses. */
-export type ExchangeDispatcher = Pick<Dispatcher, 'dispatch'>
+export interface ExchangeDispatcher {
+  dispatch(request: Dispatcher.DispatchOptions, handler: ExchangeHandler): boolean
+}
 
 export class OwnAgent {
   readonly #connectTimeout: number
   #dispatcher: Promise<ExchangeDispatcher> | undefined
   readonly #clients = new Map<string, Client[]>()
+  readonly #connections = new WeakMap<Client, Connection>()
   readonly #sockets = new Set<Socket>()
   #closedBy: Error | undefined
 
@@ -63,22 +88,28 @@ export class OwnAgent {
   async #createDispatcher(): Promise<ExchangeDispatcher> {
     const { Client, buildConnector } = await importUndici()
     const connect = buildConnector({ timeout: this.#connectTimeout })
-    const options: Client.Options = {
-      connect: (options, callback) => {
+    const connectorFor =
+      (connection: Connection): buildConnector.connector =>
+      (options, callback) => {
         if (this.#closedBy) {
           callback(this.#closedBy, null)
           return
         }
         // The connector returns the socket; its type does not say so.
         const socket = connect(options, callback) as unknown as Socket
+        connection.socket = socket
+        writeInParts(socket, connection)
         this.#sockets.add(socket)
         socket.once('close', () => this.#sockets.delete(socket))
-      },
-      keepAliveTimeout: KEEP_ALIVE,
-      keepAliveMaxTimeout: KEEP_ALIVE,
-    }
+      }
     const createClient = (origin: string) => {
-      const client = new Client(origin, options)
+      const connection: Connection = { socket: undefined, onWrite: undefined }
+      const client = new Client(origin, {
+        connect: connectorFor(connection),
+        keepAliveTimeout: KEEP_ALIVE,
+        keepAliveMaxTimeout: KEEP_ALIVE,
+      })
+      this.#connections.set(client, connection)
       return client.on('disconnect', (_origin, _targets, error) => {
         if (isAbort(error)) this.#discardClient(origin, client)
       })
@@ -86,7 +117,9 @@ export class OwnAgent {
     return {
       dispatch: (request, handler) => {
         const origin = String(request.origin)
-        return this.#chooseClient(origin, createClient).dispatch(request, handler)
+        const client = this.#chooseClient(origin, createClient)
+        handler.connection = this.#connections.get(client)
+        return client.dispatch(request, handler)
       },
     }
   }
@@ -125,6 +158,31 @@ export class OwnAgent {
     const clients: Client[] = []
     this.#clients.set(origin, clients)
     return clients
+  }
+}
+
+/**
+ * undici (7.30) writes header and body at once, after `onRequestStart`. Here the body goes in parts, each
+ * when the one before has left: over TLS, Node shows the progress of a write by nothing but its end.
+ */
+function writeInParts(socket: Socket, connection: Connection): void {
+  const { write } = socket
+  socket.write = (chunk: Uint8Array | string, ...rest: unknown[]) => {
+    const observe = connection.socket === socket ? connection.onWrite?.() : undefined
+    if (!observe) return Reflect.apply(write, socket, [chunk, ...rest])
+    const length = typeof chunk === 'string' ? 0 : chunk.length
+    const writeFrom = (start: number): boolean => {
+      const end = start + PART
+      const part = typeof chunk === 'string' ? chunk : chunk.subarray(start, end)
+      const onTaken = () => {
+        // Node reports no error for a part that a destroyed socket has not written.
+        if (socket.destroyed) return
+        observe(end >= length)
+        if (end < length) writeFrom(end)
+      }
+      return Reflect.apply(write, socket, [part, rest[0], onTaken])
+    }
+    return writeFrom(0)
   }
 }
 

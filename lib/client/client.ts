@@ -43,8 +43,8 @@ export interface ClientOptions {
   /** Milliseconds to open a connection, without `dispatcher`. Default 5,000. */
   readonly connectTimeout?: number | undefined
   /**
-   * Milliseconds for one exchange. 1 ms per 64 bytes of body is always added, so that a slow link
-   * (64 KB/s) has enough time. Default 30,000.
+   * Milliseconds without progress: no part of the request is taken, or no response comes. 1 ms per 64 bytes
+   * of body is always added. With `dispatcher`: for the whole exchange. Default 30,000.
    */
   readonly requestTimeout?: number | undefined
 }
@@ -114,10 +114,10 @@ export class OssClient implements Client {
   /** AppendObject, once. Rejects as {@link Client} says, at a wrong position with `PositionNotEqualToLength`. */
   async append(
     target: Target,
-    { position, body, headers, signal }: AppendRequest,
+    { position, body, headers, deadlineFactor, signal }: AppendRequest,
   ): Promise<AppendResult> {
     const query = { append: '', position: String(position) }
-    const response = await this.#post(target, { query, headers, body, signal })
+    const response = await this.#post(target, { query, headers, body, deadlineFactor, signal })
     const next = readLength(header(response.headers, 'x-oss-next-append-position'))
     if (next === undefined) throw notOssResponse(response)
     const crc64 = readCrc64(header(response.headers, 'x-oss-hash-crc64ecma'))

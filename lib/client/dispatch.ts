@@ -5,11 +5,12 @@
  * append cannot take effect after its successor.
  */
 
+import type { Socket } from 'node:net'
 import { Readable } from 'node:stream'
 import type { Dispatcher } from 'undici'
 import { OssError } from '../errors.ts'
-import { MAX_DELAY } from '../validate.ts'
-import type { ExchangeDispatcher } from './agent.ts'
+import type { Connection, ExchangeDispatcher } from './agent.ts'
+import { Deadline } from './deadline.ts'
 import { hostAndPort } from './endpoint.ts'
 
 interface HttpRequest {
@@ -33,7 +34,10 @@ export interface HttpResponse {
 }
 
 export interface DispatchOptions {
-  /** Milliseconds for the whole exchange. With `streamBody`: for the headers, then for each chunk. */
+  /**
+   * Milliseconds without progress. With `streamBody`: for the headers, then for each chunk. Over a
+   * dispatcher that was passed in: for the whole exchange.
+   */
   readonly timeout: number
   readonly signal: AbortSignal
   /** Hand over the body of a 2xx response as a stream. Bodies of other responses are collected. */
@@ -46,6 +50,8 @@ export interface DispatchOptions {
 export interface ExchangeFacts {
   /** The dispatcher has not begun to send: no byte of the request has left. */
   readonly isUnsent: boolean
+  /** Bytes of the request had not left this process. Known only of the client's own connections. */
+  readonly isBodyCut: boolean
 }
 
 /**
@@ -61,7 +67,7 @@ export function dispatch(
   options: DispatchOptions,
 ): Promise<HttpResponse> {
   const handler = new ExchangeHandler(request, options)
-  // The handler's own deadline replaces undici's: it covers the whole exchange.
+  // The handler's own deadline replaces undici's, which do not cover the request.
   const timeouts = { headersTimeout: 0, bodyTimeout: 0 }
   try {
     // undici 7.30 closes the connection after a HEAD, unless `reset` is false: the next append would
@@ -80,8 +86,11 @@ class ExchangeHandler implements Dispatcher.DispatchHandler {
   #reject!: (reason: unknown) => void
   readonly #options: DispatchOptions
   readonly #peer: string
-  #timer: NodeJS.Timeout | undefined
+  readonly #deadline: Deadline
+  /** Set by the client's own agent: the connection that the request begins on. */
+  connection: Connection | undefined
   #controller: Dispatcher.DispatchController | undefined
+  #socket: Socket | undefined
   #isAborted = false
   #isUnsent = true
   #status = 0
@@ -101,7 +110,7 @@ class ExchangeHandler implements Dispatcher.DispatchHandler {
     this.#options = options
     this.#peer = hostAndPort(origin)
     options.signal.addEventListener('abort', this.#onAbort)
-    this.#startTimer()
+    this.#deadline = new Deadline(options.timeout, this.#onExpire)
   }
 
   /** Fails the exchange and destroys its connection. undici may assign that connection only later. */
@@ -117,6 +126,10 @@ class ExchangeHandler implements Dispatcher.DispatchHandler {
     this.#isUnsent = false
     // undici writes nothing of a request that is aborted here.
     if (this.#isAborted) controller.abort(new Error('aborted'))
+    else if (this.connection) {
+      this.#socket = this.connection.socket
+      this.#deadline.watch(this.connection)
+    }
   }
 
   onResponseStart(
@@ -130,7 +143,7 @@ class ExchangeHandler implements Dispatcher.DispatchHandler {
     this.#status = status
     this.#headers = headers
     if (!this.#options.streamBody || status >= 300) return
-    this.#startTimer()
+    this.#deadline.restart()
     this.#body = this.#createBody(controller)
     this.#resolve({ status, headers, text: '', body: this.#body })
   }
@@ -141,11 +154,11 @@ class ExchangeHandler implements Dispatcher.DispatchHandler {
       return
     }
     if (this.#body.push(chunk)) {
-      this.#startTimer()
+      this.#deadline.restart()
       return
     }
     // A slow reader is no timeout.
-    clearTimeout(this.#timer)
+    this.#deadline.stop()
     this.#isPaused = true
     controller.pause()
   }
@@ -165,19 +178,18 @@ class ExchangeHandler implements Dispatcher.DispatchHandler {
 
   readonly #onAbort = (): void => this.abort(this.#options.signal.reason)
 
-  #startTimer(): void {
-    clearTimeout(this.#timer)
-    const { timeout } = this.#options
-    this.#timer = setTimeout(
-      () => {
-        const problem = `no answer within ${Math.round(timeout)} ms from ${this.#peer}`
-        const error = new OssError('OSS_ERR_TIMEOUT', problem)
-        // The status says more than the timeout: a server in between may refuse the body by its length.
-        if (this.#status !== 0 && !this.#body) this.#end(this.#toError(error))
-        this.abort(error)
-      },
-      Math.min(timeout, MAX_DELAY),
-    )
+  readonly #onExpire = (): void => {
+    const problem = this.#isUnsent
+      ? 'no connection'
+      : this.#deadline.isSending
+        ? 'no byte of the request was taken'
+        : 'no answer'
+    const delay = Math.round(this.#options.timeout)
+    const message = `${problem} within ${delay} ms from ${this.#peer}`
+    const error = new OssError('OSS_ERR_TIMEOUT', message)
+    // The status says more than the timeout: a server in between may refuse the body by its length.
+    if (this.#status !== 0 && !this.#body) this.#end(this.#toError(error))
+    this.abort(error)
   }
 
   #createBody(controller: Dispatcher.DispatchController): Readable {
@@ -185,7 +197,7 @@ class ExchangeHandler implements Dispatcher.DispatchHandler {
       read: () => {
         if (!this.#isPaused) return
         this.#isPaused = false
-        this.#startTimer()
+        this.#deadline.restart()
         controller.resume()
       },
       destroy: (error, callback) => {
@@ -209,6 +221,8 @@ class ExchangeHandler implements Dispatcher.DispatchHandler {
 
   #end(failure?: unknown): void {
     this.#cleanUp()
+    // The response came early. The memory of the body is the caller's again, so no more of it is sent.
+    if (this.#deadline.isSending) this.#socket?.destroy()
     const text = Buffer.concat(this.#chunks).toString('utf8', 0, MAX_BODY)
     this.#resolve({ status: this.#status, headers: this.#headers, text, failure })
   }
@@ -222,11 +236,14 @@ class ExchangeHandler implements Dispatcher.DispatchHandler {
   }
 
   #toError(reason: unknown): unknown {
-    return this.#options.toError(reason, { isUnsent: this.#isUnsent })
+    return this.#options.toError(reason, {
+      isUnsent: this.#isUnsent,
+      isBodyCut: this.#deadline.isSending,
+    })
   }
 
   #cleanUp(): void {
-    clearTimeout(this.#timer)
+    this.#deadline.stop()
     this.#options.signal.removeEventListener('abort', this.#onAbort)
   }
 }

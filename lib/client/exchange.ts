@@ -39,6 +39,8 @@ export interface ExchangeRequest {
   readonly query?: Readonly<Record<string, string>>
   readonly headers?: Readonly<Record<string, string>>
   readonly body?: Uint8Array
+  /** How many times longer than usual the exchange may take. Default 1. */
+  readonly deadlineFactor?: number | undefined
   readonly signal: AbortSignal
 }
 
@@ -113,7 +115,7 @@ export class Exchange {
   /** Asks for keys and signs immediately before sending, so that neither has aged. */
   async #send(method: Method, target: Target, request: ExchangeRequest): Promise<Reply> {
     const { endpoint, requestSigner, requestTimeout, dispatcher: given } = this.#settings
-    const { query = {}, headers = {}, body = null, signal } = request
+    const { query = {}, headers = {}, body = null, deadlineFactor = 1, signal } = request
     const { origin, path } = locate(endpoint, target)
     const search = encodeQuery(query)
     const signed = await requestSigner.sign({ method, target, query, headers }, signal)
@@ -135,7 +137,7 @@ export class Exchange {
       const misuse = given && findMisuse(error, given, facts)
       return misuse ?? networkError(error, redact, peer, facts)
     }
-    const timeout = requestTimeout + (body?.length ?? 0) / SLOWEST_LINK
+    const timeout = (requestTimeout + (body?.length ?? 0) / SLOWEST_LINK) * deadlineFactor
     const streamBody = method === 'GET'
     try {
       const options = { timeout, signal, streamBody, toError }

@@ -187,7 +187,7 @@ export class Outbox {
       this.#reportDropped()
       clearTimeout(this.#reopenTimer)
       if (this.#stream.closed) {
-        this.#finish(null)
+        this.#finish(0)
       } else {
         // An ended stream closes with an error, which says what is unresolved. `destroy()` alone gives none.
         this.#stream.end()
@@ -311,7 +311,7 @@ export class Outbox {
       this.#stream = this.#open()
       this.#pump()
     } catch (error) {
-      this.#onStreamFailed(error as Error)
+      this.#onStreamFailed(error as Error, 0)
     }
   }
 
@@ -338,13 +338,13 @@ export class Outbox {
 
   #onClose(stream: RollingAppendStream): void {
     this.#onAcknowledged(stream)
-    if (this.#state === 'aborting') this.#finish(stream.errored)
-    else this.#onStreamFailed(stream.errored)
+    const unresolved = this.#queue.countChunks(stream.unresolved?.length ?? 0)
+    if (this.#state === 'aborting') this.#finish(unresolved)
+    else this.#onStreamFailed(stream.errored, unresolved)
   }
 
   /** Gives up the chunks that the stream left in doubt. A new stream gets the rest. */
-  #onStreamFailed(error: Error | null): void {
-    const unresolved = this.#countUnresolved(error)
+  #onStreamFailed(error: Error | null, unresolved: number): void {
     if (error) {
       if (codeOf(error) !== this.#lastWarningCode) this.#emitOrReport(error)
       this.#lastWarningCode = codeOf(error)
@@ -358,7 +358,7 @@ export class Outbox {
     }
     this.#queue.rewind()
     if (this.#state === 'ending' && this.#queue.length === 0) {
-      this.#finish(null)
+      this.#finish(0)
     } else {
       // While the outbox ends, longer waits would exceed `closeTimeout`.
       const failures = this.#state === 'ending' ? 0 : this.#failures++
@@ -368,16 +368,11 @@ export class Outbox {
     }
   }
 
-  /** The number of chunks, from the front, that the failed stream left in doubt. */
-  #countUnresolved(error: Error | null): number {
-    const { unresolved } = (error ?? {}) as Partial<OssError>
-    return this.#queue.countChunks(unresolved?.length ?? 0)
-  }
-
-  #finish(error: Error | null): void {
+  /** `unresolved`: the first chunks of the queue that the last stream left in doubt. */
+  #finish(unresolved: number): void {
     this.#state = 'closed'
     this.#queue.closeChunk()
-    const loss = this.#giveUp(this.#countUnresolved(error))
+    const loss = this.#giveUp(unresolved)
     outboxesToReport.delete(this)
     if (loss) this.#waiters.reject(loss)
     else this.#waiters.resolve(Number.POSITIVE_INFINITY, undefined)

@@ -14,8 +14,8 @@ const MAX_DELETED_OBJECTS = 1000
 /** Creates a private bucket of storage class Standard. One that exists is no error. */
 export function putBucket(
   { bucket, headers }: OssRequest,
-  body: RequestBody,
   server: ServerContext,
+  body: RequestBody,
 ): ResponseSpec {
   const acl = headers.get('x-oss-acl') ?? 'private'
   if (acl !== 'private') throw unsupportedOperation(`The bucket ACL ${acl} is not served here.`)
@@ -54,8 +54,8 @@ export function getBucketInfo({ bucket }: OssRequest, server: ServerContext): Re
 /** Deletes up to 1,000 objects. An absent object is no error. */
 export function deleteObjects(
   request: OssRequest,
-  body: RequestBody,
   server: ServerContext,
+  body: RequestBody,
 ): ResponseSpec {
   if (!request.headers.has('content-md5')) {
     throw new OssRefusal(400, 'MissingArgument', 'Missing Some Required Arguments.', {

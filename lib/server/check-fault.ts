@@ -74,7 +74,7 @@ const checkCommits = optional(checkBoolean)
 const checkUnanswered = wordOrInteger(['reset', 'hang'], 100, 599)
 
 /** The members of each kind, besides its scope. A word that the type of a member lacks does not compile. */
-const FAULT_FIELDS: FaultFields = {
+export const FAULT_FIELDS: FaultFields = {
   refused: { duration: checkDelay },
   reset: { when: oneOf('before', 'middle', 'after') },
   lost: { how: checkUnanswered },
@@ -125,7 +125,7 @@ type FaultFields = {
   readonly [K in FaultKind['kind']]: FieldsOf<Omit<Extract<FaultKind, { kind: K }>, 'kind'>>
 }
 
-const SCOPE_FIELDS: FieldsOf<FaultScope> = {
+export const SCOPE_FIELDS: FieldsOf<FaultScope> = {
   on: optional(oneOf('any', 'probe', ...OPERATION_NAMES)),
   bucket: optional(checkString),
   key: optional(checkString),

@@ -21,7 +21,7 @@
 import { createHash, randomBytes } from 'node:crypto'
 import * as fs from 'node:fs'
 import { basename, dirname, join } from 'node:path'
-import { invalidOption } from '../errors.ts'
+import { invalidOption, OssError } from '../errors.ts'
 import { crc64OfChunks } from './crc64.ts'
 import type { ObjectContent, ObjectState, Store, StoredObject } from './objects.ts'
 
@@ -198,8 +198,9 @@ function folderName(bucket: string, key: string): string {
   return `${bucket}~${readable}~${hash}`
 }
 
-function damagedObject(folder: string): Error {
-  return new Error(`Damaged object in ${folder}: restore it, or delete the folder`)
+function damagedObject(folder: string): OssError {
+  const message = `Damaged object in ${folder}: restore it, or delete the folder`
+  return new OssError('OSS_ERR_INTEGRITY', message)
 }
 
 function contentPath(folder: string, { file }: SavedObject): string {

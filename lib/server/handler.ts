@@ -21,7 +21,6 @@ import {
   errorResponse,
   insufficientStorage,
   noSuchBucket,
-  noSuchKey,
   OssRefusal,
 } from './errors.ts'
 import { type Injection, inject } from './inject.ts'
@@ -29,7 +28,7 @@ import { listBuckets, listObjects } from './listing.ts'
 import { addRecord, type RequestRecord, recordRequest } from './log.ts'
 import { requiredActions } from './permissions.ts'
 import { getObject, getObjectMeta, headObject } from './reading.ts'
-import { isEmptyAppend, type OssRequest, parseRequest } from './request.ts'
+import { isEmptyAppend, type Operation, type OssRequest, parseRequest } from './request.ts'
 import { commonHeaders, type ResponseOrFailure, type ResponseSpec } from './response.ts'
 import { authenticate, type Identity } from './signature.ts'
 import { appendObject, deleteObject, putObject, sealObject } from './writing.ts'
@@ -187,7 +186,7 @@ class RequestHandler {
 
   #executeOrRefuse(request: OssRequest, body: RequestBody): ResponseSpec {
     try {
-      return executeOperation(this.#server, request, body)
+      return executeOperation(request, this.#server, body)
     } catch (error) {
       return this.#toResponse(error)
     }
@@ -248,45 +247,35 @@ class RequestHandler {
   }
 }
 
-/** Permissions are checked before the object is looked up: a forbidden HEAD tells nothing about it. */
-function executeOperation(
-  server: ServerContext,
+type ExecuteOperation = (
   request: OssRequest,
+  server: ServerContext,
   body: RequestBody,
-): ResponseSpec {
+) => ResponseSpec
+
+const OPERATIONS: Readonly<Record<Operation, ExecuteOperation>> = {
+  append: appendObject,
+  seal: sealObject,
+  put: putObject,
+  delete: deleteObject,
+  head: headObject,
+  meta: getObjectMeta,
+  get: getObject,
+  putBucket,
+  deleteBucket,
+  bucketInfo: getBucketInfo,
+  list: listObjects,
+  deleteObjects,
+  listBuckets,
+}
+
+/** Permissions are checked before the object is looked up: a forbidden HEAD tells nothing about it. */
+const executeOperation: ExecuteOperation = (request, server, body) => {
   checkHeaders(request)
   checkBucket(server, request)
   const actions = requiredActions(request.operation, request.headers.has('x-oss-tagging'))
   if (!actions.every(action => server.permissions.has(action))) throw accessDenied()
-  const { objects } = server
-  switch (request.operation) {
-    case 'append':
-      return appendObject(request, body, server)
-    case 'put':
-      return putObject(request, body, server)
-    case 'delete':
-      return deleteObject(request, server)
-    case 'seal':
-      return sealObject(request, body, server)
-    case 'list':
-      return listObjects(request, server)
-    case 'putBucket':
-      return putBucket(request, body, server)
-    case 'deleteBucket':
-      return deleteBucket(request, server)
-    case 'bucketInfo':
-      return getBucketInfo(request, server)
-    case 'deleteObjects':
-      return deleteObjects(request, body, server)
-    case 'listBuckets':
-      return listBuckets(request, server)
-  }
-  const object = objects.get(request.bucket, request.key)
-  if (object === undefined) throw noSuchKey(request.key)
-  if (request.operation === 'get') return getObject(request, object)
-  return request.operation === 'head'
-    ? headObject(request, object.state)
-    : getObjectMeta(request, object.state)
+  return OPERATIONS[request.operation](request, server, body)
 }
 
 /** OSS looks for the bucket before it looks at the signature. */

@@ -10,7 +10,7 @@ import { crc64OfChunks } from './crc64.ts'
 import { appendRivalBytes, replaceObject } from './direct-writes.ts'
 import { accessDenied, noSuchKey, OssRefusal } from './errors.ts'
 import type { Fault, Unanswered } from './faults.ts'
-import { headObject } from './reading.ts'
+import { headState } from './reading.ts'
 import type { OssRequest } from './request.ts'
 import type { ResponseOrFailure, ResponseSpec } from './response.ts'
 import type { Identity } from './signature.ts'
@@ -267,7 +267,7 @@ function staleHead(context: FaultContext): ResponseSpec | undefined {
   const object = server.objects.get(request.bucket, request.key)
   if (object === undefined || request.operation !== 'head') return undefined
   if (object.previous === undefined) return context.toResponse(noSuchKey(request.key))
-  return headObject(request, object.previous)
+  return headState(request, object.previous)
 }
 
 function skewClock(

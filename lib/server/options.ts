@@ -42,7 +42,7 @@ export interface ControlOptions {
   readonly token?: string | undefined
 }
 
-const DEFAULTS = {
+export const DEFAULTS = {
   port: 0,
   host: '127.0.0.1',
   dir: undefined,
@@ -67,6 +67,8 @@ export function resolveServerOptions(options: unknown = {}) {
   const optional = <T>(name: keyof typeof DEFAULTS, check: (name: string, value: unknown) => T) =>
     pick(name) === undefined ? undefined : check(name, pick(name))
   const buckets = optional('buckets', (name, value) => checkList(name, value, checkString))
+  const checkBucket = (name: string, value: unknown) =>
+    buckets === undefined ? checkString(name, value) : checkOneOf(name, value, buckets)
   return {
     port: checkInteger('port', pick('port'), 0, 65_535),
     host: checkString('host', pick('host')),
@@ -75,7 +77,7 @@ export function resolveServerOptions(options: unknown = {}) {
     region: checkString('region', pick('region')),
     maxObjectBytes: checkInteger('maxObjectBytes', pick('maxObjectBytes'), 1),
     buckets,
-    cnames: checkCnames(pick('cnames'), buckets),
+    cnames: checkRecordOf('cnames', pick('cnames'), checkBucket),
     permissions: checkList('permissions', pick('permissions'), checkPermission),
     seal: checkBoolean('seal', pick('seal')),
     control: checkControl(pick('control')),
@@ -112,19 +114,6 @@ function checkControl(value: unknown) {
   }
 }
 
-function checkCnames(
-  value: unknown,
-  buckets: readonly string[] | undefined,
-): Readonly<Record<string, string>> {
-  const cnames = checkStringRecord('cnames', value)
-  for (const [host, bucket] of Object.entries(cnames)) {
-    if (buckets?.includes(bucket) === false) {
-      throw invalidOption(`cnames.${host}`, `must be one of buckets, not ${bucket}`)
-    }
-  }
-  return cnames
-}
-
 function checkPermission(name: string, value: unknown): string {
   return checkOneOf(name, value, ALL_ACTIONS)
 }
@@ -134,9 +123,13 @@ function checkString(name: string, value: unknown): string {
   throw invalidOption(name, 'must be a string that is not empty')
 }
 
-function checkStringRecord(name: string, value: unknown): Readonly<Record<string, string>> {
+function checkRecordOf(
+  name: string,
+  value: unknown,
+  check: (name: string, value: unknown) => string,
+): Readonly<Record<string, string>> {
   const pairs = checkRecord(name, value)
-  return Object.fromEntries(pairs.map(([key, text]) => [key, checkString(`${name}.${key}`, text)]))
+  return Object.fromEntries(pairs.map(([key, text]) => [key, check(`${name}.${key}`, text)]))
 }
 
 function checkList(

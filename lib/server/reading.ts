@@ -1,19 +1,25 @@
 /** HeadObject, GetObjectMeta and GetObject. */
 
-import { OssRefusal } from './errors.ts'
+import type { ServerContext } from './context.ts'
+import { noSuchKey, OssRefusal } from './errors.ts'
 import type { ObjectState, StoredObject } from './objects.ts'
 import { parseRange } from './range.ts'
 import type { OssRequest } from './request.ts'
 import { type ContentSlice, type ResponseSpec, toHttpDate } from './response.ts'
 
 /** HEAD: all but the bytes. */
-export function headObject(request: OssRequest, state: ObjectState): ResponseSpec {
-  const headers = objectHeaders(state)
-  return checkConditions(request, state) ?? { status: 200, headers }
+export function headObject(request: OssRequest, server: ServerContext): ResponseSpec {
+  return headState(request, findObject(request, server).state)
+}
+
+/** HEAD of a state, which may be an old one. */
+export function headState(request: OssRequest, state: ObjectState): ResponseSpec {
+  return checkConditions(request, state) ?? { status: 200, headers: objectHeaders(state) }
 }
 
 /** HEAD ?objectMeta: length, ETag, time and CRC; no type, no next position. */
-export function getObjectMeta(request: OssRequest, state: ObjectState): ResponseSpec {
+export function getObjectMeta(request: OssRequest, server: ServerContext): ResponseSpec {
+  const { state } = findObject(request, server)
   const headers = {
     ETag: state.etag,
     'Last-Modified': toHttpDate(state.lastModified),
@@ -24,7 +30,8 @@ export function getObjectMeta(request: OssRequest, state: ObjectState): Response
 }
 
 /** GET, with OSS's rules for Range. */
-export function getObject(request: OssRequest, { state, content }: StoredObject): ResponseSpec {
+export function getObject(request: OssRequest, server: ServerContext): ResponseSpec {
+  const { state, content } = findObject(request, server)
   if (state.attributes.storageClass.endsWith('Archive')) {
     const message = "The operation is not valid for the object's state"
     throw new OssRefusal(403, 'InvalidObjectState', message, {
@@ -54,6 +61,12 @@ export function getObject(request: OssRequest, { state, content }: StoredObject)
   function slice(from: number, to: number): ContentSlice {
     return { length: to - from, chunks: content.read(from, to) }
   }
+}
+
+function findObject({ bucket, key }: OssRequest, { objects }: ServerContext): StoredObject {
+  const object = objects.get(bucket, key)
+  if (object === undefined) throw noSuchKey(key)
+  return object
 }
 
 function objectHeaders(state: ObjectState): Record<string, string> {

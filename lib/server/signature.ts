@@ -150,12 +150,10 @@ function parseCredential(
 ): [accessKeyId: string, scope: string] {
   const [accessKeyId = '', day, ...rest] = fields.credential.split('/')
   const where = fields.form === 'header' ? 'Authorization header' : 'x-oss-credential'
-  const invalidCredential = (part: string, ec: string, children = {}) =>
-    invalidArgument(
-      ...(['Credential', fields.credential, `Invalid signing ${part} in ${where}.`] as const),
-      ec,
-      children,
-    )
+  const invalidCredential = (part: string, ec: string, children = {}) => {
+    const message = `Invalid signing ${part} in ${where}.`
+    return invalidArgument('Credential', fields.credential, message, ec, children)
+  }
   const signedDay = new Date(fields.time).toISOString().slice(0, 10).replaceAll('-', '')
   if (day !== signedDay) throw invalidCredential('date', '0002-00000212')
   if (rest[0] !== region) throw invalidCredential('region', '0002-00000226', { Region: region })

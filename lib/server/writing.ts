@@ -16,8 +16,8 @@ import { type ResponseSpec, toHttpDate } from './response.ts'
 /** Appends the body, if `position` is the object's length. */
 export function appendObject(
   request: OssRequest,
-  body: RequestBody,
   server: ServerContext,
+  body: RequestBody,
 ): ResponseSpec {
   const position = parsePosition(request)
   if (request.query.has('versionId')) {
@@ -59,8 +59,8 @@ function appendResponse({ state }: StoredObject): ResponseSpec {
 /** Creates or replaces an object. */
 export function putObject(
   request: OssRequest,
-  body: RequestBody,
   server: ServerContext,
+  body: RequestBody,
 ): ResponseSpec {
   checkMd5(request, body)
   const { objects, maxObjectBytes } = server
@@ -90,8 +90,8 @@ export function deleteObject(request: OssRequest, { objects }: ServerContext): R
 /** Seals an object: it refuses every further append. */
 export function sealObject(
   request: OssRequest,
-  body: RequestBody,
   server: ServerContext,
+  body: RequestBody,
 ): ResponseSpec {
   if (!server.canSeal) {
     const message = 'SealAppendable is not supported.'

@@ -57,9 +57,16 @@ export interface OssAppendStreamEvents {
   retry: [info: RetryInfo]
 }
 
-const NO_BYTES = Buffer.alloc(0)
 /** Bytes. Copied and summed in 0.1 to 0.2 ms, and less than the send buffer of a socket holds. */
 const PIECE_BYTES = 524_288
+
+/** A call of `flush()`. */
+interface PendingFlush {
+  /** How many chunks were written before it. */
+  readonly chunks: number
+  readonly resolve: (tail: Tail) => void
+  readonly reject: (error: Error) => void
+}
 
 /**
  * Opens an append stream to one object of OSS: that of `bucket` and `key`, or that of a url,
@@ -180,7 +187,12 @@ export class OssAppendStream extends Writable {
   readonly #heldWrite: HeldWrite
   readonly #flushTimer: FlushTimer
   readonly #destination: Destination
-  /** Calls of `flush()`, by the count of accepted bytes that they wait for. */
+  /** Chunks that `write()` was given, and those of them that are copied. Node queues the others. */
+  #writtenChunks = 0
+  #copiedChunks = 0
+  /** Calls of `flush()` whose chunks are not all copied, in order. */
+  readonly #flushes: PendingFlush[] = []
+  /** The other calls of `flush()`, by the count of accepted bytes that they wait for. */
   readonly #waiters = new Waiters<Tail>()
   /** Settles, and never rejects, when the loop has ended and no request of it is in flight. */
   readonly #ended: Promise<Error | undefined>
@@ -195,6 +207,7 @@ export class OssAppendStream extends Writable {
   /** Set once the stream cannot finish. Later `flush()` calls reject with it. */
   #failedWith: Error | undefined
   /** What `close()` callbacks get. `errored` is no substitute: Node sets it for a failed write callback too. */
+  #unresolved: OssError['unresolved']
   #closeError: Error | null = null
 
   /**
@@ -212,7 +225,7 @@ export class OssAppendStream extends Writable {
     super({ highWaterMark, decodeStrings: false })
     this.#settings = settings
     this.#batcher = new Batcher(settings)
-    this.#heldWrite = new HeldWrite(this.#batcher)
+    this.#heldWrite = new HeldWrite(this.#batcher, () => this.#onChunk())
     this.#flushTimer = new FlushTimer(this.#batcher, flushInterval, () => this.#notify())
     this.#destination = createDestination({
       ...settings,
@@ -249,6 +262,14 @@ export class OssAppendStream extends Writable {
     return this.#batcher.accepted - this.#acknowledged
   }
 
+  /**
+   * The bytes whose fate is unknown after the stream was destroyed: see {@link OssError.unresolved}. An error
+   * of other code, given to `destroy()`, cannot carry it.
+   */
+  get unresolved(): OssError['unresolved'] {
+    return this.#unresolved
+  }
+
   /** True until the tail is known. */
   get pending(): boolean {
     return this.#destination.tail === undefined
@@ -281,14 +302,45 @@ export class OssAppendStream extends Writable {
     this.#resumeLoop = undefined
   }
 
+  override write(chunk: unknown, callback?: WriteCallback): boolean
+  override write(chunk: unknown, encoding: BufferEncoding, callback?: WriteCallback): boolean
+  override write(
+    chunk: unknown,
+    encoding?: BufferEncoding | WriteCallback,
+    callback?: WriteCallback,
+  ): boolean {
+    const done = typeof encoding === 'function' ? encoding : callback
+    this.#writtenChunks += 1
+    try {
+      return super.write(
+        chunk,
+        (typeof encoding === 'function' ? undefined : encoding) as BufferEncoding,
+        // In a tick of its own: Node calls several in a row, and one that throws would prevent the others
+        // and 'finish'.
+        typeof done === 'function' ? error => process.nextTick(done, error) : undefined,
+      )
+    } catch (error) {
+      this.#writtenChunks -= 1
+      throw error
+    }
+  }
+
   override _write(chunk: Buffer | string, encoding: BufferEncoding, callback: WriteCallback): void {
     if (chunk.length > PIECE_BYTES) {
       this.#heldWrite.set([{ chunk, encoding }], callback)
       this.#refillSoon()
       return
     }
-    const isAll = this.#heldWrite.write(chunk, encoding, callback)
-    this.#onBytes()
+    let isAll: boolean
+    try {
+      isAll = this.#heldWrite.write(chunk, encoding, callback)
+      this.#onBytes()
+    } catch (error) {
+      // Node would wait for the callback of a `_write()` that throws, and never end the stream.
+      this.#heldWrite.clear()
+      callback(error as Error)
+      return
+    }
     if (isAll) callback()
   }
 
@@ -311,15 +363,28 @@ export class OssAppendStream extends Writable {
   /** Copies more of the held write, as far as there is room. */
   #refill(): void {
     if (this.destroyed || !this.#heldWrite.isPending) return
-    // One piece a turn: the socket is not written to meanwhile, and must not run dry.
-    const hasMore = this.#heldWrite.copy(PIECE_BYTES)
-    this.#onBytes()
-    if (hasMore) {
-      clearImmediate(this.#refillTurn)
-      this.#refillTurn = setImmediate(() => this.#refill())
+    try {
+      // One piece a turn: the socket is not written to meanwhile, and must not run dry.
+      const hasMore = this.#heldWrite.copy(PIECE_BYTES)
+      this.#onBytes()
+      if (hasMore) {
+        clearImmediate(this.#refillTurn)
+        this.#refillTurn = setImmediate(() => this.#refill())
+      }
+    } catch (error) {
+      this.destroy(error as Error)
+      return
     }
     const callback = this.#heldWrite.takeCallback()
     if (callback) process.nextTick(callback)
+  }
+
+  /** All of one more chunk is copied: the flushes that wait for it now know how many bytes they wait for. */
+  #onChunk(): void {
+    this.#copiedChunks += 1
+    while (this.#flushes[0] && this.#flushes[0].chunks <= this.#copiedChunks) {
+      this.#waitFor(this.#flushNow(), this.#flushes.shift() as PendingFlush)
+    }
   }
 
   #onBytes(): void {
@@ -376,9 +441,10 @@ export class OssAppendStream extends Writable {
 
   /**
    * Sends everything written before this call, without waiting for a full batch, and resolves with the
-   * tail when it is acknowledged. With `align` that is all whole records; the rest waits for its end.
-   * If nothing is unacknowledged it resolves as soon as the tail is known, and creates no object. After
-   * `end()` it resolves when the stream finishes. Rejects with the stream's error.
+   * tail when it is acknowledged, whatever is written later. With `align` that is all whole records; the
+   * rest waits for its end. A corked stream is uncorked. If nothing is unacknowledged it resolves as soon as
+   * the tail is known, and creates no object. After `end()` it resolves when the stream finishes. Rejects
+   * with the stream's error.
    *
    * With a callback it returns nothing (pino detects that form by the function's arity).
    */
@@ -397,26 +463,25 @@ export class OssAppendStream extends Writable {
 
   #flush(): Promise<Tail> {
     const flushed = new Promise<Tail>((resolve, reject) => {
-      const wait = (accepted: number) => {
-        // Node may call a write back after the stream was destroyed.
-        if (this.#failedWith) return reject(this.#failedWith)
-        this.#waiters.add({ accepted, resolve, reject })
-        this.#resolveWaiters()
-      }
-      if (this.#isComplete) wait(0)
-      else if (this.destroyed || this.writableEnded) wait(Number.POSITIVE_INFINITY)
+      const flush = { chunks: this.#writtenChunks, resolve, reject }
+      if (this.#failedWith) reject(this.#failedWith)
+      else if (this.destroyed || this.writableEnded) this.#waitFor(Number.POSITIVE_INFINITY, flush)
       else {
         this.#destination.keepProcessAlive()
-        // Node keeps the order of writes, so an empty one marks the end of all that came before it.
-        this.write(NO_BYTES, error => {
-          // What ends the stream rejects all waiters, with what is known of their bytes.
-          wait(error ? Number.POSITIVE_INFINITY : this.#flushNow())
-        })
+        while (this.writableCorked > 0) this.uncork()
+        if (this.#copiedChunks < flush.chunks) this.#flushes.push(flush)
+        else this.#waitFor(this.#flushNow(), flush)
       }
     })
     // A caller that ignores the promise gets the stream's 'error', and no unhandled rejection as well.
     flushed.catch(() => {})
     return flushed
+  }
+
+  /** Settles a flush when that many accepted bytes are acknowledged. */
+  #waitFor(accepted: number, { resolve, reject }: PendingFlush): void {
+    this.#waiters.add({ accepted, resolve, reject })
+    this.#resolveWaiters()
   }
 
   /** Makes all accepted records due. Returns the count of accepted bytes that they end at. */
@@ -460,8 +525,9 @@ export class OssAppendStream extends Writable {
     if (callback) {
       // Node runs a listener in the async context of the emitter; a callback belongs to its caller's.
       const done = AsyncResource.bind(() => callback(this.#closeError))
+      // First among the listeners, and in a tick of its own: none that throws prevents another.
       if (this.closed) process.nextTick(done)
-      else this.once('close', done)
+      else this.prependOnceListener('close', () => process.nextTick(done))
     }
     this.destroySoon()
   }
@@ -485,6 +551,7 @@ export class OssAppendStream extends Writable {
     this.#notify()
     void this.#ended.then(async failure => {
       const { client, isOwnClient } = this.#settings
+      if (failure instanceof OssError) this.#unresolved = failure.unresolved
       if (isOwnClient) await client.close()
       // After end(), pipeline() resolves here with bytes undelivered, unless _destroy() fails. In other states
       // it rejects by itself, and an error would crash a plain destroy(). Evaluated after the client has
@@ -494,7 +561,9 @@ export class OssAppendStream extends Writable {
       const why = reason ?? failure ?? destroyed()
       if (!this.#isComplete) this.#failedWith = why
       this.#waiters.reject(why)
-      this.#heldWrite.clear()?.(why)
+      for (const { reject } of this.#flushes.splice(0)) reject(why)
+      const held = this.#heldWrite.clear()
+      if (held) process.nextTick(held, why)
       this.#closeError = reason ?? null
       callback(reason)
     })

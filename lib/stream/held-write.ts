@@ -27,10 +27,13 @@ const DIRECT: Readonly<Record<string, 'utf8' | 'latin1'>> = {
 
 export class HeldWrite {
   readonly #batcher: Batcher
+  readonly #onChunk: () => void
   #pending: PendingWrite | undefined
 
-  constructor(batcher: Batcher) {
+  /** `onChunk` is called when all of a chunk is copied, and nothing behind it yet. */
+  constructor(batcher: Batcher, onChunk: () => void) {
     this.#batcher = batcher
+    this.#onChunk = onChunk
   }
 
   /** A write waits for room. */
@@ -41,11 +44,13 @@ export class HeldWrite {
   /** Copies a chunk. False: the rest of it is held, with the callback. */
   write(chunk: Buffer | string, encoding: BufferEncoding, callback: WriteCallback): boolean {
     const bytes = this.#encode(chunk, encoding)
-    if (!bytes) return true
-    const length = this.#batcher.write(bytes)
-    if (length === bytes.length) return true
-    this.#pending = { rest: bytes.subarray(length), chunks: [], next: 0, callback }
-    return false
+    const length = bytes ? this.#batcher.write(bytes) : 0
+    if (bytes && length < bytes.length) {
+      this.#pending = { rest: bytes.subarray(length), chunks: [], next: 0, callback }
+      return false
+    }
+    this.#onChunk()
+    return true
   }
 
   /** Holds chunks, for `copy()`. */
@@ -66,6 +71,7 @@ export class HeldWrite {
       const length = this.#batcher.write(part, isEnd)
       left -= length
       held.rest = length === rest.length ? undefined : rest.subarray(length)
+      if (!held.rest) this.#onChunk()
       if (length < part.length) return false
       if (left === 0) return held.rest !== undefined || held.next < held.chunks.length
     }
@@ -91,6 +97,7 @@ export class HeldWrite {
       const { chunk, encoding } = held.chunks[held.next++] as WrittenChunk
       const bytes = this.#encode(chunk, encoding)
       if (bytes) return bytes
+      this.#onChunk()
     }
     return undefined
   }

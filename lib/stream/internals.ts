@@ -12,7 +12,7 @@ export interface StreamInternals {
   readonly settings?: Settings
   /** Monotonic time and chance. */
   readonly clock?: Clock
-  /** The wall clock that a rolling stream asks for keys by. */
+  /** The wall clock by which a rolling stream computes keys. */
   readonly now?: () => Date
   readonly createDestination?: (options: AppenderOptions) => Destination
 }

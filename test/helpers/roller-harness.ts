@@ -1,4 +1,4 @@
-/** A roller between a fake client, a fake clock and a wall clock that stands still. */
+/** A Roller with a fake client, a fake clock and a wall clock that tests set. */
 
 import type { RetryInfo } from '../../lib/append/retry-loop.ts'
 import { compileKeyPattern } from '../../lib/rolling/key-pattern.ts'
@@ -21,7 +21,7 @@ export interface RollerHarness {
   expectRequest(what: string): Promise<FakeRequest>
 }
 
-/** What a request asks, in short. */
+/** A request in short: `HEAD a-0`, `append a-0 3 text`, `seal a-0 3`. */
 export function describeRequest({ kind, target, position, body }: FakeRequest): string {
   const text = body && Buffer.from(body).toString('latin1')
   const words = [kind === 'head' ? 'HEAD' : kind, target.key, position, text]
@@ -67,7 +67,7 @@ export function createRollerHarness(
   return Object.assign(harness, { roller })
 }
 
-/** A scene whose object of index 0 has this content; what else there is, is to be answered. */
+/** An opened Roller whose object of index 0 has this content. The test replies to further requests. */
 export async function openRollerHarness(
   pattern: string,
   content: string,

@@ -227,11 +227,8 @@ export const MUTANTS: readonly Mutant[] = [
   {
     name: "flush that ignores Node's queue",
     file: 'lib/stream/append-stream.ts',
-    find: `        this.write(NO_BYTES, error => {
-          // What ends the stream rejects all waiters, with what is known of their bytes.
-          wait(error ? Number.POSITIVE_INFINITY : this.#flushNow())
-        })`,
-    replace: '        wait(this.#flushNow())',
+    find: 'if (this.#copiedChunks < flush.chunks) this.#flushes.push(flush)',
+    replace: 'if (false) this.#flushes.push(flush)',
     tests: ['stream/lifecycle'],
   },
   {
@@ -328,6 +325,42 @@ export const MUTANTS: readonly Mutant[] = [
     replace: `      this.#recover()
       yield { state, content }`,
     tests: ['server/folder-store'],
+  },
+  {
+    name: 'a deadline counts before the sockets are read',
+    file: 'lib/client/deadline.ts',
+    find: 'setImmediate(() => setImmediate(expire))',
+    replace: 'expire()',
+    tests: ['client/deadline'],
+  },
+  {
+    name: 'a deadline for the whole body',
+    file: 'lib/client/deadline.ts',
+    find: 'if (this.#timer) this.restart()',
+    replace: '',
+    tests: ['client/deadline'],
+  },
+  {
+    name: 'a body is sent after its promise has settled',
+    file: 'lib/client/dispatch.ts',
+    find: 'if (this.#deadline.isSending) this.#socket?.destroy()',
+    replace: '',
+    tests: ['client/deadline'],
+  },
+  {
+    name: 'a request that has begun counts as unsent',
+    file: 'lib/client/dispatch.ts',
+    find: `    this.#controller = controller
+    this.#isUnsent = false`,
+    replace: '    this.#controller = controller',
+    tests: ['client/client'],
+  },
+  {
+    name: 'the message of a foreign error is kept',
+    file: 'lib/client/redact.ts',
+    find: 'return HARMLESS.test(code) && typeof',
+    replace: 'return typeof',
+    tests: ['client/redact'],
   },
   {
     name: 'the clock offset added twice',

@@ -91,9 +91,9 @@ t.test('every text fence is one that is compared with the code', async t => {
   const texts = fences.filter(({ language }) => language === 'text')
   t.same(
     texts.map(({ path }) => path),
-    ['README.md', 'docs/design.md', 'docs/design.md', 'docs/loggers.md'],
+    ['README.md', ...Array(3).fill('docs/design.md'), 'docs/loggers.md', 'docs/rolling.md'],
   )
-  const [overview, path, states, loss] = texts.map(({ code }) => code)
+  const [overview, path, settlement, states, loss, hourTwice] = texts.map(({ code }) => code)
 
   const events = ["'append'", 'flush()', 'write()', '409', '5xx']
   for (const name of events) t.match(overview, name, `README's drawing has ${name}`)
@@ -103,7 +103,16 @@ t.test('every text fence is one that is compared with the code', async t => {
   for (const [name] of path?.matchAll(/\b(?!OSS|CRC)[A-Z]\w+/g) ?? []) {
     t.match(code, new RegExp(`export (class|interface) ${name}\\b`), `${name} is exported`)
   }
-  t.match(code, /export function settle\(before: Tail, after: Tail, seen: /)
+  t.match(path, 'settle(before, batch, seen)')
+  t.match(code, /export function settle\(before: Tail, unacknowledged: Batch, seen: /)
+
+  const tail = readFileSync(`${ROOT}lib/append/tail.ts`, 'utf8')
+  const drawing = [...tail.matchAll(/^ \* {6}(.*)$/gm)].map(([, line]) => line).join('\n')
+  t.equal(settlement?.trimEnd(), drawing, 'the drawing of `settle()`')
+
+  const keyPattern = readFileSync(`${ROOT}lib/rolling/key-pattern.ts`, 'utf8')
+  const rows = [...keyPattern.matchAll(/^ \* {6}(.*\|.*)$/gm)].map(([, row]) => row).join('\n')
+  t.equal(hourTwice?.trimEnd(), rows, 'the drawing of the hour that comes twice')
 
   const [appender = ''] = code.split('export class Appender')
   const declared = [...appender.matchAll(/name: ((?:'\w+'(?: \| )?)+)/g)].flatMap(([, list]) =>

@@ -59,7 +59,7 @@ function isForeign(type: ts.Type, name: string): boolean {
 
 type Documented = Pick<ts.Symbol, 'getDocumentationComment'>
 
-function told(what: Documented): string {
+function documentationOf(what: Documented): string {
   return ts.displayPartsToString(what.getDocumentationComment(checker))
 }
 
@@ -104,7 +104,7 @@ for (const [entry, file] of Object.entries(ENTRIES)) {
     const all = [...exportsOf(file)].flatMap(([name, symbol]) => [...documented(name, symbol)])
     t.ok(all.length > 10, `${all.length} are found`)
     t.strictSame(
-      all.filter(([, what]) => told(what) === '').map(([name]) => name),
+      all.filter(([, what]) => documentationOf(what) === '').map(([name]) => name),
       [],
       'none is without a comment',
     )
@@ -258,7 +258,7 @@ for (const [entry, file] of Object.entries(ENTRIES)) {
     t.ok(options.length > 5, `${options.length} are found`)
     const silent = (words: RegExp, isMeant: (option: ts.Symbol) => boolean) =>
       options
-        .filter(({ option }) => isMeant(option) && !words.test(told(option)))
+        .filter(({ option }) => isMeant(option) && !words.test(documentationOf(option)))
         .map(({ name }) => name)
     const units = silent(/\bbytes\b|milliseconds/i, option =>
       isNumber(checker.getTypeOfSymbol(option)),

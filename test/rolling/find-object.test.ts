@@ -1,4 +1,4 @@
-/** Finding the object to go on with: galloping, by as few questions as can be. */
+/** The search for the object to continue with: which requests it sends, and what it finds. */
 
 import t from 'tap'
 import type { Client, Head } from '../../lib/append/client-interface.ts'
@@ -13,7 +13,7 @@ const SEALED = { sealedTime: 'Wed, 07 Jan 2026 02:00:00 GMT' }
 
 type Objects = ReadonlyMap<string, Partial<Head>>
 
-/** A client over these objects, and what it was asked. */
+/** A finder over these objects, and the keys that it asks for. */
 function createFinder(objects: Objects, options: Partial<ObjectFinderOptions> = {}) {
   const asked: string[] = []
   const client: Client = {

@@ -64,7 +64,7 @@ function rollsOf(stream: RollingAppendStream): RollInfo[] {
 }
 
 t.test(
-  "hundreds of objects hold the written bytes, none is too long, and 'roll' tells all but the last",
+  "hundreds of objects hold the written bytes, none is too long, and 'roll' reports all but the last",
   async t => {
     const oss = await startOss(t)
     const bytes = seededBytes(60_000)
@@ -86,13 +86,13 @@ t.test(
       objects.every(({ length }) => length > 0 && length <= 300),
       'none is too long',
     )
-    const told = rolls.map(({ key, bytes, crc64 }) => ({ key, bytes, crc64 }))
+    const reported = rolls.map(({ key, bytes, crc64 }) => ({ key, bytes, crc64 }))
     const actual = objects.map((object, i) => ({
       key: `a/${i}.bin`,
       bytes: object.length,
       crc64: crc64(object),
     }))
-    t.strictSame(told, actual.slice(0, -1))
+    t.strictSame(reported, actual.slice(0, -1))
     const { key, position, crc64: last, bytesWritten } = stream
     t.strictSame({ key, bytes: position, crc64: last }, actual.at(-1))
     t.equal(bytesWritten, bytes.length)

@@ -114,3 +114,65 @@ t.test('ali-oss presigns a URL for a custom domain', async t => {
   t.match(await altered.text(), /<Code>SignatureDoesNotMatch</)
   t.equal(s.requests.length, 3)
 })
+
+/** What the types of these tests leave out of ali-oss. */
+interface BucketClient {
+  putBucket(name: string): Promise<unknown>
+  deleteBucket(name: string): Promise<unknown>
+  getBucketInfo(name: string): Promise<{ bucket: { Name: string; Location: string } }>
+  listBuckets(query?: object): Promise<{ buckets: { name: string }[] | null }>
+  list(query?: object): Promise<ListResult>
+  listV2(query?: object): Promise<ListResult & { nextContinuationToken?: string }>
+  deleteMulti(names: string[], options?: object): Promise<{ deleted?: { Key: string }[] }>
+}
+
+interface ListResult {
+  objects?: { name: string; size: number; type: string }[]
+  prefixes: string[] | null
+  isTruncated: boolean
+  nextMarker?: string | null
+}
+
+t.test('ali-oss sets up a bucket, lists it and cleans up', async t => {
+  const [s, objects] = await startWithClient(t, { buckets: [] })
+  const client = objects as unknown as BucketClient & typeof objects
+  await t.rejects(client.list({}), { code: 'NoSuchBucket', status: 404 })
+  await client.putBucket(BUCKET)
+  t.same(
+    (await client.listBuckets())?.buckets?.map(({ name }) => name),
+    [BUCKET],
+  )
+  t.match(await client.getBucketInfo(BUCKET), {
+    bucket: { Name: BUCKET, Location: 'oss-cn-hangzhou' },
+  })
+  const keys = ['a.log', 'logs/1 & 2.log', 'logs/日志.log']
+  for (const key of keys) await client.append(key, Buffer.from('abc'))
+  const first = await client.list({ 'max-keys': 2 })
+  t.match(first, { isTruncated: true, objects: [{ name: keys[0], size: 3, type: 'Appendable' }] })
+  const rest = await client.list({ marker: first.nextMarker })
+  t.same(
+    rest.objects?.map(({ name }) => name),
+    [keys[2]],
+  )
+  t.match(await client.listV2({ delimiter: '/' }), {
+    objects: [{ name: 'a.log' }],
+    prefixes: ['logs/'],
+    isTruncated: false,
+  })
+  const page = await client.listV2({ 'max-keys': '1' })
+  const more = await client.listV2({ 'continuation-token': page.nextContinuationToken })
+  t.same(
+    more.objects?.map(({ name }) => name),
+    keys.slice(1),
+  )
+  await t.rejects(client.deleteBucket(BUCKET), { code: 'BucketNotEmpty', status: 409 })
+  const { deleted } = await client.deleteMulti(keys)
+  t.same(
+    deleted?.map(({ Key }) => Key),
+    keys,
+  )
+  t.match(await client.deleteMulti(['absent'], { quiet: true }), { deleted: [] })
+  await client.deleteBucket(BUCKET)
+  await t.rejects(client.append('a.log', Buffer.from('abc')), { code: 'NoSuchBucket' })
+  t.same([...s.objects], [])
+})

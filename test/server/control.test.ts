@@ -95,6 +95,7 @@ t.test('reset() and POST /reset make the server as it was at the start', async t
     s.readRate = 1
     s.clockOffset = 5000
     s.permissions.clear()
+    s.permissions.add('oss:Other')
     s.credentials = { accessKeyId: 'other', accessKeySecret: 'other' }
     if (reset === 'method') s.reset()
     else t.equal((await control(s, 'POST', '/reset')).status, 200)
@@ -104,6 +105,7 @@ t.test('reset() and POST /reset make the server as it was at the start', async t
     t.same(s.requests, [])
     t.match({ ...s }, { latency: 0, readRate: Infinity, clockOffset: 0 })
     t.equal(s.delayedAppends.length, 0)
+    t.notOk(s.permissions.has('oss:Other'))
     t.match(s.credentials, credentials)
     t.equal(
       (await append(s, 0, 'abc')).status,

@@ -313,7 +313,7 @@ t.test('a state that is not an object is damage, and the folder is named', async
 function fillDisk(t: Test, name: 'writeSync' | 'appendFileSync' | 'writeFileSync'): void {
   const original = fs[name] as (...args: unknown[]) => unknown
   const full = (...args: unknown[]) => {
-    if (name === 'appendFileSync') original(args[0], String(args[1]).slice(0, 20))
+    if (name !== 'writeSync') original(args[0], String(args[1]).slice(0, 20), ...args.slice(2))
     throw Object.assign(new Error('ENOSPC: no space left on device, write'), { code: 'ENOSPC' })
   }
   Object.assign(fs, { [name]: full })

@@ -29,7 +29,7 @@ const OPTIONS: readonly [options: unknown, messageStart: string][] = [
   [{ permissions: 'oss:PutObject' }, 'permissions: must be a list'],
   [{ permissions: ['oss:Put'] }, 'permissions[0]: must be oss:PutObject, oss:DeleteObject, '],
   [{ seal: 'no' }, 'seal: must be true or false'],
-  [{ buckets: ['logs'], cnames: { 'a.b': 'log' } }, 'cnames.a.b: must be one of buckets, not log'],
+  [{ buckets: ['logs'], cnames: { 'a.b': 'log' } }, 'cnames.a.b: must be logs'],
   [{ control: 'yes' }, 'control: must be an object'],
   [{ control: { port: -1 } }, 'control.port: must be a whole number from 0 to 65535'],
   [{ control: { token: '' } }, 'control.token: must be a string that is not empty'],

@@ -16,7 +16,7 @@ function createAligned(align: Align, highWaterMark: number, maxRecordBytes = 1 <
   return new Batcher({ highWaterMark, contentMd5: false, align, maxRecordBytes })
 }
 
-/** Takes what there is, and releases it at once. */
+/** Takes the next batch, and releases it at once. */
 function cycle(batcher: Batcher): Uint8Array | undefined {
   const batch = batcher.take()
   batcher.release()
@@ -219,7 +219,7 @@ t.test('an idle batcher frees a buffer that a burst has grown, and keeps a small
   batcher.release()
   t.equal(fill(1), kept)
 
-  // Something is owed: the memory is needed at once.
+  // A whole buffer waits, so the memory is needed at once.
   batcher.release()
   const first = fill(MARK)
   batcher.write(bytes('x'))

@@ -1,4 +1,4 @@
-/** When a batch leaves, by a clock that stands until it is moved. */
+/** When a batch is due, with a clock that tests move. */
 
 import t, { type Test } from 'tap'
 import type { Align } from '../../lib/options.ts'

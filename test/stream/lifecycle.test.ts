@@ -1,4 +1,4 @@
-/** Life: flush in every state, the ways to end, and what is left alive afterwards. */
+/** The life of a stream: flush in every state, the ways to end, and what stays open afterwards. */
 
 import { getEventListeners, once } from 'node:events'
 import { PassThrough, Readable } from 'node:stream'
@@ -50,18 +50,66 @@ t.test('flush', async t => {
     stream.destroy()
   })
 
-  t.test('flush() of a corked stream waits for uncork()', async t => {
+  t.test('flush() uncorks the stream', async t => {
     const stream = oss.open(oss.newKey(), lazy)
     await once(stream, 'ready')
     stream.cork()
+    stream.cork()
     stream.write('abc')
-    let tail: Tail | undefined
-    const flushed = stream.flush().then(value => (tail = value))
-    await new Promise(setImmediate)
-    t.equal(tail, undefined)
+    t.same(await stream.flush(), tailOf('abc'))
+    t.equal(stream.writableCorked, 0)
     stream.uncork()
-    await flushed
-    t.same(tail, tailOf('abc'))
+    stream.destroy()
+  })
+
+  t.test('flush() does not wait for what is written after it', async t => {
+    const stream = oss.open(oss.newKey(), { ...lazy, highWaterMark: 1 << 20 })
+    const first = Buffer.alloc(600_000, 'a')
+    // Longer than what is copied at once, so Node queues the chunks behind it.
+    stream.write(first)
+    stream.write('b')
+    const flushed = stream.flush()
+    for (let i = 0; i < 8; i++) stream.write(Buffer.alloc(1 << 20, 'c'))
+    const tail = await flushed
+    t.ok(tail.position > first.length, 'it covers what was written before')
+    t.ok(tail.position <= 2 << 20, `it resolves at ${tail.position} bytes`)
+    stream.destroy()
+  })
+
+  t.test(
+    'flush() resolves although a record that is written after it fails the stream',
+    async t => {
+      const stream = oss.open(oss.newKey(), { ...lazy, align: '\n', maxRecordBytes: 1 << 20 })
+      const first = `${'a'.repeat(600_000)}\n`
+      stream.write(first)
+      stream.write('before\n')
+      const flushed = stream.flush()
+      stream.write('x'.repeat(2 << 20))
+      const closed = once(stream, 'close')
+      const settled = await Promise.allSettled([flushed, closed])
+      t.match(settled, [
+        { status: 'fulfilled', value: tailOf(`${first}before\n`) },
+        { status: 'rejected', reason: { code: 'OSS_ERR_RECORD_TOO_LARGE' } },
+      ])
+    },
+  )
+
+  t.test('flush() covers chunks that Node passes on together, each at its own end', async t => {
+    const stream = oss.open(oss.newKey(), { ...lazy, highWaterMark: 8 })
+    await once(stream, 'ready')
+    const tails: Promise<Tail>[] = []
+    stream.cork()
+    for (const text of ['12', '', '345678', '9', 'abcdefghijklmnopq', 'r']) {
+      stream.write(text)
+      tails.push(stream.flush())
+      stream.cork()
+    }
+    stream.uncork()
+    const positions = (await Promise.all(tails)).map(({ position }) => position)
+    const written = [2, 2, 8, 9, 26, 27]
+    for (const [index, position] of positions.entries()) {
+      t.ok(position >= (written[index] ?? 0), `flush ${index} resolves at ${position} bytes`)
+    }
     stream.destroy()
   })
 
@@ -165,7 +213,11 @@ t.test('close(), destroySoon() and asyncDispose end the stream and wait for it',
   const failing = oss.open(oss.newKey())
   failing.on('error', () => {})
   failing.write('abc')
-  await t.rejects(failing[Symbol.asyncDispose](), { code: 'AccessDenied' }, 'and tells a failure')
+  await t.rejects(
+    failing[Symbol.asyncDispose](),
+    { code: 'AccessDenied' },
+    'it rejects if the stream fails',
+  )
 })
 
 t.test('destroy', async t => {
@@ -404,15 +456,15 @@ t.test('every flush() and close() of a destroyed stream gets the same error', as
     await t.test(isHeld ? 'a write is held' : 'none is', async t => {
       const options = { bucket: BUCKET, key: 'k', client: SILENT, highWaterMark: 1000 }
       const stream = createAppendStream(options)
-      const told: string[] = []
-      stream.on('error', () => told.push('error'))
+      const called: string[] = []
+      stream.on('error', () => called.push('error'))
       stream.write(Buffer.alloc(500))
       const flushes = [stream.flush()]
       await once(stream, 'ready')
       await new Promise(setImmediate)
-      if (isHeld) stream.write(Buffer.alloc(5000), () => told.push('held'))
+      if (isHeld) stream.write(Buffer.alloc(5000), () => called.push('held'))
       else stream.cork()
-      stream.write('x', () => told.push('queued'))
+      stream.write('x', () => called.push('queued'))
       flushes.push(stream.flush())
       stream.destroy()
       flushes.push(stream.flush())
@@ -427,7 +479,7 @@ t.test('every flush() and close() of a destroyed stream gets the same error', as
       for (const [i, flushed] of flushes.entries()) await t.rejects(flushed, why, `flush ${i}`)
       await stream[Symbol.asyncDispose]()
       t.notOk(await new Promise(resolve => stream.close(resolve)), 'nor is it a failure')
-      t.same(told, isHeld ? ['held', 'queued'] : ['queued'])
+      t.same(called, isHeld ? ['held', 'queued'] : ['queued'])
     })
   }
 })

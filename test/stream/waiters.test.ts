@@ -1,4 +1,4 @@
-/** Who waits for bytes: served in the order of those, whenever they came, each in a tick of its own. */
+/** Waiters are settled in the order of their counts, each in a tick of its own. */
 
 import t from 'tap'
 import type { Tail } from '../../lib/append/tail.ts'
@@ -6,7 +6,7 @@ import { Waiters } from '../../lib/stream/waiters.ts'
 
 const TAIL: Tail = { position: 9, crc64: '1' }
 
-/** Waiters who note down their names. */
+/** Waiters that record their names when they are settled. */
 function make(...marks: number[]) {
   const settled: (number | [number, unknown])[] = []
   const waiters = new Waiters<Tail>()
@@ -17,13 +17,13 @@ function make(...marks: number[]) {
       reject: error => settled.push([accepted, error]),
     })
   for (const mark of marks) add(mark)
-  return { waiters, told: settled, add }
+  return { waiters, settled, add }
 }
 
 t.test(
   'waiters whose count is acknowledged are called back, each in a tick of its own',
   async t => {
-    const { waiters, told: settled } = make(1, 3, 3, 5)
+    const { waiters, settled } = make(1, 3, 3, 5)
     waiters.resolve(0, TAIL)
     waiters.resolve(4, TAIL)
     t.same(settled, [])
@@ -40,7 +40,7 @@ t.test(
 )
 
 t.test('a waiter for the end does not delay waiters that were added later', async t => {
-  const { waiters, told: settled, add } = make(1, Number.POSITIVE_INFINITY)
+  const { waiters, settled, add } = make(1, Number.POSITIVE_INFINITY)
   add(3)
   waiters.resolve(3, TAIL)
   await new Promise(setImmediate)

@@ -1,4 +1,4 @@
-/** Whole records: whatever is acknowledged ends where a record ends. */
+/** Whole records: every acknowledged length ends where a record ends. */
 
 import { once } from 'node:events'
 import { Readable } from 'node:stream'
@@ -117,7 +117,7 @@ t.test(
     for (const [align, highWaterMark, chunks, content] of rows) {
       const key = oss.newKey()
       const stream = oss.open(key, { align, highWaterMark, maxRecordBytes: 8, flushInterval: 0 })
-      // The loop is at rest: somebody has to wake it.
+      // The loop waits; the next write must resume it.
       await once(stream, 'ready')
       await new Promise(setImmediate)
       const failed: unknown[] = []
@@ -126,12 +126,12 @@ t.test(
       const [error] = await once(stream, 'error')
       const tail = { position: content.length, crc64: crc64(content) }
       t.match(error, { code: 'OSS_ERR_RECORD_TOO_LARGE', bucket: BUCKET, key, tail })
-      t.match(error.message, /\b8\b.*maxRecordBytes/)
+      t.match(error.message, /maxRecordBytes \(8 bytes\)/)
       t.equal(error.unresolved, undefined, 'nothing of it was sent')
       await t.rejects(flushed, error)
       await waitUntil(() => stream.closed)
       t.equal(oss.server.read(BUCKET, key)?.toString() ?? '', content)
-      t.equal(failed.length, chunks.length, 'every write was told')
+      t.equal(failed.length, chunks.length, 'every write is called back')
       t.match(failed.at(-1), /maxRecordBytes/)
     }
   },

@@ -1,4 +1,4 @@
-/** Bytes: whatever is written, in whatever pieces, is the object. */
+/** Written bytes, in any pieces, are the bytes of the object. */
 
 import { once } from 'node:events'
 import { Readable } from 'node:stream'
@@ -325,11 +325,11 @@ t.test("the 'append' event of an empty object comes before its seal", async t =>
   const oss = await startOss(t)
   oss.server.faults.push({ kind: 'status', status: 500, on: 'seal' })
   const stream = oss.open(oss.newKey(), { seal: true })
-  const told: string[] = []
-  for (const event of ['append', 'retry']) stream.on(event, () => told.push(event))
+  const emitted: string[] = []
+  for (const event of ['append', 'retry']) stream.on(event, () => emitted.push(event))
   stream.end()
   await stream.flush()
-  t.strictSame(told, ['append', 'retry'])
+  t.strictSame(emitted, ['append', 'retry'])
 })
 
 t.test('seal: true seals the object after the last append', async t => {
@@ -353,7 +353,7 @@ t.test('a number as position must be the length of the object', async t => {
   const first = createAppendStream(oss.options(key, { position: 0 }))
   first.end('abc')
   await once(first, 'close')
-  t.equal(oss.server.requests.length, 1, 'position 0 asks nothing')
+  t.equal(oss.server.requests.length, 1, 'position: 0 sends no HEAD')
 
   const known = oss.open(key, { position: 3, crc64: crc64('abc') })
   known.end('def')

@@ -87,13 +87,13 @@ import {
 import { pino } from 'pino'
 import { createLogger } from 'winston'
 
-/** True where both types are the same; an `any` is the same as nothing else. */
+/** True if both types are the same; `any` is the same as no other type. */
 type Same<A, B> = (<T>() => T extends A ? 1 : 2) extends <T>() => T extends B ? 1 : 2 ? true : false
 
-/** Compiles where `A` is `B`, and not only fits it. */
+/** Compiles only if `A` is `B`, and not just assignable to it. */
 function same<A, B>(..._proof: Same<A, B> extends true ? [] : [never]): void {}
 
-/** As it comes from the environment: absent, or a text. */
+/** As the environment has it: a string or undefined. */
 const { OSS_REGION: region } = process.env
 
 export const retry: RetryPolicy = { maxRetries: 5, maxElapsed: 1000, minDelay: 1, maxDelay: 2 }
@@ -264,7 +264,7 @@ export function misuse(): void {
   new OssAppendStream({ region })
   // @ts-expect-error: a compression level is a number
   gzipMembers({ level: '9' })
-  // @ts-expect-error: not any Writable can tell what it has
+  // @ts-expect-error: a Writable in general has no tail
   skipExisting(process.stdout)
   // @ts-expect-error: the checksum of a number
   crc64(1)
@@ -297,7 +297,7 @@ export function fail(): never {
 
 export const checksum: string = crc64Combine(crc64('a'), crc64(new Uint8Array(1), '0'), 1)
 
-/** The seam: what a client of one's own has to have. */
+/** A custom client. */
 export class Nowhere implements Client {
   async head(target: Target, { signal }: { signal: AbortSignal }): Promise<Head | null> {
     signal.throwIfAborted()
@@ -327,7 +327,7 @@ export async function serve(): Promise<Buffer | undefined> {
   faults.push(fault)
   // @ts-expect-error: no such fault
   faults.push({ kind: 'flood' })
-  // What requests alone need is no business of who holds the server.
+  // Members that only the handling of requests needs are not declared.
   type Inner = 'objects' | 'identities' | 'late' | 'canSeal' | 'newRequestId' | 'cnames' | 'host'
   same<Extract<keyof OssServer, Inner | 'signal'>, never>()
   const keys: ServerCredentials = server.credentials

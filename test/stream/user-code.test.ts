@@ -1,0 +1,159 @@
+/** User code and Node's Writable: what callers throw, and bytes that cannot be accepted, never hang a stream. */
+
+import { once } from 'node:events'
+import t, { type Test } from 'tap'
+import { type Oss, startOss, waitUntil } from '../helpers/test-oss.ts'
+
+const LARGE = 1 << 20
+
+/** The messages of uncaught exceptions until the end of the test. */
+function catchUncaught(t: Test): string[] {
+  const messages: string[] = []
+  const listener = (error: Error) => messages.push(error.message)
+  process.on('uncaughtException', listener)
+  t.teardown(() => process.off('uncaughtException', listener))
+  return messages
+}
+
+/** All events and callbacks that tell the end of a stream. */
+async function endOf(t: Test, stream: ReturnType<Oss['open']>) {
+  const seen: string[] = []
+  stream.on('error', error => seen.push(`error ${error.message}`))
+  const flushed = stream.flush().then(
+    () => seen.push('flushed'),
+    error => seen.push(`flush: ${error.message}`),
+  )
+  const closed = new Promise<void>(resolve => {
+    stream.close(error => {
+      seen.push(`close: ${error?.message}`)
+      resolve()
+    })
+  })
+  await Promise.all([flushed, closed])
+  t.equal(stream.closed, true)
+  return seen.sort()
+}
+
+t.test(
+  'a write callback that throws on failure prevents neither the error nor the close',
+  async t => {
+    const oss = await startOss(t)
+    const uncaught = catchUncaught(t)
+    const stream = oss.open(oss.newKey())
+    let second: Error | null | undefined
+    stream.write(Buffer.alloc(20 * LARGE), error => {
+      throw new Error(`of the callback: ${error?.message}`)
+    })
+    stream.write('x', error => (second = error))
+    setTimeout(() => stream.destroy(new Error('the reason')), 5)
+    t.same(await endOf(t, stream), ['close: the reason', 'error the reason', 'flush: the reason'])
+    t.same(uncaught, ['of the callback: the reason'])
+    t.match(second, Error, 'the other callback is called')
+  },
+)
+
+t.test('a write callback that throws prevents no other, no flush and no finish', async t => {
+  const oss = await startOss(t)
+  const uncaught = catchUncaught(t)
+  const key = oss.newKey()
+  const stream = oss.open(key)
+  let others = 0
+  const fail = () => {
+    throw new Error('of the callback')
+  }
+  stream.write(Buffer.alloc(600_000), fail)
+  for (let i = 0; i < 3; i++) {
+    stream.write('b', fail)
+    stream.write('c', () => (others += 1))
+  }
+  await stream.flush()
+  stream.end('d')
+  await once(stream, 'finish')
+  t.equal(oss.read(key).length, 600_007)
+  t.equal(others, 3)
+  t.equal(uncaught.length, 4)
+})
+
+t.test("a string with the encoding 'buffer' fails the stream, queued or not", async t => {
+  const oss = await startOss(t)
+  for (const isQueued of [false, true]) {
+    const stream = oss.open(oss.newKey())
+    if (isQueued) stream.write(Buffer.alloc(LARGE))
+    stream.write('abc', 'buffer' as BufferEncoding)
+    stream.end('x')
+    const message = 'Unknown encoding: buffer'
+    t.same(await endOf(t, stream), [`close: ${message}`, `error ${message}`, `flush: ${message}`])
+  }
+})
+
+t.test('a buffer that cannot be allocated fails the stream', async t => {
+  const oss = await startOss(t)
+  const { allocUnsafeSlow } = Buffer
+  t.teardown(() => {
+    Buffer.allocUnsafeSlow = allocUnsafeSlow
+  })
+  const writes: [string, (stream: ReturnType<Oss['open']>) => void][] = [
+    ['a short write', stream => stream.write('abc')],
+    ['a long write, which is held', stream => stream.write(Buffer.alloc(LARGE))],
+    [
+      'corked writes',
+      stream => {
+        stream.cork()
+        stream.write('abc')
+        stream.write('def')
+        stream.uncork()
+      },
+    ],
+  ]
+  for (const [what, write] of writes) {
+    const stream = oss.open(oss.newKey())
+    await stream.flush()
+    Buffer.allocUnsafeSlow = () => {
+      throw new RangeError('Array buffer allocation failed')
+    }
+    write(stream)
+    await waitUntil(() => stream.errored)
+    Buffer.allocUnsafeSlow = allocUnsafeSlow
+    stream.end('def')
+    const seen = await endOf(t, stream)
+    t.same(
+      seen.filter(each => !each.startsWith('error ')),
+      ['close: Array buffer allocation failed', 'flush: Array buffer allocation failed'],
+      what,
+    )
+  }
+})
+
+t.test('a write that Node refuses at the call leaves the stream as it was', async t => {
+  const oss = await startOss(t)
+  const key = oss.newKey()
+  const stream = oss.open(key)
+  const wrong: [unknown, unknown][] = [
+    [null, undefined],
+    [5, undefined],
+    ['abc', 'no encoding'],
+  ]
+  for (const [chunk, encoding] of wrong) {
+    t.throws(() => stream.write(chunk, encoding as BufferEncoding), { name: 'TypeError' })
+  }
+  stream.write('abc')
+  t.match(await stream.flush(), { position: 3 })
+  stream.end()
+  await once(stream, 'close')
+})
+
+t.test('a close callback or listener that throws prevents no other', async t => {
+  const oss = await startOss(t)
+  const uncaught = catchUncaught(t)
+  const stream = oss.open(oss.newKey())
+  stream.on('close', () => {
+    throw new Error('of the listener')
+  })
+  stream.close(() => {
+    throw new Error('of the callback')
+  })
+  const second = new Promise(resolve => stream.close(resolve))
+  await stream[Symbol.asyncDispose]()
+  t.equal(await second, null)
+  t.same(uncaught.sort(), ['of the callback', 'of the listener'])
+})
