@@ -47,7 +47,7 @@ t.test(
       /\| 1 \| .* \| across 300000 bytes: 400 \w+, up to it: 200, after it: 400 \w+ \|/,
     )
     t.match(stdout, /\| 8 \| .*, 1 x 429[, |]/)
-    t.match(stdout, /\| 6 \| .* \| 409 AppendSealedObjectNotAllowed \|/)
+    t.match(stdout, /\| 6 \| .* \| 400 AppendSealedObjectNotAllowed \|/)
     t.notMatch(stdout, /no answer/)
     for (const [number, count] of [1, 2, 1, 1, 4, 1, 2, 1, 2].entries()) {
       const rows = stdout.match(new RegExp(`^\\| ${number + 1} \\| .*\\? \\| \\S.* \\|$`, 'gm'))
