@@ -4,8 +4,7 @@
  * undelivered instead.
  */
 
-/** The callback of a write. */
-export type WriteCallback = (error?: Error | null) => void
+import type { WriteCallback } from '../stream/event-types.ts'
 
 /**
  * A write after the end. `add` counts the chunk as undelivered. The caller's callback gets the error that `add`

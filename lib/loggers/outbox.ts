@@ -36,7 +36,7 @@ export interface OutboxEvents {
    * Records were given up, or a stream failed with an error that waiting alone may not solve. In the second
    * case another stream is opened.
    */
-  warn: [error: Error]
+  warn: [error: OssError]
   /** An attempt failed. Another one follows after `delay`. */
   retry: [info: RetryInfo]
   /** An object is complete. The next records go to another one. */
@@ -346,7 +346,7 @@ export class Outbox {
   /** Gives up the chunks that the stream left in doubt. A new stream gets the rest. */
   #onStreamFailed(error: Error | null, unresolved: number): void {
     if (error) {
-      if (codeOf(error) !== this.#lastWarningCode) this.#emitOrReport(error)
+      if (codeOf(error) !== this.#lastWarningCode) this.#emitOrReport(toOssError(error))
       this.#lastWarningCode = codeOf(error)
       this.#lastError = error
     }
@@ -422,17 +422,23 @@ export class Outbox {
   }
 
   /** Emits a warning. Without a listener it goes to standard error, so that a log never stops silently. */
-  #emitOrReport(error: Error): void {
+  #emitOrReport(error: OssError): void {
     process.nextTick(() => {
       if (this.#adapter.emit('warn', error)) return
       const { bucket, key } = this.#objectName
-      writeStderr(`oss://${bucket}/${key}: ${codeOf(error)}: ${error.message}`)
+      writeStderr(`oss://${bucket}/${key}: ${error.code}: ${error.message}`)
     })
   }
 
   #emitLater<E extends keyof OutboxEvents>(event: E, ...args: OutboxEvents[E]): void {
     process.nextTick(this.#adapter.emit, event, ...args)
   }
+}
+
+/** What ended a stream may be an error of Node, as a failed allocation. `'warn'` carries one with a code. */
+function toOssError(error: Error): OssError {
+  if (error instanceof OssError) return error
+  return new OssError('OSS_ERR_ABORTED', `${error.name}: ${error.message}`, { cause: error })
 }
 
 function addRecords({ records, bytes }: RecordTotals, text: string, count: number): RecordTotals {

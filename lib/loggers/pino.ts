@@ -9,12 +9,27 @@ import { once } from 'node:events'
 import { Writable } from 'node:stream'
 import { StringDecoder } from 'node:string_decoder'
 import { isMainThread, parentPort, workerData } from 'node:worker_threads'
+import type { RetryInfo } from '../append/retry-loop.ts'
 import type { Credentials } from '../client/credentials.ts'
 import { loadCredentialsModule } from '../client/credentials-module.ts'
-import { invalidOption } from '../errors.ts'
-import type { Listen } from '../stream/event-types.ts'
-import { endLate, type WriteCallback, writeLate } from './late-writes.ts'
-import { Outbox, type OutboxEvents, type TransportOptions, UndeliveredError } from './outbox.ts'
+import { invalidOption, type OssError } from '../errors.ts'
+import type { RollInfo } from '../rolling/rolling-stream.ts'
+import type {
+  AnyListener,
+  EventName,
+  Listener,
+  OtherEvent,
+  WritableEvents,
+  WriteCallback,
+} from '../stream/event-types.ts'
+import { endLate, writeLate } from './late-writes.ts'
+import {
+  type DropInfo,
+  Outbox,
+  type OutboxEvents,
+  type TransportOptions,
+  UndeliveredError,
+} from './outbox.ts'
 import { writeStderr } from './stderr.ts'
 
 export type { DropInfo, RollInfo, TransportOptions } from './outbox.ts'
@@ -32,11 +47,39 @@ export interface WorkerOptions extends Omit<TransportOptions, 'credentials'> {
 
 const LINE = /[^\n]*\n/g
 
+export interface PinoTransport {
+  /** Records were dropped: `records` and `bytes` say how many. The queue has room again, or the transport ends. */
+  on(event: 'drop', listener: (info: DropInfo) => void): this
+  /** Records were given up, or a stream failed; `error` says why. In the second case another stream is opened. */
+  on(event: 'warn', listener: (error: OssError) => void): this
+  /** An attempt failed: `error` says why. Another one follows after `delay` milliseconds. */
+  on(event: 'retry', listener: (info: RetryInfo) => void): this
+  /** An object was left, complete: `key` and `bytes` say which. The next one is in use. */
+  on(event: 'roll', listener: (info: RollInfo) => void): this
+  on<E extends keyof WritableEvents>(event: E, listener: Listener<WritableEvents, E>): this
+  on<E extends EventName>(event: OtherEvent<E, OutboxEvents>, listener: AnyListener): this
+  on<E extends keyof OutboxEvents>(event: E, listener: Listener<OutboxEvents, E>): this
+
+  /** Records were dropped: `records` and `bytes` say how many. The queue has room again, or the transport ends. */
+  once(event: 'drop', listener: (info: DropInfo) => void): this
+  /** Records were given up, or a stream failed; `error` says why. In the second case another stream is opened. */
+  once(event: 'warn', listener: (error: OssError) => void): this
+  /** An attempt failed: `error` says why. Another one follows after `delay` milliseconds. */
+  once(event: 'retry', listener: (info: RetryInfo) => void): this
+  /** An object was left, complete: `key` and `bytes` say which. The next one is in use. */
+  once(event: 'roll', listener: (info: RollInfo) => void): this
+  once<E extends keyof WritableEvents>(event: E, listener: Listener<WritableEvents, E>): this
+  once<E extends EventName>(event: OtherEvent<E, OutboxEvents>, listener: AnyListener): this
+  once<E extends keyof OutboxEvents>(event: E, listener: Listener<OutboxEvents, E>): this
+
+  off<E extends keyof WritableEvents>(event: E, listener: Listener<WritableEvents, E>): this
+  off<E extends EventName>(event: OtherEvent<E, OutboxEvents>, listener: AnyListener): this
+  off<E extends keyof OutboxEvents>(event: E, listener: Listener<OutboxEvents, E>): this
+}
+
 /** The stream that pino writes to. It never asks pino to wait: see `maxBuffered`. */
+// biome-ignore lint/suspicious/noUnsafeDeclarationMerging: only methods that EventEmitter has are declared
 export class PinoTransport extends Writable {
-  declare readonly on: Listen<OutboxEvents, this>
-  declare readonly once: Listen<OutboxEvents, this>
-  declare readonly off: Listen<OutboxEvents, this>
   readonly #outbox: Outbox
   readonly #decoder = new StringDecoder()
   /** A line whose end is not written yet. Undefined if the line is too long: the rest of it is dropped too. */

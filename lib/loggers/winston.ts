@@ -8,10 +8,20 @@
 
 import { EOL } from 'node:os'
 import Transport from 'winston-transport'
-import { invalidOption } from '../errors.ts'
-import type { Listen } from '../stream/event-types.ts'
-import { endLate, type WriteCallback, writeLate } from './late-writes.ts'
+import type { RetryInfo } from '../append/retry-loop.ts'
+import { invalidOption, type OssError } from '../errors.ts'
+import type { RollInfo } from '../rolling/rolling-stream.ts'
+import type {
+  AnyListener,
+  EventName,
+  Listener,
+  OtherEvent,
+  WritableEvents,
+  WriteCallback,
+} from '../stream/event-types.ts'
+import { endLate, writeLate } from './late-writes.ts'
 import {
+  type DropInfo,
   Outbox,
   type OutboxEvents,
   type TransportOptions,
@@ -49,11 +59,39 @@ interface TransportInternals {
 
 type WinstonLogger = NodeJS.EventEmitter & { readonly format?: Format }
 
+export interface OssTransport {
+  /** Records were dropped: `records` and `bytes` say how many. The queue has room again, or the transport ends. */
+  on(event: 'drop', listener: (info: DropInfo) => void): this
+  /** Records were given up, or a stream failed; `error` says why. In the second case another stream is opened. */
+  on(event: 'warn', listener: (error: OssError) => void): this
+  /** An attempt failed: `error` says why. Another one follows after `delay` milliseconds. */
+  on(event: 'retry', listener: (info: RetryInfo) => void): this
+  /** An object was left, complete: `key` and `bytes` say which. The next one is in use. */
+  on(event: 'roll', listener: (info: RollInfo) => void): this
+  on<E extends keyof WritableEvents>(event: E, listener: Listener<WritableEvents, E>): this
+  on<E extends EventName>(event: OtherEvent<E, OutboxEvents>, listener: AnyListener): this
+  on<E extends keyof OutboxEvents>(event: E, listener: Listener<OutboxEvents, E>): this
+
+  /** Records were dropped: `records` and `bytes` say how many. The queue has room again, or the transport ends. */
+  once(event: 'drop', listener: (info: DropInfo) => void): this
+  /** Records were given up, or a stream failed; `error` says why. In the second case another stream is opened. */
+  once(event: 'warn', listener: (error: OssError) => void): this
+  /** An attempt failed: `error` says why. Another one follows after `delay` milliseconds. */
+  once(event: 'retry', listener: (info: RetryInfo) => void): this
+  /** An object was left, complete: `key` and `bytes` say which. The next one is in use. */
+  once(event: 'roll', listener: (info: RollInfo) => void): this
+  once<E extends keyof WritableEvents>(event: E, listener: Listener<WritableEvents, E>): this
+  once<E extends EventName>(event: OtherEvent<E, OutboxEvents>, listener: AnyListener): this
+  once<E extends keyof OutboxEvents>(event: E, listener: Listener<OutboxEvents, E>): this
+
+  off<E extends keyof WritableEvents>(event: E, listener: Listener<WritableEvents, E>): this
+  off<E extends EventName>(event: OtherEvent<E, OutboxEvents>, listener: AnyListener): this
+  off<E extends keyof OutboxEvents>(event: E, listener: Listener<OutboxEvents, E>): this
+}
+
 /** `winston.createLogger({ transports: [new OssTransport({ bucket, key })] })` */
+// biome-ignore lint/suspicious/noUnsafeDeclarationMerging: only methods that EventEmitter has are declared
 export class OssTransport extends Transport {
-  declare readonly on: Listen<OutboxEvents, this>
-  declare readonly once: Listen<OutboxEvents, this>
-  declare readonly off: Listen<OutboxEvents, this>
   readonly #outbox: Outbox
   readonly #eol: string
   /**

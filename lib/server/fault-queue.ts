@@ -10,6 +10,7 @@ import type { OssRequest } from './request.ts'
 
 /** A fault that waits. */
 export interface WaitingFault {
+  /** As it was pushed. */
   readonly fault: Fault
   /** How many matching requests it still lets pass. */
   skip: number

@@ -34,10 +34,3 @@ export type OtherEvent<E, Events> = E extends keyof Events ? never : E
 
 /** What Node takes as the listener of an event that it does not know. */
 export type AnyListener = Parameters<Writable['on']>[1]
-
-/** `on`, `once`, `off` and their like as properties, which return the stream. */
-export interface Listen<Events extends Record<keyof Events, unknown[]>, Stream> {
-  <E extends keyof WritableEvents>(event: E, listener: Listener<WritableEvents, E>): Stream
-  <E extends EventName>(event: OtherEvent<E, Events>, listener: AnyListener): Stream
-  <E extends keyof Events>(event: E, listener: (...args: Events[E]) => void): Stream
-}

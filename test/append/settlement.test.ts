@@ -358,9 +358,14 @@ t.test('413 of one record is final after one attempt more at most', async t => {
   t.match(await rejectionOf(appending), { code: 'OSS_ERR_BODY_REFUSED', attempts: 2 })
 })
 
-t.test('413 is counted in maxRetries, and then stands as it is', async t => {
-  const { client, appending } = await append({ retry: { ...RETRY, maxRetries: 0 } })
+t.test('a shorter attempt after a 413 is not counted in maxRetries', async t => {
+  const { client, clock, appending } = await append({ retry: { ...RETRY, maxRetries: 0 } })
   const request = await client.next()
+  t.equal(countLines(request), 8)
   request.fail(serviceError('BadErrorResponse', { status: 413 }))
-  t.match(await rejectionOf(appending), { code: 'BadErrorResponse', status: 413, attempts: 1 })
+  ;(await clock.nextTimer()).fire()
+  const shorter = await client.next()
+  t.equal(countLines(shorter), 4)
+  shorter.fail(timeoutError())
+  t.match(await rejectionOf(appending), { code: 'OSS_ERR_RETRIES_EXHAUSTED', attempts: 2 })
 })

@@ -241,7 +241,12 @@ t.test('the tables of members and events in docs/ have the names of the types', 
 })
 
 /** Numbers that count nothing which has a unit. */
-const UNITLESS = ['RetryPolicy.maxRetries', 'GzipMembersOptions.level', 'OssServerOptions.port']
+const UNITLESS = [
+  'RetryPolicy.maxRetries',
+  'GzipMembersOptions.level',
+  'OssServerOptions.port',
+  'ControlOptions.port',
+]
 
 function isNumber(type: ts.Type): boolean {
   return type.isUnion() ? type.types.some(isNumber) : (type.flags & ts.TypeFlags.NumberLike) !== 0

@@ -12,6 +12,7 @@ import { createOssServer, type RequestRecord } from '../../lib/server/index.ts'
 import { addRecord } from '../../lib/server/log.ts'
 import { append, head, send, sign } from '../helpers/raw-client.ts'
 import { exchangeBytes } from '../helpers/raw-socket.ts'
+import { startRelay } from '../helpers/relay.ts'
 import { BUCKET, KEY, startServer } from '../helpers/start-server.ts'
 import * as tls from '../helpers/tls.ts'
 
@@ -137,6 +138,24 @@ t.test('latency and readRate slow every request down', async t => {
   const [only] = s.requests
   t.ok(only!.bodyRead! - only!.received >= 60, 'to within one chunk of 64 KiB')
   t.ok(only!.answered! - only!.bodyRead! >= 25)
+})
+
+t.test('the links of a slow relay share its rate', async t => {
+  const s = await startServer(t)
+  const relay = await startRelay(t, s.port, { rate: 400_000 })
+  const { credentials } = s
+  const url = `http://127.0.0.1:${relay.port}`
+  const start = performance.now()
+  const keys = ['a', 'b', 'c', 'd']
+  const send50KB = (key: string) => append({ url, credentials }, 0, Buffer.alloc(50_000), { key })
+  const responses = await Promise.all(keys.map(send50KB))
+  t.same(
+    responses.map(({ status }) => status),
+    [200, 200, 200, 200],
+  )
+  t.ok(performance.now() - start > 450, '200 KB at 400 KB a second')
+  const received = s.requests.map(({ bodyRead = 0 }) => bodyRead - start)
+  t.ok(Math.min(...received) > 350, 'none is served before the others')
 })
 
 t.test('a test reads and changes objects without a request', async t => {

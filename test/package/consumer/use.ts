@@ -62,12 +62,15 @@ import transport, {
 } from 'oss-append-stream/pino'
 import {
   type Attributes,
+  type Buckets,
+  type ControlOptions,
   createOssServer,
   type Fault,
   type FaultKind,
   type FaultQueue,
   type FaultScope,
   type FaultTarget,
+  type LandingEvent,
   type ObjectState,
   type Operation,
   type OssServer,
@@ -75,6 +78,7 @@ import {
   type RequestRecord,
   type ServerCredentials,
   type Unanswered,
+  type WaitingFault,
 } from 'oss-append-stream/server'
 import {
   type DropInfo,
@@ -148,7 +152,8 @@ export async function plainStream(source: AsyncIterable<string>): Promise<Tail> 
     .on('ready', info => same<typeof info, ReadyInfo>())
     .once('append', info => same<typeof info, AppendInfo>())
     .prependListener('retry', ({ error, delay }) => {
-      same<typeof error, Error>()
+      same<typeof error, OssError>()
+      same<typeof error.code, OssErrorCode | (string & {})>()
       same<typeof delay, number>()
     })
     .on('error', error => same<typeof error, Error>())
@@ -316,20 +321,24 @@ export function traced(trace: AttemptTrace): string {
 }
 
 export async function serve(): Promise<Buffer | undefined> {
-  const serving: OssServerOptions = { port: 0, region: 'cn-hangzhou', seal: true }
+  const control: ControlOptions = { port: 0 }
+  const serving: OssServerOptions = { port: 0, region: 'cn-hangzhou', seal: true, control }
   const server: OssServer = await createOssServer(serving)
   const faults: FaultQueue = server.faults
   const how: Unanswered = 'reset'
   const on: FaultTarget = 'append'
   const kind: FaultKind = { kind: 'lost', how }
   const scope: FaultScope = { on, times: 2 }
+  const lands: LandingEvent = 'beforeNext'
   const fault: Fault = { ...scope, ...kind }
-  faults.push(fault)
+  faults.push(fault, { kind: 'late', how, lands })
+  const waiting: readonly Readonly<WaitingFault>[] = faults.list()
   // @ts-expect-error: no such fault
   faults.push({ kind: 'flood' })
   // Members that only the handling of requests needs are not declared.
   type Inner = 'objects' | 'identities' | 'late' | 'canSeal' | 'newRequestId' | 'cnames' | 'host'
   same<Extract<keyof OssServer, Inner | 'signal'>, never>()
+  const buckets: Buckets = server.buckets
   const keys: ServerCredentials = server.credentials
   const request: RequestRecord | undefined = server.requests[0]
   const operation: Operation | undefined = request?.operation
@@ -337,7 +346,9 @@ export async function serve(): Promise<Buffer | undefined> {
   const attributes: Attributes | undefined = state?.attributes
   createAppendStream({ ...options, endpoint: server.url, credentials: keys })
   await server.close()
-  return operation && attributes ? server.read('examplebucket', 'a.log') : undefined
+  return operation && attributes && buckets && waiting.length
+    ? server.read('examplebucket', 'a.log')
+    : undefined
 }
 
 export async function loggers(): Promise<void> {
@@ -351,13 +362,23 @@ export async function loggers(): Promise<void> {
   same<OneRollInfo, RollInfo>()
   const logger = pino({ level: 'info' }, inProcess)
   logger.info('hello')
-  inProcess.on('drop', ({ records }: DropInfo) => logger.warn(`${records} dropped`))
+  inProcess
+    .on('drop', ({ records }: DropInfo) => logger.warn(`${records} dropped`))
+    .once('warn', error => same<typeof error, OssError>())
+    .on('retry', ({ error }) => same<typeof error, OssError>())
+    .on('roll', info => same<typeof info, RollInfo>())
+    .off('close', () => {})
+  // @ts-expect-error: what comes is an error
+  inProcess.on('warn', (text: string) => text)
   const worker: WorkerOptions = { ...logging, credentials: './keys.js' }
   await (await transport(worker)).flush()
 
   const winston: OssTransportOptions = { ...logging, level: 'info', eol: '\n' }
   const oss = new OssTransport(winston)
   createLogger({ transports: [oss] }).info('hello')
+  oss.on('warn', error => same<typeof error, OssError>()).once('drop', info => info.records)
+  // @ts-expect-error: no such member
+  oss.on('drop', info => info.lines)
   await oss.flush()
   same<typeof oss.failed, UndeliveredError | undefined>()
   // @ts-expect-error: records are whole by themselves
