@@ -769,18 +769,16 @@ t.test('a name that every object inherits is a name like any other', async t => 
       ['constructor', 'x'],
     ])
     t.equal((await append(s, 0, 'abc', { headers })).status, 200)
+    t.equal((await send(s, { headers: { host: 'logs.example.com' } })).status, 403, 'a CNAME')
     for (const name of ['__proto__', 'constructor', 'x_y']) {
       const meta = { [`x-oss-meta-${name}`]: 'x' }
       const { status } = await append(s, 0, 'abc', { key: name, headers: meta })
       t.equal(status, name === 'constructor' ? 200 : 400, name)
-      t.equal((await send(s, { query: { [name]: 'x' } })).status, 501, name)
-      const host = { host: `${name}.example.com` }
-      t.ok((await send(s, { headers: host })).status >= 400, name)
-      t.equal(
-        (await send(s, { headers: { host: name } })).status >= 400,
-        name !== 'constructor',
-        name,
-      )
+      t.equal((await send(s, { query: { [name]: 'x' } })).code, 'NotImplemented', name)
+      // Each is an unknown host, for which the path names the bucket. At a CNAME the signature is wrong.
+      for (const host of [name, `${name}.example.com`]) {
+        t.equal((await send(s, { headers: { host } })).status, 200, host)
+      }
     }
     t.strictSame(Object.keys(Object.prototype), [])
   })
