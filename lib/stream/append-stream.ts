@@ -7,7 +7,7 @@
  */
 
 import { AsyncResource } from 'node:async_hooks'
-import { addAbortSignal, Writable } from 'node:stream'
+import { Writable } from 'node:stream'
 import { Appender, type AppendInfo, type Destination } from '../append/appender.ts'
 import type { RetryInfo } from '../append/retry-loop.ts'
 import type { Batch, Tail } from '../append/tail.ts'
@@ -19,6 +19,7 @@ import {
   type Settings,
   type UrlOptions,
 } from '../options.ts'
+import { destroyOnAbort } from './abort-signal.ts'
 import { Batcher } from './batcher.ts'
 import type {
   AnyListener,
@@ -234,7 +235,7 @@ export class OssAppendStream extends Writable {
     })
     this.#ended = this.#run()
     // Not by Writable's own option: with an aborted signal it destroys the stream before its fields exist.
-    if (signal) addAbortSignal(signal, this)
+    if (signal) destroyOnAbort(this, signal)
   }
 
   /** Key of the object in use. Of a rolling stream, undefined until the object is found. */

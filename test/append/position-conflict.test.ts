@@ -1,4 +1,4 @@
-/** A 409: whose bytes are in the object? And what may be said of ours when nobody can tell. */
+/** A 409: which bytes are in the object, and what is reported when that cannot be known. */
 
 import t from 'tap'
 import type { AppenderOptions } from '../../lib/append/appender.ts'

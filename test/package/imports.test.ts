@@ -32,7 +32,7 @@ const LAYERS: Readonly<Record<string, string>> = {
   'skip-existing': 'node:stream | rolling, stream, crc64, errors | type append',
   rolling: `node:assert/strict | uses process, time
     | stream, options, client, append, validate, errors`,
-  stream: `node:stream, node:async_hooks, node:assert/strict, node:crypto | uses process, timers, time
+  stream: `node:stream, node:events, node:async_hooks, node:assert/strict, node:crypto | uses process, timers, time
     | options, append, crc64, clock, errors`,
   options: 'client, crc64, validate, errors | type append',
 

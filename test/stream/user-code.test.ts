@@ -1,8 +1,9 @@
 /** User code and Node's Writable: what callers throw, and bytes that cannot be accepted, never hang a stream. */
 
-import { once } from 'node:events'
+import { getEventListeners, once } from 'node:events'
 import t, { type Test } from 'tap'
-import { type Oss, startOss, waitUntil } from '../helpers/test-oss.ts'
+import { type OssAppendStream, OssClient } from '../../lib/index.ts'
+import { networkOptions, type Oss, startOss, waitUntil } from '../helpers/test-oss.ts'
 
 const LARGE = 1 << 20
 
@@ -156,4 +157,32 @@ t.test('a close callback or listener that throws prevents no other', async t => 
   await stream[Symbol.asyncDispose]()
   t.equal(await second, null)
   t.same(uncaught.sort(), ['of the callback', 'of the listener'])
+})
+
+t.test('hundreds of streams share one signal without a warning, and with one listener', async t => {
+  const oss = await startOss(t)
+  const warnings: Error[] = []
+  const onWarning = (warning: Error) => warnings.push(warning)
+  process.on('warning', onWarning)
+  t.teardown(() => process.off('warning', onWarning))
+  const controller = new AbortController()
+  const { signal } = controller
+  const client = new OssClient(networkOptions(oss.server))
+  const open = () => oss.open(oss.newKey(), { client, signal })
+  const streams = Array.from({ length: 200 }, open)
+  t.equal(getEventListeners(signal, 'abort').length, 1)
+  for (const stream of streams.slice(1)) stream.destroy()
+  await Promise.all(streams.slice(1).map(stream => once(stream, 'close')))
+  t.equal(getEventListeners(signal, 'abort').length, 1, 'the first stream is open')
+  streams[0]?.destroy()
+  await once(streams[0] as OssAppendStream, 'close')
+  t.equal(getEventListeners(signal, 'abort').length, 0)
+
+  const aborted = Array.from({ length: 200 }, open)
+  const failures = aborted.map(stream => once(stream, 'close').catch(error => error.code))
+  controller.abort()
+  t.same(new Set(await Promise.all(failures)), new Set(['ABORT_ERR']))
+  t.equal(getEventListeners(signal, 'abort').length, 0)
+  await client.close()
+  t.same(warnings, [])
 })
