@@ -1,8 +1,7 @@
 /**
- * Tracing channels of `node:diagnostics_channel`: `oss-append-stream:open` and
- * `oss-append-stream:append`, a trace for each attempt to find how an object ends, and to append. Whoever
- * subscribes sees where the time goes; without a subscriber they cost a look at a flag. No secret passes
- * through them.
+ * Tracing channels of `node:diagnostics_channel`: `oss-append-stream:open` and `oss-append-stream:append`. Each
+ * attempt to find the end of an object, and each attempt to append, is one trace. Without a subscriber a
+ * trace costs one look at a flag. No secret passes through the channels.
  */
 
 import { type TracingChannel, tracingChannel } from 'node:diagnostics_channel'
@@ -10,8 +9,8 @@ import { OssError } from '../errors.ts'
 import type { Tail } from './tail.ts'
 
 /**
- * What subscribers of both channels are given, once the attempt begins (`start`) and when it has ended
- * (`asyncEnd`). Node adds `error` where it failed.
+ * What subscribers of both channels receive when the attempt begins (`start`) and when it has ended
+ * (`asyncEnd`). Node adds `error` if it failed.
  * ([TracingChannel](https://nodejs.org/api/diagnostics_channel.html#class-tracingchannel))
  */
 export interface AttemptTrace {
@@ -21,19 +20,19 @@ export interface AttemptTrace {
   readonly key: string
   /** From 1. */
   readonly attempt: number
-  /** Where the append starts, in bytes; for an opening the object's length, when that is known. */
+  /** Bytes. Position of the append; for an opening the object's length, once it is known. */
   position?: number | undefined
   /** Bytes of the append. */
   readonly length?: number | undefined
-  /** What OSS calls the request that decided; undefined until it has answered, and where it found no object. */
+  /** `x-oss-request-id` of the response that decided; undefined before it, and if there is no object. */
   requestId?: string | undefined
-  /** Of an append: OSS refused it, and the object's tail proved that an earlier attempt had landed. */
+  /** Of an append: OSS refused it, and the object's tail proved that an attempt had landed. */
   reconciled?: boolean | undefined
   /** Why it failed. */
   error?: unknown
 }
 
-/** What an attempt found out, as far as a trace tells. */
+/** The part of an attempt's result that a trace shows. */
 interface TracedResult {
   readonly requestId?: string | undefined
   readonly tail?: Tail | undefined
@@ -45,7 +44,7 @@ const channels = {
   append: tracingChannel<unknown, AttemptTrace>('oss-append-stream:append'),
 }
 
-/** Runs an attempt, traced. `describe` is not called where nobody looks. */
+/** Runs an attempt, traced. `describe` is called only if the channel has subscribers. */
 export function traceAttempt<T extends TracedResult>(
   name: 'open' | 'append',
   describe: () => AttemptTrace,
@@ -61,7 +60,7 @@ async function runTraced<T extends TracedResult>(
   attempt: () => Promise<T>,
 ): Promise<T> {
   let result: T | undefined
-  // What it resolves with would be shown to subscribers too, and is our own affair.
+  // Node would show subscribers the result too, which is internal.
   await channel.tracePromise(async () => {
     try {
       result = await attempt()

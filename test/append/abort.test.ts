@@ -184,7 +184,7 @@ t.test('just after an attempt failed in doubt, at every turn of its way up', asy
     t.equal(error.message, reason.message)
     t.strictSame(error.unresolved, owned, `after ${turns} turns`)
     t.equal(client.requests.length, 1)
-    if (turns === 0) t.strictSame(retries, [], 'nobody is told of a retry that will not be')
+    if (turns === 0) t.strictSame(retries, [], 'no retry is reported that will not be made')
   }
 })
 

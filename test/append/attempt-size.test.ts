@@ -245,7 +245,7 @@ function testLimit(t: Test, limit: number, record: number): void {
   }
 }
 
-t.test('a proxy that takes at most so many bytes answers at most four 413s', async t => {
+t.test('a proxy with a body limit answers at most four 413s', async t => {
   for (const record of [1, 100, 5000]) {
     for (const limit of [MIB, MIB + 1, 1_000_000, 600_000, 512 * KIB]) testLimit(t, limit, record)
   }

@@ -197,7 +197,7 @@ t.test(
       const probe = await client.next()
       probe.fail(positionConflict(length))
       t.strictSame(await opening, EMPTY)
-      t.equal(appender.exists, false, 'whoever appends first creates it, with its metadata')
+      t.equal(appender.exists, false, 'the first append creates it, with its metadata')
       t.equal(client.requests.length, 2)
     }
   },

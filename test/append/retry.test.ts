@@ -126,7 +126,7 @@ t.test('final at the first attempt: the error of OSS as it is', async t => {
     ['BadErrorResponse', 403],
     ['BadErrorResponse', 307],
     ['EntityTooLarge', 400],
-    // Not curable: a fixed key, a clock that nobody could correct.
+    // Not refreshable: a fixed key, a clock that cannot be corrected.
     ['RequestTimeTooSkewed', 403],
     ['SecurityTokenExpired', 403],
     ['InvalidArgument', 400],

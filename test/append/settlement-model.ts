@@ -2,7 +2,7 @@
  * A world in memory for the settlement model: one object, other writers, requests that come late, responses
  * that are lost. Above it a sender gives records to real appenders, one after another, as a logger does: when
  * one fails, the next goes on behind what was acknowledged or reported as unresolved. The oracle compares the
- * object with what the sender was told. /work/shared/models/settlement.mjs is the dense original.
+ * object with what the sender was told.
  */
 
 import { Appender, type AppenderOptions, type AppendInfo } from '../../lib/append/appender.ts'

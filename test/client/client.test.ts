@@ -1192,7 +1192,7 @@ t.test('an error says whether the request has left', async t => {
   t.match(last, { cause: { code: 'ECONNREFUSED' }, isUnsent: true }, 'a new request')
 })
 
-t.test('a refusal by size has its status, whoever sends it', async t => {
+t.test('a refusal by size has its status, from OSS or from a proxy', async t => {
   const foreign = { 'x-oss-request-id': undefined }
   const table: [string, string][] = [
     ['OSS', errorResponse(413, 'EntityTooLarge')],

@@ -464,15 +464,15 @@ export const MUTANTS: readonly Mutant[] = [
   {
     name: 'an object that is there and empty is created again',
     file: 'lib/rolling/roller.ts',
-    find: 'target, ...tail, exists }, this.#shared)',
-    replace: 'target, ...tail, exists: exists && tail.position > 0 }, this.#shared)',
+    find: '...tail, exists }',
+    replace: '...tail, exists: exists && tail.position > 0 }',
     tests: ['rolling/roller'],
   },
   {
     name: 'each object has a retry loop of its own',
     file: 'lib/rolling/roller.ts',
-    find: 'target, ...tail, exists }, this.#shared)',
-    replace: 'target, ...tail, exists })',
+    find: 'new Appender(options, this.#shared)',
+    replace: 'new Appender(options)',
     tests: ['rolling/roller'],
   },
   {

@@ -1,4 +1,4 @@
-/** Streams over simulated days and months, and over so many appends that a leak would show. */
+/** Streams over simulated days and months, and over enough appends for a leak to show. */
 
 import t from 'tap'
 import { RETRY } from '../helpers/appender-harness.ts'
