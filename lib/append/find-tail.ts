@@ -61,6 +61,8 @@ export class TailFinder {
     const head = await this.#head()
     if (head === null) return null
     if (head !== 'forbidden') return tailIn(await this.#withCrc64(head))
+    // The refusal tells all of an empty or absent object.
+    if (refusal.nextPosition === 0) return EMPTY_TAIL
     const from = refusal.nextPosition ?? after.position
     // An append of no bytes at 0 would create the object.
     if (from === 0) throw refusal

@@ -25,7 +25,11 @@ import { OssError, objectFull, withContext } from '../errors.ts'
 import { type FoundObject, ObjectFinder, withIndexHint } from './find-object.ts'
 import type { KeyFunction } from './key-pattern.ts'
 
-export interface RollerOptions extends Omit<AppenderOptions, 'target' | 'position' | 'crc64'> {
+/** What all objects of a stream are appended with. */
+export type ObjectOptions = Omit<AppenderOptions, 'target' | 'position' | 'crc64' | 'exists'>
+
+export interface RollerOptions {
+  readonly objects: ObjectOptions
   readonly bucket: string
   readonly nameKey: KeyFunction
   /** Bytes of an object at which the next one begins. */
@@ -68,7 +72,7 @@ export class Roller implements Destination {
 
   constructor(options: RollerOptions) {
     this.#options = options
-    this.#shared = createShared(options)
+    this.#shared = createShared(options.objects)
   }
 
   get key(): string | undefined {
@@ -168,15 +172,19 @@ export class Roller implements Destination {
   }
 
   async #switchTo({ key, index, tail, exists }: FoundObject, date: Date): Promise<Tail> {
-    const target = { bucket: this.#options.bucket, key }
-    const appender = new Appender({ ...this.#options, target, ...tail, exists }, this.#shared)
+    const { bucket, objects } = this.#options
+    const options = { ...objects, target: { bucket, key }, ...tail, exists }
+    const appender = new Appender(options, this.#shared)
     await appender.open()
     this.#current = { appender, index, startedAt: date, endedAt: date }
     return tail
   }
 
   #find(date: Date, from: number): Promise<FoundObject> {
-    const finder = new ObjectFinder(this.#options, this.#shared.retryLoop)
+    const { bucket, maxBytes, objects } = this.#options
+    const { client, headers } = objects
+    const options = { bucket, maxBytes, client, headers }
+    const finder = new ObjectFinder(options, this.#shared.retryLoop)
     return finder.find(index => this.#keyOf(date, index), from)
   }
 

@@ -166,8 +166,8 @@ export class RollingAppendStream extends OssAppendStream {
     const { nameKey, maxBytes, sealOnRoll, target } = settings
     const { bucket } = target
     const onRoll = (info: RollInfo) => process.nextTick(() => this.emit('roll', info))
-    const createDestination = (appenderOptions: AppenderOptions) =>
-      new Roller({ ...appenderOptions, bucket, nameKey, maxBytes, sealOnRoll, now, onRoll })
+    const createDestination = (objects: AppenderOptions) =>
+      new Roller({ objects, bucket, nameKey, maxBytes, sealOnRoll, now, onRoll })
     super(withInternals({ ...target }, { settings, createDestination }))
   }
 }

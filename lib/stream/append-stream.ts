@@ -316,8 +316,8 @@ export class OssAppendStream extends Writable {
       return super.write(
         chunk,
         (typeof encoding === 'function' ? undefined : encoding) as BufferEncoding,
-        // In a tick of its own: Node calls several in a row, and one that throws would prevent the others
-        // and 'finish'.
+        // In a tick of its own: Node calls several in a row, and one that throws would prevent the others,
+        // 'finish' and 'error'.
         typeof done === 'function' ? error => process.nextTick(done, error) : undefined,
       )
     } catch (error) {
@@ -563,8 +563,7 @@ export class OssAppendStream extends Writable {
       if (!this.#isComplete) this.#failedWith = why
       this.#waiters.reject(why)
       for (const { reject } of this.#flushes.splice(0)) reject(why)
-      const held = this.#heldWrite.clear()
-      if (held) process.nextTick(held, why)
+      this.#heldWrite.clear()?.(why)
       this.#closeError = reason ?? null
       callback(reason)
     })

@@ -583,3 +583,12 @@ t.test('the verdict is the object’s own: two batches of the same bytes', async
   await showHead(harness, tailOf('ababab'))
   t.match(await second, { position: 4, nextPosition: 6, reconciled: true })
 })
+
+t.test(
+  'HEAD is forbidden and the refusal tells a length of 0: the object was replaced',
+  async t => {
+    const harness = await dispute(0)
+    await showHead(harness, forbidden())
+    t.match(await rejectionOf(harness.appending), { code: 'OSS_ERR_OBJECT_REPLACED' })
+  },
+)

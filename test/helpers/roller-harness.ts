@@ -2,7 +2,12 @@
 
 import type { RetryInfo } from '../../lib/append/retry-loop.ts'
 import { compileKeyPattern } from '../../lib/rolling/key-pattern.ts'
-import { Roller, type RollerOptions, type RollInfo } from '../../lib/rolling/roller.ts'
+import {
+  type ObjectOptions,
+  Roller,
+  type RollerOptions,
+  type RollInfo,
+} from '../../lib/rolling/roller.ts'
 import { RETRY, tailOf } from './appender-harness.ts'
 import { FakeClient, type FakeRequest } from './fake-client.ts'
 import { FakeClock } from './fake-clock.ts'
@@ -30,7 +35,7 @@ export function describeRequest({ kind, target, position, body }: FakeRequest): 
 
 export function createRollerHarness(
   pattern: string,
-  options: Partial<RollerOptions> = {},
+  options: Partial<RollerOptions & ObjectOptions> = {},
 ): RollerHarness {
   const client = new FakeClient()
   const harness = {
@@ -46,21 +51,25 @@ export function createRollerHarness(
       return request
     },
   }
-  const roller = new Roller({
-    bucket: 'examplebucket',
+  const objects: ObjectOptions = {
     client,
     clock: harness.clock,
-    nameKey: compileKeyPattern(pattern, 'UTC'),
-    maxBytes: 10,
     maxObjectBytes: 1000,
     highWaterMark: 1_000_000,
     retry: RETRY,
     headers: {},
     creationHeaders: {},
     seal: false,
+    onRetry: info => harness.retries.push(info),
+    ...options,
+  }
+  const roller = new Roller({
+    objects,
+    bucket: 'examplebucket',
+    nameKey: compileKeyPattern(pattern, 'UTC'),
+    maxBytes: 10,
     sealOnRoll: false,
     now: () => harness.date,
-    onRetry: info => harness.retries.push(info),
     onRoll: info => harness.rolls.push(info),
     ...options,
   })
@@ -71,7 +80,7 @@ export function createRollerHarness(
 export async function openRollerHarness(
   pattern: string,
   content: string,
-  options: Partial<RollerOptions> = {},
+  options: Partial<RollerOptions & ObjectOptions> = {},
 ): Promise<RollerHarness> {
   const harness = createRollerHarness(pattern, options)
   const opening = harness.roller.open()

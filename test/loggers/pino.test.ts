@@ -323,7 +323,7 @@ t.test('a function that provides keys is called again when OSS refuses the old o
   await stream.flush()
   oss.server.credentials = { accessKeyId: 'another-key', accessKeySecret: 'another-secret' }
   logger.info({ n: 1 })
-  await nextEvent(stream, 'warn')
+  await nextEvent(stream, 'retry')
   credentials = oss.server.credentials
   stream.end()
   await nextEvent(stream, 'close')

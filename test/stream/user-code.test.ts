@@ -5,6 +5,9 @@ import t, { type Test } from 'tap'
 import { type OssAppendStream, OssClient } from '../../lib/index.ts'
 import { networkOptions, type Oss, startOss, waitUntil } from '../helpers/test-oss.ts'
 
+// What is tested here hangs when it fails.
+t.setTimeout(60_000)
+
 const LARGE = 1 << 20
 
 /** The messages of uncaught exceptions until the end of the test. */
