@@ -1,10 +1,6 @@
 /** skipExisting(): a source is read from its start again and again, and each byte is in the object once. */
 
-import { createHash } from 'node:crypto'
 import { once } from 'node:events'
-import { mkdtemp, rm, writeFile } from 'node:fs/promises'
-import { tmpdir } from 'node:os'
-import { join } from 'node:path'
 import { Readable } from 'node:stream'
 import { pipeline } from 'node:stream/promises'
 import { createGzip } from 'node:zlib'
@@ -15,9 +11,7 @@ import {
   type OssAppendStream,
   skipExisting,
 } from '../lib/index.ts'
-import { runModule, startModule } from './helpers/child-process.ts'
-import { runsLongTests } from './helpers/long-tests.ts'
-import { createRandom } from './helpers/random.ts'
+import { runModule } from './helpers/child-process.ts'
 import {
   BUCKET,
   networkOptions,
@@ -25,10 +19,9 @@ import {
   type Oss,
   seededBytes,
   startOss,
-  waitUntil,
 } from './helpers/test-oss.ts'
+import { COPY_PROGRAM, MIB, testKilledCopy } from './killed-copy.ts'
 
-const MIB = 1 << 20
 const SOURCE = seededBytes(1000)
 
 function* chunks(bytes: Buffer, size: number): Generator<Buffer> {
@@ -191,70 +184,15 @@ t.test('skipExisting() refuses a rolling stream', async t => {
   await once(stream, 'close')
 })
 
-const PROGRAM = `
-  import { createReadStream } from 'node:fs'
-  import { Readable } from 'node:stream'
-  import { pipeline } from 'node:stream/promises'
-  import { createAppendStream, skipExisting } from 'DISTindex.js'
-  const { ENDPOINT, KEY, FILE, BATCH } = process.env
-  const credentials = { accessKeyId: 'test-access-key', accessKeySecret: 'test-access-secret' }
-  const stream = createAppendStream({
-    bucket: '${BUCKET}', key: KEY, endpoint: ENDPOINT, region: 'cn-hangzhou', credentials,
-    highWaterMark: Number(BATCH), retry: { minDelay: 40, maxDelay: 40 },
-  })
-`
-
 t.test('waiting for the tail holds the process', async t => {
   const oss = await startOss(t)
   const key = keyWith(oss, Buffer.from('ab'))
   // The first answers never come from OSS, so that there is nothing but a timer to wait for.
   oss.server.faults.push({ kind: 'html', on: 'head', times: 3 })
-  const code = `${PROGRAM} await pipeline(Readable.from(['a', 'bc']), skipExisting(stream), stream)`
+  const code = `${COPY_PROGRAM} await pipeline(Readable.from(['a', 'bc']), skipExisting(stream), stream)`
   const ended = await runModule(t, code, { ENDPOINT: oss.server.url, KEY: key, BATCH: '1000' })
   t.match(ended, { code: 0, stderr: '' })
   t.equal(oss.read(key).toString(), 'abc')
 })
 
-/** A copy by a program that is killed ten times, and then left alone. */
-function killedCopy(size: number, batch: number, seed: number): void {
-  t.test(`${size / MIB} MiB, killed ten times, seed ${seed}`, async t => {
-    const oss = await startOss(t)
-    const random = createRandom(seed)
-    const KEY = oss.newKey()
-    const folder = await mkdtemp(join(tmpdir(), 'resume-'))
-    t.teardown(() => rm(folder, { recursive: true }))
-    const FILE = join(folder, 'source')
-    const source = seededBytes(size, seed)
-    await writeFile(FILE, source)
-
-    const code = `${PROGRAM} await pipeline(createReadStream(FILE), skipExisting(stream), stream)`
-    const env = { ENDPOINT: oss.server.url, KEY, FILE, BATCH: String(batch) }
-    const length = () => oss.server.stat(BUCKET, KEY)?.length ?? 0
-    const grownTo: number[] = []
-    for (let left = 10; left > 0; left--) {
-      // During the opening, the skipping, or a random number of bytes later; enough bytes are left for later kills.
-      const more =
-        random.pick([0, 1, 1]) * random.integer(1, Math.floor((size * 0.9 - length()) / left))
-      const [before, heads] = [length(), oss.server.requests.length]
-      const child = startModule(t, code, env)
-      await waitUntil(() => (more ? length() >= before + more : oss.server.requests.length > heads))
-      child.kill('SIGKILL')
-      t.same(await once(child, 'close'), [null, 'SIGKILL'])
-      grownTo.push(length())
-    }
-    t.comment(`killed at ${grownTo.map(bytes => `${Math.round(bytes / 1024)} KiB`).join(', ')}`)
-    t.ok(new Set(grownTo).size > 3 && length() < size, 'it was under way each time')
-
-    t.match(await runModule(t, code, env), { code: 0, stderr: '' })
-    t.equal(sha256(oss.read(KEY)), sha256(source), 'byte-identical')
-    t.equal(oss.server.stat(BUCKET, KEY)?.crc64, crc64(source))
-  })
-}
-
-function sha256(bytes: Buffer): string {
-  return createHash('sha256').update(bytes).digest('hex')
-}
-
-const seed = Number(process.env.SEED ?? 1)
-killedCopy(24 * MIB, 128 * 1024, seed)
-if (runsLongTests('a copy of 256 MiB that is killed ten times')) killedCopy(256 * MIB, MIB, seed)
+testKilledCopy({ size: 4 * MIB, batch: 64 * 1024, kills: 3, seed: 1 })
