@@ -7,6 +7,7 @@ import {
   exhausted,
   integrity,
   invalidOption,
+  invalidRecord,
   notAppendable,
   OSS_ERROR_CODES,
   OssConflictError,
@@ -142,6 +143,14 @@ const errors: [string, OssError, new (...args: never[]) => OssError, string, obj
     'OSS_ERR_RECORD_TOO_LARGE',
     {},
     /maxRecordBytes \(9 bytes\)/,
+  ],
+  [
+    'invalidRecord',
+    invalidRecord('it is empty'),
+    OssError,
+    'OSS_ERR_INVALID_RECORD',
+    {},
+    /append\(\): it is empty/,
   ],
   [
     'resumeMismatch: other bytes',
