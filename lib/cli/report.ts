@@ -6,12 +6,6 @@
 import type { ReadyInfo, Tail } from '../index.ts'
 import { formatBytes, formatCount } from './progress.ts'
 
-/** Length and CRC-64 of an object, as reported by OSS. */
-export interface ObservedTail {
-  readonly position?: number | undefined
-  readonly crc64?: string | undefined
-}
-
 /** Length of a stream and its SHA-256 in hexadecimal. */
 export interface StreamDigest {
   readonly bytes: number
@@ -26,7 +20,7 @@ export interface Delivery extends StreamDigest {
   readonly isCut: boolean
   /** Bytes acknowledged. */
   readonly acknowledged: number
-  /** The first object before the delivery, and the computed tail of the last one after it. */
+  /** The first object before the delivery, and the proven tail of the last one after it. */
   readonly before: ReadyInfo
   readonly after: Tail
   /** Key of the last object. */
@@ -44,7 +38,6 @@ export interface ObjectCopy {
   readonly length: number
   /** CRC-64 of the bytes read. */
   readonly crc64: string
-  readonly reported: ObservedTail
   /** SHA-256 of the bytes that the delivery added, in hexadecimal. */
   readonly sha256: string
 }
@@ -54,13 +47,12 @@ export interface AppendReport {
   /** URL of the last object. */
   readonly url: string
   readonly delivery: Delivery
-  readonly reported: ObservedTail | undefined
   /** Undefined: the object was not read back. */
   readonly copy?: ObjectCopy | undefined
 }
 
 export function formatReport(report: AppendReport): string {
-  const { source, url, delivery, reported, copy } = report
+  const { source, url, delivery, copy } = report
   const { bytes, sha256, input, before, after, rolls, appends, duration } = delivery
   const numberFormat = new Intl.NumberFormat('en-US')
   const rate = formatBytes((bytes * 1000) / Math.max(duration, 1))
@@ -72,8 +64,8 @@ export function formatReport(report: AppendReport): string {
     ['bytes', `${numberFormat.format(bytes)} in ${formatCount(appends, 'append')}`],
     ['length', numberFormat.format(after.position)],
     ['throughput', `${rate}/s, ${(duration / 1000).toFixed(2)} s`],
-    ['CRC-64', `${after.crc64} computed`],
-    ['', `${reported?.crc64 ?? 'none'} reported by OSS`],
+    // The stream finishes only if OSS reports the CRC-64 that it computed.
+    ['CRC-64', `${after.crc64} computed, and reported by OSS`],
   ]
   if (copy) rows.push(['', `${copy.crc64} read back`])
   // The label is in front: behind 64 digits it would not fit into 80 columns.
