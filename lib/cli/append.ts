@@ -144,15 +144,15 @@ async function runJob(job: AppendJob): Promise<number> {
         ...stages,
       })
 
-      const { key } = delivery
+      const { key, exists } = delivery
       // A clock that went back may have brought a rolled object into use again.
       rolled.delete(key)
-      const copy = isLocal ? await readBack(reader, { bucket, key }, delivery) : undefined
+      const copy = isLocal && exists ? await readBack(reader, { bucket, key }, delivery) : undefined
       const differences = [
         ...(await compareRolledObjects(reader, bucket, rolled.values())),
         ...compareDelivery(delivery, copy),
       ]
-      const url = `oss://${bucket}/${key}`
+      const url = exists ? `oss://${bucket}/${key}` : undefined
       await reporter.drainStderr(signals.first)
       reporter.finish({ source: source.name, url, delivery, copy }, differences)
       if (differences.length > 0) throw new MismatchError(differences)

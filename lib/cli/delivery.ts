@@ -88,6 +88,7 @@ export async function deliver(options: DeliveryOptions): Promise<Delivery> {
     before: before!,
     after: { position: position!, crc64: crc64! },
     key: key!,
+    exists: before!.exists || reporter.appends > 0,
     rolls: reporter.rolls,
     appends: reporter.appends,
     duration: performance.now() - start,

@@ -25,6 +25,8 @@ export interface Delivery extends StreamDigest {
   readonly after: Tail
   /** Key of the last object. */
   readonly key: string
+  /** False: a rolling stream got no bytes, so it created no object. */
+  readonly exists: boolean
   /** Number of times that the stream went on to another object. */
   readonly rolls: number
   readonly appends: number
@@ -44,8 +46,8 @@ export interface ObjectCopy {
 
 export interface AppendReport {
   readonly source: string
-  /** URL of the last object. */
-  readonly url: string
+  /** URL of the last object. Undefined: there is none. */
+  readonly url: string | undefined
   readonly delivery: Delivery
   /** Undefined: the object was not read back. */
   readonly copy?: ObjectCopy | undefined
@@ -59,13 +61,15 @@ export function formatReport(report: AppendReport): string {
   const had = before.position > 0 ? ` (had ${numberFormat.format(before.position)} bytes)` : ''
   const rows: (readonly [string, string])[] = [
     ['source', source],
-    rolls > 0 ? ['objects', `${rolls + 1}, the last one ${url}`] : ['object', url + had],
+    rolls > 0
+      ? ['objects', `${rolls + 1}, the last one ${url}`]
+      : ['object', url === undefined ? 'none, because there were no bytes' : url + had],
     ...(input ? ([['input', `${numberFormat.format(input.bytes)} bytes`]] as const) : []),
     ['bytes', `${numberFormat.format(bytes)} in ${formatCount(appends, 'append')}`],
     ['length', numberFormat.format(after.position)],
     ['throughput', `${rate}/s, ${(duration / 1000).toFixed(2)} s`],
     // The stream finishes only if OSS reports the CRC-64 that it computed.
-    ['CRC-64', `${after.crc64} computed, and reported by OSS`],
+    ['CRC-64', `${after.crc64} computed${url === undefined ? '' : ', and reported by OSS'}`],
   ]
   if (copy) rows.push(['', `${copy.crc64} read back`])
   // The label is in front: behind 64 digits it would not fit into 80 columns.

@@ -32,6 +32,7 @@ t.test('every difference between what was sent and the object is found', async t
     isCut: false,
     acknowledged: 5,
     key: 'k',
+    exists: true,
     rolls: 0,
     before: { position: 10, crc64: '1', exists: true },
     after: { position: 15, crc64: '2' },

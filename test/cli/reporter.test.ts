@@ -313,6 +313,7 @@ const delivery = {
   isCut: false,
   acknowledged: 5,
   key: 'k',
+  exists: true,
   rolls: 1,
   before: { position: 0, crc64: '0', exists: false },
   after: { position: 5, crc64: '2' },
