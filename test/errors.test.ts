@@ -76,7 +76,6 @@ const errors: [string, OssError, new (...args: never[]) => OssError, string, obj
     invalidOption('retry.minDelay', 'is wrong'),
     OssError,
     'OSS_ERR_INVALID_OPTION',
-    'OSS_ERR_INVALID_RECORD',
     {},
     /^option retry\.minDelay: is wrong$/,
   ],

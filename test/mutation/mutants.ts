@@ -675,6 +675,13 @@ export const MUTANTS: readonly Mutant[] = [
     tests: ['loggers/winston'],
   },
   {
+    name: 'a host name goes into a key as it is',
+    file: 'lib/rolling/key-pattern.ts',
+    find: "host: host.replaceAll(/[^\\w.-]/g, '-')",
+    replace: 'host',
+    tests: ['rolling/key-pattern'],
+  },
+  {
     name: 'an address is counted from the start of the stream',
     file: 'lib/stream/record-addresses.ts',
     find: 'this.#records.splice(0, count), key, position - from)',
