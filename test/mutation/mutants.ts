@@ -284,10 +284,10 @@ export const MUTANTS: readonly Mutant[] = [
   },
   {
     name: 'of a record that is too long a part is sent',
-    file: 'lib/stream/append-stream.ts',
-    find: 'if (!batch) this.#failOnLongRecord()',
+    file: 'lib/stream/memory-source.ts',
+    find: 'return batch',
     replace:
-      'if (!batch) { this.#batcher.end(); return this.#batcher.take() ?? this.#failOnLongRecord() as undefined }',
+      'if (!batch && this.isTooLong) { this.end(); return this.#batcher.take() } return batch',
     tests: ['stream/whole-records'],
   },
   {
