@@ -221,6 +221,7 @@ export class OssAppendStream extends Writable {
       settings = resolveOptions(first, options),
       clock = systemClock,
       createDestination = options => new Appender(options),
+      attemptFloor,
     } = internalsOf(first)
     const { highWaterMark, flushInterval, signal } = settings
     super({ highWaterMark, decodeStrings: false })
@@ -230,6 +231,7 @@ export class OssAppendStream extends Writable {
     this.#flushTimer = new FlushTimer(this.#batcher, flushInterval, () => this.#notify())
     this.#destination = createDestination({
       ...settings,
+      attemptFloor,
       clock,
       onRetry: info => this.#emitLater('retry', info),
     })
