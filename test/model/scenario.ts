@@ -118,6 +118,8 @@ const BACKGROUNDS = [
   'mixed',
   'sizes',
   'sizes',
+  'sizes',
+  'sizes',
   'body limit',
   'slow link',
 ] as const
@@ -181,6 +183,7 @@ export function createScenario(seed: number): Scenario {
     highWaterMark,
     batches,
     faultPosition === 'last' ? [...final, ...limit] : undefined,
+    background === 'sizes',
   )
   const all = [...scheduled, ...final]
   const isHanging = all.some(({ name }) => name?.includes('hang')) && !abort?.isPatient
@@ -247,11 +250,12 @@ function makeBackgroundFaults(
     case 'body limit':
     case 'slow link':
       return { faults: [], lookups: [] }
-    case 'sizes':
-      return {
-        faults: Array.from({ length: random.integer(2, 4) }, () => one(random.pick(TIMEOUTS))),
-        lookups: [],
-      }
+    case 'sizes': {
+      // What lands late, and not before a look, lets the attempts after it become shorter.
+      const waiting = Array.from({ length: random.integer(0, 2) }, () => AFTER_A_LOOK)
+      const names = [...waiting, random.pick(TIMEOUTS), random.pick(TIMEOUTS)]
+      return { faults: [...names.map(name => one(name)), ...some(TRANSIENT, 2)], lookups: [] }
+    }
     case 'unconfirmed':
       return { faults: [one(LANDED_UNCONFIRMED), ...some(LANDED_UNCONFIRMED, 2)], lookups: [] }
     case 'false 409':
@@ -260,7 +264,7 @@ function makeBackgroundFaults(
         lookups: [],
       }
     case 'transient':
-      return { faults: some(TRANSIENT, 4, {}, 2), lookups: [] }
+      return { faults: some(TRANSIENT, 5, {}, 3), lookups: [] }
     case 'connections':
       return {
         faults: [...(contentMd5 ? some(DAMAGE, 2, {}, 1) : []), ...some(connections, 3, {}, 1)],
@@ -299,13 +303,14 @@ function makeBackgroundFaults(
   }
 }
 
+const AFTER_A_LOOK = 'late by hang, lands after a look'
+
 /** Each makes the next attempt shorter. */
 const TIMEOUTS = [
   'lost by hang',
   'late by hang, lands before the next',
   'late by hang, lands before the next',
-  'late by hang, lands after a look',
-  'late by hang, lands after a look',
+  AFTER_A_LOOK,
   'late by hang, lands by time',
 ]
 
@@ -423,6 +428,7 @@ function makeSteps(
   mark: number,
   batches: number,
   last: readonly Fault[] | undefined,
+  isLastFull: boolean,
 ): Step[] {
   const steps: Step[] = []
   let isCorked = false
@@ -440,7 +446,8 @@ function makeSteps(
   if (last) {
     steps.push({ do: 'flush', form: 'promise', wait: true }, { do: 'faults', faults: last })
   }
-  if (!isEmpty) steps.push(makeWrite(random, random.integer(1, mark), true))
+  const length = isLastFull ? mark : random.integer(1, mark)
+  if (!isEmpty) steps.push(makeWrite(random, length, true))
   const isFailing = chance(random, 1)
   const how = random.pick(['end', 'end', 'end', 'close', 'destroySoon', 'dispose'] as const)
   steps.push({ do: 'end', how: isFailing ? 'source fails' : how })
