@@ -222,6 +222,7 @@ export class OssAppendStream extends Writable {
       settings = resolveOptions(first, options),
       clock = systemClock,
       createDestination = options => new Appender(options),
+      attemptFloor,
     } = internalsOf(first)
     const { highWaterMark, signal } = settings
     super({ highWaterMark, decodeStrings: false })
@@ -234,6 +235,7 @@ export class OssAppendStream extends Writable {
     })
     this.#destination = createDestination({
       ...settings,
+      attemptFloor,
       clock,
       onRetry: info => this.#emitLater('retry', info),
     })
