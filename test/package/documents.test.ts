@@ -65,7 +65,16 @@ t.test('README links to every page of docs/', async t => {
 /** Marks of the tables that other tests compare: `types.test.ts`, `guides.test.ts`, and those of the loggers' exits. */
 const COMPARED_ELSEWHERE = [
   ...['members', 'events', 'logger events', 'exit'],
-  ...['permissions', 'appends a day', 'requests', 'readers', 'comparison', 'ali-oss'],
+  ...[
+    'permissions',
+    'appends a day',
+    'requests',
+    'readers',
+    'comparison',
+    'ali-oss',
+    'endpoints',
+    'numbers',
+  ],
 ]
 /** Marks of the tables that tests here compare. */
 const COMPARED_HERE = [

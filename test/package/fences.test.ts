@@ -47,8 +47,8 @@ const fences = [...pages].flatMap(([path, text]) =>
   fencesOf(text).map(fence => ({ ...fence, path, place: `${path}:${fence.line}` })),
 )
 
-/** Types of packages that have none of their own. */
-const DECLARATIONS = [`${ROOT}test/helpers/ali-oss.d.ts`]
+/** Types of packages that have none of their own, or are not installed. */
+const DECLARATIONS = ['ali-oss', 'fastify'].map(name => `${ROOT}test/helpers/${name}.d.ts`)
 
 /** What a fragment without imports needs. */
 const PRELUDE = `

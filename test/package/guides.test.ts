@@ -5,6 +5,7 @@ import { readFileSync } from 'node:fs'
 import { createRequire } from 'node:module'
 import OSS from 'ali-oss'
 import t from 'tap'
+import { resolveEndpoint } from '../../lib/client/endpoint.ts'
 import { crc64, createRollingAppendStream } from '../../lib/index.ts'
 import { OPTIONS, resolveOptions } from '../../lib/options.ts'
 import { ALL_ACTIONS } from '../../lib/server/permissions.ts'
@@ -116,7 +117,7 @@ const DAY = 86_400_000
 t.test('the table of appends a day is what the intervals make', t => {
   const { flushInterval } = resolveOptions({ bucket: BUCKET, key: 'k', region: 'cn-hangzhou' })
   const rows = table('appends a day').map(([interval = '', ...cells]) => ({
-    interval: Number.parseInt(interval),
+    interval: Number.parseInt(interval, 10),
     isDefault: interval.includes('the default'),
     seconds: Number(/\(([\d.]+) s/.exec(interval)?.[1]),
     cells: cells.map(cell => Number(cell.replaceAll(',', ''))),
@@ -220,6 +221,42 @@ t.test('the table of requests has the requests that OSS charges', async t => {
     await HAPPENINGS[what]?.(oss)
     t.same(chargedRequests(oss), cells.map(Number), what)
   }
+})
+
+// Recipes
+
+t.test('each row of the table of endpoints leads to its host, with the region', t => {
+  const origins = table('endpoints').map(([what = '', cell]) => {
+    const options = Object.fromEntries(
+      names(cell).map(text => {
+        const [, name = '', value = ''] = /^(\w+): (.*)$/.exec(text) ?? []
+        return [name, JSON.parse(value.replaceAll("'", '"'))]
+      }),
+    )
+    t.same(
+      Object.keys(options).filter(name => !OPTIONS.includes(name as 'key')),
+      [],
+    )
+    const { origin, style, region } = resolveEndpoint(options)
+    t.equal(region, 'cn-hangzhou', what)
+    return `${origin} ${style}`
+  })
+  t.same(origins, [
+    'https://oss-cn-hangzhou.aliyuncs.com virtual',
+    'https://oss-cn-hangzhou-internal.aliyuncs.com virtual',
+    'https://oss-accelerate.aliyuncs.com virtual',
+    'https://logs.example.com cname',
+  ])
+  t.end()
+})
+
+t.test('the table of numbers names members and events of a stream and of a logger', t => {
+  const text = [...table('members'), ...table('events'), ...table('logger events')].join()
+  for (const name of table('numbers').flatMap(([cell]) => names(cell))) {
+    const isKnown = text.includes(name) || name === 'writableLength'
+    t.ok(isKnown, name)
+  }
+  t.end()
 })
 
 // At scale
