@@ -25,7 +25,7 @@ export async function cat(
   const { url, backend, isFollowed, interval } = command
   const target = parseUrl(url)
   const writer = new OutputWriter(io.stdout, signal)
-  return withBackend(backend, 'read', io.env, async ({ clientOptions }) => {
+  return withBackend(backend, 'read', io, async ({ clientOptions }) => {
     const maxElapsed = isFollowed ? Number.POSITIVE_INFINITY : READ_MAX_ELAPSED
     const listener = stderrListener(io.stderr)
     const reader = new RetryingReader(clientOptions, { signal, maxElapsed, listener })
