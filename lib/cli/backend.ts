@@ -3,12 +3,13 @@
  * this process on a folder.
  */
 
-import { mkdirSync, statSync } from 'node:fs'
+import { statSync } from 'node:fs'
 import { CLIENT_DEFAULTS, findEndpoint } from '../client/client.ts'
 import { loadCredentialsModule } from '../client/credentials-module.ts'
 import { lockFolder } from '../folder-lock.ts'
 import type { ClientOptions, Credentials } from '../index.ts'
 import type { Backend, CommandIO } from './commands.ts'
+import { makeFolder } from './make-folder.ts'
 import { findProxies } from './proxies.ts'
 import { createProxyDispatcher } from './proxy-dispatcher.ts'
 import { stderrListener } from './reporter.ts'
@@ -46,7 +47,7 @@ export async function withBackend<T>(
 
 async function openFolder(dir: string, mode: OpenMode): Promise<OpenBackend> {
   const { createOssServer } = await import('../server/index.ts')
-  if (mode === 'append') mkdirSync(dir, { recursive: true })
+  if (mode === 'append') makeFolder(dir)
   else if (!statSync(dir, { throwIfNoEntry: false })?.isDirectory()) {
     throw new UsageError('--local: there is no such folder')
   }
