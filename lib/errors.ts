@@ -275,7 +275,7 @@ export function integrity(
 }
 
 /** The object is shorter than what was acknowledged, or gone (`seen` is null). */
-export function replaced(before: ObservedTail, seen: ObservedTail | null, cause: Error): OssError {
+export function replaced(before: ObservedTail, seen: ObservedTail | null, cause?: Error): OssError {
   const now = seen ? `ends at ${seen.position}` : 'is gone'
   const message =
     `the object ${now}, and the next append starts at ${before.position}: ` +
@@ -287,7 +287,7 @@ export function conflict(
   before: ObservedTail,
   after: ObservedTail,
   seen: ObservedTail,
-  cause: Error,
+  cause?: Error,
 ): OssConflictError {
   return new OssConflictError(conflictMessage(before, seen), { before, after, seen, cause })
 }
