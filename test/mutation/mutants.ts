@@ -499,8 +499,8 @@ export const MUTANTS: readonly Mutant[] = [
   {
     name: 'a write callback runs among those of other writes',
     file: 'lib/stream/append-stream.ts',
-    find: 'error => process.nextTick(done, error)',
-    replace: 'done',
+    find: '? error => process.nextTick(callback, error) : undefined',
+    replace: '? callback : undefined',
     tests: ['stream/user-code'],
   },
   {
