@@ -698,7 +698,7 @@ export const MUTANTS: readonly Mutant[] = [
   {
     name: 'a record behind a part of one',
     file: 'lib/stream/append-stream.ts',
-    find: 'if (isNext && !this.#batcher.isAtRecordEnd) throw invalidRecord(AFTER_PART)',
+    find: 'if (isNext && !this.#source.isAtRecordEnd) throw invalidRecord(AFTER_PART)',
     replace: '',
     tests: ['stream/append-record'],
   },
