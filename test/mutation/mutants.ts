@@ -682,8 +682,8 @@ export const MUTANTS: readonly Mutant[] = [
   {
     name: 'a write callback runs among those of other writes',
     file: 'lib/stream/append-stream.ts',
-    find: 'error => process.nextTick(done, error)',
-    replace: 'done',
+    find: '? error => process.nextTick(callback, error) : undefined',
+    replace: '? callback : undefined',
     tests: ['stream/user-code'],
   },
   {
@@ -881,7 +881,7 @@ export const MUTANTS: readonly Mutant[] = [
   {
     name: 'a record behind a part of one',
     file: 'lib/stream/append-stream.ts',
-    find: 'if (isNext && !this.#batcher.isAtRecordEnd) throw invalidRecord(AFTER_PART)',
+    find: 'if (isNext && !this.#source.isAtRecordEnd) throw invalidRecord(AFTER_PART)',
     replace: '',
     tests: ['stream/append-record'],
   },
