@@ -37,9 +37,8 @@ for (const folder of ['benchmarks/', '.github/']) {
 }
 documents.set('CHANGELOG.md', await readFile(new URL('CHANGELOG.md', ROOT), 'utf8'))
 
-const { scripts, files: published } = JSON.parse(
-  await readFile(new URL('package.json', ROOT), 'utf8'),
-)
+const manifest = JSON.parse(await readFile(new URL('package.json', ROOT), 'utf8'))
+const { scripts, files: published } = manifest
 
 /** The code of a file of lib. */
 function source(path: string): Promise<string> {
@@ -100,6 +99,23 @@ t.test('every table has a mark, and a test for it', async t => {
   t.same([...marks].sort(), [...COMPARED_ELSEWHERE, ...COMPARED_HERE].sort())
   const empty = tables.filter(({ rows }) => rows.length < 2)
   t.same(empty, [], 'the rows are found')
+})
+
+t.test('the badges of README agree with package.json', t => {
+  const badges = [
+    ...readme.matchAll(/!\[([^\]]*)\]\(https:\/\/img\.shields\.io\/badge\/([^)]*)-\w+\)/g),
+  ]
+  t.same(
+    badges.map(([, name, text = '']) => [name, decodeURIComponent(text)]),
+    [
+      ['node', `node-${manifest.engines.node}`],
+      ['types', 'types-included'],
+      ['runtime dependencies', `runtime dependencies-${Object.keys(manifest.dependencies).length}`],
+      ['license', `license-${manifest.license}`],
+    ],
+  )
+  t.match(manifest.exports['.'].types, /\.d\.ts$/)
+  t.end()
 })
 
 // Names
