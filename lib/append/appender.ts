@@ -57,6 +57,8 @@ export interface AppenderOptions {
   readonly seal: boolean
   /** Bytes that an attempt has at most, unless one record is longer. */
   readonly highWaterMark: number
+  /** Bytes of the least size of attempts. Undefined: that of AttemptSize. Only tests set it. */
+  readonly attemptFloor?: number | undefined
   readonly retry: RetryPolicy
   readonly onRetry: (info: RetryInfo) => void
 }
@@ -68,11 +70,11 @@ export interface AppendShared {
 }
 
 export function createShared(
-  options: Pick<AppenderOptions, 'clock' | 'retry' | 'onRetry' | 'highWaterMark'>,
+  options: Pick<AppenderOptions, 'clock' | 'retry' | 'onRetry' | 'highWaterMark' | 'attemptFloor'>,
 ): AppendShared {
   return {
     retryLoop: new RetryLoop(options),
-    attemptSize: new AttemptSize(options.highWaterMark),
+    attemptSize: new AttemptSize(options.highWaterMark, options.attemptFloor),
   }
 }
 

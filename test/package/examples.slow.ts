@@ -76,6 +76,22 @@ t.test('the records example prints positions at which a line ends', async t => {
   t.equal(oss.read('logs/events.ndjson').toString(), '{"n":1}\n{"n":2}\n')
 })
 
+t.test('the address example prints where each record is', async t => {
+  const { code, stdout } = await runModule(t, example('address'), env)
+  t.equal(code, 0)
+  const found = stdout
+    .trimEnd()
+    .split('\n')
+    .map(line => {
+      const [, key = '', from, to] = /^(.*), bytes=(\d+)-(\d+)$/.exec(line) ?? []
+      return oss
+        .read(key)
+        .subarray(Number(from), Number(to) + 1)
+        .toString()
+    })
+  t.same(found, ['{"order":17}\n', '{"order":18}\n', '{"order":19}\n'])
+})
+
 t.test('the gzip example makes a gzip file, and a second run adds members', async t => {
   const bytes = seededBytes(100_000)
   const file = join(t.testdir({}), 'app.log')
