@@ -21,7 +21,7 @@ import { DEFAULT_RETRY, OPTIONS, resolveOptions } from '../../lib/options.ts'
 import { ROLLING_OPTIONS, resolveRollingOptions } from '../../lib/rolling/options.ts'
 import { networkError, serviceError } from '../helpers/errors.ts'
 import { FakeClock } from '../helpers/fake-clock.ts'
-import { names, page, pages, readme, table, tables } from '../helpers/readme.ts'
+import { names, page, pages, readme, table, tables, tablesOf } from '../helpers/readme.ts'
 import { runCli } from '../helpers/run-cli.ts'
 import { BUCKET, startOss } from '../helpers/test-oss.ts'
 
@@ -35,7 +35,10 @@ for (const folder of ['benchmarks/', '.github/']) {
     documents.set(folder + name, await readFile(new URL(folder + name, ROOT), 'utf8'))
   }
 }
-documents.set('CHANGELOG.md', await readFile(new URL('CHANGELOG.md', ROOT), 'utf8'))
+for (const name of ['CHANGELOG.md', 'README.zh-CN.md']) {
+  documents.set(name, await readFile(new URL(name, ROOT), 'utf8'))
+}
+const chinese = documents.get('README.zh-CN.md') ?? ''
 
 const manifest = JSON.parse(await readFile(new URL('package.json', ROOT), 'utf8'))
 const { scripts, files: published } = manifest
@@ -115,6 +118,49 @@ t.test('the badges of README agree with package.json', t => {
     ],
   )
   t.match(manifest.exports['.'].types, /\.d\.ts$/)
+  t.end()
+})
+
+// The front page in Chinese. What is compared is what no translation changes.
+
+t.test('README.zh-CN.md has the fences, badges, headings and links of README', t => {
+  const fencesOf = (text: string) => text.match(/^```.*?^```$/gms)
+  t.same(fencesOf(chinese), fencesOf(readme), 'fences')
+  const badgesOf = (text: string) => text.match(/https:\/\/img\.shields[^)]*/g)
+  t.same(badgesOf(chinese), badgesOf(readme), 'badges')
+  const levelsOf = (text: string) => text.replaceAll(/^```.*?^```$/gms, '').match(/^#+ /gm)
+  t.same(levelsOf(chinese), levelsOf(readme), 'headings')
+  const targetsOf = (text: string) =>
+    [...text.matchAll(/\]\(([^)]+)\)/g)]
+      .map(([, target = '']) => target)
+      .filter(target => !/^README/.test(target))
+      .sort()
+  t.same(targetsOf(chinese), targetsOf(readme), 'links')
+  t.ok((targetsOf(chinese)?.length ?? 0) > 40)
+  t.match(readme, '](README.zh-CN.md)')
+  t.match(chinese, '](README.md)')
+  t.end()
+})
+
+t.test('README.zh-CN.md has the rows and the defaults of the tables of README', t => {
+  const english = tables.filter(({ path }) => path === 'README.md')
+  const translated = tablesOf('README.zh-CN.md', chinese)
+  t.same(
+    translated.map(({ mark }) => mark),
+    english.map(({ mark }) => mark),
+  )
+  t.equal(translated.length, 3)
+  /** Names, figures and defaults of a row: the words in backticks, numbers, and true and false. */
+  const facts = (row: readonly string[]) => [
+    names(row[0]),
+    row.slice(1).map(cell => cell.match(/`[^`]+`|\b\d[\d.]*\b|\bfalse\b/g)?.sort()),
+  ]
+  for (const [i, { mark, rows }] of english.entries()) {
+    const other = translated[i]?.rows ?? []
+    t.equal(other.length, rows.length, `${mark}: rows`)
+    for (const [j, row] of rows.entries())
+      t.same(facts(other[j] ?? []), facts(row), `${mark}: ${row[0]}`)
+  }
   t.end()
 })
 

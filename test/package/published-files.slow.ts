@@ -83,8 +83,10 @@ async function checkTrial(t: Test, folder: string): Promise<void> {
   t.equal(others.filter(line => line && !line.startsWith('#')).length, 2)
   // A process group of its own: npx does not pass a signal on to the server.
   const variables = Object.entries(cleanEnv()).map(([name, value]) => `${name}=${value}`)
-  const options = { cwd: folder, detached: true, stdio: ['ignore', 'pipe', 'inherit'] } as const
-  const server = spawn('env', ['-i', ...variables, 'bash', '-c', serve], options)
+  const server = spawn('env', ['-i', ...variables, 'bash', '-c', serve], {
+    cwd: folder,
+    detached: true,
+  })
   t.teardown(() => process.kill(-Number(server.pid), 'SIGKILL'))
   let exports = ''
   for await (const chunk of server.stdout) {
