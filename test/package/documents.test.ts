@@ -13,7 +13,7 @@ import { COMMANDS, FLAGS } from '../../lib/cli/flags.ts'
 import { UsageError } from '../../lib/cli/usage-error.ts'
 import { CLIENT_DEFAULTS } from '../../lib/client/client.ts'
 import { resolveEndpoint } from '../../lib/client/endpoint.ts'
-import { isKeyRefusal, OSS_ERROR_CODES, OssError } from '../../lib/errors.ts'
+import { isKeyRefusal, lostRace, OSS_ERROR_CODES, OssError } from '../../lib/errors.ts'
 import { GZIP_DEFAULTS } from '../../lib/gzip-members.ts'
 import { OssAppendStream } from '../../lib/index.ts'
 import { TRANSPORT_DEFAULTS } from '../../lib/loggers/options.ts'
@@ -306,10 +306,10 @@ const { retry, ...settings } = resolveOptions(given)
 
 function streamDefaults() {
   const { position, highWaterMark, flushInterval, align, maxRecordBytes } = settings
-  const { maxObjectBytes, seal } = settings
+  const { maxObjectBytes, seal, shared } = settings
   const cname = resolveEndpoint(given).style === 'cname'
   const sizes = { highWaterMark, maxRecordBytes, maxObjectBytes }
-  return { ...CLIENT_DEFAULTS, ...sizes, position, flushInterval, align, seal, cname }
+  return { ...CLIENT_DEFAULTS, ...sizes, position, flushInterval, align, shared, seal, cname }
 }
 
 t.test('docs/options.md has the defaults of the code', async t => {
@@ -380,7 +380,7 @@ t.test('docs/rolling.md has time zones that are refused, and the zones that are 
 
 t.test('docs/loggers.md has every option of the loggers, with its default', async t => {
   const listed = table('logger options').flatMap(([cell]) => names(cell))
-  t.same(listed.sort(), [...Object.keys(TRANSPORT_DEFAULTS), 'credentials'].sort())
+  t.same(listed.sort(), [...Object.keys(TRANSPORT_DEFAULTS), 'credentials', 'shared'].sort())
   compareDefaults(t, 'logger options', TRANSPORT_DEFAULTS)
 })
 
@@ -541,6 +541,10 @@ t.test('docs/errors.md has every retry class, its waits, and when it is final', 
 /** The error that a code, or a status, of the table means. */
 function errorOf(word: string, retryClass: RetryClass): OssError {
   const isRefreshable = ['clock', 'credentials'].includes(retryClass)
+  if (retryClass === 'lostRace') {
+    const tail = { position: 0, crc64: '0' }
+    return lostRace(tail, tail, tail, serviceError(word, { status: 409 }))
+  }
   if (/^\d+$/.test(word)) return serviceError('BadErrorResponse', { status: Number(word) })
   if (/^[A-Z]+(_[A-Z]+)*$/.test(word)) return networkError(word)
   return serviceError(word, { status: retryClass === 'throttled' ? 503 : 400, isRefreshable })
@@ -551,7 +555,7 @@ t.test('each code in the table of retry classes is of its class', async t => {
   for (const [cell, text = ''] of table('retry classes')) {
     const [retryClass] = names(cell) as [RetryClass]
     const codes = names(text.replace('but not `501`', ''))
-    for (const code of codes.filter(code => code !== 'credentials')) {
+    for (const code of codes.filter(code => !OPTIONS.includes(code as 'key'))) {
       // With a limit as its code 503 is throttled, and the row names such codes.
       if (retryClass === 'throttled' && code === '503') continue
       t.equal(classifyError(errorOf(code, retryClass)), retryClass, `${retryClass}: ${code}`)
