@@ -297,7 +297,7 @@ function checkCanRoll({ key, maxBytes }: OptionValues, url: string): void {
   if (maxBytes !== undefined) {
     throw new UsageError(`--roll-bytes: the key cannot change when an object is full: ${remedy}`)
   }
-  if (!/\{[^{}]*\}/.test(pattern)) {
+  if (!/\{(?!host\}|pid\})[^{}]*\}/.test(pattern)) {
     throw new UsageError(
       `--roll-key: the key never changes: add a date such as {yyyy}-{MM}-{dd}, or {index}`,
     )

@@ -21,7 +21,7 @@ import {
 } from '../options.ts'
 import { destroyOnAbort } from './abort-signal.ts'
 import { recordProblem } from './align.ts'
-import { Batcher } from './batcher.ts'
+import type { BatchSource } from './batch-source.ts'
 import type {
   AnyListener,
   EventName,
@@ -31,9 +31,8 @@ import type {
   WriteCallback,
   WrittenChunk,
 } from './event-types.ts'
-import { FlushTimer } from './flush-timer.ts'
-import { HeldWrite } from './held-write.ts'
 import { internalsOf } from './internals.ts'
+import { MemorySource } from './memory-source.ts'
 import { type RecordAddress, RecordAddresses } from './record-addresses.ts'
 import { Waiters } from './waiters.ts'
 
@@ -59,9 +58,6 @@ export interface OssAppendStreamEvents {
   /** An attempt failed. Another one follows after `delay`. */
   retry: [info: RetryInfo]
 }
-
-/** Bytes. Copied and summed in 0.1 to 0.2 ms, and less than the send buffer of a socket holds. */
-const PIECE_BYTES = 524_288
 
 /** Why a record of `append()` has no address of its own. */
 const AFTER_PART = 'a part of a record was written before it: write the rest of that first'
@@ -189,9 +185,7 @@ export interface OssAppendStream {
 // biome-ignore lint/suspicious/noUnsafeDeclarationMerging: only methods that EventEmitter has are declared
 export class OssAppendStream extends Writable {
   readonly #settings: Settings
-  readonly #batcher: Batcher
-  readonly #heldWrite: HeldWrite
-  readonly #flushTimer: FlushTimer
+  readonly #source: BatchSource
   readonly #destination: Destination
   /** Chunks that `write()` was given, and those of them that are copied. Node queues the others. */
   #writtenChunks = 0
@@ -205,10 +199,10 @@ export class OssAppendStream extends Writable {
   /** Settles, and never rejects, when the loop has ended and no request of it is in flight. */
   readonly #ended: Promise<Error | undefined>
   #acknowledged = 0
+  /** There may be work for the loop since it has last looked. */
+  #isNotified = false
   /** Ends the loop's wait for work. */
   #resumeLoop: (() => void) | undefined
-  /** The turn of the event loop in which the copy of a held write goes on. */
-  #refillTurn: NodeJS.Immediate | undefined
   /** Set once the stream has been ended. */
   #finalCallback: WriteCallback | undefined
   #isComplete = false
@@ -228,15 +222,20 @@ export class OssAppendStream extends Writable {
       settings = resolveOptions(first, options),
       clock = systemClock,
       createDestination = options => new Appender(options),
+      attemptFloor,
     } = internalsOf(first)
-    const { highWaterMark, flushInterval, signal } = settings
+    const { highWaterMark, signal } = settings
     super({ highWaterMark, decodeStrings: false })
     this.#settings = settings
-    this.#batcher = new Batcher(settings)
-    this.#heldWrite = new HeldWrite(this.#batcher, () => this.#onChunk())
-    this.#flushTimer = new FlushTimer(this.#batcher, flushInterval, () => this.#notify())
+    this.#source = new MemorySource(settings, {
+      onChunk: () => this.#onChunk(),
+      onBytes: () => this.#destination.keepProcessAlive(),
+      onDue: () => this.#notify(),
+      onError: error => this.destroy(error),
+    })
     this.#destination = createDestination({
       ...settings,
+      attemptFloor,
       clock,
       onRetry: info => this.#emitLater('retry', info),
     })
@@ -267,7 +266,7 @@ export class OssAppendStream extends Writable {
 
   /** Bytes accepted and not yet acknowledged, without those that Node queues (`writableLength`). */
   get bytesBuffered(): number {
-    return this.#batcher.accepted - this.#acknowledged
+    return this.#source.accepted - this.#acknowledged
   }
 
   /**
@@ -291,8 +290,12 @@ export class OssAppendStream extends Writable {
       this.#resolveWaiters()
       for (;;) {
         this.#destination.throwIfAborted()
-        const batch = this.#nextBatch()
+        this.#isNotified = false
+        const batch = await this.#source.take()
         if (batch) await this.#send(batch)
+        else if (this.#source.isTooLong) this.#failOnLongRecord()
+        // Bytes may have become due, or the stream ended, since `take()` looked.
+        else if (this.#isNotified) continue
         else if (this.#finalCallback) break
         else await new Promise<void>(resolve => (this.#resumeLoop = resolve))
       }
@@ -306,6 +309,7 @@ export class OssAppendStream extends Writable {
   }
 
   #notify(): void {
+    this.#isNotified = true
     this.#resumeLoop?.()
     this.#resumeLoop = undefined
   }
@@ -334,57 +338,11 @@ export class OssAppendStream extends Writable {
   }
 
   override _write(chunk: Buffer | string, encoding: BufferEncoding, callback: WriteCallback): void {
-    if (chunk.length > PIECE_BYTES) {
-      this.#heldWrite.set([{ chunk, encoding }], callback)
-      this.#refillSoon()
-      return
-    }
-    let isAll: boolean
-    try {
-      isAll = this.#heldWrite.write(chunk, encoding, callback)
-      this.#onBytes()
-    } catch (error) {
-      // Node would wait for the callback of a `_write()` that throws, and never end the stream.
-      this.#heldWrite.clear()
-      callback(error as Error)
-      return
-    }
-    if (isAll) callback()
+    this.#source.write(chunk, encoding, callback)
   }
 
   override _writev(chunks: WrittenChunk[], callback: WriteCallback): void {
-    this.#heldWrite.set(chunks, callback)
-    this.#refill()
-  }
-
-  /**
-   * Copying and the CRC block the event loop. Wait two turns, so that undici can release the socket and
-   * write the next request first.
-   */
-  #refillSoon(): void {
-    clearImmediate(this.#refillTurn)
-    this.#refillTurn = setImmediate(() => {
-      this.#refillTurn = setImmediate(() => this.#refill())
-    })
-  }
-
-  /** Copies more of the held write, as far as there is room. */
-  #refill(): void {
-    if (this.destroyed || !this.#heldWrite.isPending) return
-    try {
-      // One piece a turn: the socket is not written to meanwhile, and must not run dry.
-      const hasMore = this.#heldWrite.copy(PIECE_BYTES)
-      this.#onBytes()
-      if (hasMore) {
-        clearImmediate(this.#refillTurn)
-        this.#refillTurn = setImmediate(() => this.#refill())
-      }
-    } catch (error) {
-      this.destroy(error as Error)
-      return
-    }
-    const callback = this.#heldWrite.takeCallback()
-    if (callback) process.nextTick(callback)
+    this.#source.writev(chunks, callback)
   }
 
   /** All of one more chunk is copied: the flushes that wait for it now know how many bytes they wait for. */
@@ -398,25 +356,9 @@ export class OssAppendStream extends Writable {
 
   /** All bytes before the next record of `append()` are copied, and none of its own. */
   #locateRecord(): void {
-    const { accepted, isAtRecordEnd } = this.#batcher
+    const { accepted, isAtRecordEnd } = this.#source
     if (isAtRecordEnd) this.#addresses.locate(accepted)
     else this.#addresses.refuse(invalidRecord(AFTER_PART))
-  }
-
-  #onBytes(): void {
-    this.#destination.keepProcessAlive()
-    this.#flushTimer.onBytes()
-  }
-
-  /** The next batch in order, if it is due. */
-  #nextBatch(): Batch | undefined {
-    if (!this.#flushTimer.isDue) return undefined
-    // A batch that is sent before it is full takes held bytes along, as far as there is room.
-    if (!this.#batcher.hasReady) while (this.#heldWrite.copy(PIECE_BYTES));
-    const batch = this.#batcher.take()
-    this.#flushTimer.onBatch()
-    if (!batch) this.#failOnLongRecord()
-    return batch
   }
 
   /** Called once the records before the one that is too long are acknowledged. */
@@ -428,8 +370,7 @@ export class OssAppendStream extends Writable {
   async #send(batch: Batch): Promise<void> {
     let rest = batch
     let appending = this.#destination.append(rest)
-    // Taking the batch has made room.
-    this.#refillSoon()
+    this.#source.onSending()
     for (;;) {
       const info = await appending
       this.#acknowledge(info)
@@ -438,12 +379,13 @@ export class OssAppendStream extends Writable {
       rest = rest.rest(info.length)
       appending = this.#destination.append(rest)
     }
-    this.#batcher.release(this.#heldWrite.isPending)
+    this.#source.release()
   }
 
   #acknowledge(info: AppendInfo): void {
     const from = this.#acknowledged
     this.#acknowledged += info.length
+    this.#source.acknowledge(info)
     this.#emitLater('append', info)
     this.#addresses.acknowledge(from, info)
     this.#resolveWaiters()
@@ -518,11 +460,11 @@ export class OssAppendStream extends Writable {
     if (this.#failedWith || this.writableEnded) return this.#refuseRecord(record)
     // Otherwise Node queues it, and it is located when the chunks before it are copied.
     const isNext = this.#copiedChunks === this.#writtenChunks
-    if (isNext && !this.#batcher.isAtRecordEnd) throw invalidRecord(AFTER_PART)
+    if (isNext && !this.#source.isAtRecordEnd) throw invalidRecord(AFTER_PART)
     const address = this.#addresses.add(this.#writtenChunks, length)
     // The stream rejects the promise once it is closed.
     if (this.destroyed) return address
-    if (isNext) this.#addresses.locate(this.#batcher.accepted)
+    if (isNext) this.#addresses.locate(this.#source.accepted)
     this.write(record, 'utf8')
     return address
   }
@@ -551,7 +493,7 @@ export class OssAppendStream extends Writable {
   /** Makes all accepted records due. Returns the count of accepted bytes that they end at. */
   #flushNow(): number {
     this.#destination.keepProcessAlive()
-    return this.#flushTimer.flushNow()
+    return this.#source.flushNow()
   }
 
   /**
@@ -570,7 +512,7 @@ export class OssAppendStream extends Writable {
 
   override _final(callback: WriteCallback): void {
     this.#finalCallback = callback
-    this.#batcher.end()
+    this.#source.end()
     this.#flushNow()
   }
 
@@ -609,8 +551,7 @@ export class OssAppendStream extends Writable {
   }
 
   override _destroy(error: Error | null, callback: (error?: Error | null) => void): void {
-    this.#flushTimer.stop()
-    clearImmediate(this.#refillTurn)
+    this.#source.stop()
     this.#destination.abort(destroyed())
     this.#notify()
     void this.#ended.then(async failure => {
@@ -627,7 +568,7 @@ export class OssAppendStream extends Writable {
       this.#waiters.reject(why)
       this.#addresses.reject(why)
       for (const { reject } of this.#flushes.splice(0)) reject(why)
-      this.#heldWrite.clear()?.(why)
+      await this.#source.close(why)
       this.#closeError = reason ?? null
       callback(reason)
     })

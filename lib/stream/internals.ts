@@ -14,6 +14,8 @@ export interface StreamInternals {
   readonly clock?: Clock
   /** The wall clock by which a rolling stream computes keys. */
   readonly now?: () => Date
+  /** Bytes of the least size of attempts. Tests make it small, so that short attempts are cheap. */
+  readonly attemptFloor?: number | undefined
   readonly createDestination?: (options: AppenderOptions) => Destination
 }
 

@@ -371,6 +371,7 @@ t.test('wrong arguments are refused with the problem and what was meant', async 
     ['a folder without FILE', ['oss://b/logs/'], /^the url ends in a slash: add a name/],
     ['a folder and -', ['oss://b/', '-'], /^the url ends in a slash: add a name/],
     ['a pattern without a date', ['--roll-key=app.log', 'oss://b/x/'], /^--roll-key: .*never/],
+    ['a pattern of the host alone', ['--roll-key={host}', 'oss://b/x/'], /^--roll-key: .*never/],
     ['a size without an index', ['--roll-bytes=1MiB', OBJECT], /^--roll-bytes: .*add \{index\}/],
     [
       'a size and a date without an index',

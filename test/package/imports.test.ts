@@ -30,7 +30,7 @@ const LAYERS: Readonly<Record<string, string>> = {
   // Streams. Below this group only the client knows node:stream, for the body of a ranged read.
   'gzip-members': 'node:stream, node:zlib | uses timers | validate, errors',
   'skip-existing': 'node:stream | rolling, stream, crc64, errors | type append',
-  rolling: `node:assert/strict | uses process, time
+  rolling: `node:assert/strict, node:os | uses process, time
     | stream, options, client, append, validate, errors`,
   stream: `node:stream, node:events, node:async_hooks, node:assert/strict, node:crypto | uses process, timers, time
     | options, append, crc64, clock, errors`,
