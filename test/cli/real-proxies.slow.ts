@@ -46,7 +46,7 @@ t.test(
     t.ok(server.read('examplebucket', 'logs/日志 1.log')?.equals(TEXT))
     t.match(await runCli(['cat', OBJECT], settings), { code: 0, stderr: '' })
     t.match(await runCli(['ls', 'oss://examplebucket/logs/'], settings), { code: 0, stderr: '' })
-    await waitFor(() => log().includes('list-type'))
+    await waitFor(() => log().includes('examplebucket/?'))
     t.match(log(), /POST http:\/\/127\.0\.0\.1:\d+\/examplebucket/)
     t.notMatch(log(), 'CONNECT')
   },
