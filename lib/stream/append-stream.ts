@@ -101,7 +101,7 @@ export interface OssAppendStream {
   on(event: 'append', listener: (info: AppendInfo) => void): this
   /** An attempt failed: `error` says why. Another one follows after `delay` milliseconds. */
   on(event: 'retry', listener: (info: RetryInfo) => void): this
-  /** The journal of an earlier process is delivered: `bytes` of it were not yet known to be in the object. */
+  /** The journal of an earlier process is delivered: `bytes` of it were not in its object yet. */
   on(event: 'recover', listener: (info: RecoverInfo) => void): this
   on<E extends keyof WritableEvents>(event: E, listener: Listener<WritableEvents, E>): this
   on<E extends EventName>(event: OtherEvent<E, OssAppendStreamEvents>, listener: AnyListener): this
@@ -116,7 +116,7 @@ export interface OssAppendStream {
   once(event: 'append', listener: (info: AppendInfo) => void): this
   /** An attempt failed: `error` says why. Another one follows after `delay` milliseconds. */
   once(event: 'retry', listener: (info: RetryInfo) => void): this
-  /** The journal of an earlier process is delivered: `bytes` of it were not yet known to be in the object. */
+  /** The journal of an earlier process is delivered: `bytes` of it were not in its object yet. */
   once(event: 'recover', listener: (info: RecoverInfo) => void): this
   once<E extends keyof WritableEvents>(event: E, listener: Listener<WritableEvents, E>): this
   once<E extends EventName>(
