@@ -23,7 +23,7 @@ const LAYERS: Readonly<Record<string, string>> = {
   cli: `node:* | uses process, timers, time | lazy server | type undici
     | folder-lock, index, client/credentials-module, options, client, client/agent, append, crc64, validate, clock, errors`,
   loggers: `node:*, winston-transport | uses process, timers
-    | client/credentials-module, rolling, stream, options, validate, errors | type client, append`,
+    | client/credentials-module, rolling, stream, options, validate, clock, errors | type client, append`,
   index: `rolling, skip-existing, gzip-members, stream, client, crc64, errors
     | type options, append`,
 
@@ -33,7 +33,10 @@ const LAYERS: Readonly<Record<string, string>> = {
   rolling: `node:assert/strict, node:os | uses process, time
     | stream, options, client, append, validate, errors`,
   stream: `node:stream, node:events, node:async_hooks, node:assert/strict, node:crypto | uses process, timers, time
-    | options, append, crc64, clock, errors`,
+    | stream/align, options, append, crc64, clock, errors`,
+  journal: `node:assert/strict, node:crypto, node:fs, node:fs/promises, node:os, node:path, node:zlib | uses process
+    | stream/align, folder-lock, append, crc64, clock, errors | type options`,
+  'stream/align': 'append | type options',
   options: 'client, crc64, validate, errors | type append',
 
   // How OSS is reached. The layers above do not know undici, which is loaded at the first request.
