@@ -177,7 +177,7 @@ async function runJob(job: AppendJob): Promise<number> {
 }
 
 /** The object in the URL; for a rolling stream its key is the pattern of all keys. */
-function parseTarget({ url, roll }: AppendJob): Target {
+export function parseTarget({ url, roll }: Pick<AppendJob, 'url' | 'roll'>): Target {
   if (!roll) return parseUrl(url)
   const prefix = /^oss:\/\/[^/]*$/.test(url) ? `${url}/` : url
   return parseUrl(prefix + (roll.key ?? ''))

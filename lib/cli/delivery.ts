@@ -15,7 +15,7 @@ import { InterruptedError, SourceError } from './failure.ts'
 import { formatCount } from './progress.ts'
 import type { Delivery, ObservedTail } from './report.ts'
 import type { Reporter } from './reporter.ts'
-import type { Signals } from './signals.ts'
+import { DELIVERY_TIME, graceNotice, type Signals } from './signals.ts'
 import { HashingPassThrough, type Source, StoppableSource } from './source.ts'
 
 /** A client that records the last tail that OSS reported for each key, to be compared with the stream's. */
@@ -59,9 +59,6 @@ export interface DeliveryOptions {
   /** Milliseconds to finish in after the first signal. Undefined: the first signal aborts. */
   readonly grace?: number | undefined
 }
-
-/** Milliseconds at the end of the grace in which nothing is read, so that what was read can be delivered. */
-const DELIVERY_TIME = 2_000
 
 /** Resolves when every byte is acknowledged. Rejects with the error of the stream or of the source. */
 export async function deliver(options: DeliveryOptions): Promise<Delivery> {
@@ -129,9 +126,7 @@ function stopInGrace(
 ): () => void {
   let timer: NodeJS.Timeout | undefined
   const onFirstSignal = () => {
-    const { received } = signals
-    const second = received === 'SIGINT' ? 'Ctrl-C again' : 'a second signal'
-    reporter.note(`${received}: finishing (up to ${grace / 1000} s); ${second} aborts`)
+    reporter.note(graceNotice(signals, grace))
     timer = setTimeout(() => stoppable.stopWhenIdle(), Math.max(0, grace - DELIVERY_TIME))
   }
   if (signals.first.aborted) onFirstSignal()

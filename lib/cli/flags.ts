@@ -174,12 +174,12 @@ export const FLAGS: Readonly<Record<string, Flag>> = {
   json: commandFlag('isJson', ['append', 'stat', 'verify'], ['', 'JSON in place of the report']),
   quiet: commandFlag('isQuiet', APPEND_ONLY, ['', 'print errors alone']),
   follow: {
-    ...commandFlag('isFollowed', ['cat'], ['', 'go on with what is appended later']),
+    ...commandFlag('isFollowed', ['append', 'cat'], ['', 'go on with what is written later']),
     short: 'f',
   },
   interval: commandFlag(
     'interval',
-    ['cat'],
+    ['append', 'cat'],
     ['TIME', 'between two looks with --follow (1s)'],
     parseDuration,
   ),
