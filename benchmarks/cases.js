@@ -10,6 +10,7 @@ const GIB = 1024 * MIB
  * @property {string} file in `contenders/`
  * @property {object} [params]
  * @property {string[]} [flags] of Node
+ * @property {string} [worker] URL of another checkout's `worker.js`
  *
  * @typedef {object} Case
  * @property {string} name

@@ -24,6 +24,7 @@ export const OSS_ERROR_CODES = [
   'OSS_ERR_OBJECT_REPLACED',
   'OSS_ERR_OBJECT_FULL',
   'OSS_ERR_RECORD_TOO_LARGE',
+  'OSS_ERR_INVALID_RECORD',
   'OSS_ERR_RESUME_MISMATCH',
   'OSS_ERR_RETRIES_EXHAUSTED',
   'OSS_ERR_CREDENTIALS',
@@ -298,6 +299,11 @@ export function objectFull(position: number, maxObjectBytes: number): OssError {
 export function recordTooLarge(maxRecordBytes: number): OssError {
   const message = `the next record is longer than maxRecordBytes (${count(maxRecordBytes, 'byte')})`
   return new OssError('OSS_ERR_RECORD_TOO_LARGE', message)
+}
+
+/** What `append()` was given is not one record. */
+export function invalidRecord(problem: string): OssError {
+  return new OssError('OSS_ERR_INVALID_RECORD', `the record for append(): ${problem}`)
 }
 
 /** The source, of which `length` bytes were compared, does not begin with the bytes of the object. */

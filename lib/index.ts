@@ -50,3 +50,4 @@ export {
   type OssAppendStreamEvents,
   type ReadyInfo,
 } from './stream/append-stream.ts'
+export type { RecordAddress } from './stream/record-addresses.ts'

@@ -45,13 +45,13 @@ export class RetryingReader {
 
   /** Null if the object does not exist. */
   head(target: Target): Promise<ObjectHead | null> {
-    return this.retry(() => this.#reader.head(target, this.#signal))
+    return this.#retry(() => this.#reader.head(target, this.#signal))
   }
 
   /** The bytes from `start` up to, and without, `end`. */
   async *read(target: Target, start: number, end: number): AsyncGenerator<Buffer> {
     for (let position = start; position < end; ) {
-      const { chunks, first } = await this.retry(() => this.#openRange(target, position, end))
+      const { chunks, first } = await this.#retry(() => this.#openRange(target, position, end))
       yield first
       position += first.length
       try {
@@ -70,8 +70,7 @@ export class RetryingReader {
     return this.#reader.close()
   }
 
-  /** Retries any other exchange by the same rules. */
-  async retry<T>(attempt: (signal: AbortSignal) => Promise<T>): Promise<T> {
+  async #retry<T>(attempt: () => Promise<T>): Promise<T> {
     const result = await this.#retryLoop.run(undefined, () => this.#retryLoop.exchange(attempt))
     this.#retryNotice.onSuccess()
     return result

@@ -12,7 +12,7 @@ import { Appender, type AppendInfo, type Destination } from '../append/appender.
 import type { RetryInfo } from '../append/retry-loop.ts'
 import type { Batch, Tail } from '../append/tail.ts'
 import { systemClock } from '../clock.ts'
-import { OssError, recordTooLarge } from '../errors.ts'
+import { invalidOption, invalidRecord, OssError, recordTooLarge } from '../errors.ts'
 import {
   type AppendStreamOptions,
   resolveOptions,
@@ -20,6 +20,7 @@ import {
   type UrlOptions,
 } from '../options.ts'
 import { destroyOnAbort } from './abort-signal.ts'
+import { recordProblem } from './align.ts'
 import { Batcher } from './batcher.ts'
 import type {
   AnyListener,
@@ -33,6 +34,7 @@ import type {
 import { FlushTimer } from './flush-timer.ts'
 import { HeldWrite } from './held-write.ts'
 import { internalsOf } from './internals.ts'
+import { type RecordAddress, RecordAddresses } from './record-addresses.ts'
 import { Waiters } from './waiters.ts'
 
 /** What `'ready'` carries. */
@@ -60,6 +62,9 @@ export interface OssAppendStreamEvents {
 
 /** Bytes. Copied and summed in 0.1 to 0.2 ms, and less than the send buffer of a socket holds. */
 const PIECE_BYTES = 524_288
+
+/** Why a record of `append()` has no address of its own. */
+const AFTER_PART = 'a part of a record was written before it: write the rest of that first'
 
 /** A call of `flush()`. */
 interface PendingFlush {
@@ -195,6 +200,8 @@ export class OssAppendStream extends Writable {
   readonly #flushes: PendingFlush[] = []
   /** The other calls of `flush()`, by the count of accepted bytes that they wait for. */
   readonly #waiters = new Waiters<Tail>()
+  /** Calls of `append()` whose records are not acknowledged. */
+  readonly #addresses = new RecordAddresses()
   /** Settles, and never rejects, when the loop has ended and no request of it is in flight. */
   readonly #ended: Promise<Error | undefined>
   #acknowledged = 0
@@ -386,6 +393,14 @@ export class OssAppendStream extends Writable {
     while (this.#flushes[0] && this.#flushes[0].chunks <= this.#copiedChunks) {
       this.#waitFor(this.#flushNow(), this.#flushes.shift() as PendingFlush)
     }
+    if (this.#addresses.isNext(this.#copiedChunks)) this.#locateRecord()
+  }
+
+  /** All bytes before the next record of `append()` are copied, and none of its own. */
+  #locateRecord(): void {
+    const { accepted, isAtRecordEnd } = this.#batcher
+    if (isAtRecordEnd) this.#addresses.locate(accepted)
+    else this.#addresses.refuse(invalidRecord(AFTER_PART))
   }
 
   #onBytes(): void {
@@ -427,8 +442,10 @@ export class OssAppendStream extends Writable {
   }
 
   #acknowledge(info: AppendInfo): void {
+    const from = this.#acknowledged
     this.#acknowledged += info.length
     this.#emitLater('append', info)
+    this.#addresses.acknowledge(from, info)
     this.#resolveWaiters()
   }
 
@@ -483,6 +500,52 @@ export class OssAppendStream extends Writable {
   #waitFor(accepted: number, { resolve, reject }: PendingFlush): void {
     this.#waiters.add({ accepted, resolve, reject })
     this.#resolveWaiters()
+  }
+
+  /**
+   * Writes one record, and resolves with its address once it is acknowledged: `length` bytes at `position` of
+   * the object `key`. Needs `align`. The record is whole: with `'\n'` it ends with its only newline, with a
+   * number it has that many bytes. A string is written as UTF-8.
+   *
+   * Ordered with `write()`, and with the same backpressure: while `writableNeedDrain` is true, await
+   * `'drain'`. It sends nothing early: `flush()` does. Rejects like `flush()`.
+   *
+   * @throws {OssError} `OSS_ERR_INVALID_OPTION` without `align`; `OSS_ERR_INVALID_RECORD` or
+   * `OSS_ERR_RECORD_TOO_LARGE` if it is not one record. Nothing is written then.
+   */
+  append(record: string | Uint8Array): Promise<RecordAddress> {
+    const length = this.#checkRecord(record)
+    if (this.#failedWith || this.writableEnded) return this.#refuseRecord(record)
+    // Otherwise Node queues it, and it is located when the chunks before it are copied.
+    const isNext = this.#copiedChunks === this.#writtenChunks
+    if (isNext && !this.#batcher.isAtRecordEnd) throw invalidRecord(AFTER_PART)
+    const address = this.#addresses.add(this.#writtenChunks, length)
+    // The stream rejects the promise once it is closed.
+    if (this.destroyed) return address
+    if (isNext) this.#addresses.locate(this.#batcher.accepted)
+    this.write(record, 'utf8')
+    return address
+  }
+
+  /** Returns the record's length in bytes. */
+  #checkRecord(record: string | Uint8Array): number {
+    const { align, maxRecordBytes } = this.#settings
+    if (align === 1) throw invalidOption('align', 'append() needs it: it tells what a record is')
+    const problem = recordProblem(align, record)
+    if (problem) throw invalidRecord(problem)
+    const length = Buffer.byteLength(record)
+    if (length > maxRecordBytes) throw recordTooLarge(maxRecordBytes)
+    return length
+  }
+
+  /** Rejects with why the stream cannot take a record. */
+  #refuseRecord(record: string | Uint8Array): Promise<RecordAddress> {
+    const refused = new Promise<RecordAddress>((_, reject) => {
+      if (this.#failedWith) reject(this.#failedWith)
+      else this.write(record, 'utf8', error => reject(error))
+    })
+    refused.catch(() => {})
+    return refused
   }
 
   /** Makes all accepted records due. Returns the count of accepted bytes that they end at. */
@@ -562,6 +625,7 @@ export class OssAppendStream extends Writable {
       const why = reason ?? failure ?? destroyed()
       if (!this.#isComplete) this.#failedWith = why
       this.#waiters.reject(why)
+      this.#addresses.reject(why)
       for (const { reject } of this.#flushes.splice(0)) reject(why)
       this.#heldWrite.clear()?.(why)
       this.#closeError = reason ?? null

@@ -111,6 +111,11 @@ export class Batcher {
     return this.#whole
   }
 
+  /** The copied bytes end where a record ends. */
+  get isAtRecordEnd(): boolean {
+    return this.whole === this.#length
+  }
+
   /** A record is longer than `maxRecordBytes`. No further byte is accepted, and none of that record is sent. */
   get isTooLong(): boolean {
     return this.#isTooLong
