@@ -156,7 +156,7 @@ async function runJob(job: AppendJob): Promise<number> {
       await reporter.drainStderr(signals.first)
       reporter.finish({ source: source.name, url, delivery, copy }, differences)
       if (differences.length > 0) throw new MismatchError(differences)
-      return signals.exitCode
+      return signals.exitCode || (delivery.isCut ? 1 : 0)
     } finally {
       source?.stream.destroy()
       await client.close()

@@ -73,13 +73,14 @@ export async function deliver(options: DeliveryOptions): Promise<Delivery> {
   if (stoppable.error) throw new SourceError(stoppable.error, stream.position!)
   const { position, crc64, key } = stream
   const digest = sentHasher.digest()
-  if (stoppable.isCut)
-    reporter.note(
-      `the input had not ended: it was cut after ${formatCount(inputHasher.bytes, 'byte')}`,
-    )
+  const hasShrunk = !stoppable.isCut && source.hasShrunk?.(inputHasher.bytes) === true
+  const read = formatCount(inputHasher.bytes, 'byte')
+  if (stoppable.isCut) reporter.note(`the input had not ended: it was cut after ${read}`)
+  if (hasShrunk)
+    reporter.note(`${source.name} became shorter while it was read: it was cut after ${read}`)
   return {
     ...digest,
-    isCut: stoppable.isCut,
+    isCut: stoppable.isCut || hasShrunk,
     input: isUnchanged ? undefined : inputHasher.digest(),
     acknowledged: acknowledged(),
     before: before!,

@@ -150,10 +150,10 @@ async function resolveMatch(
   const depth = Math.min(object.index, written.length - 1)
   for (let step = 1; candidates.length > 1 && step <= depth; step++) {
     const tail = await series.tailAt(written[0]!, object.index - step)
-    candidates = await filter(candidates, async each => {
-      const older = written[written.indexOf(each) + step]
-      return older === undefined || older.equals(tail, signal)
-    })
+    const before = (each: Generation) => written[written.indexOf(each) + step]
+    const known = candidates.filter(each => before(each) !== undefined)
+    const right = await filter(known, async each => before(each)!.equals(tail, signal))
+    candidates = right.length > 0 ? right : candidates.filter(each => !known.includes(each))
   }
   return candidates.at(-1) ?? matching.at(-1)
 }
