@@ -47,12 +47,14 @@ export async function deliver(options: DeliveryOptions): Promise<Delivery> {
   const bytesSent = () => sentHasher.bytes
   reporter.watch({ stream, length, bytesDone: bytesDone ?? acknowledged, bytesSent })
   const stoppable = new StoppableSource(source.stream, inputHasher)
+  let hasShrunk = false
   const cancelStop = grace === undefined ? () => {} : stopInGrace(stoppable, grace, options)
   try {
     await pipeline(
       isUnchanged ? [inputHasher, stream] : [inputHasher, ...transforms, sentHasher, stream],
       { signal },
     )
+    hasShrunk = !stoppable.isCut && source.hasShrunk?.(inputHasher.bytes) === true
   } catch (error) {
     if (!signal.aborted || grace === undefined) throw error
     const { position } = stream
@@ -73,7 +75,6 @@ export async function deliver(options: DeliveryOptions): Promise<Delivery> {
   if (stoppable.error) throw new SourceError(stoppable.error, stream.position!)
   const { position, crc64, key } = stream
   const digest = sentHasher.digest()
-  const hasShrunk = !stoppable.isCut && source.hasShrunk?.(inputHasher.bytes) === true
   const read = formatCount(inputHasher.bytes, 'byte')
   if (stoppable.isCut) reporter.note(`the input had not ended: it was cut after ${read}`)
   if (hasShrunk)
