@@ -328,6 +328,26 @@ t.test('bytes of the file that another process has appended are taken as sent', 
   )
 })
 
+t.test('two commands that follow the same file do not disturb each other', async t => {
+  const { file, read, start, rotate } = await setUp(t)
+  const commands = [start(['--buffer=7']), start(['--buffer=11'])]
+  const wanted = ['']
+  for (let n = 0; n < 3; n++) {
+    writeFileSync(file, 'begin\n')
+    wanted[n] = 'begin\n'
+    for (let line = 0; line < 20; line++) {
+      appendFileSync(file, `${n} ${line}\n`)
+      wanted[n] += `${n} ${line}\n`
+    }
+    await waitFor(() => read(n) === wanted[n])
+    if (n < 2) rotate()
+  }
+  for (const command of commands) command.kill('SIGTERM')
+  for (const command of commands) t.match(await command.result, { code: 143 })
+  for (const [index, text] of wanted.entries()) t.equal(read(index), text)
+  t.equal(read(3), undefined)
+})
+
 t.test('other bytes in the object end the command with 3', async t => {
   const { server, file, read, start } = await setUp(t, 'one\n')
   const command = start()
