@@ -4,7 +4,7 @@
  */
 
 import type { Client } from '../append/client-interface.ts'
-import type { RetryLoop } from '../append/retry-loop.ts'
+import type { StreamContext } from '../append/stream-context.ts'
 import type { Tail } from '../index.ts'
 import { type FoundObject, ObjectFinder } from '../rolling/find-object.ts'
 import type { KeyFunction } from '../rolling/key-pattern.ts'
@@ -29,14 +29,14 @@ export class ObjectSeries {
   readonly #options: ObjectSeriesOptions
   readonly #finder: ObjectFinder
 
-  constructor(options: ObjectSeriesOptions, retryLoop: RetryLoop) {
+  constructor(options: ObjectSeriesOptions, context: StreamContext) {
     const { bucket, client, headers } = options
     this.#options = options
     // An object that is full takes no other generation's bytes either, so no length closes one.
     const maxBytes = Number.POSITIVE_INFINITY
-    this.#finder = new ObjectFinder({ bucket, client, headers, maxBytes }, retryLoop)
+    this.#finder = new ObjectFinder({ bucket, client, headers, maxBytes }, context)
     // Nothing else holds the process while an object is looked for.
-    retryLoop.keepProcessAlive()
+    context.retryLoop.keepProcessAlive()
   }
 
   urlOf({ key }: { readonly key: string }): string {

@@ -3,7 +3,8 @@
  * an object of its own.
  */
 
-import { RetryLoop } from '../append/retry-loop.ts'
+import { hostname } from 'node:os'
+import { StreamContext } from '../append/stream-context.ts'
 import { OssClient } from '../client/client.ts'
 import { systemClock } from '../clock.ts'
 import type { RetryInfo } from '../index.ts'
@@ -31,21 +32,25 @@ export async function follow(
 ): Promise<number> {
   const { file, backend, outputMode, grace } = command
   const { bucket, key } = parseTarget(command)
-  const nameKey = compileKeyPattern(key, command.roll.timeZone ?? 'UTC')
+  const nameKey = compileKeyPattern(key, command.roll.timeZone ?? 'UTC', {
+    host: hostname(),
+    pid: process.pid,
+  })
   const reporter = new Reporter(outputMode, io)
   const { signal, end } = startGrace(signals, grace)
-  return withBackend(backend, 'append', io.env, async ({ clientOptions, isLocal }) => {
+  return withBackend(backend, 'append', io, async ({ clientOptions, isLocal }) => {
     const client = new OssClient(clientOptions)
     const retry = withRetryDefaults(command.options.retry, { isLocal })
     const options = { ...command.options, client, retry, signal }
     const notice = new RetryNotice(text => reporter.note(text))
-    const retryLoop = createRetryLoop(reporter, notice, retry.maxElapsed)
+    const context = createContext(reporter, notice, retry.maxElapsed)
+    const { retryLoop } = context
     const { headers = {} } = options
     const isDated = DATE.test(key)
     const onFound = () => notice.onSuccess()
     const series = new ObjectSeries(
       { file, bucket, nameKey, isDated, client, headers, onFound },
-      retryLoop,
+      context,
     )
     const follower = new Follower({ command, bucket, options, series, reporter, signals, signal })
     const abort = () => retryLoop.abort(signal.reason)
@@ -65,11 +70,13 @@ export async function follow(
   }).finally(end)
 }
 
-/** For the search of objects; a stream has a loop of its own. */
-function createRetryLoop(reporter: Reporter, notice: RetryNotice, maxElapsed: number): RetryLoop {
-  return new RetryLoop({
+/** For the search of objects; a stream has a context of its own. */
+function createContext(reporter: Reporter, notice: RetryNotice, maxElapsed: number): StreamContext {
+  return new StreamContext({
     clock: systemClock,
     retry: { ...DEFAULT_RETRY, maxElapsed },
+    // The search appends no bytes.
+    highWaterMark: 1,
     onRetry(info: RetryInfo) {
       notice.onRetry(info.error)
       reporter.emitRetry(info)

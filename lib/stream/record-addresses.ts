@@ -29,8 +29,8 @@ interface PendingRecord {
   /** Count of the stream's bytes before it; 0 until it is located. */
   start: number
   readonly promise: Promise<RecordAddress>
-  readonly resolve: (address: RecordAddress) => void
-  readonly reject: (error: Error) => void
+  /** There is no `reject`: a full batch may have 40,000 records, and each function costs memory. */
+  readonly resolve: (address: RecordAddress | Promise<never>) => void
 }
 
 export class RecordAddresses {
@@ -41,12 +41,10 @@ export class RecordAddresses {
   /** A record that `chunks` chunks precede. */
   add(chunks: number, length: number): Promise<RecordAddress> {
     let resolve!: PendingRecord['resolve']
-    let reject!: PendingRecord['reject']
-    const promise = new Promise<RecordAddress>((onResult, onError) => {
-      resolve = onResult
-      reject = onError
+    const promise = new Promise<RecordAddress>(onAddress => {
+      resolve = onAddress
     })
-    this.#records.push({ chunks, length, start: 0, promise, resolve, reject })
+    this.#records.push({ chunks, length, start: 0, promise, resolve })
     return promise
   }
 
@@ -95,8 +93,8 @@ function resolveAll(records: readonly PendingRecord[], key: string, offset: numb
 
 /** A caller that ignores the promise gets the stream's 'error', and no unhandled rejection as well. */
 function rejectAll(records: readonly PendingRecord[], error: Error): void {
-  for (const { promise, reject } of records) {
+  for (const { promise, resolve } of records) {
     promise.catch(() => {})
-    reject(error)
+    resolve(Promise.reject(error))
   }
 }

@@ -189,7 +189,7 @@ t.test(
   'append() is right where attempts differ in length, and their responses are lost',
   async t => {
     const oss = await startOss(t)
-    for (const align of ['\n', 100, 'chunk'] as const) {
+    for (const align of ['\n', 'chunk'] as const) {
       const key = oss.newKey()
       oss.server.faults.push(
         { kind: 'tooLarge', maxBytes: 100_000, times: 9 },
@@ -199,8 +199,8 @@ t.test(
       const appends: AppendInfo[] = []
       stream.on('append', info => appends.push(info))
       const appended = new Map<Promise<RecordAddress>, string>()
-      for (let n = 0; n < 4000; n++) {
-        const record = `${String(n).padStart(align === 100 ? 99 : n % 120, 'x')}\n`
+      for (let n = 0; n < 3000; n++) {
+        const record = `${String(n).padStart(n % 120, 'x')}\n`
         appended.set(stream.append(record), record)
       }
       await stream.flush()
@@ -333,7 +333,14 @@ t.test('an address is counted from where its append landed, wherever that is', a
   t.equal(addresses.isNext(0), true)
   for (const start of [0, 10, 30]) addresses.locate(start)
   t.equal(addresses.isNext(3), false)
-  const info = { crc64: crc64(''), requestId: '', attempts: 1, duration: 0, reconciled: false }
+  const info = {
+    crc64: crc64(''),
+    requestId: '',
+    attempts: 1,
+    lostRaces: 0,
+    duration: 0,
+    reconciled: false,
+  }
   const landed = (key: string, position: number, length: number): AppendInfo => ({
     ...{ ...info, key, position, length },
     nextPosition: position + length,
