@@ -326,7 +326,8 @@ function makeSizeLimit(
     return [{ ...strikes('body limit'), kind: 'tooLarge', maxBytes }]
   }
   if (background === 'body limit') {
-    const maxBytes = random.integer(attemptFloor, highWaterMark)
+    // Not so small that a batch takes hundreds of appends.
+    const maxBytes = random.integer(Math.max(attemptFloor, highWaterMark >> 4), highWaterMark)
     return [{ ...strikes('body limit'), kind: 'tooLarge', maxBytes }]
   }
   if (background !== 'slow link') return []
@@ -346,7 +347,7 @@ function pickSizes(random: Random, background: Background): Sizes {
     ? random.pick([128, 400, 2_000, random.integer(100, 2_000)])
     : random.pick([16, 40, 100, 400, random.integer(16, 2_000), 2_000])
   const attemptFloor = isShrinking
-    ? random.pick([1, highWaterMark >> 5, highWaterMark >> 4])
+    ? random.pick([highWaterMark >> 6, highWaterMark >> 5, highWaterMark >> 4])
     : random.pick([1, 10, 100, 65_536])
   // At half a batch a second attempt of the same length follows, and the first one may land.
   if (background === 'sizes' && chance(random, 40))
