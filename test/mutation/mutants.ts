@@ -222,8 +222,8 @@ export const MUTANTS: readonly Mutant[] = [
   {
     name: 'shared: a sealed object is left with an attempt in doubt',
     file: 'lib/append/appender.ts',
-    find: '(isSealed(error) && !this.#inDoubt.isEmpty)',
-    replace: '(isSealed(error) && length < 0)',
+    find: 'isSealed(error) && !this.#inDoubt.isEmpty',
+    replace: 'isSealed(error) && this.#inDoubt.isEmpty',
     tests: ['append/shared', 'rolling/shared'],
   },
   {
