@@ -157,8 +157,8 @@ export const MUTANTS: readonly Mutant[] = [
   {
     name: 'shared: the length alone proves that an attempt landed',
     file: 'lib/append/settle-shared.ts',
-    find: 'lengths[0] === grown && isWhole(tail) && isSameTail(tail, seen)',
-    replace: 'lengths[0] === grown && isWhole(tail)',
+    find: 'if (isSameTail(tail, seen)) return',
+    replace: 'if (tail.position === seen.position) return',
     tests: ['append/shared'],
   },
   {
