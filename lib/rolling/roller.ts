@@ -80,9 +80,9 @@ export class Roller implements Destination {
   /** The latest time that keys were computed for, in milliseconds. */
   #latestTime = Number.NEGATIVE_INFINITY
 
-  constructor(options: RollerOptions) {
+  constructor(options: RollerOptions, context = new StreamContext(options.objects)) {
     this.#options = options
-    this.#context = new StreamContext(options.objects)
+    this.#context = context
   }
 
   get key(): string | undefined {
