@@ -4,7 +4,6 @@
  * not change the caller's objects.
  */
 
-import { resolve as resolvePath } from 'node:path'
 import type { RetryPolicy } from './append/backoff.ts'
 import type { Client, Target } from './append/client-interface.ts'
 import { CLIENT_OPTIONS, type ClientOptions, OssClient } from './client/client.ts'
@@ -380,7 +379,7 @@ function resolveJournal(
   if (given.shared) throw invalidOption(name, 'excludes shared: put {slot} into the key instead')
   if (typeof given.position === 'number') throw invalidOption(name, "needs 'end' as position")
   return {
-    dir: resolvePath(dir),
+    dir,
     maxBytes: maxBytes as number,
     sync: checkSync(`${name}.sync`, sync),
   }

@@ -410,8 +410,8 @@ export const MUTANTS: readonly Mutant[] = [
   {
     name: "flush that ignores Node's queue",
     file: 'lib/stream/append-stream.ts',
-    find: 'if (this.#copiedChunks < flush.chunks) this.#flushes.push(flush)',
-    replace: 'if (false) this.#flushes.push(flush)',
+    find: 'if (this.#copiedChunks >= this.#writtenChunks) resolve()',
+    replace: 'if (true) resolve()',
     tests: ['stream/lifecycle'],
   },
   {
@@ -459,10 +459,8 @@ export const MUTANTS: readonly Mutant[] = [
   {
     name: 'flush that waits for the end of a record',
     file: 'lib/stream/flush-timer.ts',
-    find: `this.#due = accepted - filling + whole
-`,
-    replace: `this.#due = accepted - filling + Math.max(whole, filling)
-`,
+    find: 'const due = accepted - filling + whole',
+    replace: 'const due = accepted - filling + Math.max(whole, filling)',
     tests: ['stream/flush-timer', 'stream/whole-records'],
   },
   {
