@@ -168,12 +168,13 @@ export class RollingAppendStream extends OssAppendStream {
    */
   constructor(options: RollingAppendStreamOptions) {
     const settings = resolveRollingOptions(options)
-    const { now = () => new Date(), attemptFloor } = internalsOf(options)
+    const { now = () => new Date(), clock, attemptFloor } = internalsOf(options)
     const { nameKey, maxBytes, sealOnRoll, target } = settings
     const { bucket } = target
     const onRoll = (info: RollInfo) => process.nextTick(() => this.emit('roll', info))
     const createDestination = (objects: AppenderOptions, context: StreamContext) =>
       new Roller({ objects, bucket, nameKey, maxBytes, sealOnRoll, now, onRoll }, context)
-    super(withInternals({ ...target }, { settings, createDestination, attemptFloor }))
+    const internals = { settings, createDestination, attemptFloor, ...(clock && { clock }) }
+    super(withInternals({ ...target }, internals))
   }
 }

@@ -269,7 +269,7 @@ export class OssAppendStream extends Writable {
     return this.#destination.key
   }
 
-  /** The acknowledged end of the object, in bytes; undefined while `pending`. */
+  /** The acknowledged end of the object, in bytes; with `shared` its last known end. Undefined while `pending`. */
   get position(): number | undefined {
     return this.#destination.tail?.position
   }

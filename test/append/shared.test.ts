@@ -404,6 +404,15 @@ t.test('a sealed object settles what is in doubt, once and for all', async t => 
   })
 })
 
+t.test('without shared a sealed object is final at once, whatever is in doubt', async t => {
+  const harness = await appendInDoubt({ shared: false })
+  ;(await harness.client.next()).fail(sealed())
+  t.match(await rejectionOf(harness.appending), {
+    code: 'AppendSealedObjectNotAllowed',
+    unresolved: { position, length: NEW.length },
+  })
+})
+
 t.test('an object that is shorter, other or gone: what is in doubt is unresolved', async t => {
   const code = 'OSS_ERR_OBJECT_REPLACED'
   const unresolved = { position, length: NEW.length }
@@ -533,10 +542,15 @@ t.test('the winner of a race waits a random part of one round trip', async t => 
   ;(await harness.client.next()).reply(tailOf(`${harness.content}more\n`))
   t.match(await next, { attempts: 1, lostRaces: 0 })
 
-  const uncontended = harness.appender.append(recordOf('more\n'))
-  ;(await harness.client.next()).reply(tailOf(`${harness.content}more\nmore\n`))
-  await uncontended
-  t.equal(harness.clock.started, 1, 'a success without a race is followed by no wait')
+  // A success without a race is followed by no wait.
+  for (const content of ['more\nmore\n', 'more\nmore\nmore\n']) {
+    const uncontended = harness.appender.append(recordOf('more\n'))
+    const request = await Promise.race([harness.client.next(), harness.clock.nextTimer()])
+    t.match(request, { kind: 'append' })
+    harness.clock.time += 4000
+    ;(request as FakeRequest).reply(tailOf(harness.content + content))
+    await uncontended
+  }
 })
 
 t.test('the winner does not wait if that time has passed anyway', async t => {

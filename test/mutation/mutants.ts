@@ -157,8 +157,8 @@ export const MUTANTS: readonly Mutant[] = [
   {
     name: 'shared: the length alone proves that an attempt landed',
     file: 'lib/append/settle-shared.ts',
-    find: 'lengths[0] === grown && isWhole(tail) && isSameTail(tail, seen)',
-    replace: 'lengths[0] === grown && isWhole(tail)',
+    find: 'if (isSameTail(tail, seen)) return',
+    replace: 'if (tail.position === seen.position) return',
     tests: ['append/shared'],
   },
   {
@@ -222,8 +222,8 @@ export const MUTANTS: readonly Mutant[] = [
   {
     name: 'shared: a sealed object is left with an attempt in doubt',
     file: 'lib/append/appender.ts',
-    find: '(isSealed(error) && !this.#inDoubt.isEmpty)',
-    replace: '(isSealed(error) && length < 0)',
+    find: 'isSealed(error) && !this.#inDoubt.isEmpty',
+    replace: 'isSealed(error) && this.#inDoubt.isEmpty',
     tests: ['append/shared', 'rolling/shared'],
   },
   {
