@@ -183,12 +183,6 @@ export interface OssAppendStream {
     event: E,
     listener: Listener<OssAppendStreamEvents, E>,
   ): this
-
-  emit<E extends EventName>(
-    event: OtherEvent<E, OssAppendStreamEvents>,
-    ...args: unknown[]
-  ): boolean
-  emit<E extends keyof OssAppendStreamEvents>(event: E, ...args: OssAppendStreamEvents[E]): boolean
 }
 
 /**
@@ -638,6 +632,32 @@ export class OssAppendStream extends Writable {
     })
   }
 
+  /**
+   * Node counts a write as done after 'drain', destroys a finished stream after 'finish', and closes it after
+   * 'error'. What a listener of these throws is thrown in a tick of its own, so that it prevents nothing.
+   */
+  override emit<E extends EventName>(
+    event: OtherEvent<E, OssAppendStreamEvents>,
+    ...args: unknown[]
+  ): boolean
+  override emit<E extends keyof OssAppendStreamEvents>(
+    event: E,
+    ...args: OssAppendStreamEvents[E]
+  ): boolean
+  override emit(event: EventName, ...args: unknown[]): boolean {
+    // Without a listener Node throws the error itself, with a message of its own.
+    if (!NODE_EVENTS.has(event) || this.listenerCount(event) === 0)
+      return super.emit(event, ...args)
+    try {
+      return super.emit(event, ...args)
+    } catch (error) {
+      process.nextTick(() => {
+        throw error
+      })
+      return true
+    }
+  }
+
   #emitLater<E extends keyof OssAppendStreamEvents>(
     event: E,
     ...args: OssAppendStreamEvents[E]
@@ -645,6 +665,9 @@ export class OssAppendStream extends Writable {
     process.nextTick(() => this.emit(event, ...args))
   }
 }
+
+/** Events that Node emits in the middle of its own work. */
+const NODE_EVENTS: ReadonlySet<EventName> = new Set(['drain', 'prefinish', 'finish', 'error'])
 
 function createJournalSource(
   settings: Settings,

@@ -334,6 +334,20 @@ export const MUTANTS: readonly Mutant[] = [
     tests: ['append/attempt-size', 'append/settlement'],
   },
   {
+    name: 'a drain listener that throws loses the callback of a write',
+    file: 'lib/stream/append-stream.ts',
+    find: "new Set(['drain', 'prefinish', 'finish', 'error'])",
+    replace: "new Set(['prefinish', 'finish', 'error'])",
+    tests: ['stream/user-code'],
+  },
+  {
+    name: 'an interceptor of the caller that throws on a status is tried again',
+    file: 'lib/client/misuse.ts',
+    find: 'return isErrorStatus(status) || isErrorStatus(statusCode) ? THROWS_ON_STATUS : undefined',
+    replace: 'return isErrorStatus(status) && statusCode === 0 ? THROWS_ON_STATUS : undefined',
+    tests: ['client/client'],
+  },
+  {
     name: 'hurry makes a short wait longer',
     file: 'lib/append/retry-loop.ts',
     find: 'if (!wait?.canHurry || wait.delay <= HURRIED_DELAY) return',

@@ -235,7 +235,7 @@ const files = readdirSync(LIB, { recursive: true, withFileTypes: true })
 t.test('every file has its layer', async t => {
   t.ok(files.length > 20, 'the files are found')
   for (const file of files) {
-    const mend = `lib/${file} has no row: decide what it may import, and add it to LAYERS in test/layers.test.ts`
+    const mend = `lib/${file} has no row: decide what it may import, and add it to LAYERS in test/package/imports.test.ts`
     t.ok(Object.hasOwn(LAYERS, layerOf(file)), Object.hasOwn(LAYERS, layerOf(file)) ? file : mend)
   }
 })
