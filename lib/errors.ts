@@ -33,6 +33,7 @@ export const OSS_ERROR_CODES = [
   'OSS_ERR_NETWORK',
   'OSS_ERR_BODY_REFUSED',
   'OSS_ERR_CLIENT',
+  'OSS_ERR_JOURNAL',
 ] as const
 
 /** A code of this package; docs/errors.md says for each what to do. */
@@ -208,6 +209,13 @@ export class OssConflictError extends OssError {
   }
 }
 
+/**
+ * Another writer's append came first, where `shared` allows that. Nothing of the attempt is in doubt, so the
+ * next one starts at `seen`. The package does not export this: a caller sees it as a conflict, and only as
+ * the cause of giving up.
+ */
+export class LostRace extends OssConflictError {}
+
 // On the prototype: an inspected error shows its name once, and no own property of that name.
 for (const [type, name] of [
   [OssError, 'OssError'],
@@ -267,7 +275,7 @@ export function integrity(
 }
 
 /** The object is shorter than what was acknowledged, or gone (`seen` is null). */
-export function replaced(before: ObservedTail, seen: ObservedTail | null, cause: Error): OssError {
+export function replaced(before: ObservedTail, seen: ObservedTail | null, cause?: Error): OssError {
   const now = seen ? `ends at ${seen.position}` : 'is gone'
   const message =
     `the object ${now}, and the next append starts at ${before.position}: ` +
@@ -279,12 +287,25 @@ export function conflict(
   before: ObservedTail,
   after: ObservedTail,
   seen: ObservedTail,
-  cause: Error,
+  cause?: Error,
 ): OssConflictError {
-  const message =
+  return new OssConflictError(conflictMessage(before, seen), { before, after, seen, cause })
+}
+
+export function lostRace(
+  before: ObservedTail,
+  after: ObservedTail,
+  seen: ObservedTail,
+  cause: Error,
+): LostRace {
+  return new LostRace(conflictMessage(before, seen), { before, after, seen, cause })
+}
+
+function conflictMessage(before: ObservedTail, seen: ObservedTail): string {
+  return (
     `another writer changed the object: it ends at ${seen.position}, ` +
     `and the next append starts at ${before.position}`
-  return new OssConflictError(message, { before, after, seen, cause })
+  )
 }
 
 /** The object cannot take the next append, of which nothing was sent. */
@@ -332,6 +353,22 @@ export function clientFailure(thrown: unknown): OssError {
   const cause = nameAndCode(thrown)
   const message = `the client failed: ${cause.message}. A client must throw an OssError`
   return new OssError('OSS_ERR_CLIENT', message, { cause })
+}
+
+/**
+ * The journal cannot be used. `file`: the absolute path of the file or folder at fault; `offset`: the byte of it.
+ * `cause`: the error of the file system, if one is behind it.
+ */
+export function journalError(
+  problem: string,
+  details: { readonly file: string; readonly offset?: number; readonly cause?: unknown },
+): OssError {
+  const { file, offset, cause } = details
+  const place = offset === undefined ? file : `${file}, byte ${offset}`
+  return Object.assign(
+    new OssError('OSS_ERR_JOURNAL', `${problem} (${place})`, cause === undefined ? {} : { cause }),
+    { file, ...(offset === undefined ? undefined : { offset }) },
+  )
 }
 
 /** An error of other code as one that may be kept: its name and its code, never its message. */

@@ -119,7 +119,7 @@ async function runJob(job: AppendJob): Promise<number> {
   const { bucket } = target
   const { signal, end } =
     grace === undefined ? { signal: signals.first, end() {} } : startGrace(signals, grace)
-  return withBackend(backend, 'append', io.env, async ({ clientOptions, isLocal }) => {
+  return withBackend(backend, 'append', io, async ({ clientOptions, isLocal }) => {
     const client = new OssClient(clientOptions)
     const retry = withRetryDefaults(job.options.retry, { isLocal })
     const reader = new RetryingReader(clientOptions, {

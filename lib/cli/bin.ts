@@ -1,6 +1,8 @@
 #!/usr/bin/env node
 /** The executable `oss-append`: runs `main` with what the process has, and ends the process. */
 
+import { closeSync, openSync } from 'node:fs'
+import { devNull } from 'node:os'
 import type { CommandIO } from './commands.ts'
 import { main } from './main.ts'
 import { Signals } from './signals.ts'
@@ -17,6 +19,12 @@ const io: CommandIO = {
   stderr: process.stderr,
   env: process.env,
   signals: process,
+  closeStdout() {
+    if (process.stdout.isTTY) return
+    // Node never closes descriptor 1. It stays taken, or the next file to be opened would get it.
+    closeSync(1)
+    openSync(devNull, 'w')
+  },
 }
 
 // A pipe may break after `main` is done, too, and EPIPE would be an uncaught exception.

@@ -5,6 +5,7 @@
 
 import { classifyError } from '../append/classify-error.ts'
 import { RetryLoop } from '../append/retry-loop.ts'
+import type { ListedObject } from '../client/list-objects.ts'
 import { systemClock } from '../clock.ts'
 import { OssError } from '../errors.ts'
 import type { ClientOptions, Target } from '../index.ts'
@@ -64,6 +65,17 @@ export class RetryingReader {
         if (this.#signal.aborted || classifyError(error) === 'final') throw error
       }
     }
+  }
+
+  /** The objects of a bucket whose keys begin with `prefix`, in the order of their keys. */
+  async *list(bucket: string, prefix: string): AsyncGenerator<ListedObject> {
+    let token: string | undefined
+    do {
+      const request = { bucket, prefix, token, signal: this.#signal }
+      const page = await this.#retry(() => this.#reader.list(request))
+      yield* page.objects
+      token = page.next
+    } while (token !== undefined)
   }
 
   close(): Promise<void> {

@@ -11,7 +11,7 @@ import { EVERY_BYTE, type RecordEnds } from '../append/tail.ts'
 import type { Align } from '../options.ts'
 
 /** In UTF-8 and latin1 this byte is never a part of another character. */
-const NEWLINE = 10
+export const NEWLINE = 10
 
 /**
  * Where the last record in `bytes` ends, counted from the last end before them. 0: no record ends.

@@ -8,8 +8,14 @@
 
 import { AsyncResource } from 'node:async_hooks'
 import { Writable } from 'node:stream'
-import { Appender, type AppendInfo, type Destination } from '../append/appender.ts'
+import {
+  Appender,
+  type AppenderOptions,
+  type AppendInfo,
+  type Destination,
+} from '../append/appender.ts'
 import type { RetryInfo } from '../append/retry-loop.ts'
+import { StreamContext } from '../append/stream-context.ts'
 import type { Batch, Tail } from '../append/tail.ts'
 import { systemClock } from '../clock.ts'
 import { invalidOption, invalidRecord, OssError, recordTooLarge } from '../errors.ts'
@@ -32,6 +38,8 @@ import type {
   WrittenChunk,
 } from './event-types.ts'
 import { internalsOf } from './internals.ts'
+import type { RecoverInfo } from './journal-recovery.ts'
+import { JournalSource, type JournalSourceListener } from './journal-source.ts'
 import { MemorySource } from './memory-source.ts'
 import { type RecordAddress, RecordAddresses } from './record-addresses.ts'
 import { Waiters } from './waiters.ts'
@@ -57,16 +65,18 @@ export interface OssAppendStreamEvents {
   append: [info: AppendInfo]
   /** An attempt failed. Another one follows after `delay`. */
   retry: [info: RetryInfo]
+  /** What an earlier process left in a journal is in its object. Before `'ready'`, once for each journal. */
+  recover: [info: RecoverInfo]
 }
 
 /** Why a record of `append()` has no address of its own. */
 const AFTER_PART = 'a part of a record was written before it: write the rest of that first'
 
-/** A call of `flush()`. */
-interface PendingFlush {
+/** Waits until chunks are accepted. */
+interface PendingAcceptance {
   /** How many chunks were written before it. */
   readonly chunks: number
-  readonly resolve: (tail: Tail) => void
+  readonly resolve: () => void
   readonly reject: (error: Error) => void
 }
 
@@ -91,6 +101,8 @@ export interface OssAppendStream {
   on(event: 'append', listener: (info: AppendInfo) => void): this
   /** An attempt failed: `error` says why. Another one follows after `delay` milliseconds. */
   on(event: 'retry', listener: (info: RetryInfo) => void): this
+  /** The journal of an earlier process is delivered: `bytes` of it were not yet known to be in the object. */
+  on(event: 'recover', listener: (info: RecoverInfo) => void): this
   on<E extends keyof WritableEvents>(event: E, listener: Listener<WritableEvents, E>): this
   on<E extends EventName>(event: OtherEvent<E, OssAppendStreamEvents>, listener: AnyListener): this
   on<E extends keyof OssAppendStreamEvents>(
@@ -104,6 +116,8 @@ export interface OssAppendStream {
   once(event: 'append', listener: (info: AppendInfo) => void): this
   /** An attempt failed: `error` says why. Another one follows after `delay` milliseconds. */
   once(event: 'retry', listener: (info: RetryInfo) => void): this
+  /** The journal of an earlier process is delivered: `bytes` of it were not yet known to be in the object. */
+  once(event: 'recover', listener: (info: RecoverInfo) => void): this
   once<E extends keyof WritableEvents>(event: E, listener: Listener<WritableEvents, E>): this
   once<E extends EventName>(
     event: OtherEvent<E, OssAppendStreamEvents>,
@@ -186,12 +200,14 @@ export interface OssAppendStream {
 export class OssAppendStream extends Writable {
   readonly #settings: Settings
   readonly #source: BatchSource
+  /** The source, if it is a journal. */
+  readonly #journal: JournalSource | undefined
   readonly #destination: Destination
   /** Chunks that `write()` was given, and those of them that are copied. Node queues the others. */
   #writtenChunks = 0
   #copiedChunks = 0
-  /** Calls of `flush()` whose chunks are not all copied, in order. */
-  readonly #flushes: PendingFlush[] = []
+  /** Calls of `flush()` and `journaled()` whose chunks are not all accepted, in order. */
+  readonly #acceptances: PendingAcceptance[] = []
   /** The other calls of `flush()`, by the count of accepted bytes that they wait for. */
   readonly #waiters = new Waiters<Tail>()
   /** Calls of `append()` whose records are not acknowledged. */
@@ -206,6 +222,8 @@ export class OssAppendStream extends Writable {
   /** Set once the stream has been ended. */
   #finalCallback: WriteCallback | undefined
   #isComplete = false
+  /** The stream closes without an error, though bytes are unacknowledged: the journal has them. */
+  #isSuspended = false
   /** Set once the stream cannot finish. Later `flush()` calls reject with it. */
   #failedWith: Error | undefined
   /** What `close()` callbacks get. `errored` is no substitute: Node sets it for a failed write callback too. */
@@ -221,22 +239,26 @@ export class OssAppendStream extends Writable {
     const {
       settings = resolveOptions(first, options),
       clock = systemClock,
-      createDestination = options => new Appender(options),
+      createDestination = (options, context) => new Appender(options, context),
+      attemptFloor,
     } = internalsOf(first)
     const { highWaterMark, signal } = settings
     super({ highWaterMark, decodeStrings: false })
     this.#settings = settings
-    this.#source = new MemorySource(settings, {
+    const listener = {
       onChunk: () => this.#onChunk(),
       onBytes: () => this.#destination.keepProcessAlive(),
       onDue: () => this.#notify(),
-      onError: error => this.destroy(error),
-    })
-    this.#destination = createDestination({
-      ...settings,
-      clock,
-      onRetry: info => this.#emitLater('retry', info),
-    })
+      onError: (error: Error) => this.destroy(error),
+      onRecover: (info: RecoverInfo) => this.#emitLater('recover', info),
+    }
+    const onRetry = (info: RetryInfo) => this.#emitLater('retry', info)
+    const objects: AppenderOptions = { ...settings, attemptFloor, clock, onRetry }
+    const context = new StreamContext(objects)
+    this.#journal = createJournalSource(settings, objects, context, listener)
+    this.#source = this.#journal ?? new MemorySource(settings, listener)
+    const beforeAppend = this.#journal?.beforeAppend
+    this.#destination = createDestination({ ...objects, beforeAppend }, context)
     this.#ended = this.#run()
     // Not by Writable's own option: with an aborted signal it destroys the stream before its fields exist.
     if (signal) destroyOnAbort(this, signal)
@@ -283,7 +305,7 @@ export class OssAppendStream extends Writable {
   /** Opens the object, appends batches in order as they become due, completes. Resolves with why it failed. */
   async #run(): Promise<Error | undefined> {
     try {
-      const tail = await this.#destination.open()
+      const tail = await this.#source.open(this.#destination)
       this.#emitLater('ready', { ...tail, exists: this.#destination.exists })
       this.#resolveWaiters()
       for (;;) {
@@ -321,6 +343,7 @@ export class OssAppendStream extends Writable {
   ): boolean {
     const isShort = typeof encoding === 'function'
     const done = inOwnTick(isShort ? encoding : callback)
+    if (this.#journal) this.#corkForTick()
     this.#writtenChunks += 1
     try {
       return super.write(chunk, (isShort ? undefined : encoding) as BufferEncoding, done)
@@ -328,6 +351,13 @@ export class OssAppendStream extends Writable {
       this.#writtenChunks -= 1
       throw error
     }
+  }
+
+  /** The journal takes all chunks that are written in a row with one write to the disk. */
+  #corkForTick(): void {
+    if (this.writableCorked > 0) return
+    this.cork()
+    process.nextTick(() => this.uncork())
   }
 
   override _write(chunk: Buffer | string, encoding: BufferEncoding, callback: WriteCallback): void {
@@ -341,8 +371,8 @@ export class OssAppendStream extends Writable {
   /** All of one more chunk is copied: the flushes that wait for it now know how many bytes they wait for. */
   #onChunk(): void {
     this.#copiedChunks += 1
-    while (this.#flushes[0] && this.#flushes[0].chunks <= this.#copiedChunks) {
-      this.#waitFor(this.#flushNow(), this.#flushes.shift() as PendingFlush)
+    while (this.#acceptances[0] && this.#acceptances[0].chunks <= this.#copiedChunks) {
+      this.#acceptances.shift()?.resolve()
     }
     if (this.#addresses.isNext(this.#copiedChunks)) this.#locateRecord()
   }
@@ -416,14 +446,12 @@ export class OssAppendStream extends Writable {
 
   #flush(): Promise<Tail> {
     const flushed = new Promise<Tail>((resolve, reject) => {
-      const flush = { chunks: this.#writtenChunks, resolve, reject }
+      const flush = { resolve, reject }
       if (this.#failedWith) reject(this.#failedWith)
       else if (this.destroyed || this.writableEnded) this.#waitFor(Number.POSITIVE_INFINITY, flush)
       else {
         this.#destination.keepProcessAlive()
-        while (this.writableCorked > 0) this.uncork()
-        if (this.#copiedChunks < flush.chunks) this.#flushes.push(flush)
-        else this.#waitFor(this.#flushNow(), flush)
+        this.#whenAccepted(() => this.#waitFor(this.#flushNow(), flush), reject)
       }
     })
     // A caller that ignores the promise gets the stream's 'error', and no unhandled rejection as well.
@@ -431,10 +459,53 @@ export class OssAppendStream extends Writable {
     return flushed
   }
 
+  /** Calls back once all chunks that are written by now are accepted, before any later one is. */
+  #whenAccepted(resolve: () => void, reject: (error: Error) => void): void {
+    while (this.writableCorked > 0) this.uncork()
+    if (this.#copiedChunks >= this.#writtenChunks) resolve()
+    else this.#acceptances.push({ chunks: this.#writtenChunks, resolve, reject })
+  }
+
   /** Settles a flush when that many accepted bytes are acknowledged. */
-  #waitFor(accepted: number, { resolve, reject }: PendingFlush): void {
+  #waitFor(
+    accepted: number,
+    { resolve, reject }: { resolve: (tail: Tail) => void; reject: (error: Error) => void },
+  ): void {
     this.#waiters.add({ accepted, resolve, reject })
     this.#resolveWaiters()
+  }
+
+  /**
+   * Resolves when all that was written before this call is on stable storage, in the journal. Costs a sync of
+   * the disk. Needs `journal`. Rejects with the stream's error.
+   */
+  async journaled(): Promise<void> {
+    const journal = this.#requireJournal('journaled')
+    if (this.#failedWith) throw this.#failedWith
+    if (this.#isComplete) return
+    await new Promise<void>((resolve, reject) => this.#whenAccepted(resolve, reject))
+    await journal.sync()
+  }
+
+  /**
+   * Ends sending, and closes the stream without an error. What is not acknowledged stays in the journal, and the
+   * next start delivers it. Needs `journal`. Resolves after `'close'`; rejects if a written chunk found no room
+   * in the journal.
+   */
+  async suspend(): Promise<void> {
+    const journal = this.#requireJournal('suspend')
+    if (this.closed) return
+    journal.refuseWhenFull()
+    this.#isSuspended = true
+    await new Promise<void>((resolve, reject) => this.#whenAccepted(resolve, reject))
+    const closed = new Promise<void>(resolve => this.once('close', resolve))
+    this.destroy()
+    await closed
+  }
+
+  #requireJournal(method: string): JournalSource {
+    if (this.#journal) return this.#journal
+    throw invalidOption('journal', `${method}() needs it`)
   }
 
   /**
@@ -554,13 +625,13 @@ export class OssAppendStream extends Writable {
       // After end(), pipeline() resolves here with bytes undelivered, unless _destroy() fails. In other states
       // it rejects by itself, and an error would crash a plain destroy(). Evaluated after the client has
       // closed, since the source may end meanwhile.
-      const isCutShort = this.writableEnded && !this.#isComplete
+      const isCutShort = this.writableEnded && !this.#isComplete && !this.#isSuspended
       const reason = error ?? (isCutShort ? failure : undefined)
       const why = reason ?? failure ?? destroyed()
       if (!this.#isComplete) this.#failedWith = why
       this.#waiters.reject(why)
       this.#addresses.reject(why)
-      for (const { reject } of this.#flushes.splice(0)) reject(why)
+      for (const { reject } of this.#acceptances.splice(0)) reject(why)
       await this.#source.close(why)
       this.#closeError = reason ?? null
       callback(reason)
@@ -581,6 +652,18 @@ export class OssAppendStream extends Writable {
  */
 function inOwnTick(callback: WriteCallback | undefined): WriteCallback | undefined {
   return typeof callback === 'function' ? error => process.nextTick(callback, error) : undefined
+}
+
+function createJournalSource(
+  settings: Settings,
+  objects: AppenderOptions,
+  context: StreamContext,
+  listener: JournalSourceListener,
+): JournalSource | undefined {
+  const { journal, contentMd5 } = settings
+  if (!journal) return undefined
+  const recovery = { ...objects, contentMd5, isUnsynced: journal.sync === 'never' }
+  return new JournalSource({ ...settings, journal }, recovery, context, listener)
 }
 
 function destroyed(): OssError {

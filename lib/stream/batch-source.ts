@@ -6,8 +6,8 @@
  *                             <--release()--
  */
 
-import type { AppendInfo } from '../append/appender.ts'
-import type { Batch } from '../append/tail.ts'
+import type { AppendInfo, Destination } from '../append/appender.ts'
+import type { Batch, Tail } from '../append/tail.ts'
 import type { WriteCallback, WrittenChunk } from './event-types.ts'
 
 /** What a source tells its stream. */
@@ -29,6 +29,8 @@ export interface BatchSource {
   readonly isAtRecordEnd: boolean
   /** The next record is longer than `maxRecordBytes`: no batch follows the ones before it. */
   readonly isTooLong: boolean
+  /** Opens the destination, after what has to be delivered before the first new byte. */
+  open(destination: Destination): Promise<Tail>
   /** Accepts a chunk, and calls back when all of it is accepted. */
   write(chunk: Buffer | string, encoding: BufferEncoding, callback: WriteCallback): void
   writev(chunks: readonly WrittenChunk[], callback: WriteCallback): void

@@ -3,7 +3,8 @@
  * piece by piece as appends make room.
  */
 
-import type { Batch } from '../append/tail.ts'
+import type { Destination } from '../append/appender.ts'
+import type { Batch, Tail } from '../append/tail.ts'
 import type { BatchSource, SourceListener } from './batch-source.ts'
 import { Batcher, type BatcherOptions } from './batcher.ts'
 import type { WriteCallback, WrittenChunk } from './event-types.ts'
@@ -44,6 +45,10 @@ export class MemorySource implements BatchSource {
 
   get isTooLong(): boolean {
     return this.#batcher.isTooLong
+  }
+
+  open(destination: Destination): Promise<Tail> {
+    return destination.open()
   }
 
   write(chunk: Buffer | string, encoding: BufferEncoding, callback: WriteCallback): void {

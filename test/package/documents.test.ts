@@ -62,11 +62,23 @@ t.test('README links to every page of docs/', async t => {
   }
 })
 
-/** Marks of the tables that other tests compare: `types.test.ts`, and those of the loggers' exits. */
-const COMPARED_ELSEWHERE = ['members', 'events', 'logger events', 'exit']
+/** Marks of the tables that other tests compare: `types.test.ts`, `guides.test.ts`, and those of the loggers' exits. */
+const COMPARED_ELSEWHERE = [
+  ...['members', 'events', 'logger events', 'exit'],
+  ...[
+    'permissions',
+    'appends a day',
+    'requests',
+    'readers',
+    'comparison',
+    'ali-oss',
+    'endpoints',
+    'numbers',
+  ],
+]
 /** Marks of the tables that tests here compare. */
 const COMPARED_HERE = [
-  ...['promises', 'front options', 'front errors', 'options', 'rolling options', 'permissions'],
+  ...['promises', 'front options', 'front errors', 'options', 'rolling options'],
   ...[
     'errors',
     'what happens when',
@@ -232,10 +244,10 @@ const { retry, ...settings } = resolveOptions(given)
 
 function streamDefaults() {
   const { position, highWaterMark, flushInterval, align, maxRecordBytes } = settings
-  const { maxObjectBytes, seal } = settings
+  const { maxObjectBytes, seal, shared } = settings
   const cname = resolveEndpoint(given).style === 'cname'
   const sizes = { highWaterMark, maxRecordBytes, maxObjectBytes }
-  return { ...CLIENT_DEFAULTS, ...sizes, position, flushInterval, align, seal, cname }
+  return { ...CLIENT_DEFAULTS, ...sizes, position, flushInterval, align, seal, shared, cname }
 }
 
 t.test('docs/options.md has the defaults of the code', async t => {

@@ -20,7 +20,7 @@ import ts from 'typescript'
  */
 const LAYERS: Readonly<Record<string, string>> = {
   // Programs and adapters. They see what users see, and the command alone starts a server.
-  cli: `node:* | uses process, timers, time | lazy server, lazy undici, type undici
+  cli: `node:* | uses process, timers, time | lazy server | type undici
     | folder-lock, index, client/credentials-module, options, client, client/agent, append, crc64, validate, clock, errors`,
   loggers: `node:*, winston-transport | uses process, timers
     | client/credentials-module, rolling, stream, options, validate, errors | type client, append`,
@@ -33,7 +33,10 @@ const LAYERS: Readonly<Record<string, string>> = {
   rolling: `node:assert/strict, node:os | uses process, time
     | stream, options, client, append, validate, errors`,
   stream: `node:stream, node:events, node:async_hooks, node:assert/strict, node:crypto | uses process, timers, time
-    | options, append, crc64, clock, errors`,
+    | stream/align, options, append, crc64, clock, errors`,
+  journal: `node:assert/strict, node:crypto, node:fs, node:fs/promises, node:os, node:path, node:zlib | uses process
+    | stream/align, folder-lock, append, crc64, clock, errors | type options`,
+  'stream/align': 'append | type options',
   options: 'client, crc64, validate, errors | type append',
 
   // How OSS is reached. The layers above do not know undici, which is loaded at the first request.

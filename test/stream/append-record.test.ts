@@ -333,7 +333,14 @@ t.test('an address is counted from where its append landed, wherever that is', a
   t.equal(addresses.isNext(0), true)
   for (const start of [0, 10, 30]) addresses.locate(start)
   t.equal(addresses.isNext(3), false)
-  const info = { crc64: crc64(''), requestId: '', attempts: 1, duration: 0, reconciled: false }
+  const info = {
+    crc64: crc64(''),
+    requestId: '',
+    attempts: 1,
+    lostRaces: 0,
+    duration: 0,
+    reconciled: false,
+  }
   const landed = (key: string, position: number, length: number): AppendInfo => ({
     ...{ ...info, key, position, length },
     nextPosition: position + length,
