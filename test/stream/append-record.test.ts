@@ -228,6 +228,29 @@ t.test('append() of records longer than both buffers', async t => {
   await checkAddresses(t, oss, appended)
 })
 
+t.test('append() to a journal: addresses behind records that an earlier stream left', async t => {
+  const oss = await startOss(t)
+  const key = oss.newKey()
+  const journal = { dir: t.testdir({}), sync: 'never' } as const
+  const first = oss.open(key, { ...lines, journal })
+  await once(first, 'ready')
+  first.write('left in the journal\n')
+  const left = first.append('left too\n')
+  await first.suspend()
+  await t.rejects(left, { code: 'OSS_ERR_ABORTED' })
+  const stream = oss.open(key, { ...lines, journal, highWaterMark: 64 })
+  const appended = new Map<Promise<RecordAddress>, string>()
+  for (let n = 0; n < 50; n++) {
+    const record = `${'x'.repeat((n * 7) % 40)}${n}\n`
+    appended.set(stream.append(record), record)
+    if (n % 5 === 0) stream.write('a line\n')
+    if (n % 9 === 0) await new Promise(setImmediate)
+  }
+  stream.end()
+  const [address] = await checkAddresses(t, oss, appended)
+  t.equal(address?.position, 'left in the journal\nleft too\n'.length)
+})
+
 t.test('append() rejects with the error of the stream, at once and afterwards', async t => {
   const oss = await startOss(t)
   const stream = oss.open(oss.newKey(), lines)
