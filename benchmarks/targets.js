@@ -81,7 +81,7 @@ export const targets = [
     [OURS_TLS, UNDICI_TLS],
     cpuPerByte,
     1.35,
-    false,
+    atMost,
   ),
   ...[1, 4, 8].flatMap(mib => [
     {
