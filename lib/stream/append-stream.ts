@@ -646,14 +646,6 @@ export class OssAppendStream extends Writable {
   }
 }
 
-/**
- * Calls back in a tick of its own: Node calls several callbacks in a row, and one that throws would prevent the
- * others, 'finish' and 'error'. A closure in `write()` itself would cost each write a context, 50 ns.
- */
-function inOwnTick(callback: WriteCallback | undefined): WriteCallback | undefined {
-  return typeof callback === 'function' ? error => process.nextTick(callback, error) : undefined
-}
-
 function createJournalSource(
   settings: Settings,
   objects: AppenderOptions,
@@ -664,6 +656,14 @@ function createJournalSource(
   if (!journal) return undefined
   const recovery = { ...objects, contentMd5, isUnsynced: journal.sync === 'never' }
   return new JournalSource({ ...settings, journal }, recovery, context, listener)
+}
+
+/**
+ * Calls back in a tick of its own: Node calls several callbacks in a row, and one that throws would prevent the
+ * others, 'finish' and 'error'. A closure in `write()` itself would cost each write a context, 50 ns.
+ */
+function inOwnTick(callback: WriteCallback | undefined): WriteCallback | undefined {
+  return typeof callback === 'function' ? error => process.nextTick(callback, error) : undefined
 }
 
 function destroyed(): OssError {

@@ -184,6 +184,17 @@ for (const name of ['pino', 'pino in-process', 'winston']) {
   )
 }
 
+t.test(
+  'the pino example runs twice with one key for both, and each record is delivered',
+  async t => {
+    oss.server.requests.length = 0
+    const code = example('pino').replace('{host}-{pid}', 'one-key')
+    const results = await Promise.all([runModule(t, code, env), runModule(t, code, env)])
+    for (const result of results) t.match(result, { code: 0, stdout: '', stderr: '' })
+    t.match(appendedText(), /^(\{.*"hello".*\}\n){2}$/)
+  },
+)
+
 for (const name of ['pino at SIGTERM', 'winston at SIGTERM']) {
   t.test(
     `the example of ${name} runs twice at the same time, and each record is delivered`,

@@ -262,11 +262,11 @@ t.test('the table of numbers names members and events of a stream and of a logge
 // At scale
 
 t.test('the queries of docs/at-scale.md match the keys of its example', t => {
-  const [, pattern = ''] = /key: `(events\/dt=[^`]*)`/.exec(page('docs/at-scale.md')) ?? []
+  const [, pattern = ''] = /key: '(events\/dt=[^']*)'/.exec(page('docs/at-scale.md')) ?? []
   const key = pattern
     .replace(/\{yyyy\}.*?\{dd\}/, '2026-11-28')
-    .replace(/\$\{[^}]*\}/g, 'web-1')
-    .replace('{index}', '0')
+    .replace('{host}', 'web-1')
+    .replace('{pid}-{index}', '7-0')
   t.match(key, /^events\/dt=2026-11-28\/host=web-1\/.*\.ndjson$/)
   const rows = table('readers')
   t.equal(rows.length, 4)
