@@ -251,6 +251,26 @@ t.test('append() to a journal: addresses behind records that an earlier stream l
   t.equal(address?.position, 'left in the journal\nleft too\n'.length)
 })
 
+t.test('append() of several writers to one object: each address is right', async t => {
+  const oss = await startOss(t)
+  const key = oss.newKey()
+  const appended = new Map<Promise<RecordAddress>, string>()
+  const writers = [0, 1].map(() => oss.open(key, { align: '\n', shared: true, flushInterval: 1 }))
+  oss.server.faults.push({ kind: 'lost', how: 'reset', skip: 3 })
+  for (let n = 0; n < 12; n++) {
+    for (const [writer, stream] of writers.entries()) {
+      const record = `${'x'.repeat(n)} ${writer}-${n}\n`
+      appended.set(stream.append(record), record)
+      if (n % 3 === writer) await stream.flush()
+    }
+  }
+  for (const stream of writers) stream.end()
+  const addresses = await checkAddresses(t, oss, appended)
+  t.equal(new Set(addresses.map(({ position }) => position)).size, 24)
+  const total = [...appended.values()].join('').length
+  t.equal(oss.read(key).length, total, 'and nothing else is in the object')
+})
+
 t.test('append() rejects with the error of the stream, at once and afterwards', async t => {
   const oss = await startOss(t)
   const stream = oss.open(oss.newKey(), lines)
