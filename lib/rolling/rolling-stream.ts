@@ -162,12 +162,12 @@ export class RollingAppendStream extends OssAppendStream {
    */
   constructor(options: RollingAppendStreamOptions) {
     const settings = resolveRollingOptions(options)
-    const { now = () => new Date() } = internalsOf(options)
+    const { now = () => new Date(), clock } = internalsOf(options)
     const { nameKey, maxBytes, sealOnRoll, target } = settings
     const { bucket } = target
     const onRoll = (info: RollInfo) => process.nextTick(() => this.emit('roll', info))
     const createDestination = (objects: AppenderOptions) =>
       new Roller({ objects, bucket, nameKey, maxBytes, sealOnRoll, now, onRoll })
-    super(withInternals({ ...target }, { settings, createDestination }))
+    super(withInternals({ ...target }, { settings, createDestination, ...(clock && { clock }) }))
   }
 }
