@@ -131,30 +131,33 @@ class World implements SharedNetwork {
   }
 
   async run(): Promise<void> {
-    await this.#runUntilSettled(Promise.all(this.#writers.map(writer => writer.run())))
+    const ended = await this.#runUntilSettled(Promise.all(this.#writers.map(each => each.run())))
+    if (!ended) return
     if (this.clock.timers.size > this.#pending) this.report('a timer is left')
     // Late requests take effect after the end too.
     while (this.clock.fireNext());
     this.#judge()
   }
 
-  async #runUntilSettled(promise: Promise<unknown>): Promise<void> {
+  /** False: it never settles, or rejects. */
+  async #runUntilSettled(promise: Promise<unknown>): Promise<boolean> {
     let isSettled = false
-    promise.then(
-      () => (isSettled = true),
-      error => {
+    let hasFailed = false
+    promise
+      .catch(error => {
+        hasFailed = true
         this.report(`the model failed: ${error.stack}`)
-        isSettled = true
-      },
-    )
+      })
+      .finally(() => (isSettled = true))
     for (let idle = 0; !isSettled; ) {
       await new Promise(setImmediate)
       idle = this.clock.fireNext() ? 0 : idle + 1
       const isStuck = idle > IDLE_TURNS
       if (!isStuck && this.#requests <= MOST_REQUESTS) continue
       this.report(isStuck ? 'a stream waits for ever' : 'the requests never end')
-      return
+      return false
     }
+    return !hasFailed
   }
 
   /** Compares the objects, also the deleted ones, with what the writers were told. */

@@ -13,7 +13,6 @@ export const REQUIRED_SHARED_CASES: readonly string[] = [
   'a 409 in doubt',
   'settled by the tail',
   'rolled',
-  'sealed by a writer',
   'sealed meanwhile',
   'deleted meanwhile',
   'replaced meanwhile',

@@ -112,6 +112,7 @@ export class SharedClient implements Client {
         ...(fate === 'no CRC' ? {} : { crc64 }),
       }
     })
+    this.#toldLength = undefined
     this.#network.log(`${this.#plan.name} HEAD ${key} -> ${head?.length}`)
     return head
   }
@@ -127,6 +128,7 @@ export class SharedClient implements Client {
       if (start >= length) throw serviceError('InvalidRange', { status: 416 })
       return { length, crc64, bytes: Buffer.from(content.slice(start, end), 'latin1') }
     })
+    this.#toldLength = undefined
     this.#network.log(`${this.#plan.name} GET ${key} ${start}-${end} -> ${range.bytes}`)
     this.#network.count('GET')
     const { bytes, length, crc64 } = range
@@ -155,34 +157,20 @@ export class SharedClient implements Client {
     try {
       const result = await this.#deliver(fate, signal, serve)
       log(`${line} -> ${result.position}`)
+      this.#toldLength = undefined
       if (text !== '') this.isInDoubt = false
       return result
     } catch (error) {
-      const { code, status, nextPosition } = error as ReturnType<typeof serviceError>
+      const { code, status, nextPosition, isUnsent } = error as ReturnType<typeof serviceError>
       log(`${line} -> ${code} ${nextPosition ?? ''}`)
       if (status === 409 && nextPosition !== undefined) {
         this.#network.count(wasInDoubt ? 'a 409 in doubt' : 'a 409 without doubt')
-        if (!wasInDoubt && this.sendsOnce) this.#toldLength = nextPosition
+        if (!wasInDoubt && this.sendsOnce && text !== '') this.#toldLength = nextPosition
       }
       const isRefused = status !== undefined && status < 500 && this.sendsOnce
-      if (text !== '' && !isRefused && fate !== 'unsent') this.isInDoubt = true
+      if (text !== '' && !isRefused && !isUnsent) this.isInDoubt = true
       throw error
     }
-  }
-
-  async seal(
-    { key }: Target,
-    position: number,
-    { signal }: { readonly signal: AbortSignal },
-  ): Promise<void> {
-    await this.#exchange(signal, this.#pickFate(['timeout', 'reset'], 'seal'), () => {
-      const object = this.#network.store.get(key)
-      if (!object) throw serviceError('NoSuchKey', { status: 404 })
-      if (object.length !== position) throw positionConflict(object.length)
-      object.isSealed = true
-      this.#network.count('sealed by a writer')
-      this.#network.log(`${this.#plan.name} seals ${key}`)
-    })
   }
 
   async close(): Promise<void> {}

@@ -43,6 +43,6 @@ function readNumber(name: string, text: string): number {
 }
 
 function printFailure({ seed, theme, complaints }: SharedReport): void {
-  console.log(`seed ${seed}, ${theme}:\n  ${complaints.join('\n  ')}`)
+  console.log(`seed ${seed}, ${theme}:\n  ${complaints.slice(0, 4).join('\n  ')}`)
   console.log(`  repeat: ${reproduceShared(seed)}`)
 }

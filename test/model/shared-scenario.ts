@@ -29,7 +29,6 @@ export interface SharedScenario {
   readonly align: Align
   /** Rolling streams: a pattern and `maxBytes`. Undefined: plain streams of one object. */
   readonly rolling: { readonly key: string; readonly maxBytes: number } | undefined
-  readonly sealOnRoll: boolean
   /** Somebody else seals objects. */
   readonly seals: boolean
   /** Somebody else deletes objects, and may put others in their place. */
@@ -75,7 +74,6 @@ export function createSharedScenario(seed: number): SharedScenario {
     writers,
     align,
     rolling: isRolling ? { key, maxBytes: random.pick([30, 60, 120, 1e6]) } : undefined,
-    sealOnRoll: isRolling && chance(random, 20),
     seals,
     deletes,
     hasRandomSizes: chance(random, 50),
