@@ -207,6 +207,13 @@ export class OssConflictError extends OssError {
   }
 }
 
+/**
+ * Another writer's append came first, where `shared` allows that. Nothing of the attempt is in doubt, so the
+ * next one starts at `seen`. The package does not export this: a caller sees it as a conflict, and only as
+ * the cause of giving up.
+ */
+export class LostRace extends OssConflictError {}
+
 // On the prototype: an inspected error shows its name once, and no own property of that name.
 for (const [type, name] of [
   [OssError, 'OssError'],
@@ -280,10 +287,23 @@ export function conflict(
   seen: ObservedTail,
   cause: Error,
 ): OssConflictError {
-  const message =
+  return new OssConflictError(conflictMessage(before, seen), { before, after, seen, cause })
+}
+
+export function lostRace(
+  before: ObservedTail,
+  after: ObservedTail,
+  seen: ObservedTail,
+  cause: Error,
+): LostRace {
+  return new LostRace(conflictMessage(before, seen), { before, after, seen, cause })
+}
+
+function conflictMessage(before: ObservedTail, seen: ObservedTail): string {
+  return (
     `another writer changed the object: it ends at ${seen.position}, ` +
     `and the next append starts at ${before.position}`
-  return new OssConflictError(message, { before, after, seen, cause })
+  )
 }
 
 /** The object cannot take the next append, of which nothing was sent. */

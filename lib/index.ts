@@ -7,6 +7,8 @@ export type {
   AppendResult,
   Client,
   Head,
+  ObjectRange,
+  RangeRequest,
   Target,
 } from './append/client-interface.ts'
 export type { AttemptTrace } from './append/diagnostics.ts'

@@ -104,6 +104,13 @@ export interface UrlOptions extends ClientOptions {
   readonly retry?: { readonly [P in keyof RetryPolicy]?: RetryPolicy[P] | undefined } | undefined
   /** Bytes an object may have; checked before sending. Default 5,368,709,120 (5 GiB, OSS's limit). */
   readonly maxObjectBytes?: number | undefined
+  /**
+   * Other writers append to the object too: streams with this option, in any process. Each stream appends whole
+   * records where the object ends, and finds out by position and CRC-64, or by the object's bytes, what became
+   * of an append of unknown outcome. Needs `align`, and records that are unique. Excludes a number as
+   * `position`, and `seal`. Default false.
+   */
+  readonly shared?: boolean | undefined
   /** Seal the object after the last append (OSS, "SealAppendObject"). Default false. */
   readonly seal?: boolean | undefined
   /** Aborting it destroys the stream with Node's AbortError. Default: none. */
@@ -172,6 +179,7 @@ const STREAM_OPTIONS = {
   retry: resolveRetry,
   maxObjectBytes: integer(5 * GIB, 1),
   seal: (value = false, name) => checkBoolean(name, value),
+  shared: resolveShared,
   client: resolveClient,
 } satisfies Record<
   Exclude<keyof UrlOptions, keyof ClientOptions | CreationOption>,
@@ -323,6 +331,14 @@ function resolveAlign(
   // No batch would ever have room for such a record.
   if (value > maxRecordBytes) throw invalidOption(name, 'must not be more than maxRecordBytes')
   return checkInteger(name, value, 1)
+}
+
+function resolveShared(value: unknown = false, name: string, given: UrlOptions): boolean {
+  if (!checkBoolean(name, value)) return false
+  if (given.align === undefined) throw invalidOption(name, 'needs align')
+  if (typeof given.position === 'number') throw invalidOption(name, "needs 'end' as position")
+  if (given.seal) throw invalidOption(name, 'excludes seal, which would shut out the other writers')
+  return true
 }
 
 function resolveContentMd5(value: unknown, name: string): boolean | undefined {

@@ -3,10 +3,17 @@
  * CRC of a result come from one response. Nothing is retried here, and nothing is settled.
  */
 
-import { conflict, integrity, notAppendable, OssError, OssServiceError } from '../errors.ts'
+import {
+  conflict,
+  integrity,
+  notAppendable,
+  type ObservedTail,
+  OssError,
+  OssServiceError,
+} from '../errors.ts'
 import type { Client, Head, Target } from './client-interface.ts'
 import { traceAttempt } from './diagnostics.ts'
-import type { RetryLoop } from './retry-loop.ts'
+import type { StreamContext } from './stream-context.ts'
 import { EMPTY_TAIL, NO_BYTES, type Tail } from './tail.ts'
 
 export interface TailFinderOptions {
@@ -35,11 +42,11 @@ const PROBE_ROUNDS = 3
 
 export class TailFinder {
   readonly #options: TailFinderOptions
-  readonly #retryLoop: RetryLoop
+  readonly #context: StreamContext
 
-  constructor(options: TailFinderOptions, retryLoop: RetryLoop) {
+  constructor(options: TailFinderOptions, context: StreamContext) {
     this.#options = options
-    this.#retryLoop = retryLoop
+    this.#context = context
   }
 
   /** The tail to append at. */
@@ -57,7 +64,7 @@ export class TailFinder {
   }
 
   /** The tail after OSS refused an append that would have ended at `after`; `null`: there is no object. */
-  async findAfterRefusal(after: Tail, refusal: OssServiceError): Promise<Tail | null> {
+  async findAfterRefusal(after: ObservedTail, refusal: OssServiceError): Promise<Tail | null> {
     const head = await this.#head()
     if (head === null) return null
     if (head !== 'forbidden') return tailIn(await this.#withCrc64(head))
@@ -71,7 +78,8 @@ export class TailFinder {
 
   #trace(attempt: () => Promise<FoundTail>): Promise<FoundTail> {
     const { bucket, key } = this.#options.target
-    return traceAttempt('open', () => ({ bucket, key, attempt: this.#retryLoop.attempts }), attempt)
+    const { retryLoop } = this.#context
+    return traceAttempt('open', () => ({ bucket, key, attempt: retryLoop.attempts }), attempt)
   }
 
   async #find(): Promise<FoundTail> {
@@ -101,10 +109,11 @@ export class TailFinder {
   async #head(): Promise<Head | null | 'forbidden'> {
     const { client, target } = this.#options
     try {
-      return await this.#retryLoop.exchange(signal => client.head(target, { signal }))
+      return await this.#context.retryLoop.exchange(signal => client.head(target, { signal }))
     } catch (error) {
-      if (isReadForbidden(error)) return 'forbidden'
-      throw error
+      if (!isReadForbidden(error)) throw error
+      this.#context.isReadForbidden = true
+      return 'forbidden'
     }
   }
 
@@ -138,7 +147,7 @@ export class TailFinder {
   async #appendNothing(position: number): Promise<TailResponse & { readonly requestId: string }> {
     const { client, target, headers } = this.#options
     const request = { position, body: NO_BYTES, headers }
-    const result = await this.#retryLoop.exchange(signal =>
+    const result = await this.#context.retryLoop.exchange(signal =>
       client.append(target, { ...request, signal }),
     )
     const { crc64, requestId } = result
@@ -164,7 +173,7 @@ export function tellsLength(
 }
 
 /** The identity may append and not read, as OSS allows. `BadErrorResponse`: a 403 without a code. */
-function isReadForbidden(error: unknown): boolean {
+export function isReadForbidden(error: unknown): boolean {
   if (!(error instanceof OssServiceError) || error.status !== 403) return false
   return error.code === 'AccessDenied' || error.code === 'BadErrorResponse'
 }

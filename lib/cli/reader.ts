@@ -3,9 +3,10 @@
  * those belong to `retrying-reader.ts`.
  */
 
+import type { RangeRequest } from '../append/client-interface.ts'
 import { createExchange } from '../client/client.ts'
 import type { Exchange } from '../client/exchange.ts'
-import { type RangeRequest, readRange } from '../client/read-range.ts'
+import { readRange } from '../client/read-range.ts'
 import { type ResponseHeaders, readHead } from '../client/response.ts'
 import type { ClientOptions, Head, Target } from '../index.ts'
 

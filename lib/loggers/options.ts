@@ -10,12 +10,17 @@ const FIXED_OPTIONS = ['align', 'maxRecordBytes', 'signal'] as const
 
 /** Options of both transports. Bytes and milliseconds. */
 export interface TransportOptions
-  extends Omit<RollingAppendStreamOptions, (typeof FIXED_OPTIONS)[number] | 'retry'> {
+  extends Omit<RollingAppendStreamOptions, (typeof FIXED_OPTIONS)[number] | 'retry' | 'shared'> {
   /**
    * When to retry, as for a stream. But `maxElapsed` is Infinity by default, because a log must outlast any
    * outage.
    */
   readonly retry?: RollingAppendStreamOptions['retry']
+  /**
+   * As for a stream, but true by default, unless `seal` or `sealOnRoll` is set: processes that write to the
+   * same key share its objects. False: an append of another writer ends the stream, and a new one goes on.
+   */
+  readonly shared?: boolean | undefined
   /**
    * Bytes that may wait for their acknowledgement. Records that do not fit are dropped. 1 byte to 256 MiB,
    * default 64 MiB.
@@ -54,6 +59,8 @@ export function resolveTransportOptions(given: TransportOptions): TransportSetti
   const { maxElapsed = Number.POSITIVE_INFINITY } = retry
   // A chunk holds whole records. The limit is above `maxBuffered`, so each record that the queue takes fits.
   const fixed = { align: 'chunk', maxRecordBytes: 1024 * MIB } as const
-  const streamOptions = { ...rest, ...fixed, retry: { ...retry, maxElapsed } }
+  // Loggers of several processes often meet on one key, if only during a restart.
+  const { shared = !rest.seal && !rest.sealOnRoll } = rest
+  const streamOptions = { ...rest, ...fixed, shared, retry: { ...retry, maxElapsed } }
   return { maxBuffered, closeTimeout, streamOptions }
 }

@@ -58,6 +58,9 @@ export function resolveRollingOptions(given: RollingAppendStreamOptions): Rollin
   if (givenMaxBytes !== undefined) checkInteger('maxBytes', givenMaxBytes, 1)
   checkBoolean('sealOnRoll', sealOnRoll)
   if (sealOnRoll && given.client !== undefined) checkMethods('client', given.client, ['seal'])
+  if (sealOnRoll && given.shared) {
+    throw invalidOption('shared', 'excludes sealOnRoll, which would shut out the other writers')
+  }
   const settings = resolveOptions({ ...rest, key: sampleKey })
   const maxBytes = givenMaxBytes ?? settings.maxObjectBytes
   if (maxBytes > settings.maxObjectBytes) {

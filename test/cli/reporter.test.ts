@@ -303,6 +303,7 @@ const appended = {
   crc64: '2',
   requestId: 'REQ',
   attempts: 2,
+  lostRaces: 0,
   duration: 3,
   reconciled: false,
 }

@@ -5,8 +5,9 @@
 
 import { setTimeout as delay } from 'node:timers/promises'
 import t, { type Test } from 'tap'
+import type { RangeRequest } from '../../lib/append/client-interface.ts'
 import { type ClientOptions, createExchange } from '../../lib/client/client.ts'
-import { type RangeRequest, readRange } from '../../lib/client/read-range.ts'
+import { readRange } from '../../lib/client/read-range.ts'
 import { createOssServer } from '../../lib/server/index.ts'
 import { errorResponse, httpResponse, startScriptedServer } from '../helpers/scripted-server.ts'
 import { networkOptions, seededBytes } from '../helpers/test-oss.ts'
