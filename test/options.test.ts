@@ -191,6 +191,8 @@ const wrong: [string, unknown[], (RegExp | string)?][] = [
   ['retry.minDelay', [{ minDelay: 2, maxDelay: 1 }, { minDelay: 30_000 }], 'retry.maxDelay'],
   ['maxObjectBytes', [...NOT_NUMBERS, ...INTEGERS, 0]],
   ['seal', NOT_BOOLEANS],
+  ['shared', NOT_BOOLEANS],
+  ['shared', [true], 'needs align'],
   ['signal', [null, 5, {}, new AbortController(), { aborted: false }]],
   ['dispatcher', [null, 5, {}, { request() {} }, 'http://proxy'], /dispatch\(\)/],
   ['connectTimeout', [...NOT_NUMBERS, ...INTEGERS, 0, 2 ** 31]],
@@ -606,6 +608,7 @@ const defaults = {
   },
   maxObjectBytes: 5_368_709_120,
   seal: false,
+  shared: false,
   signal: undefined,
   isOwnClient: true,
 }

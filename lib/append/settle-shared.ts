@@ -139,10 +139,7 @@ export class SharedSettler {
       if (length === undefined) return { name: 'lost', tail }
       return { name: 'landed', length, tail, requestId: range.requestId }
     } catch (error) {
-      if (isReadForbidden(error)) {
-        this.#context.isReadForbidden = true
-        return { name: 'hidden', seen }
-      }
+      if (isReadForbidden(error)) return { name: 'hidden', seen }
       const isGone = error instanceof OssServiceError && NO_RANGE.has(error.code)
       if (isGone) return { name: 'replaced', seen: null }
       throw error

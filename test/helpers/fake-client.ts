@@ -80,14 +80,13 @@ export class FakeRequest {
     this.#resolve(answer && { ...usual, ...answer })
   }
 
-  /** The answer of OSS to a GET: the requested part of an object with this content, in chunks of 3 bytes. */
+  /** The answer of OSS to a GET: the requested part of an object with this content, in 4 chunks. */
   replyWithRangeOf(content: string, details: Partial<ObjectRange> = {}): void {
     const { start = 0, end = 0 } = this.asked as { start?: number; end?: number }
     const bytes = Buffer.from(content, 'latin1')
     const part = bytes.subarray(start, end)
-    const chunks = Array.from({ length: Math.ceil(part.length / 3) }, (_, i) =>
-      part.subarray(i * 3, i * 3 + 3),
-    )
+    const size = Math.ceil(part.length / 4)
+    const chunks = [0, 1, 2, 3].map(i => part.subarray(i * size, (i + 1) * size))
     const tail = { length: bytes.length, crc64: crc64(bytes), requestId: REQUEST_ID }
     this.#settle()
     this.#resolve({ ...tail, body: Readable.from(chunks), ...details })

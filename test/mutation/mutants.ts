@@ -52,10 +52,12 @@ export const MUTANTS: readonly Mutant[] = [
     name: 'doubt is forgotten when the tail is absent',
     file: 'lib/append/appender.ts',
     find: `      case 'absent':
-        throw refusal`,
+        throw refusal
+      case 'replaced'`,
     replace: `      case 'absent':
-        this.#inDoubt.forgetBefore(Number.POSITIVE_INFINITY)
-        throw refusal`,
+        this.#inDoubt.clear()
+        throw refusal
+      case 'replaced'`,
     tests: ['append/position-conflict', 'append/abort'],
   },
   {
@@ -118,8 +120,8 @@ export const MUTANTS: readonly Mutant[] = [
   {
     name: 'a timeout leaves the next attempt as long as it was',
     file: 'lib/append/appender.ts',
-    find: "if (error.code === 'OSS_ERR_TIMEOUT') this.#attemptSize.onTimeout(length)",
-    replace: 'if (length < 0) this.#attemptSize.onTimeout(length)',
+    find: "if (error.code === 'OSS_ERR_TIMEOUT') this.#context.attemptSize.onTimeout(length)",
+    replace: 'if (length < 0) this.#context.attemptSize.onTimeout(length)',
     tests: ['append/settlement'],
   },
   {
@@ -139,8 +141,8 @@ export const MUTANTS: readonly Mutant[] = [
   {
     name: 'a 413 at the floor is tried again',
     file: 'lib/append/appender.ts',
-    find: 'return this.#attemptSize.onRefused(length) ? error : bodyRefused(length, error)',
-    replace: 'return this.#attemptSize.onRefused(length) ? error : error',
+    find: 'return this.#context.attemptSize.onRefused(length) ? error : bodyRefused(length, error)',
+    replace: 'return this.#context.attemptSize.onRefused(length) ? error : error',
     tests: ['append/settlement'],
   },
   {
@@ -181,7 +183,7 @@ export const MUTANTS: readonly Mutant[] = [
   {
     name: 'no CRC check on 200',
     file: 'lib/append/appender.ts',
-    find: 'if (!isSameTail(after, result)) throw integrity(after, result)',
+    find: 'if (!isProof(after, tail)) throw integrity(after, result)',
     replace: 'if (after.position !== result.position) throw integrity(after, result)',
     tests: ['append/position-conflict', 'append/appender'],
   },
@@ -205,14 +207,14 @@ export const MUTANTS: readonly Mutant[] = [
   {
     name: 'metadata on the second append',
     file: 'lib/append/appender.ts',
-    find: '...(before.position === 0 ? creationHeaders : undefined),',
+    find: '...(position === 0 ? creationHeaders : undefined),',
     replace: '...creationHeaders,',
     tests: ['append/appender', 'stream/written-bytes'],
   },
   {
     name: 'no metadata for an object that was deleted while it was empty',
     file: 'lib/append/appender.ts',
-    find: '...(before.position === 0 ? creationHeaders : undefined),',
+    find: '...(position === 0 ? creationHeaders : undefined),',
     replace: '...(this.#exists ? undefined : creationHeaders),',
     tests: ['append/appender'],
   },
@@ -471,7 +473,7 @@ export const MUTANTS: readonly Mutant[] = [
   {
     name: 'each object has a retry loop of its own',
     file: 'lib/rolling/roller.ts',
-    find: 'new Appender(options, this.#shared)',
+    find: 'new Appender(options, this.#context)',
     replace: 'new Appender(options)',
     tests: ['rolling/roller'],
   },
