@@ -5,7 +5,7 @@ import { table } from '../helpers/readme.ts'
 import { type Contest, ROUND_TRIPS, runContest, WRITERS } from './shared-fairness.ts'
 
 /** Milliseconds of simulated time. */
-const DURATION = 15_000
+const DURATION = 10_000
 
 for (const [column, roundTrip] of ROUND_TRIPS.entries()) {
   t.test(`at a round trip of ${roundTrip} ms each of 8 writers gets its turn`, async t => {

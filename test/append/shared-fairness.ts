@@ -42,8 +42,8 @@ class ContestedObject implements Client {
   attempts = 0
   readonly #clock: VirtualClock
   readonly #roundTrip: number
-  /** When the appends that have taken their place are stored. */
-  #storedAt = 0
+  /** Settles when the last request that has arrived is served. */
+  #lastServed: Promise<unknown> = Promise.resolve()
 
   constructor(clock: VirtualClock, roundTrip: number) {
     this.#clock = clock
@@ -61,19 +61,26 @@ class ContestedObject implements Client {
   async append(_: unknown, { position, body }: AppendRequest): Promise<AppendResult> {
     this.attempts += 1
     await this.#travel()
-    const length = this.tail.position
-    if (position !== length) {
-      await this.#travel()
-      throw positionConflict(length)
-    }
+    const result = await this.#exclusively(() => this.#store(position, body))
+    await this.#travel()
+    if (typeof result === 'number') throw positionConflict(result)
+    return { ...result, requestId: REQUEST_ID }
+  }
+
+  /** The object's tail, or the length that a refusal tells. */
+  async #store(position: number, body: Uint8Array): Promise<Tail | number> {
+    if (position !== this.tail.position) return this.tail.position
+    await this.#clock.sleep(COMMIT_TIME)
     this.appends += 1
     this.tail = { position: position + body.length, crc64: crc64(body, this.tail.crc64) }
-    const result = { ...this.tail, requestId: REQUEST_ID }
-    const now = this.#clock.now()
-    this.#storedAt = Math.max(now, this.#storedAt) + COMMIT_TIME
-    await this.#clock.sleep(this.#storedAt - now)
-    await this.#travel()
-    return result
+    return this.tail
+  }
+
+  /** One request after another, in the order in which they arrive. */
+  async #exclusively<T>(serve: () => Promise<T>): Promise<T> {
+    const served = this.#lastServed.then(serve)
+    this.#lastServed = served
+    return served
   }
 
   async read(): Promise<never> {
