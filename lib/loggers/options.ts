@@ -17,8 +17,8 @@ export interface TransportOptions
    */
   readonly retry?: RollingAppendStreamOptions['retry']
   /**
-   * As for a stream, but true by default, unless `seal` or `sealOnRoll` is set: processes that write to the
-   * same key share its objects. False: an append of another writer ends the stream, and a new one goes on.
+   * As for a stream: processes that write to the same key share its objects. False: an append of another
+   * writer ends the stream, and a new one goes on. Default true; false with `seal` or `sealOnRoll`.
    */
   readonly shared?: boolean | undefined
   /**
@@ -33,7 +33,11 @@ export interface TransportOptions
   readonly closeTimeout?: number | undefined
 }
 
-export const TRANSPORT_DEFAULTS = { maxBuffered: 64 * MIB, closeTimeout: 8000 } as const
+export const TRANSPORT_DEFAULTS = {
+  maxBuffered: 64 * MIB,
+  closeTimeout: 8000,
+  shared: true,
+} as const
 
 /** The options, checked and completed. */
 export interface TransportSettings {
@@ -60,7 +64,8 @@ export function resolveTransportOptions(given: TransportOptions): TransportSetti
   // A chunk holds whole records. The limit is above `maxBuffered`, so each record that the queue takes fits.
   const fixed = { align: 'chunk', maxRecordBytes: 1024 * MIB } as const
   // Loggers of several processes often meet on one key, if only during a restart.
-  const { shared = !rest.seal && !rest.sealOnRoll } = rest
+  const isSealed = rest.seal || rest.sealOnRoll
+  const { shared = !isSealed && TRANSPORT_DEFAULTS.shared } = rest
   const streamOptions = { ...rest, ...fixed, shared, retry: { ...retry, maxElapsed } }
   return { maxBuffered, closeTimeout, streamOptions }
 }

@@ -232,10 +232,10 @@ const { retry, ...settings } = resolveOptions(given)
 
 function streamDefaults() {
   const { position, highWaterMark, flushInterval, align, maxRecordBytes } = settings
-  const { maxObjectBytes, seal } = settings
+  const { maxObjectBytes, seal, shared } = settings
   const cname = resolveEndpoint(given).style === 'cname'
   const sizes = { highWaterMark, maxRecordBytes, maxObjectBytes }
-  return { ...CLIENT_DEFAULTS, ...sizes, position, flushInterval, align, seal, cname }
+  return { ...CLIENT_DEFAULTS, ...sizes, position, flushInterval, align, seal, shared, cname }
 }
 
 t.test('docs/options.md has the defaults of the code', async t => {
