@@ -63,7 +63,10 @@ t.test('README links to every page of docs/', async t => {
 })
 
 /** Marks of the tables that other tests compare: `types.test.ts`, and those of the loggers' exits. */
-const COMPARED_ELSEWHERE = ['members', 'events', 'logger events', 'exit']
+const COMPARED_ELSEWHERE = [
+  ...['members', 'events', 'logger events', 'exit'],
+  'attempts for each append',
+]
 /** Marks of the tables that tests here compare. */
 const COMPARED_HERE = [
   ...['promises', 'front options', 'front errors', 'options', 'rolling options', 'permissions'],

@@ -4,7 +4,7 @@ import { writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { gunzipSync } from 'node:zlib'
 import t from 'tap'
-import { runModule } from '../helpers/child-process.ts'
+import { cleanEnv, DIST, runModule, spawnClean, waitForChild } from '../helpers/child-process.ts'
 import { skip } from '../helpers/ffmpeg.ts'
 import { exampleMarks, example as plainExample } from '../helpers/readme.ts'
 import { BUCKET, seededBytes, startOss } from '../helpers/test-oss.ts'
@@ -71,6 +71,17 @@ t.test('the records example prints positions at which a line ends', async t => {
   const code = example('records')
   t.match(await runModule(t, code, env), { code: 0, stdout: '8\n16\n', stderr: '' })
   t.equal(oss.read('logs/events.ndjson').toString(), '{"n":1}\n{"n":2}\n')
+})
+
+t.test('the shared example starts four workers, which append 400 lines to one object', async t => {
+  const file = join(t.testdir({}), 'workers.mjs')
+  await writeFile(file, example('shared').replaceAll('DIST', DIST))
+  const child = spawnClean([process.execPath, file], cleanEnv(env))
+  t.match(await waitForChild(child), { code: 0, stdout: '', stderr: '' })
+  const lines = oss.read('logs/workers.ndjson').toString().trimEnd().split('\n')
+  const records = lines.map(line => JSON.parse(line))
+  t.equal(new Set(records.map(({ pid, n }) => `${pid} ${n}`)).size, 400)
+  t.equal(records.length, 400)
 })
 
 t.test('the gzip example makes a gzip file, and a second run adds members', async t => {
