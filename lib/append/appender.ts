@@ -321,7 +321,7 @@ export class Appender implements Destination {
       return { length, tail, requestId: result.requestId, isReconciled: false }
     } catch (error) {
       if (isInDoubt(error, client)) this.#inDoubt.add(before.position, after.position)
-      if (isPositionRefused(error) || (isSealed(error) && !this.#inDoubt.isEmpty)) {
+      if (isPositionRefused(error) || this.#isSealedInDoubt(error)) {
         return this.#settle(before, after, batch, error)
       }
       throw error instanceof OssError ? this.#resize(error, length) : error
@@ -347,6 +347,11 @@ export class Appender implements Destination {
     if (error.code === 'OSS_ERR_TIMEOUT') this.#context.attemptSize.onTimeout(length)
     else if (error.isBodyCut || CUT_BODY.has(error.code)) this.#context.attemptSize.onCut(length)
     return error
+  }
+
+  /** A shared object was sealed while an attempt was in doubt. Its tail is final, so it settles the attempt. */
+  #isSealedInDoubt(error: unknown): error is OssServiceError {
+    return this.#sharedSettler !== undefined && isSealed(error) && !this.#inDoubt.isEmpty
   }
 
   /** After OSS refused an attempt because of what the object is, and not for another reason. */
