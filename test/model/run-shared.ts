@@ -10,7 +10,7 @@ import { AttemptSize } from '../../lib/append/attempt-size.ts'
 import { createRandom, type Random } from '../helpers/random.ts'
 import { VirtualClock } from '../helpers/simulated-oss.ts'
 import type { SharedNetwork } from './shared-client.ts'
-import { chance, createSharedScenario, type SharedScenario } from './shared-scenario.ts'
+import { chance, createSharedScenario, type Lie, type SharedScenario } from './shared-scenario.ts'
 import { SharedStore } from './shared-store.ts'
 import { SharedWriter } from './shared-writer.ts'
 
@@ -37,8 +37,8 @@ export function reproduceShared(seed: number): string {
 }
 
 /** Does not reject if a stream misbehaves: the report has its complaints. */
-export async function runShared(seed: number): Promise<SharedReport> {
-  const scenario = createSharedScenario(seed)
+export async function runShared(seed: number, lie: Lie = {}): Promise<SharedReport> {
+  const scenario = createSharedScenario(seed, lie)
   const world = new World(scenario)
   const restoreSizes = scenario.hasRandomSizes ? randomizeSizes(world.random) : undefined
   try {

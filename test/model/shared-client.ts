@@ -102,7 +102,7 @@ export class SharedClient implements Client {
   async head({ key }: Target, { signal }: { readonly signal: AbortSignal }): Promise<Head | null> {
     const fate = this.#pickFate(LOOKUP_FATES, 'HEAD')
     const head = await this.#exchange(signal, fate, () => {
-      if (this.#plan.isHeadForbidden) throw serviceError('AccessDenied', { status: 403 })
+      if (this.#plan.isHeadForbidden) throw this.#forbid('HEAD')
       const object = this.#network.store.get(key)
       if (!object) return null
       const { length, crc64, isSealed } = object
@@ -121,7 +121,7 @@ export class SharedClient implements Client {
     const fate = this.#pickFate(READ_FATES, 'GET')
     if (start >= end) this.#network.report(`a read of ${start} to ${end}`)
     const range = await this.#exchange(signal, fate, () => {
-      if (this.#plan.isGetForbidden) throw serviceError('AccessDenied', { status: 403 })
+      if (this.#plan.isGetForbidden) throw this.#forbid('GET')
       const object = this.#network.store.get(key)
       if (!object) throw serviceError('NoSuchKey', { status: 404 })
       const { content, length, crc64 } = object
@@ -134,6 +134,11 @@ export class SharedClient implements Client {
     const { bytes, length, crc64 } = range
     const body = Readable.from(this.#splitBody(bytes, fate === 'body breaks'))
     return { body, length, requestId: REQUEST_ID, ...(fate === 'no CRC' ? {} : { crc64 }) }
+  }
+
+  #forbid(method: string): Error {
+    this.#network.count(`${method}: forbidden`)
+    return serviceError('AccessDenied', { status: 403 })
   }
 
   async *#splitBody(bytes: Buffer, isBroken: boolean) {
@@ -197,7 +202,7 @@ export class SharedClient implements Client {
     const { random, faultRate, count } = this.#network
     if (!chance(random, faultRate)) return 'fine'
     const fate = random.pick(APPEND_FATES.flatMap(([fate, weight]) => Array(weight).fill(fate)))
-    if (fate === 'resent' && this.sendsOnce) return 'fine'
+    if (fate === 'resent' && !this.#plan.resends) return 'fine'
     if (fate === 'damaged' && headers['content-md5'] === undefined) return 'fine'
     count(fate)
     return fate

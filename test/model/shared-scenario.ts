@@ -12,7 +12,9 @@ export interface WriterPlan {
   readonly isGetForbidden: boolean
   /** The client has no function `read`. */
   readonly hasNoRead: boolean
-  /** False: a layer below sends some requests twice. */
+  /** A layer below sends some requests twice. */
+  readonly resends: boolean
+  /** What the client says about that. */
   readonly sendsOnce: boolean
   /** Milliseconds. */
   readonly roundTrip: number
@@ -41,14 +43,20 @@ export interface SharedScenario {
 
 const RECORD_LENGTH = 12
 
-export function createSharedScenario(seed: number): SharedScenario {
+/** What the model does to test its oracle. */
+export interface Lie {
+  /** Clients say that requests are sent once, where they are not. */
+  readonly isLiar?: boolean
+}
+
+export function createSharedScenario(seed: number, { isLiar = false }: Lie): SharedScenario {
   const random = createRandom(seed)
   const isRolling = chance(random, 60)
   const align = random.pick<Align>(['\n', '\n', 'chunk', 'chunk', RECORD_LENGTH])
   const deletes = chance(random, 20)
   const seals = isRolling ? chance(random, 30) : chance(random, 8)
   const permissions = random.pick(['all', 'all', 'all', 'no HEAD', 'no GET', 'no read', 'mixed'])
-  const isResending = chance(random, 20)
+  const resends = chance(random, 20) || isLiar
   const count = random.integer(2, 5)
   const writers = Array.from({ length: count }, (_, i): WriterPlan => {
     const mine = permissions === 'mixed' ? random.pick(['all', 'no HEAD', 'no GET']) : permissions
@@ -60,7 +68,8 @@ export function createSharedScenario(seed: number): SharedScenario {
       // OSS has one permission for both.
       isGetForbidden: mine === 'no HEAD' || mine === 'no GET',
       hasNoRead: mine === 'no read',
-      sendsOnce: !isResending,
+      resends,
+      sendsOnce: !resends || isLiar,
       roundTrip: random.pick([1, 5, 20, 60]),
       maxRetries: chance(random, 70) ? Number.POSITIVE_INFINITY : random.integer(2, 5),
       clockSkew: random.pick([0, 0, 20_000, -20_000]),

@@ -167,7 +167,9 @@ export class SharedWriter {
     if (this.#leftKeys.has(key)) this.#network.report(`${this.plan.name} went back to ${key}`)
     if (this.#key !== undefined && this.#key !== key) {
       this.#leftKeys.add(this.#key)
-      this.#network.count('rolled')
+      const [date] = key.split('-')
+      const isDate = this.#scenario.rolling?.key !== '{index}' && !this.#key.startsWith(`${date}-`)
+      this.#network.count(isDate ? 'rolled by date' : 'rolled by index')
     }
     this.#key = key
   }
