@@ -23,6 +23,7 @@ async function main(): Promise<number> {
     const report = await runShared(seed)
     totals.add(report)
     if (to === from + 1) console.log(report.transcript.join('\n'))
+    if (seed % 1000 === 0) console.log(`seeds up to ${seed}: ${failures} failed`)
     if (report.complaints.length === 0) continue
     failures += 1
     if (failures <= 20) printFailure(report)
