@@ -24,6 +24,7 @@ export const OSS_ERROR_CODES = [
   'OSS_ERR_OBJECT_REPLACED',
   'OSS_ERR_OBJECT_FULL',
   'OSS_ERR_RECORD_TOO_LARGE',
+  'OSS_ERR_INVALID_RECORD',
   'OSS_ERR_RESUME_MISMATCH',
   'OSS_ERR_RETRIES_EXHAUSTED',
   'OSS_ERR_CREDENTIALS',
@@ -32,6 +33,7 @@ export const OSS_ERROR_CODES = [
   'OSS_ERR_NETWORK',
   'OSS_ERR_BODY_REFUSED',
   'OSS_ERR_CLIENT',
+  'OSS_ERR_JOURNAL',
 ] as const
 
 /** A code of this package; docs/errors.md says for each what to do. */
@@ -273,7 +275,7 @@ export function integrity(
 }
 
 /** The object is shorter than what was acknowledged, or gone (`seen` is null). */
-export function replaced(before: ObservedTail, seen: ObservedTail | null, cause: Error): OssError {
+export function replaced(before: ObservedTail, seen: ObservedTail | null, cause?: Error): OssError {
   const now = seen ? `ends at ${seen.position}` : 'is gone'
   const message =
     `the object ${now}, and the next append starts at ${before.position}: ` +
@@ -285,7 +287,7 @@ export function conflict(
   before: ObservedTail,
   after: ObservedTail,
   seen: ObservedTail,
-  cause: Error,
+  cause?: Error,
 ): OssConflictError {
   return new OssConflictError(conflictMessage(before, seen), { before, after, seen, cause })
 }
@@ -320,6 +322,11 @@ export function recordTooLarge(maxRecordBytes: number): OssError {
   return new OssError('OSS_ERR_RECORD_TOO_LARGE', message)
 }
 
+/** What `append()` was given is not one record. */
+export function invalidRecord(problem: string): OssError {
+  return new OssError('OSS_ERR_INVALID_RECORD', `the record for append(): ${problem}`)
+}
+
 /** The source, of which `length` bytes were compared, does not begin with the bytes of the object. */
 export function resumeMismatch(tail: ObservedTail, length: number): OssError {
   const what =
@@ -346,6 +353,22 @@ export function clientFailure(thrown: unknown): OssError {
   const cause = nameAndCode(thrown)
   const message = `the client failed: ${cause.message}. A client must throw an OssError`
   return new OssError('OSS_ERR_CLIENT', message, { cause })
+}
+
+/**
+ * The journal cannot be used. `file`: the absolute path of the file or folder at fault; `offset`: the byte of it.
+ * `cause`: the error of the file system, if one is behind it.
+ */
+export function journalError(
+  problem: string,
+  details: { readonly file: string; readonly offset?: number; readonly cause?: unknown },
+): OssError {
+  const { file, offset, cause } = details
+  const place = offset === undefined ? file : `${file}, byte ${offset}`
+  return Object.assign(
+    new OssError('OSS_ERR_JOURNAL', `${problem} (${place})`, cause === undefined ? {} : { cause }),
+    { file, ...(offset === undefined ? undefined : { offset }) },
+  )
 }
 
 /** An error of other code as one that may be kept: its name and its code, never its message. */

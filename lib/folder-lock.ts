@@ -29,7 +29,8 @@ export function lockFolder(dir: string): () => void {
   return unlock
 }
 
-function isAlive(pid: number, identity: string): boolean {
+/** Whether the process that was `pid` when it had this identity still runs. */
+export function isAlive(pid: number, identity: string): boolean {
   const current = processIdentity(pid)
   if (current !== undefined && identity !== '') return current === identity
   try {
@@ -45,7 +46,7 @@ function isAlive(pid: number, identity: string): boolean {
  * Start time and boot id, because pids are reused. Empty for a zombie, undefined for a process that does not
  * exist or where there is no `/proc` (Linux, proc(5)).
  */
-function processIdentity(pid: number): string | undefined {
+export function processIdentity(pid: number): string | undefined {
   try {
     const boot = readFileSync('/proc/sys/kernel/random/boot_id', 'utf8').trim()
     const stat = readFileSync(`/proc/${pid}/stat`, 'latin1')

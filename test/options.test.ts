@@ -193,6 +193,18 @@ const wrong: [string, unknown[], (RegExp | string)?][] = [
   ['seal', NOT_BOOLEANS],
   ['shared', NOT_BOOLEANS],
   ['shared', [true], 'needs align'],
+  ['journal', [true, 1, null, []], 'must be an object'],
+  ['journal', [''], 'must be the path of a folder'],
+  ['journal.dir', [{}, { dir: '' }, { dir: 1 }], 'must be the path of a folder'],
+  ['journal.maxBytes', [{ dir: 'a', maxBytes: 1000 }], 'must be'],
+  [
+    'journal.sync',
+    [
+      { dir: 'a', sync: 'now' },
+      { dir: 'a', sync: true },
+    ],
+    "must be 'always', 'never' or",
+  ],
   ['signal', [null, 5, {}, new AbortController(), { aborted: false }]],
   ['dispatcher', [null, 5, {}, { request() {} }, 'http://proxy'], /dispatch\(\)/],
   ['connectTimeout', [...NOT_NUMBERS, ...INTEGERS, 0, 2 ** 31]],
@@ -609,6 +621,7 @@ const defaults = {
   maxObjectBytes: 5_368_709_120,
   seal: false,
   shared: false,
+  journal: undefined,
   signal: undefined,
   isOwnClient: true,
 }

@@ -64,8 +64,12 @@ export interface AppenderOptions {
   readonly maxBytes?: number | undefined
   /** Bytes that an attempt has at most, unless one record is longer. */
   readonly highWaterMark: number
+  /** Bytes of the least size of attempts. Undefined: that of AttemptSize. Only tests set it. */
+  readonly attemptFloor?: number | undefined
   readonly retry: RetryPolicy
   readonly onRetry: (info: RetryInfo) => void
+  /** Each append to an object, at this tail, waits for it. Its failure is the appender's. */
+  readonly beforeAppend?: ((target: Target, tail: Tail) => Promise<void>) | undefined
 }
 
 /** Where the batches of a stream go: one object, or one after another. */
@@ -210,6 +214,7 @@ export class Appender implements Destination {
     if (full) throw this.#fail(full, 0)
     this.#state = { ...end, name: 'appending' }
     const startedAt = clock.now()
+    await this.#prepare(end.tail)
     await retryLoop.pause(winnerPause.left)
     const { length, tail, requestId, isReconciled } = await this.#run(() => this.#attempt(batch))
     const { position } = this.#openEnd().next
@@ -225,6 +230,16 @@ export class Appender implements Destination {
       lostRaces: retryLoop.lostRaces,
       duration: clock.now() - startedAt,
       reconciled: isReconciled,
+    }
+  }
+
+  async #prepare(tail: Tail): Promise<void> {
+    const { beforeAppend, target } = this.#options
+    if (!beforeAppend) return
+    try {
+      await beforeAppend(target, tail)
+    } catch (error) {
+      throw this.#fail(error as Error, 0)
     }
   }
 

@@ -32,6 +32,12 @@ export interface FoundTail {
   readonly requestId?: string | undefined
 }
 
+/** How an object ends. */
+export interface FoundEnd extends FoundTail {
+  /** OSS appends nothing to it any more. */
+  readonly isSealed: boolean
+}
+
 /** What one response told. */
 interface TailResponse extends Tail {
   readonly requestId?: string | undefined
@@ -63,6 +69,11 @@ export class TailFinder {
     return this.#trace(() => this.#confirm(position, crc64))
   }
 
+  /** How the object ends, sealed or not. `known`: a length in bytes that it had. */
+  findEnd(known: number): Promise<FoundEnd> {
+    return this.#trace(() => this.#findEnd(known))
+  }
+
   /** The tail after OSS refused an append that would have ended at `after`; `null`: there is no object. */
   async findAfterRefusal(after: ObservedTail, refusal: OssServiceError): Promise<Tail | null> {
     const head = await this.#head()
@@ -76,7 +87,7 @@ export class TailFinder {
     return tailIn(await this.#probe(from))
   }
 
-  #trace(attempt: () => Promise<FoundTail>): Promise<FoundTail> {
+  #trace<Found extends FoundTail>(attempt: () => Promise<Found>): Promise<Found> {
     const { bucket, key } = this.#options.target
     const { retryLoop } = this.#context
     return traceAttempt('open', () => ({ bucket, key, attempt: retryLoop.attempts }), attempt)
@@ -84,14 +95,24 @@ export class TailFinder {
 
   async #find(): Promise<FoundTail> {
     const head = await this.#head()
-    if (head === 'forbidden') {
-      const tail = await this.#probe(1, EMPTY_TAIL.position)
-      return found(tail, tail.position > 0)
-    }
+    if (head === 'forbidden') return this.#findByProbe(1)
     if (head === null) return { tail: EMPTY_TAIL, exists: false }
     checkAppendable(head)
     if (head.sealedTime !== undefined) throw notAppendable(head, 'AppendSealedObjectNotAllowed')
     return found(await this.#withCrc64(head), true)
+  }
+
+  async #findEnd(known: number): Promise<FoundEnd> {
+    const head = await this.#head()
+    if (head === 'forbidden') return { ...(await this.#findByProbe(known || 1)), isSealed: false }
+    if (head === null) return { tail: EMPTY_TAIL, exists: false, isSealed: false }
+    const isSealed = head.sealedTime !== undefined
+    return { ...found(await this.#withCrc64(head), true), isSealed }
+  }
+
+  async #findByProbe(from: number): Promise<FoundTail> {
+    const tail = await this.#probe(from, EMPTY_TAIL.position)
+    return found(tail, tail.position > 0)
   }
 
   async #confirm(position: number, crc64?: string): Promise<FoundTail> {

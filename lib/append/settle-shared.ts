@@ -79,9 +79,10 @@ export class SharedSettler {
     if (grown === 0) return this.#settleSameLength(before, seen, refusal)
     const lengths = this.#inDoubt.lengths(before.position, seen.position)
     if (lengths.length === 0) return { name: 'lost', tail: seen }
-    const tail = advance(before, batch.prefix(grown))
-    if (lengths[0] === grown && isWhole(tail) && isSameTail(tail, seen)) {
-      return { name: 'landed', length: grown, tail, requestId: refusal.requestId }
+    if (lengths[0] === grown && isWhole(seen)) {
+      const tail = advance(before, batch.prefix(grown))
+      const { requestId } = refusal
+      if (isSameTail(tail, seen)) return { name: 'landed', length: grown, tail: seen, requestId }
     }
     return this.#canRead ? this.#read(before, batch, lengths, seen) : { name: 'hidden', seen }
   }

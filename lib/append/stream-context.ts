@@ -9,6 +9,8 @@ export interface StreamContextOptions extends RetryLoopOptions {
   readonly clock: Clock
   /** Bytes that an attempt has at most, unless one record is longer. */
   readonly highWaterMark: number
+  /** Bytes of the least size of attempts. Undefined: that of AttemptSize. Only tests set it. */
+  readonly attemptFloor?: number | undefined
 }
 
 export class StreamContext {
@@ -20,7 +22,7 @@ export class StreamContext {
 
   constructor(options: StreamContextOptions) {
     this.retryLoop = new RetryLoop(options)
-    this.attemptSize = new AttemptSize(options.highWaterMark)
+    this.attemptSize = new AttemptSize(options.highWaterMark, options.attemptFloor)
     this.winnerPause = new WinnerPause(options.clock)
   }
 }

@@ -2,8 +2,16 @@
 
 import { basename } from 'node:path'
 import { parseArgs } from 'node:util'
+import type { Credentials } from '../index.ts'
 import { suggestion } from '../validate.ts'
-import type { Backend, Command, HelpTopic, OutputMode, RollOptions } from './commands.ts'
+import type {
+  Backend,
+  Command,
+  HelpTopic,
+  OutputMode,
+  RollOptions,
+  ServeCommand,
+} from './commands.ts'
 import {
   COMMANDS,
   type CommandName,
@@ -126,14 +134,55 @@ const COMMAND_PARSERS: Readonly<Record<CommandName, (given: ParsedArguments) => 
       isJson: command.isJson === true,
     }
   },
-  serve({ operands, command }) {
-    checkOperands(operands, [])
-    const { dir, port, host } = command as { dir?: string; port?: number; host?: string }
-    if (dir === '') throw new UsageError('--dir: must name a folder')
-    if (port !== undefined && port > 65_535)
-      throw new UsageError(`--port: must be 0 to 65535, and not ${port}`)
-    return { name: 'serve', dir, port, host }
+  ls({ operands, backend, command }) {
+    const [url = ''] = checkOperands(operands, [URL_NAME])
+    const [, bucket = '', prefix = ''] = /^oss:\/\/([^/]*)\/?(.*)$/s.exec(checkUrl(url)) ?? []
+    return {
+      name: 'ls',
+      url,
+      bucket,
+      prefix,
+      backend: parseBackend(backend),
+      isJson: command.isJson === true,
+    }
   },
+  serve({ operands, backend, command }) {
+    const { tls: cert, isLogged = false, latency = 0, ...given } = command
+    const [key] = checkOperands(operands, [], cert === undefined ? 0 : 1)
+    if (given.dir === '') throw new UsageError('--dir: must name a folder')
+    if (cert !== undefined && key === undefined) {
+      throw new UsageError('--tls: KEY is missing, as in --tls cert.pem key.pem')
+    }
+    const { dir, port, host, buckets, permissions, faults, control } = given as ServeOptions
+    return {
+      name: 'serve',
+      dir,
+      port,
+      host,
+      buckets,
+      region: backend.region as string | undefined,
+      credentials: parseKeyPair(backend.credentials as string | undefined),
+      permissions,
+      tls: key === undefined ? undefined : { cert: cert as string, key },
+      latency: latency as number,
+      isLogged: isLogged as boolean,
+      faults,
+      control,
+    }
+  },
+}
+
+type ServeOptions = Partial<ServeCommand>
+
+/** `ID:SECRET`, and a token behind it where there is one. No message shows it. */
+function parseKeyPair(text: string | undefined): Credentials | undefined {
+  if (text === undefined) return undefined
+  const [accessKeyId = '', accessKeySecret = '', ...rest] = text.split(':')
+  if (accessKeyId === '' || accessKeySecret === '' || rest.length > 1) {
+    throw new UsageError('--credentials: must be ID:SECRET or ID:SECRET:TOKEN')
+  }
+  const [securityToken] = rest
+  return { accessKeyId, accessKeySecret, ...(securityToken && { securityToken }) }
 }
 
 /** `options`, or a command: what `help` has a text for. */
@@ -248,7 +297,7 @@ function checkCanRoll({ key, maxBytes }: OptionValues, url: string): void {
   if (maxBytes !== undefined) {
     throw new UsageError(`--roll-bytes: the key cannot change when an object is full: ${remedy}`)
   }
-  if (!/\{[^{}]*\}/.test(pattern)) {
+  if (!/\{(?!host\}|pid\})[^{}]*\}/.test(pattern)) {
     throw new UsageError(
       `--roll-key: the key never changes: add a date such as {yyyy}-{MM}-{dd}, or {index}`,
     )

@@ -8,40 +8,13 @@
 
 import type { Duplex } from 'node:stream'
 import { pipeline } from 'node:stream/promises'
-import type { AppendRequest, AppendResult, Head } from '../append/client-interface.ts'
-import { OssClient } from '../client/client.ts'
-import type { OssAppendStream, ReadyInfo, Target } from '../index.ts'
+import type { OssAppendStream, ReadyInfo } from '../index.ts'
 import { InterruptedError, SourceError } from './failure.ts'
 import { formatCount } from './progress.ts'
-import type { Delivery, ObservedTail } from './report.ts'
+import type { Delivery } from './report.ts'
 import type { Reporter } from './reporter.ts'
 import type { Signals } from './signals.ts'
 import { HashingPassThrough, type Source, StoppableSource } from './source.ts'
-
-/** A client that records the last tail that OSS reported for each key, to be compared with the stream's. */
-export class RecordingClient extends OssClient {
-  readonly #reported = new Map<string, ObservedTail>()
-
-  reported(key: string): ObservedTail | undefined {
-    return this.#reported.get(key)
-  }
-
-  forget(key: string): void {
-    this.#reported.delete(key)
-  }
-
-  override async head(target: Target, options: { readonly signal: AbortSignal }) {
-    const head: Head | null = await super.head(target, options)
-    if (head) this.#reported.set(target.key, head)
-    return head
-  }
-
-  override async append(target: Target, request: AppendRequest): Promise<AppendResult> {
-    const result = await super.append(target, request)
-    this.#reported.set(target.key, result)
-    return result
-  }
-}
 
 export interface DeliveryOptions {
   readonly source: Source
@@ -115,6 +88,7 @@ export async function deliver(options: DeliveryOptions): Promise<Delivery> {
     before: before!,
     after: { position: position!, crc64: crc64! },
     key: key!,
+    exists: before!.exists || reporter.appends > 0,
     rolls: reporter.rolls,
     appends: reporter.appends,
     duration: performance.now() - start,

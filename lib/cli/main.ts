@@ -79,7 +79,11 @@ function contextOf(command: Command): ErrorContext {
 
 /** HEAD needs `oss:GetObject`; an append does not need HEAD. */
 function actionsOf(command: Command): string[] {
-  if (command.name !== 'append') return ['oss:GetObject']
+  if (command.name === 'ls') return ['oss:ListObjects']
+  if (command.name !== 'append') {
+    const isPattern = command.name === 'cat' && command.url.includes('{index}')
+    return isPattern ? ['oss:ListObjects', 'oss:GetObject'] : ['oss:GetObject']
+  }
   const { options, roll } = command
   return [
     'oss:PutObject',
@@ -121,6 +125,8 @@ async function runCommand(command: Command, io: CommandIO, signals: Signals): Pr
       return (await import('./look.ts')).verify(command, io, signals.first)
     case 'cat':
       return (await import('./cat.ts')).cat(command, io, signals.first)
+    case 'ls':
+      return (await import('./ls.ts')).ls(command, io, signals.first)
     case 'serve':
       return (await import('./serve.ts')).serve(command, io, signals.first)
   }

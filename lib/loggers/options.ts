@@ -18,7 +18,8 @@ export interface TransportOptions
   readonly retry?: RollingAppendStreamOptions['retry']
   /**
    * As for a stream: processes that write to the same key share its objects. False: an append of another
-   * writer ends the stream, and a new one goes on. Default true; false with `seal` or `sealOnRoll`.
+   * writer ends the stream, and a new one goes on. Default true; false with `seal`, `sealOnRoll`
+   * or `journal`.
    */
   readonly shared?: boolean | undefined
   /**
@@ -64,8 +65,8 @@ export function resolveTransportOptions(given: TransportOptions): TransportSetti
   // A chunk holds whole records. The limit is above `maxBuffered`, so each record that the queue takes fits.
   const fixed = { align: 'chunk', maxRecordBytes: 1024 * MIB } as const
   // Loggers of several processes often meet on one key, if only during a restart.
-  const isSealed = rest.seal || rest.sealOnRoll
-  const { shared = !isSealed && TRANSPORT_DEFAULTS.shared } = rest
+  const isExcluded = rest.seal || rest.sealOnRoll || rest.journal !== undefined
+  const { shared = !isExcluded && TRANSPORT_DEFAULTS.shared } = rest
   const streamOptions = { ...rest, ...fixed, shared, retry: { ...retry, maxElapsed } }
   return { maxBuffered, closeTimeout, streamOptions }
 }

@@ -80,9 +80,9 @@ export class Roller implements Destination {
   /** The latest time that keys were computed for, in milliseconds. */
   #latestTime = Number.NEGATIVE_INFINITY
 
-  constructor(options: RollerOptions) {
+  constructor(options: RollerOptions, context = new StreamContext(options.objects)) {
     this.#options = options
-    this.#context = new StreamContext(options.objects)
+    this.#context = context
   }
 
   get key(): string | undefined {
@@ -153,7 +153,8 @@ export class Roller implements Destination {
    */
   async #leave(error: unknown): Promise<void> {
     const isLeft = error instanceof OssError && LEFT_CODES.has(error.code) && !error.unresolved
-    if (!this.#options.objects.shared || !isLeft) throw error
+    // A batch that was not even sent is too long for any object.
+    if (!this.#options.objects.shared || !isLeft || error.attempts === undefined) throw error
     const date = this.#now()
     const { current } = this.#requireCurrent()
     const next = this.#hasKeyChanged(date) ? 0 : current.index + 1

@@ -404,6 +404,15 @@ t.test('a sealed object settles what is in doubt, once and for all', async t => 
   })
 })
 
+t.test('without shared a sealed object is final at once, whatever is in doubt', async t => {
+  const harness = await appendInDoubt({ shared: false })
+  ;(await harness.client.next()).fail(sealed())
+  t.match(await rejectionOf(harness.appending), {
+    code: 'AppendSealedObjectNotAllowed',
+    unresolved: { position, length: NEW.length },
+  })
+})
+
 t.test('an object that is shorter, other or gone: what is in doubt is unresolved', async t => {
   const code = 'OSS_ERR_OBJECT_REPLACED'
   const unresolved = { position, length: NEW.length }

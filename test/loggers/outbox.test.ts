@@ -329,14 +329,14 @@ t.test(
   },
 )
 
-t.test('shared is on, unless objects are sealed', async t => {
+t.test('shared is on, unless another option excludes it', async t => {
   const settings = (options: Partial<TransportOptions>) =>
     resolveTransportOptions({ bucket: BUCKET, key: 'a', ...options }).streamOptions
   t.equal(settings({}).shared, true)
   t.equal(settings({ shared: false }).shared, false)
-  for (const sealing of [{ seal: true }, { sealOnRoll: true }]) {
-    t.equal(settings(sealing).shared, false)
-    t.equal(settings({ ...sealing, shared: true }).shared, true, 'the stream refuses it')
+  for (const excluding of [{ seal: true }, { sealOnRoll: true }, { journal: '/var/lib/app' }]) {
+    t.equal(settings(excluding).shared, false)
+    t.equal(settings({ ...excluding, shared: true }).shared, true, 'the stream refuses it')
   }
 })
 

@@ -3,7 +3,9 @@
 import t from 'tap'
 import { reproduceShared, runShared } from './run-shared.ts'
 import { REQUIRED_SHARED_CASES, SharedCounts } from './shared-cases.ts'
-import type { SeedRange } from './test-seeds.ts'
+
+/** The first and the last seed. */
+type SeedRange = readonly [first: number, last: number]
 
 /** `minCount`: how often the seeds have to reach each required case. */
 export function testSharedSeeds([first, last]: SeedRange, minCount: number): void {

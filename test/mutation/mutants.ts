@@ -157,8 +157,8 @@ export const MUTANTS: readonly Mutant[] = [
   {
     name: 'shared: the length alone proves that an attempt landed',
     file: 'lib/append/settle-shared.ts',
-    find: 'lengths[0] === grown && isWhole(tail) && isSameTail(tail, seen)',
-    replace: 'lengths[0] === grown && isWhole(tail)',
+    find: 'if (isSameTail(tail, seen)) return',
+    replace: 'if (tail.position === seen.position) return',
     tests: ['append/shared'],
   },
   {
@@ -410,8 +410,8 @@ export const MUTANTS: readonly Mutant[] = [
   {
     name: "flush that ignores Node's queue",
     file: 'lib/stream/append-stream.ts',
-    find: 'if (this.#copiedChunks < flush.chunks) this.#flushes.push(flush)',
-    replace: 'if (false) this.#flushes.push(flush)',
+    find: 'if (this.#copiedChunks >= this.#writtenChunks) resolve()',
+    replace: 'if (true) resolve()',
     tests: ['stream/lifecycle'],
   },
   {
@@ -459,18 +459,16 @@ export const MUTANTS: readonly Mutant[] = [
   {
     name: 'flush that waits for the end of a record',
     file: 'lib/stream/flush-timer.ts',
-    find: `this.#due = accepted - filling + whole
-`,
-    replace: `this.#due = accepted - filling + Math.max(whole, filling)
-`,
+    find: 'const due = accepted - filling + whole',
+    replace: 'const due = accepted - filling + Math.max(whole, filling)',
     tests: ['stream/flush-timer', 'stream/whole-records'],
   },
   {
     name: 'of a record that is too long a part is sent',
-    file: 'lib/stream/append-stream.ts',
-    find: 'if (!batch) this.#failOnLongRecord()',
+    file: 'lib/stream/memory-source.ts',
+    find: 'return batch',
     replace:
-      'if (!batch) { this.#batcher.end(); return this.#batcher.take() ?? this.#failOnLongRecord() as undefined }',
+      'if (!batch && this.isTooLong) { this.end(); return this.#batcher.take() } return batch',
     tests: ['stream/whole-records'],
   },
   {
@@ -682,8 +680,8 @@ export const MUTANTS: readonly Mutant[] = [
   {
     name: 'a write callback runs among those of other writes',
     file: 'lib/stream/append-stream.ts',
-    find: 'error => process.nextTick(done, error)',
-    replace: 'done',
+    find: '? error => process.nextTick(callback, error) : undefined',
+    replace: '? callback : undefined',
     tests: ['stream/user-code'],
   },
   {
@@ -856,6 +854,55 @@ export const MUTANTS: readonly Mutant[] = [
     find: 'errors.push(error)',
     replace: 'throw error',
     tests: ['loggers/winston'],
+  },
+  {
+    name: 'a host name goes into a key as it is',
+    file: 'lib/rolling/key-pattern.ts',
+    find: "host: host.replaceAll(/[^\\w.-]/g, '-')",
+    replace: 'host',
+    tests: ['rolling/key-pattern'],
+  },
+  {
+    name: 'an address is counted from the start of the stream',
+    file: 'lib/stream/record-addresses.ts',
+    find: 'this.#records.splice(0, count), key, position - from)',
+    replace: 'this.#records.splice(0, count), key, 0)',
+    tests: ['stream/append-record'],
+  },
+  {
+    name: 'an address before its record is acknowledged',
+    file: 'lib/stream/record-addresses.ts',
+    find: 'if (record.start + record.length > from + length) break',
+    replace: 'if (record.start > from + length) break',
+    tests: ['stream/append-record'],
+  },
+  {
+    name: 'a record behind a part of one',
+    file: 'lib/stream/append-stream.ts',
+    find: 'if (isNext && !this.#source.isAtRecordEnd) throw invalidRecord(AFTER_PART)',
+    replace: '',
+    tests: ['stream/append-record'],
+  },
+  {
+    name: 'a record behind a part of one that Node queues',
+    file: 'lib/stream/append-stream.ts',
+    find: 'if (isAtRecordEnd) this.#addresses.locate(accepted)',
+    replace: 'if (true) this.#addresses.locate(accepted)',
+    tests: ['stream/append-record'],
+  },
+  {
+    name: 'an ignored address is an unhandled rejection',
+    file: 'lib/stream/record-addresses.ts',
+    find: 'promise.catch(() => {})',
+    replace: '',
+    tests: ['stream/append-record'],
+  },
+  {
+    name: 'addresses of a stream that failed stay open',
+    file: 'lib/stream/append-stream.ts',
+    find: 'this.#addresses.reject(why)',
+    replace: '',
+    tests: ['stream/append-record'],
   },
 ]
 

@@ -135,6 +135,16 @@ t.test(
   },
 )
 
+t.test('a batch that is too long for any object is an error', async t => {
+  const { roller, client } = await openRollerHarness(PATTERN, '', {
+    ...{ shared: true, maxObjectBytes: 10 },
+  })
+  t.match(await rejectionOf(roller.append(recordOf('12345678901'))), {
+    code: 'OSS_ERR_OBJECT_FULL',
+  })
+  t.equal(client.requests.length, 1)
+})
+
 t.test('without shared none of that happens', async t => {
   const { appending, expectRequest, client } = await append(PATTERN, false)
   ;(await expectRequest('append a-0 4 new\n')).fail(sealed())

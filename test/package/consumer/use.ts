@@ -40,6 +40,7 @@ import {
   type OssServiceErrorDetails,
   type RangeRequest,
   type ReadyInfo,
+  type RecordAddress,
   type RetryInfo,
   type RetryPolicy,
   type RollInfo,
@@ -183,6 +184,11 @@ export async function plainStream(source: AsyncIterable<string>): Promise<Tail> 
   stream.write(new Uint8Array(3), error => error?.message)
   stream.write('text', 'latin1')
   stream.flush((error, tail) => error?.message ?? tail?.crc64)
+  const address = stream.append('a record\n')
+  same<typeof address, Promise<RecordAddress>>()
+  stream.append(new Uint8Array(3)).then(({ key, position, length }) => [key, position + length])
+  // @ts-expect-error: a string or bytes
+  stream.append({ n: 1 })
   stream.close(error => error?.message)
   await pipeline(source, skipExisting(stream), stream)
   await pipeline(source, gzipMembers(), stream, { signal: new AbortController().signal })

@@ -1,0 +1,430 @@
+/**
+ * The journal of one stream, in a slot that this process has locked. It keeps accepted bytes until they are
+ * acknowledged, and knows nothing of OSS but anchors. It decides when to sync and what to delete; the
+ * segments do it. What changes segments runs one after another, in `#exclusive()`.
+ *
+ *      0                       acknowledged     syncedEnd   end
+ *      | deleted | segment | segment | segment | segment ....|
+ *                              ^ anchor: this byte goes to { bucket, key, position, crc64 }
+ */
+
+import { ok } from 'node:assert/strict'
+import type { Tail } from '../append/tail.ts'
+import { type Clock, systemClock, type Timer } from '../clock.ts'
+import { journalError } from '../errors.ts'
+import type { Align } from '../options.ts'
+import { type FileSystem, nodeFileSystem } from './file-system.ts'
+import { MAX_FRAME_BYTES } from './frame.ts'
+import {
+  type JournalChunk,
+  type JournalPiece,
+  type Layout,
+  type LayoutOptions,
+  layOut,
+} from './frame-layout.ts'
+import { asJournalError, diskFull } from './journal-error.ts'
+import { type FolderContent, type Recovered, readFolder } from './recovery.ts'
+import type { Anchor } from './segment.ts'
+import { SegmentReader } from './segment-reader.ts'
+import { SegmentStore } from './segment-store.ts'
+
+/*
+ * The life of a journal, as a stream uses it:
+ *
+ *   const { own, abandoned } = await claimSlots(dir)
+ *   const journal = await Journal.open({ folder: own.folder, ... })
+ *   const { anchor, from } = journal.recovered
+ *   if (anchor) {
+ *     seen = the tail of oss://bucket/key                       HEAD
+ *     settleJournal(journal, from, anchor, seen)                landed -> acknowledge(from + length, after)
+ *   }                                                           conflict, replaced -> close; nothing is deleted
+ *   else: find the object of the options; anchor(...) before its first append
+ *   send [acknowledged, end): read(), sync() before a batch leaves, acknowledge() behind each append;
+ *     409 in this part: settleJournal() again, since a dead process may have sent up to any record end
+ *   then new bytes: write() -> pieces for the batcher, while it has room and has all before them;
+ *     what it has no room for: read() later; anchor() at each roll
+ *   close(); own.release()
+ */
+
+/** When accepted bytes are synced: before the write is accepted; after milliseconds; never for the write's sake. */
+export type JournalSync = 'always' | 'never' | number
+
+export interface JournalOptions {
+  /** Absolute path of the slot. */
+  readonly folder: string
+  /** Bytes on disk. At least 4 MiB. */
+  readonly maxBytes: number
+  readonly sync: JournalSync
+  /** Where records end. Undefined: as the process that wrote the journal said. Only for delivery. */
+  readonly align: Align | undefined
+  /** Bytes of one memory buffer of the stream. The journal keeps at most two of unsynced bytes. */
+  readonly highWaterMark: number
+  /** Bytes. Default: 32 MiB, and at most a quarter of `maxBytes`. */
+  readonly segmentBytes?: number
+  /** Bytes of the stream in one frame. Default, and at most: 1 MiB. */
+  readonly frameBytes?: number
+  /** Default: `node:fs`. */
+  readonly fileSystem?: FileSystem
+  readonly clock?: Clock
+}
+
+export interface WriteResult {
+  /** The accepted bytes, for the memory buffers. */
+  readonly pieces: readonly JournalPiece[]
+  /** Chunks that are accepted whole, from the first on. */
+  readonly chunks: number
+  /** The rest of the chunk behind them, if its first bytes are accepted. It comes first in the next `write()`. */
+  readonly rest: JournalChunk | undefined
+  /** Nothing was accepted: the disk or `maxBytes` is full. See `waitForRoom()`. */
+  readonly isFull: boolean
+}
+
+/** Bytes of one segment. */
+const SEGMENT_BYTES = 33_554_432
+/** Bytes of the stream that one write takes, whatever the `highWaterMark`. */
+const MAX_WRITE_BYTES = 4_194_304
+/** Bytes. A longer segment is replaced by an empty one once all in it is acknowledged. */
+const IDLE_BYTES = 1_048_576
+/** Milliseconds between two attempts to write to a full disk. */
+const FULL_DISK_DELAY = 1000
+
+/**
+ * Every method that returns a promise rejects with `OSS_ERR_JOURNAL` once the journal has failed (a disk takes
+ * no bytes for another reason than being full), and after `close()`.
+ */
+export class Journal {
+  /** What the folder held when the journal was opened. */
+  readonly recovered: Recovered
+  readonly folder: string
+  /** Where records end. */
+  readonly align: Align
+  readonly #options: JournalOptions
+  readonly #clock: Clock
+  readonly #layout: LayoutOptions
+  readonly #store: SegmentStore
+  readonly #reader: SegmentReader
+  /** Of `write()`: what is not accepted yet. */
+  #unconfirmed: readonly JournalChunk[] = []
+  #isFull = false
+  #acknowledged: number
+  /** Settles when the segments are free for the next change. */
+  #unlocked: Promise<unknown> = Promise.resolve()
+  #trimming: Promise<void> | undefined
+  #syncTimer: Timer | undefined
+  #roomTimer: Timer | undefined
+  #roomWaiters: (() => void)[] = []
+  /** Why nothing more is written. */
+  #failedWith: Error | undefined
+
+  /**
+   * Recovers what the folder holds, and deletes nothing that is undelivered. The caller holds the lock.
+   *
+   * @throws {OssError} `OSS_ERR_JOURNAL`, with `file`, and `offset` where the file is damaged.
+   */
+  static async open(options: JournalOptions): Promise<Journal> {
+    const { folder, fileSystem = nodeFileSystem } = options
+    try {
+      const content = await readFolder(fileSystem, folder)
+      checkAlign(content, options)
+      await syncFiles(content, fileSystem, folder)
+      const journal = new Journal(options, fileSystem, content)
+      await journal.#store.adopt(content)
+      return journal
+    } catch (error) {
+      throw asJournalError(error, folder)
+    }
+  }
+
+  private constructor(options: JournalOptions, fileSystem: FileSystem, content: FolderContent) {
+    const { folder, maxBytes, highWaterMark, clock = systemClock } = options
+    const { recovered } = content
+    const align = options.align ?? recovered.align ?? 1
+    const segmentBytes = options.segmentBytes ?? Math.min(SEGMENT_BYTES, Math.floor(maxBytes / 4))
+    this.recovered = recovered
+    this.folder = folder
+    this.align = align
+    this.#options = options
+    this.#clock = clock
+    this.#layout = {
+      capacity: Math.min(highWaterMark, MAX_WRITE_BYTES, segmentBytes),
+      frameBytes: options.frameBytes ?? MAX_FRAME_BYTES,
+      isByChunk: align === 'chunk',
+    }
+    const store = new SegmentStore({ folder, fileSystem, align, maxBytes, segmentBytes }, content)
+    this.#store = store
+    this.#reader = new SegmentReader(fileSystem, offset => store.find(offset))
+    this.#acknowledged = recovered.from
+  }
+
+  /** Stream offset behind the last accepted byte. */
+  get end(): number {
+    return this.#store.end
+  }
+
+  /** Stream offset behind the last byte that is known to be on stable storage. */
+  get syncedEnd(): number {
+    return this.#store.syncedEnd
+  }
+
+  /** Stream offset behind the last acknowledged byte. */
+  get acknowledged(): number {
+    return this.#acknowledged
+  }
+
+  /** Bytes of the segments on disk. */
+  get bytesOnDisk(): number {
+    return this.#store.bytesOnDisk
+  }
+
+  /** The last `write()` found no room. */
+  get isFull(): boolean {
+    return this.#isFull
+  }
+
+  /**
+   * Accepts chunks, with one write to the disk: resolves when that is done, and with `sync: 'always'` when it is
+   * synced. It accepts as many chunks as fit one buffer of memory; call it again with the others. A chunk of up to
+   * 1 MiB is accepted whole or not at all. One call at a time.
+   */
+  async write(chunks: readonly JournalChunk[]): Promise<WriteResult> {
+    ok(this.#unconfirmed.length === 0, 'one write at a time')
+    this.#throwIfFailed()
+    this.#unconfirmed = chunks
+    try {
+      const layout = layOut(chunks, this.#layout)
+      await this.#limitUnsynced(layout.buffer.length)
+      const isWritten = layout.length === 0 || (await this.#exclusive(() => this.#append(layout)))
+      this.#isFull = !isWritten
+      if (!isWritten) return { pieces: [], chunks: 0, rest: undefined, isFull: true }
+      if (this.#options.sync === 'always') await this.sync()
+      else this.#syncLater()
+      const { pieces, chunks: count, rest } = layout
+      return { pieces, chunks: count, rest, isFull: false }
+    } finally {
+      this.#unconfirmed = []
+    }
+  }
+
+  #append(layout: Layout): Promise<boolean> {
+    return this.#store.append(layout)
+  }
+
+  /** While one buffer is being synced, the next one fills. More is not kept in memory. */
+  async #limitUnsynced(length: number): Promise<void> {
+    const most = 2 * this.#options.highWaterMark
+    const { unsyncedBytes } = this.#store
+    if (unsyncedBytes > 0 && unsyncedBytes + length > most) await this.sync()
+  }
+
+  #syncLater(): void {
+    const { sync, highWaterMark } = this.#options
+    if (this.#store.unsyncedBytes >= highWaterMark) this.#syncInBackground()
+    else if (typeof sync === 'number' && !this.#syncTimer) {
+      this.#syncTimer = this.#clock.setTimeout(() => {
+        this.#syncTimer = undefined
+        this.#syncInBackground()
+      }, sync)
+    }
+  }
+
+  /** The next call of a method reports a failure. */
+  #syncInBackground(): void {
+    this.sync().catch(() => {})
+  }
+
+  /**
+   * Resolves when segments were deleted, or after one second, since the disk may have room again. The timer does
+   * not keep the process alive.
+   */
+  async waitForRoom(): Promise<void> {
+    this.#throwIfFailed()
+    await new Promise<void>(resolve => {
+      this.#roomWaiters.push(resolve)
+      this.#roomTimer ??= this.#clock.setTimeout(() => this.#notifyRoom(), FULL_DISK_DELAY)
+      this.#roomTimer.unref()
+    })
+    this.#throwIfFailed()
+  }
+
+  #notifyRoom(): void {
+    if (this.#roomTimer) this.#clock.clearTimeout(this.#roomTimer)
+    this.#roomTimer = undefined
+    for (const resolve of this.#roomWaiters.splice(0)) resolve()
+  }
+
+  /**
+   * Resolves when all that is accepted by now is on stable storage: for `journaled()`, and before each batch
+   * leaves, unless `sync` is `'never'`. Costs nothing if it is there already. Calls share an fdatasync.
+   */
+  async sync(): Promise<void> {
+    const { end } = this.#store
+    while (this.#store.syncedEnd < end) {
+      this.#throwIfFailed()
+      if (!this.#store.isSuspect) await this.#store.datasync()
+      else if (!(await this.#exclusive(() => this.#store.syncAll()))) await this.waitForRoom()
+    }
+  }
+
+  /**
+   * Says where the bytes from `anchor.offset` on go, and resolves when that is on stable storage. To be called
+   * before the first append that the last anchor does not foretell: the first of all, and the first to each
+   * next object. All bytes before it are acknowledged.
+   */
+  async anchor(anchor: Anchor): Promise<void> {
+    this.#throwIfFailed()
+    this.#store.anchor = anchor
+    this.#acknowledged = anchor.offset
+    while (!(await this.#exclusive(() => this.#store.putAnchor()))) await this.waitForRoom()
+  }
+
+  /**
+   * All bytes before `offset` are in objects, and `tail` is the tail of the anchored one there. Segments that are
+   * acknowledged whole are deleted in the background, behind an anchor of this tail.
+   */
+  acknowledge(offset: number, { position, crc64 }: Tail): void {
+    ok(this.#store.anchor, 'an anchor says where the bytes go')
+    ok(offset >= this.#acknowledged && offset <= Math.max(this.end, this.#acknowledged))
+    this.#acknowledged = offset
+    this.#store.anchor = { ...this.#store.anchor, offset, position, crc64 }
+    if (this.#hasWaste) this.#trimming ??= this.#trimInBackground()
+  }
+
+  /** Something on the disk is of no use any more. */
+  get #hasWaste(): boolean {
+    return this.#isIdle || this.#store.canDeleteBefore(this.#acknowledged)
+  }
+
+  /** All is acknowledged, and the newest segment is a long one. */
+  get #isIdle(): boolean {
+    return this.#acknowledged === this.end && this.#store.newestBytes > IDLE_BYTES
+  }
+
+  async #trimInBackground(): Promise<void> {
+    try {
+      await this.#exclusive(() => this.#trim())
+    } catch {
+      // The next call of a method reports the failure.
+    } finally {
+      this.#trimming = undefined
+    }
+  }
+
+  async #trim(): Promise<void> {
+    if (this.#isIdle && (await this.#store.syncAll())) await this.#store.startSegment()
+    await this.#store.deleteBefore(this.#acknowledged)
+    this.#notifyRoom()
+  }
+
+  /**
+   * Accepted bytes from `offset` on: at least one byte and at most `length`, valid until the next call. Reading
+   * forward is cheap; another offset than the end of the last read costs a scan of one segment. The CRC of each
+   * frame is checked. One call at a time.
+   *
+   * @throws {OssError} `OSS_ERR_JOURNAL`, with `file` and `offset` of a damaged frame.
+   */
+  async read(offset: number, length: number): Promise<readonly JournalPiece[]> {
+    this.#throwIfFailed()
+    ok(
+      offset >= this.#acknowledged && offset < this.end && length > 0,
+      'the byte is in the journal',
+    )
+    try {
+      return await this.#reader.read(offset, length)
+    } catch (error) {
+      throw this.#fail(error)
+    }
+  }
+
+  /**
+   * Syncs, and closes all files. What is unacknowledged stays for the next start. If all is acknowledged, one
+   * small file stays. The caller releases the lock after this.
+   */
+  async close(): Promise<void> {
+    try {
+      this.#throwIfFailed()
+      const isSynced = await this.#exclusive(async () => {
+        if (this.#store.anchor) await this.#trim()
+        return this.#store.syncAll()
+      })
+      if (!isSynced) throw this.#fail(diskFull())
+    } finally {
+      this.#failedWith ??= journalError('the journal is closed', { file: this.folder })
+      if (this.#syncTimer) this.#clock.clearTimeout(this.#syncTimer)
+      this.#notifyRoom()
+      await this.#unlocked
+      await this.#trimming
+      await this.#store.close()
+      await this.#reader.close()
+    }
+  }
+
+  /**
+   * For `process.exit()`: writes synchronously what was given to `write()` and is not confirmed, then `more`, and
+   * syncs unless `sync` is `'never'`. Returns how many of `more` are accepted: fewer if the journal is full or has
+   * failed. Call nothing else afterwards.
+   */
+  writeUnconfirmedSync(more: readonly JournalChunk[] = []): number {
+    let chunks: readonly JournalChunk[] = [...this.#unconfirmed, ...more]
+    while (chunks.length > 0 && !this.#failedWith) {
+      const layout = layOut(chunks, this.#layout)
+      if (layout.length > 0 && !this.#store.appendSync(layout)) break
+      const rest = chunks.slice(layout.chunks)
+      chunks = layout.rest ? [layout.rest, ...rest.slice(1)] : rest
+    }
+    if (this.#options.sync !== 'never') this.#store.datasyncSync()
+    return Math.max(0, more.length - chunks.length)
+  }
+
+  /** Runs changes of segments one after another. Their failure is the journal's, for good. */
+  #exclusive<T>(change: () => Promise<T>): Promise<T> {
+    const changed = this.#unlocked.then(async () => {
+      this.#throwIfFailed()
+      try {
+        return await change()
+      } catch (error) {
+        throw this.#fail(error)
+      }
+    })
+    this.#unlocked = changed.catch(() => {})
+    return changed
+  }
+
+  #throwIfFailed(): void {
+    if (this.#failedWith) throw this.#failedWith
+  }
+
+  #fail(error: unknown): Error {
+    this.#failedWith ??= asJournalError(error, this.folder)
+    this.#notifyRoom()
+    return this.#failedWith
+  }
+}
+
+/** Bytes of other records cannot be cut as the options say. */
+function checkAlign({ recovered, segments }: FolderContent, { align }: JournalOptions): void {
+  if (align === undefined || recovered.align === undefined || align === recovered.align) return
+  throw journalError(
+    `the journal holds bytes that were written with align ${JSON.stringify(recovered.align)}, not ` +
+      `${JSON.stringify(align)}: deliver them first, with oss-append drain`,
+    { file: segments[0]?.file ?? '' },
+  )
+}
+
+/** What a killed process has written may be in the page cache alone, and is to be sent. */
+async function syncFiles(
+  { segments, anchorFile }: FolderContent,
+  fileSystem: FileSystem,
+  folder: string,
+): Promise<void> {
+  const files = new Set(segments.map(({ file }) => file))
+  if (anchorFile !== undefined) files.add(anchorFile)
+  for (const path of files) {
+    const file = await fileSystem.open(path)
+    try {
+      await file.datasync()
+    } finally {
+      await file.close()
+    }
+  }
+  await fileSystem.syncFolder(folder)
+}

@@ -1,0 +1,211 @@
+/**
+ * The head of a segment, and the names of files. Pure.
+ *
+ *      0        4096       8192       12288
+ *      | header | anchor 0 | anchor 1 | frame | frame | ...
+ *
+ * Two anchors take turns in two places, so a torn write leaves the one before. They never need more room, so a
+ * full disk can drain. Each is in a page of its own.
+ */
+
+import { crc32 } from 'node:zlib'
+import type { Align } from '../options.ts'
+
+/** The version that this code writes, and the greatest that it reads. */
+export const VERSION = 1
+/** Bytes of a segment before its first frame. */
+export const HEAD_BYTES = 12_288
+const PAGE_BYTES = 4096
+const HEADER_BYTES = 44
+const MAGIC = Buffer.from('OSSJRNL\n')
+const ANCHOR_FIELDS_BYTES = 44
+
+export interface SegmentHeader {
+  readonly version: number
+  /** From 1. Higher than that of each segment that was made before in this folder. */
+  readonly generation: number
+  /** Stream offset of the first byte. */
+  readonly offset: number
+  /** 8 random bytes. */
+  readonly salt: Buffer
+  readonly align: Align
+  /**
+   * The generation of the first segment that this process made. What an earlier one of them has behind `offset`
+   * is void: this segment has those bytes.
+   */
+  readonly firstGeneration: number
+}
+
+/**
+ * "From this byte of the stream on, the bytes go to this object, at this tail." The anchor with the highest
+ * sequence number in the folder rules. All bytes before `offset` are acknowledged.
+ */
+export interface Anchor {
+  /** Stream offset. */
+  readonly offset: number
+  readonly bucket: string
+  readonly key: string
+  /** The length of the object in bytes at `offset`. */
+  readonly position: number
+  /** CRC-64 of the first `position` bytes of the object, an unsigned decimal string. */
+  readonly crc64: string
+}
+
+export interface NumberedAnchor extends Anchor {
+  readonly sequence: number
+}
+
+/** What the pages before the first frame say. */
+export interface SegmentHead {
+  /** Undefined: the header is damaged, so no frame can be checked. */
+  readonly header: SegmentHeader | undefined
+  /** The anchor with the higher sequence number; undefined: there is none. */
+  readonly anchor: NumberedAnchor | undefined
+  /** Where in the file a damaged anchor is; undefined: none is. */
+  readonly damagedAnchorAt: number | undefined
+}
+
+/** How the header writes `align`. */
+const ALIGN_NEWLINE = 0
+const ALIGN_CHUNK = 0xff_ff_ff_ff
+
+/** All bytes before the first frame. */
+export function encodeHead(header: SegmentHeader, anchor: NumberedAnchor | undefined): Buffer {
+  const head = Buffer.alloc(HEAD_BYTES)
+  MAGIC.copy(head)
+  head.writeUInt32LE(header.version, 8)
+  head.writeUInt32LE(header.generation, 12)
+  writeNumber(head, header.offset, 16)
+  header.salt.copy(head, 24, 0, 8)
+  head.writeUInt32LE(encodeAlign(header.align), 32)
+  head.writeUInt32LE(header.firstGeneration, 36)
+  head.writeUInt32LE(crc32(head.subarray(0, 40)), 40)
+  if (anchor) encodeAnchor(anchor).copy(head, anchorPosition(anchor.sequence))
+  return head
+}
+
+/** `bytes`: the first `HEAD_BYTES` of a file, or all of a shorter one. */
+export function decodeHead(bytes: Buffer): SegmentHead {
+  let anchor: NumberedAnchor | undefined
+  let damagedAnchorAt: number | undefined
+  for (const position of [anchorPosition(0), anchorPosition(1)]) {
+    const found = decodeAnchor(bytes.subarray(position, position + PAGE_BYTES))
+    if (found === 'damaged') damagedAnchorAt ??= position
+    else if (found && found.sequence > (anchor?.sequence ?? 0)) anchor = found
+  }
+  return { header: decodeHeader(bytes), anchor, damagedAnchorAt }
+}
+
+function decodeHeader(bytes: Buffer): SegmentHeader | undefined {
+  if (bytes.length < HEADER_BYTES || !bytes.subarray(0, 8).equals(MAGIC)) return undefined
+  if (bytes.readUInt32LE(40) !== crc32(bytes.subarray(0, 40))) return undefined
+  return {
+    version: bytes.readUInt32LE(8),
+    generation: bytes.readUInt32LE(12),
+    offset: readNumber(bytes, 16),
+    salt: Buffer.from(bytes.subarray(24, 32)),
+    align: decodeAlign(bytes.readUInt32LE(32)),
+    firstGeneration: bytes.readUInt32LE(36),
+  }
+}
+
+function encodeAlign(align: Align): number {
+  if (align === '\n') return ALIGN_NEWLINE
+  return align === 'chunk' ? ALIGN_CHUNK : align
+}
+
+function decodeAlign(code: number): Align {
+  if (code === ALIGN_NEWLINE) return '\n'
+  return code === ALIGN_CHUNK ? 'chunk' : code
+}
+
+/** Where the anchor with this sequence number is in its file. */
+export function anchorPosition(sequence: number): number {
+  return PAGE_BYTES * (1 + (sequence % 2))
+}
+
+/** One page. */
+export function encodeAnchor(anchor: NumberedAnchor): Buffer {
+  const page = Buffer.alloc(PAGE_BYTES)
+  const bucket = Buffer.from(anchor.bucket)
+  const key = Buffer.from(anchor.key)
+  const length = ANCHOR_FIELDS_BYTES + bucket.length + key.length
+  page.writeUInt32LE(length, 0)
+  writeNumber(page, anchor.sequence, 8)
+  writeNumber(page, anchor.offset, 16)
+  writeNumber(page, anchor.position, 24)
+  page.writeBigUInt64LE(BigInt(anchor.crc64), 32)
+  page.writeUInt16LE(bucket.length, 40)
+  page.writeUInt16LE(key.length, 42)
+  bucket.copy(page, ANCHOR_FIELDS_BYTES)
+  key.copy(page, ANCHOR_FIELDS_BYTES + bucket.length)
+  page.writeUInt32LE(anchorCrc(page, length), 4)
+  return page
+}
+
+/** Undefined: no anchor was written there. */
+function decodeAnchor(page: Buffer): NumberedAnchor | 'damaged' | undefined {
+  if (page.length < PAGE_BYTES) return 'damaged'
+  const length = page.readUInt32LE(0)
+  if (length === 0 && page.readUInt32LE(4) === 0) return undefined
+  if (length < ANCHOR_FIELDS_BYTES || length > PAGE_BYTES) return 'damaged'
+  if (anchorCrc(page, length) !== page.readUInt32LE(4)) return 'damaged'
+  const keyAt = ANCHOR_FIELDS_BYTES + page.readUInt16LE(40)
+  return {
+    sequence: readNumber(page, 8),
+    offset: readNumber(page, 16),
+    position: readNumber(page, 24),
+    crc64: page.readBigUInt64LE(32).toString(),
+    bucket: page.toString('utf8', ANCHOR_FIELDS_BYTES, keyAt),
+    key: page.toString('utf8', keyAt, keyAt + page.readUInt16LE(42)),
+  }
+}
+
+function anchorCrc(page: Buffer, length: number): number {
+  return crc32(page.subarray(8, length), crc32(page.subarray(0, 4)))
+}
+
+function writeNumber(buffer: Buffer, value: number, at: number): void {
+  buffer.writeBigUInt64LE(BigInt(value), at)
+}
+
+function readNumber(buffer: Buffer, at: number): number {
+  return Number(buffer.readBigUInt64LE(at))
+}
+
+const NAME = /^(\d{16})-(\d{8})\.journal$/
+
+/** `0000000000000000-00000001.journal`: stream offset and generation. */
+export function segmentName({
+  offset,
+  generation,
+}: {
+  offset: number
+  generation: number
+}): string {
+  return `${String(offset).padStart(16, '0')}-${String(generation).padStart(8, '0')}.journal`
+}
+
+export function parseSegmentName(name: string): { offset: number; generation: number } | undefined {
+  const [, offset, generation] = NAME.exec(name) ?? []
+  if (offset === undefined) return undefined
+  return { offset: Number(offset), generation: Number(generation) }
+}
+
+/** A segment is made under this name, and renamed when its head is on stable storage. */
+export function unfinishedName(name: string): string {
+  return `${name}.new`
+}
+
+export function isUnfinishedName(name: string): boolean {
+  return name.endsWith('.journal.new')
+}
+
+/** A file with bytes that are not delivered keeps them under this name. */
+export function damagedName(name: string): string {
+  return `${name}.damaged`
+}
+
+export function isDamagedName(name: string): boolean {
+  return name.endsWith('.journal.damaged')
+}

@@ -1,0 +1,67 @@
+/**
+ * What became of the bytes of a journal, judged by the tail that OSS shows: the rule of `settle()` in
+ * append/tail.ts, over bytes on disk.
+ */
+
+import { Batch, isSameTail, NO_BYTES, settle, type Tail, type Verdict } from '../append/tail.ts'
+import { update } from '../crc64/index.ts'
+import type { ObservedTail } from '../errors.ts'
+import { createRecordEnds } from '../stream/align.ts'
+import type { JournalPiece } from './frame-layout.ts'
+import type { Journal } from './journal.ts'
+
+/** Bytes of one read. */
+const READ_BYTES = 1_048_576
+
+export type JournalVerdict =
+  | Verdict
+  /** The object is longer than the journal, by `bytes`. Its CRC cannot prove the journal; a ranged read can. */
+  | { readonly name: 'beyond'; readonly bytes: number }
+
+/**
+ * Settles the journal's bytes from `offset` on; `before` is the tail of the object without them. Each record
+ * end is a possible length: a process that died may have sent any. Reads as many bytes as the object is
+ * longer than `before`.
+ */
+export async function settleJournal(
+  journal: Journal,
+  offset: number,
+  before: Tail,
+  seen: ObservedTail | null,
+): Promise<JournalVerdict> {
+  const length = (seen?.position ?? 0) - before.position
+  if (seen === null || length <= 0) return settle(before, new Batch(NO_BYTES), seen)
+  const beyond = length - (journal.recovered.end - offset)
+  if (beyond > 0) return { name: 'beyond', bytes: beyond }
+  const { tail: after, isRecordEnd } = await advanceOver(journal, offset, before, length)
+  const isLanded = isRecordEnd && isSameTail(after, seen)
+  return isLanded ? { name: 'landed', length, after } : { name: 'conflict' }
+}
+
+/** The tail that `before` becomes when `length` bytes of the journal from `offset` on land at it. */
+export async function advanceOver(
+  journal: Journal,
+  offset: number,
+  before: Tail,
+  length: number,
+): Promise<{ readonly tail: Tail; readonly isRecordEnd: boolean }> {
+  let crc = BigInt(before.crc64)
+  let isRecordEnd = false
+  for (let read = 0; read < length; ) {
+    const pieces = await journal.read(offset + read, Math.min(READ_BYTES, length - read))
+    for (const { bytes } of pieces) {
+      crc = update(crc, bytes)
+      read += bytes.length
+    }
+    isRecordEnd = endsRecord(journal, pieces.at(-1), read)
+  }
+  return { tail: { position: before.position + length, crc64: crc.toString() }, isRecordEnd }
+}
+
+/** Whether a record ends with `piece`, the last of `length` bytes. */
+function endsRecord({ align }: Journal, piece: JournalPiece | undefined, length: number): boolean {
+  if (!piece) return false
+  if (align === 'chunk') return piece.isEnd
+  const { bytes } = piece
+  return createRecordEnds(align, []).isEnd(bytes, align === '\n' ? bytes.length : length)
+}

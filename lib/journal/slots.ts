@@ -1,0 +1,141 @@
+/**
+ * The slots of a journal folder: `0/`, `1/`, ... Each stream locks one, so cluster workers and overlapping
+ * restarts never share one. A slot whose owner is dead is locked too, so that its bytes are delivered.
+ */
+
+import { randomBytes } from 'node:crypto'
+import { hostname } from 'node:os'
+import { join, resolve } from 'node:path'
+import { journalError } from '../errors.ts'
+import { isAlive, processIdentity } from '../folder-lock.ts'
+import { type FileSystem, nodeFileSystem } from './file-system.ts'
+import { asJournalError } from './journal-error.ts'
+import { type IsRunning, type LockOwner, lockSlot } from './lock.ts'
+import { parseSegmentName } from './segment.ts'
+
+/** A slot that this process has locked. */
+export interface Slot {
+  /** For `{slot}` in the pattern of a key. */
+  readonly index: number
+  /** Absolute path. */
+  readonly folder: string
+  /** Unlocks the folder, after its journal is closed. */
+  release(): Promise<void>
+}
+
+export interface ClaimedSlots {
+  /** The slot of the stream: the first one that was free. */
+  readonly own: Slot
+  /** Other slots that hold segments, and whose owner is dead. Open, deliver, close and release each. */
+  readonly abandoned: readonly Slot[]
+}
+
+/** Slots that are tried at most: one for each stream on the folder at the same time. */
+const MAX_SLOTS = 1024
+
+/**
+ * Locks slots of `dir`, which is made if it does not exist.
+ *
+ * @throws {OssError} `OSS_ERR_JOURNAL` if the folder is read-only, full, or not on a local disk.
+ */
+export async function claimSlots(
+  dir: string,
+  fileSystem: FileSystem = nodeFileSystem,
+): Promise<ClaimedSlots> {
+  const folder = resolve(dir)
+  try {
+    await fileSystem.makeFolder(folder)
+    if (!(await fileSystem.isLocal(folder))) throw notLocal(folder)
+    const own = await claimFree(fileSystem, folder)
+    return { own, abandoned: await claimAbandoned(fileSystem, folder, own.index) }
+  } catch (error) {
+    throw asJournalError(error, folder)
+  }
+}
+
+/**
+ * Locks one folder, such as a slot that is to be drained alone.
+ *
+ * @throws {OssError} `OSS_ERR_JOURNAL` if it is in use, with host and pid.
+ */
+export async function claimSlot(
+  folder: string,
+  fileSystem: FileSystem = nodeFileSystem,
+): Promise<Slot> {
+  const result = await lockSlot(fileSystem, folder, newOwner(), isRunning)
+  if (result.name === 'locked') return { index: indexOf(folder), folder, release: result.unlock }
+  const { by, file } = result
+  throw journalError(
+    `the journal is in use by process ${by.pid} on ${by.host}: wait until it ends, ` +
+      'or remove its lock file if that process is gone',
+    { file },
+  )
+}
+
+async function claimFree(fileSystem: FileSystem, dir: string): Promise<Slot> {
+  for (let index = 0; index < MAX_SLOTS; index++) {
+    const slot = await tryClaim(fileSystem, dir, index)
+    if (slot) return slot
+  }
+  throw journalError(`all ${MAX_SLOTS} slots of the journal are in use`, { file: dir })
+}
+
+/** Locks the other slots with segments, where no living process is. */
+async function claimAbandoned(
+  fileSystem: FileSystem,
+  dir: string,
+  own: number,
+): Promise<readonly Slot[]> {
+  const slots: Slot[] = []
+  for (const index of await listSlots(fileSystem, dir)) {
+    if (index === own) continue
+    const names = await fileSystem.list(join(dir, String(index)))
+    if (!names.some(parseSegmentName)) continue
+    const slot = await tryClaim(fileSystem, dir, index)
+    if (slot) slots.push(slot)
+  }
+  return slots
+}
+
+/** Indexes of the slots of a folder, upward. */
+export async function listSlots(fileSystem: FileSystem, dir: string): Promise<number[]> {
+  const names = await fileSystem.list(dir)
+  const isIndex = (name: string) => /^\d{1,4}$/.test(name)
+  return names
+    .filter(isIndex)
+    .map(Number)
+    .sort((a, b) => a - b)
+}
+
+/** Undefined: a living process has locked it. */
+async function tryClaim(
+  fileSystem: FileSystem,
+  dir: string,
+  index: number,
+): Promise<Slot | undefined> {
+  const folder = join(dir, String(index))
+  await fileSystem.makeFolder(folder)
+  const result = await lockSlot(fileSystem, folder, newOwner(), isRunning)
+  return result.name === 'locked' ? { index, folder, release: result.unlock } : undefined
+}
+
+export function newOwner(): LockOwner {
+  const [start = '', boot = ''] = (processIdentity(process.pid) ?? '').split('~')
+  return { host: hostname(), pid: process.pid, start, boot, nonce: randomBytes(6).toString('hex') }
+}
+
+/** This process and its threads run. Others are looked up. */
+export const isRunning: IsRunning = ({ pid, start, boot }) => {
+  return isAlive(pid, start === '' ? '' : `${start}~${boot}`)
+}
+
+function indexOf(folder: string): number {
+  return Number(/(\d+)\/?$/.exec(folder)?.[1] ?? 0)
+}
+
+function notLocal(folder: string): Error {
+  return journalError(
+    'the journal is on a network file system, where fsync and locks do not hold: use a local disk',
+    { file: folder },
+  )
+}
