@@ -16,6 +16,7 @@ export const REQUIRED_SHARED_CASES: readonly string[] = [
   'sealed meanwhile',
   'deleted meanwhile',
   'replaced meanwhile',
+  ...['address of a record', 'no address'],
   'destroyed',
   'unresolved',
   'failed: OSS_ERR_RETRIES_EXHAUSTED',

@@ -38,6 +38,8 @@ export class SharedWriter {
   readonly #scenario: SharedScenario
   readonly #network: SharedNetwork
   readonly #client: SharedClient
+  /** Promises of `append()`. */
+  #unsettled = 0
   #failures = 0
   #isClosed = false
   /** Keys that the present stream has left. */
@@ -71,6 +73,8 @@ export class SharedWriter {
     await this.#write(stream)
     if (!stream.destroyed) stream.end()
     await closed
+    await new Promise(setImmediate)
+    if (this.#unsettled > 0) this.#network.report(`${this.plan.name}: a promise never settles`)
     this.#network.log(`${this.plan.name} closed: ${failure && describe(failure)}`)
     this.#checkBytesWritten(stream, from)
     this.#onClosed(stream, failure)
@@ -103,7 +107,7 @@ export class SharedWriter {
     const records = this.plan.records.slice(this.fates.length)
     while (records.length > 0 && !stream.destroyed) {
       const some = records.splice(0, random.integer(1, 4))
-      for (const piece of this.#cut(some)) stream.write(piece, 'latin1')
+      this.#writeSome(stream, some)
       switch (random.pick(['flush', 'flush', 'wait', 'sleep', 'go on', 'stop'])) {
         case 'flush':
           stream.flush().catch(() => {})
@@ -125,6 +129,31 @@ export class SharedWriter {
           stream.destroy()
       }
     }
+  }
+
+  /** By `append()`, which tells where a record is, or by `write()`. */
+  #writeSome(stream: OssAppendStream, records: readonly string[]): void {
+    if (chance(this.#network.random, 40)) for (const each of records) this.#append(stream, each)
+    else for (const piece of this.#cut(records)) stream.write(piece, 'latin1')
+  }
+
+  #append(stream: OssAppendStream, record: string): void {
+    const { store, report, count } = this.#network
+    this.#unsettled += 1
+    stream
+      .append(record)
+      .then(
+        ({ key, position, length }) => {
+          const isThere = store.objects.some(
+            object =>
+              object.key === key && object.content.slice(position, position + length) === record,
+          )
+          if (!isThere) report(`${this.plan.name}: ${record.trim()} is not at ${key} ${position}`)
+          count('address of a record')
+        },
+        () => count('no address'),
+      )
+      .finally(() => (this.#unsettled -= 1))
   }
 
   /** A record is one chunk, or bytes cut anywhere. */

@@ -1,11 +1,9 @@
 /** What `shared-writers.test.ts` and `shared-writers.slow.ts` have in common: they run different seeds. */
 
 import t from 'tap'
+import type { SeedRange } from './for-each-seed.ts'
 import { reproduceShared, runShared } from './run-shared.ts'
 import { REQUIRED_SHARED_CASES, SharedCounts } from './shared-cases.ts'
-
-/** The first and the last seed. */
-type SeedRange = readonly [first: number, last: number]
 
 /** `minCount`: how often the seeds have to reach each required case. */
 export function testSharedSeeds([first, last]: SeedRange, minCount: number): void {
