@@ -14,7 +14,7 @@ import { EMPTY_TAIL, type Tail } from '../../lib/append/tail.ts'
 import type { Clock, Timer } from '../../lib/clock.ts'
 import { crc64 } from '../../lib/crc64/index.ts'
 import { networkError, positionConflict, REQUEST_ID, serviceError, timeoutError } from './errors.ts'
-import { createRandom } from './random.ts'
+import { createRandom, type Random } from './random.ts'
 
 interface VirtualTimer extends Timer {
   readonly at: number
@@ -25,7 +25,11 @@ export class VirtualClock implements Clock {
   /** Milliseconds. */
   time = 0
   readonly timers = new Set<VirtualTimer>()
-  readonly #random = createRandom(1)
+  readonly #random: Random
+
+  constructor(seed = 1) {
+    this.#random = createRandom(seed)
+  }
 
   now(): number {
     return this.time
@@ -59,13 +63,19 @@ export class VirtualClock implements Clock {
     for (;;) {
       await new Promise(setImmediate)
       if (isSettled) return promise
-      const [first, ...others] = this.timers
-      if (!first) throw new Error('the promise is pending and no timer is left')
-      const next = others.reduce((a, b) => (b.at < a.at ? b : a), first)
-      this.timers.delete(next)
-      this.time = Math.max(this.time, next.at)
-      next.fire()
+      if (!this.fireNext()) throw new Error('the promise is pending and no timer is left')
     }
+  }
+
+  /** Moves to the next timer and fires it. False: there is none. */
+  fireNext(): boolean {
+    const [first, ...others] = this.timers
+    if (!first) return false
+    const next = others.reduce((a, b) => (b.at < a.at ? b : a), first)
+    this.timers.delete(next)
+    this.time = Math.max(this.time, next.at)
+    next.fire()
+    return true
   }
 }
 

@@ -69,6 +69,7 @@ const COMPARED_ELSEWHERE = [
   ...['members', 'events', 'logger events', 'exit'],
   ...[
     'permissions',
+    'attempts for each append',
     'appends a day',
     'requests',
     'readers',

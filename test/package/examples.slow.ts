@@ -7,7 +7,15 @@ import { type AddressInfo, connect } from 'node:net'
 import { join } from 'node:path'
 import { gunzipSync } from 'node:zlib'
 import t from 'tap'
-import { firstLine, runModule, startModule, waitForChild } from '../helpers/child-process.ts'
+import {
+  cleanEnv,
+  DIST,
+  firstLine,
+  runModule,
+  spawnClean,
+  startModule,
+  waitForChild,
+} from '../helpers/child-process.ts'
 import { skip } from '../helpers/ffmpeg.ts'
 import { exampleMarks, page, example as plainExample } from '../helpers/readme.ts'
 import { BUCKET, seededBytes, startOss } from '../helpers/test-oss.ts'
@@ -74,6 +82,17 @@ t.test('the records example prints positions at which a line ends', async t => {
   const code = example('records')
   t.match(await runModule(t, code, env), { code: 0, stdout: '8\n16\n', stderr: '' })
   t.equal(oss.read('logs/events.ndjson').toString(), '{"n":1}\n{"n":2}\n')
+})
+
+t.test('the shared example starts four workers, which append 400 lines to one object', async t => {
+  const file = join(t.testdir({}), 'workers.mjs')
+  await writeFile(file, example('shared').replaceAll('DIST', DIST))
+  const child = spawnClean([process.execPath, file], cleanEnv(env))
+  t.match(await waitForChild(child), { code: 0, stdout: '', stderr: '' })
+  const lines = oss.read('logs/workers.ndjson').toString().trimEnd().split('\n')
+  const records = lines.map(line => JSON.parse(line))
+  t.equal(new Set(records.map(({ pid, n }) => `${pid} ${n}`)).size, 400)
+  t.equal(records.length, 400)
 })
 
 t.test('the address example prints where each record is', async t => {

@@ -1,0 +1,5 @@
+/** The model of several writers with the seeds that the quick tests leave out. */
+
+import { testSharedSeeds } from './test-shared-seeds.ts'
+
+testSharedSeeds([251, 1750], 30)
