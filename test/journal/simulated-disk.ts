@@ -52,12 +52,16 @@ export class SimulatedDisk {
   #files = new Map<string, Inode>()
   #stable = new Map<string, Inode>()
   #changes: FolderChange[] = []
-  /** Increased when the process is killed: operations of the one before never end. */
   #process = 0
   #onKill: () => void = () => {}
 
   constructor(random: Random) {
     this.#random = random
+  }
+
+  /** Number of the process. Operations of an earlier one never end. */
+  get process(): number {
+    return this.#process
   }
 
   /** Resolves when the process that uses the disk from now on is killed. */

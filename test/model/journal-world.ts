@@ -68,6 +68,12 @@ interface Plan {
   readonly maxBytes: number
 }
 
+export function addCounts(totals: Map<string, number>, { counts }: Report): void {
+  for (const [name, count] of Object.entries(counts)) {
+    totals.set(name, (totals.get(name) ?? 0) + count)
+  }
+}
+
 export async function runSeed(seed: number): Promise<Report> {
   return new World(seed).run()
 }
@@ -279,7 +285,8 @@ class World {
 
   /** The folder of a stream that has ended holds one small file. */
   #checkFolder(): void {
-    if (this.#counts.conflict) return
+    // On a full disk a damaged file keeps its name, and a segment is not replaced by a small one.
+    if (this.#counts.conflict || this.plan.capacity < Number.POSITIVE_INFINITY) return
     const segments = this.#disk.paths.filter(path => path.endsWith('.journal'))
     if (segments.length > 1) this.report(`${segments.length} segments are left`)
     const others = this.#disk.paths.filter(path => !/\.journal(\.damaged)?$/.test(path))
@@ -359,7 +366,10 @@ class Process {
 
   async #work(journal: Journal): Promise<Ending> {
     const world = this.#world
+    const { process } = this.#disk
     for (;;) {
+      // A killed process does not run on, not even where it waits for no operation of the disk.
+      if (this.#disk.process !== process) return new Promise(() => {})
       world.step()
       if (world.chance(0.5) || world.isCalm) await this.#write(journal)
       if (world.chance(0.5) || world.isCalm) {
@@ -481,26 +491,28 @@ function makePlan({ integer, pick }: Random): Plan {
   const rate = () => (hasFaults ? pick([0, 0.02, 0.1]) : 0)
   const align = pick<Align>(['\n', 'chunk', 'chunk', 1, 4])
   const isSmall = integer(0, 9) < 3
+  const sync = pick<JournalSync>(['always', 200, 200, 'never', 'never'])
   return {
-    sync: pick<JournalSync>(['always', 200, 200, 'never']),
+    sync,
     align,
     records: integer(4, 16),
     losesPower: integer(0, 9) < 6,
     trouble: { shortWrite: rate(), writeError: rate(), syncError: rate() },
     capacity: isSmall ? HEAD_BYTES * 3 + integer(0, 300) : Number.POSITIVE_INFINITY,
-    rollAt: pick([integer(8, 40), Number.POSITIVE_INFINITY]),
-    highWaterMark: integer(8, 80),
-    segmentBytes: HEAD_BYTES + integer(20, 150),
+    rollAt: pick([integer(8, 40), integer(8, 40), Number.POSITIVE_INFINITY]),
+    highWaterMark: sync === 'never' ? 1000 : pick([integer(8, 80), 4, 1000]),
+    segmentBytes: HEAD_BYTES + pick([integer(20, 150), 1000]),
     // Where each byte is a record, a record of this model must not be cut.
-    frameBytes: align === 1 ? 1_048_576 : pick([12, 16, 1_048_576]),
-    maxBytes: pick([HEAD_BYTES * 3 + 400, 1e9, 1e9]),
+    frameBytes: align === 1 ? 1_048_576 : pick([4, 4, 12, 1_048_576]),
+    // The longest record, each frame in a segment of its own, has to fit.
+    maxBytes: pick([HEAD_BYTES * 12, 1e9, 1e9]),
   }
 }
 
 /** A text that no other record contains. */
 function nameRecord(index: number, align: Align, random: Random): string {
   if (align === 4) return `${String(index).padStart(3, '0')};`
-  const text = `<${index}${'z'.repeat(random.integer(0, 9))}>`
+  const text = `<${index}${'z'.repeat(random.integer(0, 20))}>`
   return align === '\n' || random.integer(0, 3) === 0 ? `${text}\n` : text
 }
 
