@@ -86,9 +86,9 @@ export async function runCase({ contenders, latency = 0, isCold = false }, round
     children.push(sink)
     const address = await sink.ready
     const running = await Promise.all(
-      contenders.map(async ({ label, file, params, flags }) => {
+      contenders.map(async ({ label, file, params, flags, worker = 'worker.js' }) => {
         const json = JSON.stringify({ ...params, sink: address })
-        const child = new Child('worker.js', [file, json], flags)
+        const child = new Child(worker, [file, json], flags)
         children.push(child)
         results[label] = { turns: [] }
         await child.ready.catch(error => {

@@ -10,6 +10,7 @@ const GIB = 1024 * MIB
  * @property {string} file in `contenders/`
  * @property {object} [params]
  * @property {string[]} [flags] of Node
+ * @property {string} [worker] URL of another checkout's `worker.js`
  *
  * @typedef {object} Case
  * @property {string} name
@@ -40,6 +41,8 @@ export const OURS_200 = 'ours, 200 streams'
 export const UNDICI_200 = '200 bare undici loops'
 export const PINO_DESTINATION = "pino.destination('/dev/null')"
 export const PINO_FILE = 'pino/file'
+export const WRITE = 'write()'
+export const APPEND = 'append()'
 export const WINSTON_STREAM = 'transports.Stream'
 export const AT_START = 'at position 0'
 export const AT_5_GIB = 'at position 5 GiB'
@@ -160,6 +163,27 @@ export const cases = [
   linesCase(false, false),
   linesCase(true, true),
   linesCase(false, true),
+  ...[true, false].map(isText => ({
+    name: `records-${isText ? 'strings' : 'buffers'}`,
+    title: `Records of 100 bytes, ${isText ? 'strings' : 'Buffers'}: append() and write()`,
+    about:
+      "A million records per turn, to a stream with `align: '\\n'`. `append()` resolves with the address of each. A client in memory takes the place of the sink.",
+    shape: 'lines',
+    reference: WRITE,
+    rounds: 7,
+    contenders: [WRITE, APPEND].map(label => ({
+      label,
+      file: 'lines',
+      params: {
+        contender: 'ours-null',
+        count: 1_000_000,
+        isText,
+        isCorked: false,
+        isAppend: label === APPEND,
+        align: '\n',
+      },
+    })),
+  })),
   loggerCase(
     'pino-in-process',
     'pino in-process',

@@ -2,6 +2,7 @@
 
 import {
   ALI,
+  APPEND,
   AT_5_GIB,
   AT_START,
   BY_ITSELF,
@@ -19,6 +20,7 @@ import {
   UNDICI,
   UNSUBSCRIBED,
   WINSTON_STREAM,
+  WRITE,
 } from './cases.js'
 import { cpuPerByte, median, rate, ratio, speed } from './numbers.js'
 
@@ -77,11 +79,22 @@ export const targets = [
     compare(`append-${mib}MiB`, `${mib} MiB, with MD5: x ali-oss`, [OURS_MD5, ALI], speed, 1.5),
   ]),
   ...cases
-    .filter(({ shape }) => shape === 'lines')
+    .filter(({ name }) => name.startsWith('lines-'))
     .flatMap(({ name }) => [
       compare(name, `${name}: x fs.createWriteStream`, [OURS, FS], speed, 3),
       compare(name, `${name}: x a Writable that only copies`, [OURS, COPY], speed, 0.6),
     ]),
+  ...['records-strings', 'records-buffers'].map(name => ({
+    case: name,
+    text: `${name}: ns of CPU of append() over write()`,
+    isLeast: false,
+    limit: 1000,
+    value: at => {
+      const [written, appended] = [WRITE, APPEND].map(label => at[label].turns.map(cpuPerByte))
+      const perLine = appended.map((cpu, i) => (cpu - written[i]) * 100 * 1e9)
+      return median(perLine)?.median
+    },
+  })),
   ...[
     ['pino-in-process', PINO_DESTINATION],
     ['pino-worker', PINO_FILE],

@@ -24,6 +24,7 @@ export const OSS_ERROR_CODES = [
   'OSS_ERR_OBJECT_REPLACED',
   'OSS_ERR_OBJECT_FULL',
   'OSS_ERR_RECORD_TOO_LARGE',
+  'OSS_ERR_INVALID_RECORD',
   'OSS_ERR_RESUME_MISMATCH',
   'OSS_ERR_RETRIES_EXHAUSTED',
   'OSS_ERR_CREDENTIALS',
@@ -208,6 +209,13 @@ export class OssConflictError extends OssError {
   }
 }
 
+/**
+ * Another writer's append came first, where `shared` allows that. Nothing of the attempt is in doubt, so the
+ * next one starts at `seen`. The package does not export this: a caller sees it as a conflict, and only as
+ * the cause of giving up.
+ */
+export class LostRace extends OssConflictError {}
+
 // On the prototype: an inspected error shows its name once, and no own property of that name.
 for (const [type, name] of [
   [OssError, 'OssError'],
@@ -267,7 +275,7 @@ export function integrity(
 }
 
 /** The object is shorter than what was acknowledged, or gone (`seen` is null). */
-export function replaced(before: ObservedTail, seen: ObservedTail | null, cause: Error): OssError {
+export function replaced(before: ObservedTail, seen: ObservedTail | null, cause?: Error): OssError {
   const now = seen ? `ends at ${seen.position}` : 'is gone'
   const message =
     `the object ${now}, and the next append starts at ${before.position}: ` +
@@ -279,12 +287,25 @@ export function conflict(
   before: ObservedTail,
   after: ObservedTail,
   seen: ObservedTail,
-  cause: Error,
+  cause?: Error,
 ): OssConflictError {
-  const message =
+  return new OssConflictError(conflictMessage(before, seen), { before, after, seen, cause })
+}
+
+export function lostRace(
+  before: ObservedTail,
+  after: ObservedTail,
+  seen: ObservedTail,
+  cause: Error,
+): LostRace {
+  return new LostRace(conflictMessage(before, seen), { before, after, seen, cause })
+}
+
+function conflictMessage(before: ObservedTail, seen: ObservedTail): string {
+  return (
     `another writer changed the object: it ends at ${seen.position}, ` +
     `and the next append starts at ${before.position}`
-  return new OssConflictError(message, { before, after, seen, cause })
+  )
 }
 
 /** The object cannot take the next append, of which nothing was sent. */
@@ -299,6 +320,11 @@ export function objectFull(position: number, maxObjectBytes: number): OssError {
 export function recordTooLarge(maxRecordBytes: number): OssError {
   const message = `the next record is longer than maxRecordBytes (${count(maxRecordBytes, 'byte')})`
   return new OssError('OSS_ERR_RECORD_TOO_LARGE', message)
+}
+
+/** What `append()` was given is not one record. */
+export function invalidRecord(problem: string): OssError {
+  return new OssError('OSS_ERR_INVALID_RECORD', `the record for append(): ${problem}`)
 }
 
 /** The source, of which `length` bytes were compared, does not begin with the bytes of the object. */
@@ -364,6 +390,6 @@ export function exhausted(cause: Error, attempts: number): OssError {
 }
 
 /** `1 byte`, `2 bytes`. */
-function count(number: number, noun: string): string {
+export function count(number: number, noun: string): string {
   return `${number} ${noun}${number === 1 ? '' : 's'}`
 }

@@ -7,6 +7,8 @@ export type {
   AppendResult,
   Client,
   Head,
+  ObjectRange,
+  RangeRequest,
   Target,
 } from './append/client-interface.ts'
 export type { AttemptTrace } from './append/diagnostics.ts'
@@ -26,9 +28,11 @@ export {
   type OssServiceErrorDetails,
 } from './errors.ts'
 export { type GzipMembersOptions, gzipMembers } from './gzip-members.ts'
+export type { Damage } from './journal/recovery.ts'
 export type {
   Align,
   AppendStreamOptions,
+  JournalOptions,
   ObjectAcl,
   ServerSideEncryption,
   StorageClass,
@@ -50,3 +54,5 @@ export {
   type OssAppendStreamEvents,
   type ReadyInfo,
 } from './stream/append-stream.ts'
+export type { RecoverInfo } from './stream/journal-recovery.ts'
+export type { RecordAddress } from './stream/record-addresses.ts'

@@ -104,12 +104,41 @@ export interface UrlOptions extends ClientOptions {
   readonly retry?: { readonly [P in keyof RetryPolicy]?: RetryPolicy[P] | undefined } | undefined
   /** Bytes an object may have; checked before sending. Default 5,368,709,120 (5 GiB, OSS's limit). */
   readonly maxObjectBytes?: number | undefined
+  /**
+   * Other writers append to the object too: streams with this option, in any process. Each stream appends whole
+   * records where the object ends, and finds out by position and CRC-64, or by the object's bytes, what became
+   * of an append of unknown outcome. Needs `align`, and records that are unique. Excludes a number as
+   * `position`, and `seal`. Default false.
+   */
+  readonly shared?: boolean | undefined
   /** Seal the object after the last append (OSS, "SealAppendObject"). Default false. */
   readonly seal?: boolean | undefined
+  /**
+   * A folder on a local disk. Written bytes are kept there until they are acknowledged, so they survive the
+   * process, a power cut and a long outage. The next start delivers them first. Default: memory alone.
+   */
+  readonly journal?: string | JournalOptions | undefined
   /** Aborting it destroys the stream with Node's AbortError. Default: none. */
   readonly signal?: AbortSignal | undefined
   /** A client that streams share, or any other implementation. Excludes the network options. Default: a new `OssClient`. */
   readonly client?: Client | undefined
+}
+
+/** How a stream keeps accepted bytes on disk. */
+export interface JournalOptions {
+  /** The folder. Each stream takes a free slot in it: `0/`, `1/`, ... Required. */
+  readonly dir: string
+  /** Bytes on disk, at least 1 MiB. A stream whose journal is full accepts no more. Default 1 GiB. */
+  readonly maxBytes?: number | undefined
+  /**
+   * When written bytes are synced to the disk. `'always'`: before the callback of a write. Milliseconds: at
+   * most that long after it, together with others. `'never'`: when the system does it. Default 200.
+   */
+  readonly sync?: 'always' | 'never' | number | undefined
+}
+
+export type JournalSettings = {
+  readonly [Name in keyof JournalOptions]-?: NonNullable<JournalOptions[Name]>
 }
 
 /** The options of `createAppendStream`: the object, and everything that goes with a url too. */
@@ -129,7 +158,7 @@ const MAX_TAG_VALUE = 256
 /** Bytes. OSS, "PutObject": user metadata, names and values together. */
 const MAX_METADATA = 8192
 
-const DEFAULT_MAX_RECORD_BYTES = 64 * MIB
+export const DEFAULT_MAX_RECORD_BYTES = 64 * MIB
 export const DEFAULT_RETRY: RetryPolicy = {
   maxRetries: Number.POSITIVE_INFINITY,
   maxElapsed: 300_000,
@@ -172,6 +201,8 @@ const STREAM_OPTIONS = {
   retry: resolveRetry,
   maxObjectBytes: integer(5 * GIB, 1),
   seal: (value = false, name) => checkBoolean(name, value),
+  shared: resolveShared,
+  journal: resolveJournal,
   client: resolveClient,
 } satisfies Record<
   Exclude<keyof UrlOptions, keyof ClientOptions | CreationOption>,
@@ -325,14 +356,54 @@ function resolveAlign(
   return checkInteger(name, value, 1)
 }
 
+function resolveShared(value: unknown = false, name: string, given: UrlOptions): boolean {
+  if (!checkBoolean(name, value)) return false
+  if (given.align === undefined) throw invalidOption(name, 'needs align')
+  if (typeof given.position === 'number') throw invalidOption(name, "needs 'end' as position")
+  if (given.seal) throw invalidOption(name, 'excludes seal, which would shut out the other writers')
+  return true
+}
+
+function resolveJournal(
+  value: unknown,
+  name: string,
+  given: UrlOptions,
+): JournalSettings | undefined {
+  if (value === undefined) return undefined
+  const options = typeof value === 'string' ? { dir: value } : value
+  const { dir, maxBytes = GIB, sync = 200 } = checkKnown(name, options, ['dir', 'maxBytes', 'sync'])
+  const member = typeof value === 'string' ? name : `${name}.dir`
+  if (typeof dir !== 'string' || dir === '')
+    throw invalidOption(member, 'must be the path of a folder')
+  checkInteger(`${name}.maxBytes`, maxBytes, MIB)
+  if (given.shared) throw invalidOption(name, 'excludes shared: put {slot} into the key instead')
+  if (typeof given.position === 'number') throw invalidOption(name, "needs 'end' as position")
+  return {
+    dir,
+    maxBytes: maxBytes as number,
+    sync: checkSync(`${name}.sync`, sync),
+  }
+}
+
+function checkSync(name: string, value: unknown): JournalSettings['sync'] {
+  if (value === 'always' || value === 'never') return value
+  if (typeof value === 'number') return checkInteger(name, value, 1, MAX_DELAY)
+  throw invalidOption(name, "must be 'always', 'never' or a number of milliseconds")
+}
+
 function resolveContentMd5(value: unknown, name: string): boolean | undefined {
   return value === undefined ? undefined : checkBoolean(name, value)
 }
 
-function resolveRetry(value: unknown = {}, name: string): RetryPolicy {
+function resolveRetry(value: unknown = {}, name: string, { journal }: UrlOptions): RetryPolicy {
   const given = checkKnown(name, value, Object.keys(DEFAULT_RETRY))
+  // An outage fills the journal, and not memory, so it may last.
+  const defaults =
+    journal === undefined
+      ? DEFAULT_RETRY
+      : { ...DEFAULT_RETRY, maxElapsed: Number.POSITIVE_INFINITY }
   const pick = (member: keyof RetryPolicy) =>
-    given[member] === undefined ? DEFAULT_RETRY[member] : given[member]
+    given[member] === undefined ? defaults[member] : given[member]
   const policy = {
     maxRetries: checkLimit(`${name}.maxRetries`, pick('maxRetries')),
     maxElapsed: checkLimit(`${name}.maxElapsed`, pick('maxElapsed')),

@@ -1,6 +1,6 @@
 /**
- * Lines of 100 bytes with one `write()` each, in corks of a hundred or without cork.
- * Parameters: `{ contender, count, isText, isCorked, sink }`.
+ * Lines of 100 bytes with one `write()` each, or one `append()`; in corks of a hundred or without cork.
+ * Parameters: `{ contender, count, isText, isCorked, isAppend, align, sink }`.
  */
 
 import { createWriteStream } from 'node:fs'
@@ -19,7 +19,10 @@ const contenders = {
     const client = createClient(sink)
     return () => createStream(client, { contentMd5: false })
   },
-  'ours-null': () => () => createStream(nullClient(), { contentMd5: false }),
+  'ours-null':
+    ({ align }) =>
+    () =>
+      createStream(nullClient(), { contentMd5: false, align }),
   fs: () => () => createWriteStream('/dev/null'),
   'sonic-boom': ({ isText }) => {
     const contentMode = isText ? 'utf8' : 'buffer'
@@ -29,10 +32,14 @@ const contenders = {
 }
 
 export async function open(params) {
-  const { contender, count, isText, isCorked } = params
+  const { contender, count, isText, isCorked, isAppend } = params
   const create = contenders[contender](params)
   const line = isText ? LINE : Buffer.from(LINE)
   const single = stream => stream.write(line)
+  const appended = stream => {
+    stream.append(line)
+    return !stream.writableNeedDrain
+  }
   const corked = stream => {
     stream.cork()
     let hasRoom = true
@@ -41,7 +48,8 @@ export async function open(params) {
     return hasRoom || !stream.writableNeedDrain
   }
   return async () => {
-    await (isCorked ? feed(create(), count / CORKED, corked) : feed(create(), count, single))
+    if (isCorked) await feed(create(), count / CORKED, corked)
+    else await feed(create(), count, isAppend ? appended : single)
     return { bytes: count * LINE.length }
   }
 }

@@ -20,6 +20,8 @@ import {
   bodyRefused,
   conflict,
   integrity,
+  lostRace,
+  type ObservedTail,
   OssConflictError,
   OssError,
   OssServiceError,
@@ -27,15 +29,16 @@ import {
   replaced,
   withContext,
 } from '../errors.ts'
-import { AttemptSize } from './attempt-size.ts'
 import { AttemptsInDoubt } from './attempts-in-doubt.ts'
 import type { RetryPolicy } from './backoff.ts'
 import { classifyError, isInDoubt } from './classify-error.ts'
 import type { Client, Target } from './client-interface.ts'
 import { traceAttempt } from './diagnostics.ts'
 import { type FoundTail, isPositionRefused, TailFinder, tellsLength } from './find-tail.ts'
-import { type RetryInfo, RetryLoop } from './retry-loop.ts'
-import { advance, Batch, EMPTY_TAIL, isSameTail, NO_BYTES, settle, type Tail } from './tail.ts'
+import type { RetryInfo } from './retry-loop.ts'
+import { isSealed, SharedSettler } from './settle-shared.ts'
+import { StreamContext } from './stream-context.ts'
+import { advance, Batch, EMPTY_TAIL, isProof, NO_BYTES, settle, type Tail } from './tail.ts'
 
 export interface AppenderOptions {
   readonly target: Target
@@ -55,25 +58,18 @@ export interface AppenderOptions {
   readonly creationHeaders: Readonly<Record<string, string>>
   /** Close the object for appends when it is complete. */
   readonly seal: boolean
+  /** Other writers append to the object too, so a refused position is no failure. Default false. */
+  readonly shared?: boolean | undefined
+  /** With `shared`: bytes, beyond which the batch belongs into another object. Default: `maxObjectBytes`. */
+  readonly maxBytes?: number | undefined
   /** Bytes that an attempt has at most, unless one record is longer. */
   readonly highWaterMark: number
+  /** Bytes of the least size of attempts. Undefined: that of AttemptSize. Only tests set it. */
+  readonly attemptFloor?: number | undefined
   readonly retry: RetryPolicy
   readonly onRetry: (info: RetryInfo) => void
-}
-
-/** What the objects of one stream share: one exchange at a time, one end to all, one size of attempts. */
-export interface AppendShared {
-  readonly retryLoop: RetryLoop
-  readonly attemptSize: AttemptSize
-}
-
-export function createShared(
-  options: Pick<AppenderOptions, 'clock' | 'retry' | 'onRetry' | 'highWaterMark'>,
-): AppendShared {
-  return {
-    retryLoop: new RetryLoop(options),
-    attemptSize: new AttemptSize(options.highWaterMark),
-  }
+  /** Each append to an object, at this tail, waits for it. Its failure is the appender's. */
+  readonly beforeAppend?: ((target: Target, tail: Tail) => Promise<void>) | undefined
 }
 
 /** Where the batches of a stream go: one object, or one after another. */
@@ -103,34 +99,46 @@ export interface AppendInfo {
   readonly key: string
   /** Position of its first byte. */
   readonly position: number
-  /** Position behind its last byte: the object's length now. */
+  /** Where the next append starts: behind its last byte, and behind those that other writers appended since. */
   readonly nextPosition: number
   /** Bytes that landed: all that was sent, or a shorter attempt whose response was lost. */
   readonly length: number
-  /** CRC-64 of the whole object, an unsigned decimal string. */
+  /** CRC-64 of the object up to `nextPosition`, an unsigned decimal string. */
   readonly crc64: string
   /** `x-oss-request-id` of the response that proved it, for Alibaba's support. */
   readonly requestId: string
   /** From 1. */
   readonly attempts: number
+  /** How many of them OSS refused because another writer's append came first. 0 without `shared`. */
+  readonly lostRaces: number
   /** Milliseconds from the first attempt to the acknowledgement. */
   readonly duration: number
   /** The response of the attempt that landed was lost, and the tail proved it. */
   readonly reconciled: boolean
 }
 
+/** How far the object is known. */
+interface ObjectEnd {
+  /** The last known tail. */
+  readonly tail: Tail
+  /** Where the next append starts: at the tail, or where a lost race told that the object ends, without a CRC. */
+  readonly next: ObservedTail
+}
+
 type State =
   | { readonly name: 'opening' }
-  | { readonly name: 'ready'; readonly tail: Tail }
+  | ({ readonly name: 'ready' } & ObjectEnd)
   /** An attempt is in flight, or failed and is to be followed by another. */
-  | { readonly name: 'appending'; readonly tail: Tail }
-  /** OSS refused the position, and the tail is being asked for. */
-  | { readonly name: 'reconciling'; readonly tail: Tail }
+  | ({ readonly name: 'appending' } & ObjectEnd)
+  /** OSS refused the position, and the appender asks what became of its attempts. */
+  | ({ readonly name: 'reconciling' } & ObjectEnd)
   | { readonly name: 'failed'; readonly tail: Tail | undefined; readonly error: Error }
 
 /** How much of a batch is acknowledged, and how that is known. */
 interface Acknowledgement {
-  readonly after: Tail
+  readonly length: number
+  /** The object's tail. */
+  readonly tail: Tail
   readonly requestId: string
   readonly isReconciled: boolean
 }
@@ -140,27 +148,28 @@ const CUT_BODY: ReadonlySet<string> = new Set(['RequestTimeout', 'IncompleteBody
 
 export class Appender implements Destination {
   readonly #options: AppenderOptions
-  readonly #retryLoop: RetryLoop
-  readonly #attemptSize: AttemptSize
+  readonly #context: StreamContext
   readonly #tailFinder: TailFinder
   readonly #inDoubt = new AttemptsInDoubt()
+  readonly #sharedSettler: SharedSettler | undefined
   #state: State = { name: 'opening' }
   #exists = false
   /** OSS has shown the tail at least once. */
   #isProven = false
 
-  constructor(options: AppenderOptions, shared: AppendShared = createShared(options)) {
+  constructor(options: AppenderOptions, context = new StreamContext(options)) {
     this.#options = options
-    this.#retryLoop = shared.retryLoop
-    this.#attemptSize = shared.attemptSize
-    this.#tailFinder = new TailFinder(options, shared.retryLoop)
+    this.#context = context
+    this.#tailFinder = new TailFinder(options, context)
+    if (!options.shared) return
+    this.#sharedSettler = new SharedSettler(options, context, this.#tailFinder, this.#inDoubt)
   }
 
   get key(): string {
     return this.#options.target.key
   }
 
-  /** The acknowledged tail; undefined until the object is open. */
+  /** The last known tail; undefined until the object is open. */
   get tail(): Tail | undefined {
     return this.#state.name === 'opening' ? undefined : this.#state.tail
   }
@@ -171,20 +180,20 @@ export class Appender implements Destination {
   }
 
   keepProcessAlive(): void {
-    this.#retryLoop.keepProcessAlive()
+    this.#context.retryLoop.keepProcessAlive()
   }
 
   hurry(): void {
-    this.#retryLoop.hurry()
+    this.#context.retryLoop.hurry()
   }
 
   /** Ends what is in flight, at once: it rejects with `reason`, and so does every later call. */
   abort(reason: Error): void {
-    this.#retryLoop.abort(reason)
+    this.#context.retryLoop.abort(reason)
   }
 
   throwIfAborted(): void {
-    if (this.#retryLoop.aborted) throw this.#fail(this.#retryLoop.aborted, 0)
+    if (this.#context.retryLoop.aborted) throw this.#fail(this.#context.retryLoop.aborted, 0)
   }
 
   /** Finds the tail to append at. */
@@ -192,29 +201,45 @@ export class Appender implements Destination {
     ok(this.#state.name === 'opening')
     const { tail, exists } = await this.#run(() => this.#find())
     this.#exists = exists
-    this.#state = { name: 'ready', tail }
+    this.#state = { name: 'ready', tail, next: tail }
     return tail
   }
 
   /** Appends a prefix of a batch; settles when its fate is certain. */
   async append(batch: Batch): Promise<AppendInfo> {
-    const before = this.#readyTail()
-    const { clock, maxObjectBytes } = this.#options
-    const end = before.position + batch.length
-    if (end > maxObjectBytes) throw this.#fail(objectFull(end, maxObjectBytes), 0)
+    const { clock } = this.#options
+    const { retryLoop, winnerPause } = this.#context
+    const end = this.#readyEnd()
+    const full = this.#findFull(end.next, batch)
+    if (full) throw this.#fail(full, 0)
+    this.#state = { ...end, name: 'appending' }
     const startedAt = clock.now()
-    const { after, requestId, isReconciled } = await this.#run(() => this.#attempt(before, batch))
-    this.#commit(after)
+    await this.#prepare(end.tail)
+    await retryLoop.pause(winnerPause.left)
+    const { length, tail, requestId, isReconciled } = await this.#run(() => this.#attempt(batch))
+    const { position } = this.#openEnd().next
+    this.#commit(tail)
     return {
       key: this.key,
-      position: before.position,
-      nextPosition: after.position,
-      length: after.position - before.position,
-      crc64: after.crc64,
+      position,
+      nextPosition: tail.position,
+      length,
+      crc64: tail.crc64,
       requestId,
-      attempts: this.#retryLoop.attempts,
+      attempts: retryLoop.attempts,
+      lostRaces: retryLoop.lostRaces,
       duration: clock.now() - startedAt,
       reconciled: isReconciled,
+    }
+  }
+
+  async #prepare(tail: Tail): Promise<void> {
+    const { beforeAppend, target } = this.#options
+    if (!beforeAppend) return
+    try {
+      await beforeAppend(target, tail)
+    } catch (error) {
+      throw this.#fail(error as Error, 0)
     }
   }
 
@@ -228,18 +253,18 @@ export class Appender implements Destination {
 
   /** The object is whole: proves a tail that only the caller knew, and seals it if that was asked for. */
   async complete(): Promise<void> {
-    const { position, crc64 } = this.#readyTail()
+    const { position, crc64 } = this.#readyEnd().tail
     if (!this.#isProven) await this.#run(() => this.#tailFinder.confirm(position, crc64))
     if (this.#options.seal) await this.seal()
   }
 
   /** Closes the object for appends, for good. Sealing twice is harmless, so a lost response is too. */
   async seal(): Promise<void> {
-    const tail = this.#readyTail()
+    const { tail } = this.#readyEnd()
     const { client, target } = this.#options
     await this.#run(async () => {
       try {
-        await this.#retryLoop.exchange(async signal =>
+        await this.#context.retryLoop.exchange(async signal =>
           client.seal?.(target, tail.position, { signal }),
         )
       } catch (error) {
@@ -256,9 +281,9 @@ export class Appender implements Destination {
   /** Runs an operation in the retry loop; its failure is the appender's, for good. */
   async #run<T>(attempt: () => Promise<T>): Promise<T> {
     try {
-      return await this.#retryLoop.run(this.tail?.position, attempt)
+      return await this.#context.retryLoop.run(this.tail?.position, attempt)
     } catch (error) {
-      throw this.#fail(error as Error, this.#retryLoop.attempts)
+      throw this.#fail(error as Error, this.#context.retryLoop.attempts)
     }
   }
 
@@ -272,47 +297,59 @@ export class Appender implements Destination {
   }
 
   /** One attempt at an append: an acknowledgement, or an error that says whether to try again. */
-  async #attempt(before: Tail, batch: Batch): Promise<Acknowledgement> {
-    const part = batch.prefix(this.#attemptSize.bytes)
+  async #attempt(batch: Batch): Promise<Acknowledgement> {
+    const { attemptSize, retryLoop } = this.#context
+    const { next } = this.#openEnd()
+    // Without a success no attempt is longer than those in doubt.
+    const part = batch.prefix(attemptSize.bytes)
     const { bucket, key } = this.#options.target
-    const { position } = before
+    const { position } = next
     const { length } = part
     return traceAttempt(
       'append',
-      () => ({ bucket, key, attempt: this.#retryLoop.attempts, position, length }),
-      () => this.#send(before, part, batch),
+      () => ({ bucket, key, attempt: retryLoop.attempts, position, length }),
+      () => this.#send(next, part, batch),
     )
   }
 
-  async #send(before: Tail, part: Batch, batch: Batch): Promise<Acknowledgement> {
-    const { client, target } = this.#options
+  async #send(before: ObservedTail, part: Batch, batch: Batch): Promise<Acknowledgement> {
+    const { client, target, clock } = this.#options
+    const { attemptSize, retryLoop, winnerPause } = this.#context
+    const { length } = part
     const after = advance(before, part)
-    this.#state = { name: 'appending', tail: before }
+    this.#state = { ...this.#openEnd(), name: 'appending' }
+    const sentAt = clock.now()
     try {
-      const result = await this.#retryLoop.exchange(signal =>
+      const result = await retryLoop.exchange(signal =>
         client.append(target, {
           position: before.position,
           body: part.bytes,
           headers: this.#headersOf(before, part),
-          deadlineFactor: this.#attemptSize.deadlineFactorOf(part.length),
+          deadlineFactor: attemptSize.deadlineFactorOf(length),
           signal,
         }),
       )
-      if (!isSameTail(after, result)) throw integrity(after, result)
-      this.#attemptSize.onSuccess(part.length)
-      return { after, requestId: result.requestId, isReconciled: false }
+      const tail = { position: result.position, crc64: result.crc64 }
+      if (!isProof(after, tail)) throw integrity(after, result)
+      attemptSize.onSuccess(length)
+      if (retryLoop.lostRaces > 0) winnerPause.start(clock.now() - sentAt)
+      return { length, tail, requestId: result.requestId, isReconciled: false }
     } catch (error) {
       if (isInDoubt(error, client)) this.#inDoubt.add(before.position, after.position)
-      if (isPositionRefused(error)) return this.#reconcile(before, after, batch, error)
-      throw error instanceof OssError ? this.#resize(error, part.length) : error
+      if (isPositionRefused(error) || (isSealed(error) && !this.#inDoubt.isEmpty)) {
+        return this.#settle(before, after, batch, error)
+      }
+      throw error instanceof OssError ? this.#resize(error, length) : error
     }
   }
 
-  #headersOf(before: Tail, { contentMd5 }: Batch): Record<string, string> {
+  #headersOf({ position, crc64 }: ObservedTail, part: Batch): Record<string, string> {
     const { headers, creationHeaders } = this.#options
+    // Where the CRC of the object is not known, the MD5 proves the bytes: OSS checks it before it stores them.
+    const contentMd5 = crc64 === undefined ? part.md5 : part.contentMd5
     return {
       ...headers,
-      ...(before.position === 0 ? creationHeaders : undefined),
+      ...(position === 0 ? creationHeaders : undefined),
       ...(contentMd5 === undefined ? undefined : { 'content-md5': contentMd5 }),
     }
   }
@@ -320,11 +357,24 @@ export class Appender implements Destination {
   /** After an attempt of `length` bytes failed: the next is shorter, if that may help. */
   #resize(error: OssError, length: number): OssError {
     if (classifyError(error) === 'tooLarge') {
-      return this.#attemptSize.onRefused(length) ? error : bodyRefused(length, error)
+      return this.#context.attemptSize.onRefused(length) ? error : bodyRefused(length, error)
     }
-    if (error.code === 'OSS_ERR_TIMEOUT') this.#attemptSize.onTimeout(length)
-    else if (error.isBodyCut || CUT_BODY.has(error.code)) this.#attemptSize.onCut(length)
+    if (error.code === 'OSS_ERR_TIMEOUT') this.#context.attemptSize.onTimeout(length)
+    else if (error.isBodyCut || CUT_BODY.has(error.code)) this.#context.attemptSize.onCut(length)
     return error
+  }
+
+  /** After OSS refused an attempt because of what the object is, and not for another reason. */
+  #settle(
+    before: ObservedTail,
+    after: ObservedTail,
+    batch: Batch,
+    refusal: OssServiceError,
+  ): Promise<Acknowledgement> {
+    const end = this.#openEnd()
+    this.#state = { ...end, name: 'reconciling' }
+    if (this.#sharedSettler) return this.#settleShared(before, after, batch, refusal)
+    return this.#reconcile(end.tail, after, batch, refusal)
   }
 
   /**
@@ -333,16 +383,17 @@ export class Appender implements Destination {
    */
   async #reconcile(
     before: Tail,
-    after: Tail,
+    after: ObservedTail,
     batch: Batch,
     refusal: OssServiceError,
   ): Promise<Acknowledgement> {
-    this.#state = { name: 'reconciling', tail: before }
     const seen = await this.#tailFinder.findAfterRefusal(after, refusal)
     const verdict = settle(before, batch, seen)
     switch (verdict.name) {
-      case 'landed':
-        return { after: verdict.after, requestId: refusal.requestId, isReconciled: true }
+      case 'landed': {
+        const { length, after: tail } = verdict
+        return { length, tail, requestId: refusal.requestId, isReconciled: true }
+      }
       case 'absent':
         throw refusal
       case 'replaced':
@@ -352,32 +403,89 @@ export class Appender implements Destination {
     }
   }
 
-  #commit(after: Tail): void {
-    ok(after.position >= (this.tail?.position ?? 0))
-    this.#inDoubt.forgetBefore(after.position)
+  /** The same with other writers. A position is given up only when nothing is in doubt there. */
+  async #settleShared(
+    before: ObservedTail,
+    after: ObservedTail,
+    batch: Batch,
+    refusal: OssServiceError,
+  ): Promise<Acknowledgement> {
+    const settler = this.#sharedSettler as SharedSettler
+    const verdict = await settler.settle(before, after, batch, refusal)
+    switch (verdict.name) {
+      case 'landed': {
+        const { length, tail, requestId } = verdict
+        return { length, tail, requestId, isReconciled: true }
+      }
+      case 'absent':
+        throw refusal
+      case 'lost':
+        this.#moveTo(verdict.tail)
+        if (isSealed(refusal)) throw refusal
+        throw this.#findFull(verdict.tail, batch) ?? lostRace(before, after, verdict.tail, refusal)
+      case 'replaced':
+        throw replaced(before, verdict.seen, refusal)
+      case 'hidden':
+        throw conflict(before, after, verdict.seen, refusal)
+    }
+  }
+
+  /** The error of an object that has no room for the batch. */
+  #findFull({ position }: ObservedTail, { length }: Batch): OssError | undefined {
+    const { maxObjectBytes, maxBytes = maxObjectBytes } = this.#options
+    const end = position + length
+    if (end > maxObjectBytes) return objectFull(end, maxObjectBytes)
+    // A batch that is too long for any object has one of its own.
+    return position > 0 && end > maxBytes ? objectFull(end, maxBytes) : undefined
+  }
+
+  /** The object goes on at `next`, behind bytes of others. Nothing of this stream is in doubt. */
+  #moveTo(next: ObservedTail): void {
+    const { tail } = this.#openEnd()
+    const { position, crc64 } = next
+    ok(position >= tail.position)
+    this.#inDoubt.clear()
+    this.#exists = true
+    this.#state = {
+      name: 'appending',
+      tail: crc64 === undefined ? tail : { position, crc64 },
+      next,
+    }
+  }
+
+  #commit(tail: Tail): void {
+    ok(tail.position >= (this.tail?.position ?? 0))
+    this.#inDoubt.forgetBefore(tail.position)
     this.#exists = true
     this.#isProven = true
-    this.#state = { name: 'ready', tail: after }
+    this.#state = { name: 'ready', tail, next: tail }
   }
 
   /** Fails for good, with all that is known. */
   #fail(error: Error, attempts: number): Error {
     const { tail } = this
+    const { next } = { next: tail, ...this.#state }
     const seen = error instanceof OssConflictError ? error.seen.position : undefined
     const failure = withContext(error, {
       ...this.#options.target,
       attempts: attempts > 0 ? attempts : undefined,
       tail,
-      unresolved: tail && this.#inDoubt.unresolved(tail.position, seen),
+      unresolved: next && this.#inDoubt.unresolved(next.position, seen),
     })
     this.#state = { name: 'failed', tail, error: failure }
     return failure
   }
 
-  #readyTail(): Tail {
+  #readyEnd(): ObjectEnd {
     const state = this.#state
     if (state.name === 'failed') throw state.error
     ok(state.name === 'ready', 'one append in flight')
-    return state.tail
+    return state
+  }
+
+  #openEnd(): ObjectEnd {
+    const state = this.#state
+    ok(state.name !== 'opening' && state.name !== 'failed', 'an object is open')
+    return { tail: state.tail, next: state.next }
   }
 }

@@ -35,10 +35,10 @@ export class AttemptSize {
   /** Appends of any size. */
   #successesSinceTimeout = 0
 
-  /** Bytes of a full batch. */
-  constructor(highWaterMark: number) {
+  /** `highWaterMark`: bytes of a full batch. `floor`: bytes of the least size. */
+  constructor(highWaterMark: number, floor: number = FLOOR) {
     this.#highWaterMark = highWaterMark
-    this.#floor = Math.min(FLOOR, highWaterMark)
+    this.#floor = Math.min(floor, highWaterMark)
     this.#bytes = highWaterMark
   }
 

@@ -28,6 +28,17 @@ export class AttemptsInDoubt {
     this.#attempts.push({ from, to })
   }
 
+  /** Lengths of the attempts at `position` that an object of `end` bytes may hold; the longest first. */
+  lengths(position: number, end: number): number[] {
+    const fitting = this.#attempts.filter(({ from, to }) => from === position && to <= end)
+    return fitting.map(({ to }) => to - position).sort((a, b) => b - a)
+  }
+
+  /** None of the attempts can land any more. */
+  clear(): void {
+    this.#attempts = []
+  }
+
   /** The tail is at `position` now. */
   forgetBefore(position: number): void {
     this.#attempts = this.#attempts.filter(({ from }) => from >= position)

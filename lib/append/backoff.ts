@@ -86,12 +86,18 @@ export class Backoff {
     const { maxRetries, maxElapsed } = this.#policy
     const now = this.#clock.now()
     this.#firstFailure ??= now
+    const isElapsed = now - this.#firstFailure >= maxElapsed
+    if (failed.retryClass === 'lostRace') {
+      // No retry: OSS works, and longer waits would leave the object to the other writers.
+      this.#row = undefined
+      return isElapsed ? undefined : 0
+    }
     this.#retries += 1
     if (this.#row?.retryClass !== failed.retryClass) {
       this.#row = { retryClass: failed.retryClass, since: now, count: 0 }
     }
     this.#row.count += 1
-    if (this.#retries > maxRetries || now - this.#firstFailure >= maxElapsed) return undefined
+    if (this.#retries > maxRetries || isElapsed) return undefined
     if (this.#isFinal(failed, this.#row.count, now - this.#row.since)) return undefined
     const isAtOnce = AT_ONCE.has(failed.retryClass) && this.#row.count === 1
     return isAtOnce ? this.#atLeast(failed, 0) : this.#delay(failed)

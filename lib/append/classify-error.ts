@@ -4,7 +4,7 @@
  * better. Status and code decide, never the text of a message. docs/errors.md has the same table.
  */
 
-import { isKeyRefusal, OssError, OssServiceError } from '../errors.ts'
+import { isKeyRefusal, LostRace, OssError, OssServiceError } from '../errors.ts'
 import type { Client } from './client-interface.ts'
 
 export type RetryClass =
@@ -28,6 +28,8 @@ export type RetryClass =
   | 'damaged'
   /** OSS, or a server in between, refuses bodies of that size. */
   | 'tooLarge'
+  /** Another writer of a shared object came first. No failure: the next attempt starts where the object ends. */
+  | 'lostRace'
 
 /**
  * The codes of a 503 that mean a limit (OSS, "Error codes": `TotalQpsLimitExceeded`,
@@ -59,6 +61,7 @@ const TOO_LARGE = 413
 export function classifyError(error: unknown): RetryClass {
   if (!(error instanceof OssError)) return 'final'
   if (error instanceof OssServiceError) return classifyRefusal(error)
+  if (error instanceof LostRace) return 'lostRace'
   switch (error.code) {
     case 'OSS_ERR_TIMEOUT':
       return 'wait'

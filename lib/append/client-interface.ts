@@ -57,6 +57,28 @@ export interface AppendResult {
   readonly requestId: string
 }
 
+/** A part of an object to read (OSS, "GetObject"). */
+export interface RangeRequest {
+  /** Offset of the first byte. */
+  readonly start: number
+  /** Offset after the last byte; greater than `start`. */
+  readonly end: number
+  /** When it is aborted, the request and its body end at once. */
+  readonly signal: AbortSignal
+}
+
+/** A part of an object, and the tail that the object had when OSS answered. */
+export interface ObjectRange {
+  /** Bytes of the whole object. */
+  readonly length: number
+  /** CRC-64 of the whole object, an unsigned decimal string. */
+  readonly crc64?: string | undefined
+  /** `x-oss-request-id`, for Alibaba's support. */
+  readonly requestId: string
+  /** The bytes of the range. The stream reads them to their end, or ends the iteration. */
+  readonly body: AsyncIterable<Uint8Array>
+}
+
 /**
  * One HTTP exchange per method, without retries. A method rejects with an `OssServiceError` (OSS refused), or
  * with an `OssError` of code `OSS_ERR_NETWORK`, `OSS_ERR_TIMEOUT` or `OSS_ERR_CREDENTIALS`; its `isUnsent`
@@ -77,6 +99,12 @@ export interface Client {
   append(target: Target, request: AppendRequest): Promise<AppendResult>
   /** Closes an object of `position` bytes for appends. Only `seal` and `sealOnRoll` need it. */
   seal?(target: Target, position: number, options: { readonly signal: AbortSignal }): Promise<void>
+  /**
+   * Reads a part of an object. Rejects with `InvalidRange` if the object has no byte at `start`, and with
+   * `NoSuchKey` if there is no object. Only `shared` uses it: without it, another writer's bytes behind an
+   * append of unknown outcome hide that outcome.
+   */
+  read?(target: Target, request: RangeRequest): Promise<ObjectRange>
   /** Closes connections. A stream calls it only for a client that it made itself. */
   close(): Promise<void>
 }

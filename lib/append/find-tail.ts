@@ -3,10 +3,17 @@
  * CRC of a result come from one response. Nothing is retried here, and nothing is settled.
  */
 
-import { conflict, integrity, notAppendable, OssError, OssServiceError } from '../errors.ts'
+import {
+  conflict,
+  integrity,
+  notAppendable,
+  type ObservedTail,
+  OssError,
+  OssServiceError,
+} from '../errors.ts'
 import type { Client, Head, Target } from './client-interface.ts'
 import { traceAttempt } from './diagnostics.ts'
-import type { RetryLoop } from './retry-loop.ts'
+import type { StreamContext } from './stream-context.ts'
 import { EMPTY_TAIL, NO_BYTES, type Tail } from './tail.ts'
 
 export interface TailFinderOptions {
@@ -25,6 +32,12 @@ export interface FoundTail {
   readonly requestId?: string | undefined
 }
 
+/** How an object ends. */
+export interface FoundEnd extends FoundTail {
+  /** OSS appends nothing to it any more. */
+  readonly isSealed: boolean
+}
+
 /** What one response told. */
 interface TailResponse extends Tail {
   readonly requestId?: string | undefined
@@ -35,11 +48,11 @@ const PROBE_ROUNDS = 3
 
 export class TailFinder {
   readonly #options: TailFinderOptions
-  readonly #retryLoop: RetryLoop
+  readonly #context: StreamContext
 
-  constructor(options: TailFinderOptions, retryLoop: RetryLoop) {
+  constructor(options: TailFinderOptions, context: StreamContext) {
     this.#options = options
-    this.#retryLoop = retryLoop
+    this.#context = context
   }
 
   /** The tail to append at. */
@@ -56,8 +69,13 @@ export class TailFinder {
     return this.#trace(() => this.#confirm(position, crc64))
   }
 
+  /** How the object ends, sealed or not. `known`: a length in bytes that it had. */
+  findEnd(known: number): Promise<FoundEnd> {
+    return this.#trace(() => this.#findEnd(known))
+  }
+
   /** The tail after OSS refused an append that would have ended at `after`; `null`: there is no object. */
-  async findAfterRefusal(after: Tail, refusal: OssServiceError): Promise<Tail | null> {
+  async findAfterRefusal(after: ObservedTail, refusal: OssServiceError): Promise<Tail | null> {
     const head = await this.#head()
     if (head === null) return null
     if (head !== 'forbidden') return tailIn(await this.#withCrc64(head))
@@ -69,21 +87,32 @@ export class TailFinder {
     return tailIn(await this.#probe(from))
   }
 
-  #trace(attempt: () => Promise<FoundTail>): Promise<FoundTail> {
+  #trace<Found extends FoundTail>(attempt: () => Promise<Found>): Promise<Found> {
     const { bucket, key } = this.#options.target
-    return traceAttempt('open', () => ({ bucket, key, attempt: this.#retryLoop.attempts }), attempt)
+    const { retryLoop } = this.#context
+    return traceAttempt('open', () => ({ bucket, key, attempt: retryLoop.attempts }), attempt)
   }
 
   async #find(): Promise<FoundTail> {
     const head = await this.#head()
-    if (head === 'forbidden') {
-      const tail = await this.#probe(1, EMPTY_TAIL.position)
-      return found(tail, tail.position > 0)
-    }
+    if (head === 'forbidden') return this.#findByProbe(1)
     if (head === null) return { tail: EMPTY_TAIL, exists: false }
     checkAppendable(head)
     if (head.sealedTime !== undefined) throw notAppendable(head, 'AppendSealedObjectNotAllowed')
     return found(await this.#withCrc64(head), true)
+  }
+
+  async #findEnd(known: number): Promise<FoundEnd> {
+    const head = await this.#head()
+    if (head === 'forbidden') return { ...(await this.#findByProbe(known || 1)), isSealed: false }
+    if (head === null) return { tail: EMPTY_TAIL, exists: false, isSealed: false }
+    const isSealed = head.sealedTime !== undefined
+    return { ...found(await this.#withCrc64(head), true), isSealed }
+  }
+
+  async #findByProbe(from: number): Promise<FoundTail> {
+    const tail = await this.#probe(from, EMPTY_TAIL.position)
+    return found(tail, tail.position > 0)
   }
 
   async #confirm(position: number, crc64?: string): Promise<FoundTail> {
@@ -101,10 +130,11 @@ export class TailFinder {
   async #head(): Promise<Head | null | 'forbidden'> {
     const { client, target } = this.#options
     try {
-      return await this.#retryLoop.exchange(signal => client.head(target, { signal }))
+      return await this.#context.retryLoop.exchange(signal => client.head(target, { signal }))
     } catch (error) {
-      if (isReadForbidden(error)) return 'forbidden'
-      throw error
+      if (!isReadForbidden(error)) throw error
+      this.#context.isReadForbidden = true
+      return 'forbidden'
     }
   }
 
@@ -138,7 +168,7 @@ export class TailFinder {
   async #appendNothing(position: number): Promise<TailResponse & { readonly requestId: string }> {
     const { client, target, headers } = this.#options
     const request = { position, body: NO_BYTES, headers }
-    const result = await this.#retryLoop.exchange(signal =>
+    const result = await this.#context.retryLoop.exchange(signal =>
       client.append(target, { ...request, signal }),
     )
     const { crc64, requestId } = result
@@ -164,7 +194,7 @@ export function tellsLength(
 }
 
 /** The identity may append and not read, as OSS allows. `BadErrorResponse`: a 403 without a code. */
-function isReadForbidden(error: unknown): boolean {
+export function isReadForbidden(error: unknown): boolean {
   if (!(error instanceof OssServiceError) || error.status !== 403) return false
   return error.code === 'AccessDenied' || error.code === 'BadErrorResponse'
 }

@@ -47,6 +47,7 @@ export class RetryLoop {
   #controller: AbortController | undefined
   #wait: Wait | undefined
   #attempts = 0
+  #lostRaces = 0
 
   constructor(options: RetryLoopOptions) {
     this.#options = options
@@ -55,6 +56,11 @@ export class RetryLoop {
   /** Attempts begun in the present or last operation. */
   get attempts(): number {
     return this.#attempts
+  }
+
+  /** How many of them lost a race against another writer of a shared object. */
+  get lostRaces(): number {
+    return this.#lostRaces
   }
 
   get aborted(): Error | undefined {
@@ -95,7 +101,9 @@ export class RetryLoop {
   async run<T>(position: number | undefined, attempt: () => Promise<T>): Promise<T> {
     const { clock, retry, onRetry } = this.#options
     const backoff = new Backoff(retry, clock)
-    for (this.#attempts = 0; ; ) {
+    this.#attempts = 0
+    this.#lostRaces = 0
+    for (;;) {
       if (this.#aborted) throw this.#aborted
       this.#attempts += 1
       try {
@@ -111,6 +119,10 @@ export class RetryLoop {
         }
         const delay = backoff.next(failed)
         if (delay === undefined) throw finalError(error, failed.retryClass, this.#attempts)
+        if (failed.retryClass === 'lostRace') {
+          this.#lostRaces += 1
+          continue
+        }
         onRetry({ attempt: this.#attempts, error, delay, position })
         await this.#sleep(delay, isHurriable(failed))
       }
@@ -133,6 +145,11 @@ export class RetryLoop {
     } finally {
       this.#controller = undefined
     }
+  }
+
+  /** Waits before an operation. Nothing but `abort()` shortens it. */
+  async pause(delay: number): Promise<void> {
+    if (delay > 0) await this.#sleep(delay, false)
   }
 
   async #sleep(delay: number, canHurry: boolean): Promise<void> {
@@ -158,7 +175,7 @@ export class RetryLoop {
  * attempt might have mended becomes the cause of giving up.
  */
 function finalError(error: OssError, retryClass: RetryClass, attempts: number): OssError {
-  const isTransient = retryClass === 'wait' || retryClass === 'throttled'
+  const isTransient = ['wait', 'throttled', 'lostRace'].includes(retryClass)
   // `OSS_ERR_NETWORK` is for causes only, also where it is final: a bad certificate, an unknown host.
   const isCause = error.code === 'OSS_ERR_NETWORK'
   if (error.code === 'OSS_ERR_CREDENTIALS') return error

@@ -86,11 +86,15 @@ export class Batch {
     return this.#crc64
   }
 
-  /** Base64 of the MD5 of `bytes`; undefined where appends do not carry it. */
-  get contentMd5(): string | undefined {
-    if (!this.#hasMd5) return undefined
+  /** Base64 of the MD5 of `bytes`. */
+  get md5(): string {
     this.#contentMd5 ??= createHash('md5').update(this.bytes).digest('base64')
     return this.#contentMd5
+  }
+
+  /** The same; undefined where appends do not carry it. */
+  get contentMd5(): string | undefined {
+    return this.#hasMd5 ? this.md5 : undefined
   }
 
   /** Whether an append may end at `length`: no record is cut there. */
@@ -115,16 +119,24 @@ export class Batch {
   }
 }
 
-/** The tail that `before` becomes when `batch` lands at it. */
-export function advance(before: Tail, { length, crc64 }: Batch): Tail {
-  return {
-    position: before.position + length,
-    crc64: crc64Combine(before.crc64, crc64, length),
-  }
+/** The tail that `before` becomes when `batch` lands at it. Its CRC is known where that of `before` is. */
+export function advance(before: Tail, batch: Batch): Tail
+export function advance(before: ObservedTail, batch: Batch): ObservedTail
+export function advance(before: ObservedTail, batch: Batch): ObservedTail {
+  const position = before.position + batch.length
+  if (before.crc64 === undefined) return { position }
+  return { position, crc64: crc64Combine(before.crc64, batch.crc64, batch.length) }
 }
 
-export function isSameTail(a: Tail, b: ObservedTail): boolean {
-  return a.position === b.position && a.crc64 === b.crc64
+/** Both are known whole, and the same. */
+export function isSameTail(a: ObservedTail, b: ObservedTail): boolean {
+  return a.position === b.position && a.crc64 === b.crc64 && a.crc64 !== undefined
+}
+
+/** Whether an append that should make `after` made this tail. A CRC that could not be computed is believed. */
+export function isProof(after: ObservedTail, seen: ObservedTail): seen is Tail {
+  const { position, crc64 = seen.crc64 } = after
+  return isSameTail({ position, crc64 }, seen)
 }
 
 export type Verdict =

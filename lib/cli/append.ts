@@ -7,6 +7,7 @@ import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import type { Duplex } from 'node:stream'
+import { OssClient } from '../client/client.ts'
 import { parseUrl } from '../client/endpoint.ts'
 import {
   createAppendStream,
@@ -20,15 +21,9 @@ import {
 } from '../index.ts'
 import { type OpenBackend, withBackend } from './backend.ts'
 import type { AppendCommand, Backend, CommandIO, DemoCommand, RollOptions } from './commands.ts'
-import { type DeliveryOptions, deliver, RecordingClient } from './delivery.ts'
+import { type DeliveryOptions, deliver } from './delivery.ts'
 import { MismatchError } from './failure.ts'
-import {
-  compareDelivery,
-  compareRolled,
-  compareRolledObjects,
-  readBack,
-  requestTail,
-} from './read-back.ts'
+import { compareDelivery, compareRolledObjects, readBack } from './read-back.ts'
 import { Reporter } from './reporter.ts'
 import { RetryingReader } from './retrying-reader.ts'
 import { type Signals, startGrace } from './signals.ts'
@@ -115,8 +110,8 @@ export function withRetryDefaults(
 }
 
 /**
- * Appends the input, compares the object with it, and reports. With `--local` the object is read back; with
- * OSS its own length and CRC-64 are compared, since reading it back would cost a download.
+ * Appends the input and reports. The stream proves length and CRC-64 of each object. With `--local` the
+ * objects are also read back and compared; with OSS that would cost a download.
  */
 async function runJob(job: AppendJob): Promise<number> {
   const { backend, io, reporter, signals, grace } = job
@@ -124,8 +119,8 @@ async function runJob(job: AppendJob): Promise<number> {
   const { bucket } = target
   const { signal, end } =
     grace === undefined ? { signal: signals.first, end() {} } : startGrace(signals, grace)
-  return withBackend(backend, 'append', io.env, async ({ clientOptions, isLocal }) => {
-    const client = new RecordingClient(clientOptions)
+  return withBackend(backend, 'append', io, async ({ clientOptions, isLocal }) => {
+    const client = new OssClient(clientOptions)
     const retry = withRetryDefaults(job.options.retry, { isLocal })
     const reader = new RetryingReader(clientOptions, {
       signal,
@@ -137,7 +132,7 @@ async function runJob(job: AppendJob): Promise<number> {
       client.checkBucket(bucket)
       source = await job.openInput()
       const stream = createStream(job, target, { ...job.options, client, retry })
-      const rolled = collectRolled(stream, client, isLocal)
+      const rolled = isLocal ? collectRolled(stream) : new Map<string, RollInfo>()
       const stages = createStages(job, source, stream)
       const delivery = await deliver({
         source,
@@ -149,25 +144,19 @@ async function runJob(job: AppendJob): Promise<number> {
         ...stages,
       })
 
-      const { key } = delivery
+      const { key, exists } = delivery
       // A clock that went back may have brought a rolled object into use again.
-      rolled.objects.delete(key)
-      const copy = isLocal ? await readBack(reader, { bucket, key }, delivery) : undefined
-      const object = { bucket, key }
-      const reported =
-        copy?.reported ??
-        client.reported(key) ??
-        (await requestTail(reader, client, object, delivery))
+      rolled.delete(key)
+      const copy = isLocal && exists ? await readBack(reader, { bucket, key }, delivery) : undefined
       const differences = [
-        ...rolled.differences,
-        ...(await compareRolledObjects(reader, bucket, rolled.objects.values())),
-        ...compareDelivery(delivery, reported, copy),
+        ...(await compareRolledObjects(reader, bucket, rolled.values())),
+        ...compareDelivery(delivery, copy),
       ]
-      const url = `oss://${bucket}/${key}`
+      const url = exists ? `oss://${bucket}/${key}` : undefined
       await reporter.drainStderr(signals.first)
-      reporter.finish({ source: source.name, url, delivery, reported, copy }, differences)
+      reporter.finish({ source: source.name, url, delivery, copy }, differences)
       if (differences.length > 0) throw new MismatchError(differences)
-      return signals.exitCode
+      return signals.exitCode || (delivery.isCut ? 1 : 0)
     } finally {
       source?.stream.destroy()
       await client.close()
@@ -177,7 +166,7 @@ async function runJob(job: AppendJob): Promise<number> {
 }
 
 /** The object in the URL; for a rolling stream its key is the pattern of all keys. */
-function parseTarget({ url, roll }: AppendJob): Target {
+export function parseTarget({ url, roll }: Pick<AppendJob, 'url' | 'roll'>): Target {
   if (!roll) return parseUrl(url)
   const prefix = /^oss:\/\/[^/]*$/.test(url) ? `${url}/` : url
   return parseUrl(prefix + (roll.key ?? ''))
@@ -192,17 +181,11 @@ function createStream(
   return createRollingAppendStream({ ...options, ...roll, bucket, key })
 }
 
-/** Compares each rolled object with the tail that OSS reported; local ones are collected to be read back. */
-function collectRolled(stream: OssAppendStream, client: RecordingClient, isLocal: boolean) {
-  /** By key. A clock that goes back brings a key into use again; its last roll counts. */
+/** The last roll of each key: a clock that goes back brings a key into use again. */
+function collectRolled(stream: OssAppendStream): Map<string, RollInfo> {
   const objects = new Map<string, RollInfo>()
-  const differences: string[] = []
-  stream.on('roll', (info: RollInfo) => {
-    differences.push(...compareRolled(info, client.reported(info.key)))
-    client.forget(info.key)
-    if (isLocal) objects.set(info.key, info)
-  })
-  return { objects, differences }
+  stream.on('roll', (info: RollInfo) => void objects.set(info.key, info))
+  return objects
 }
 
 /** The transforms between source and stream, and how progress is measured behind them. */

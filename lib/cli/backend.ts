@@ -3,14 +3,16 @@
  * this process on a folder.
  */
 
-import { mkdirSync, statSync } from 'node:fs'
-import type { Dispatcher } from 'undici'
-import { KEEP_ALIVE } from '../client/agent.ts'
+import { statSync } from 'node:fs'
 import { CLIENT_DEFAULTS, findEndpoint } from '../client/client.ts'
 import { loadCredentialsModule } from '../client/credentials-module.ts'
 import { lockFolder } from '../folder-lock.ts'
 import type { ClientOptions, Credentials } from '../index.ts'
-import type { Backend } from './commands.ts'
+import type { Backend, CommandIO } from './commands.ts'
+import { makeFolder } from './make-folder.ts'
+import { findProxies } from './proxies.ts'
+import { createProxyDispatcher } from './proxy-dispatcher.ts'
+import { stderrListener } from './reporter.ts'
 import { UsageError } from './usage-error.ts'
 
 export interface OpenBackend {
@@ -24,15 +26,18 @@ export interface OpenBackend {
 /** `append` creates the folder of `--local` and locks it; `read` does neither. */
 export type OpenMode = 'append' | 'read'
 
+/** What a backend reads, and where it prints notes. */
+export type BackendIO = Pick<CommandIO, 'env' | 'stderr'>
+
 /** Opens the backend, runs `work`, and closes it again. */
 export async function withBackend<T>(
   backend: Backend,
   mode: OpenMode,
-  env: NodeJS.ProcessEnv,
+  io: BackendIO,
   work: (backend: OpenBackend) => Promise<T>,
 ): Promise<T> {
   const { local } = backend
-  const opened = local === undefined ? await openOss(backend, env) : await openFolder(local, mode)
+  const opened = local === undefined ? await openOss(backend, io) : await openFolder(local, mode)
   try {
     return await work(opened)
   } finally {
@@ -42,7 +47,7 @@ export async function withBackend<T>(
 
 async function openFolder(dir: string, mode: OpenMode): Promise<OpenBackend> {
   const { createOssServer } = await import('../server/index.ts')
-  if (mode === 'append') mkdirSync(dir, { recursive: true })
+  if (mode === 'append') makeFolder(dir)
   else if (!statSync(dir, { throwIfNoEntry: false })?.isDirectory()) {
     throw new UsageError('--local: there is no such folder')
   }
@@ -63,7 +68,7 @@ async function openFolder(dir: string, mode: OpenMode): Promise<OpenBackend> {
 
 async function openOss(
   { clientOptions, credentials: moduleName }: Backend,
-  env: NodeJS.ProcessEnv,
+  { env, stderr }: BackendIO,
 ): Promise<OpenBackend> {
   const credentials =
     moduleName === undefined
@@ -74,17 +79,19 @@ async function openOss(
     OSS_REGION: readVariable(env, 'OSS_REGION'),
   })
   const { connectTimeout = CLIENT_DEFAULTS.connectTimeout } = clientOptions
-  const dispatcher = await createProxyAgent(env, connectTimeout)
+  const { proxyFor, unsupported } = findProxies(resolved.origin, name => readVariable(env, name))
+  if (unsupported !== undefined) stderrListener(stderr).note(unsupported)
+  const proxies = proxyFor && (await createProxyDispatcher(proxyFor, connectTimeout))
   return {
     clientOptions: {
       ...clientOptions,
       endpoint: resolved.origin,
       region: resolved.region,
       credentials,
-      dispatcher,
+      dispatcher: proxies?.dispatcher,
     },
     isLocal: false,
-    close: async () => dispatcher?.destroy(),
+    close: async () => proxies?.close(),
   }
 }
 
@@ -116,44 +123,4 @@ function readKeys(env: NodeJS.ProcessEnv): Credentials {
   const wrong = names.find((_, index) => /[^\x20-\x7e]/.test(values[index] ?? ''))
   if (wrong) throw new UsageError(`${wrong}: must hold printable ASCII characters only`)
   return { accessKeyId, accessKeySecret, securityToken }
-}
-
-const PROXY_VARIABLES = ['HTTPS_PROXY', 'https_proxy', 'HTTP_PROXY', 'http_proxy'] as const
-
-/** An agent for the proxies in the environment. Undefined without one: the client's own Agent is better. */
-async function createProxyAgent(
-  env: NodeJS.ProcessEnv,
-  connectTimeout: number,
-): Promise<Dispatcher | undefined> {
-  const setNames = PROXY_VARIABLES.filter(name => readVariable(env, name))
-  if (setNames.length === 0) return undefined
-  const invalid = setNames.find(name => !isProxyUrl(env[name] ?? ''))
-  if (invalid) {
-    const remedy = 'as in http://proxy.example:3128, user and password percent-encoded'
-    throw new UsageError(`${invalid}: must be a URL, ${remedy}`)
-  }
-  const { EnvHttpProxyAgent } = await import('undici')
-  const tls = { timeout: connectTimeout }
-  return new EnvHttpProxyAgent({
-    // undici 7.30 reads `process.env` for each of these that is undefined.
-    httpProxy: env.http_proxy || env.HTTP_PROXY || '',
-    httpsProxy: env.https_proxy || env.HTTPS_PROXY || '',
-    noProxy: env.no_proxy || env.NO_PROXY || '',
-    connect: tls,
-    proxyTls: tls,
-    requestTls: tls,
-    keepAliveTimeout: KEEP_ALIVE,
-    keepAliveMaxTimeout: KEEP_ALIVE,
-  })
-}
-
-function isProxyUrl(text: string): boolean {
-  try {
-    const { username, password } = new URL(text)
-    // undici decodes them as well, and throws where that fails.
-    decodeURIComponent(`${username}:${password}`)
-    return /^https?:\/\//.test(text)
-  } catch {
-    return false
-  }
 }

@@ -1,6 +1,8 @@
 #!/usr/bin/env node
 /** The executable `oss-append`: runs `main` with what the process has, and ends the process. */
 
+import { closeSync, openSync } from 'node:fs'
+import { devNull } from 'node:os'
 import type { CommandIO } from './commands.ts'
 import { main } from './main.ts'
 import { Signals } from './signals.ts'
@@ -17,6 +19,12 @@ const io: CommandIO = {
   stderr: process.stderr,
   env: process.env,
   signals: process,
+  closeStdout() {
+    if (process.stdout.isTTY) return
+    // Node never closes descriptor 1. It stays taken, or the next file to be opened would get it.
+    closeSync(1)
+    openSync(devNull, 'w')
+  },
 }
 
 // A pipe may break after `main` is done, too, and EPIPE would be an uncaught exception.
@@ -29,6 +37,8 @@ interface StreamWithHandle {
 }
 if (process.stderr.isTTY) (process.stderr as StreamWithHandle)._handle?.setBlocking?.(false)
 
+/** The exit code of a command that a signal has ended: `serve` has 0. */
+let codeAfterSignal: number | undefined
 const signals = new Signals(process)
 signals.second.addEventListener('abort', exitSoon)
 // `main` is awaited: should the event loop run empty before it is done, Node exits with 13. `exit` is not,
@@ -41,6 +51,7 @@ void exit(await main(process.argv.slice(2), io))
  */
 async function exit(code: number): Promise<void> {
   process.exitCode = code
+  if (signals.first.aborted) codeAfterSignal = code
   signals.first.addEventListener('abort', exitSoon)
   if (signals.first.aborted) exitSoon()
   await flush(process.stdout)
@@ -58,7 +69,7 @@ function exitSoon(): void {
 
 /** `process.exit()` waits for a thread that reads a device, and only a signal ends that. */
 function forceExit(): void {
-  process.exitCode ||= signals.exitCode
+  process.exitCode = codeAfterSignal ?? (process.exitCode || signals.exitCode)
   if (!process.getActiveResourcesInfo().includes('FSReqCallback')) process.exit()
   const name = signals.received ?? 'SIGTERM'
   process.removeAllListeners(name)

@@ -1,7 +1,12 @@
 /** The commands as `arguments.ts` reads them, and the streams they run with. Types alone. */
 
 import type { Readable, Writable } from 'node:stream'
-import type { ClientOptions, RollingAppendStreamOptions, UrlOptions } from '../index.ts'
+import type {
+  ClientOptions,
+  Credentials,
+  RollingAppendStreamOptions,
+  UrlOptions,
+} from '../index.ts'
 import type { CommandName } from './flags.ts'
 
 /** An output stream, which may be a terminal. */
@@ -16,6 +21,8 @@ export interface CommandIO {
   readonly stdout: OutputStream
   readonly stderr: OutputStream
   readonly env: NodeJS.ProcessEnv
+  /** Ends standard output for good: a reader such as `$(...)` gets its end, and the process goes on. */
+  closeStdout?(): void
   /** Emits `'SIGINT'`, `'SIGTERM'` and `'SIGHUP'`, as `process` does. */
   readonly signals: NodeJS.EventEmitter
 }
@@ -66,6 +73,22 @@ export interface AppendCommand {
   readonly grace: number
 }
 
+/** Appends a file that grows and is rotated, each generation of it to an object of its own. */
+export interface FollowCommand {
+  readonly name: 'follow'
+  readonly url: string
+  readonly file: string
+  readonly backend: Backend
+  readonly options: UrlOptions
+  /** Pattern of the keys, behind the key in the URL. */
+  readonly roll: Pick<RollOptions, 'key' | 'timeZone'>
+  /** Milliseconds between two looks at the file. */
+  readonly interval: number
+  readonly outputMode: OutputMode
+  /** Milliseconds to finish in after the first signal: reading on, and delivering. */
+  readonly grace: number
+}
+
 /** Appends to an object on a server in this process, which is removed afterwards. */
 export interface DemoCommand {
   readonly name: 'demo'
@@ -83,15 +106,28 @@ export interface StatCommand {
   readonly isJson: boolean
 }
 
-/** Prints the bytes of an object. */
+/** Prints the bytes of an object, or of all objects of a rolling stream. */
 export interface CatCommand {
   readonly name: 'cat'
+  /** Its key may have `{index}`. */
   readonly url: string
   readonly backend: Backend
   /** Goes on with what is appended later. */
   readonly isFollowed: boolean
   /** Milliseconds between two HEAD requests while following. */
   readonly interval: number
+}
+
+/** Lists the objects whose keys begin with a prefix. */
+export interface LsCommand {
+  readonly name: 'ls'
+  /** As it was given. */
+  readonly url: string
+  readonly bucket: string
+  readonly prefix: string
+  readonly backend: Backend
+  /** One JSON object for each line. */
+  readonly isJson: boolean
 }
 
 /** Compares a file with an object. */
@@ -111,6 +147,22 @@ export interface ServeCommand {
   /** Undefined: any free port. */
   readonly port: number | undefined
   readonly host: string | undefined
+  /** The buckets that exist. Undefined: all. */
+  readonly buckets: readonly string[] | undefined
+  readonly region: string | undefined
+  readonly credentials: Credentials | undefined
+  /** RAM actions. Undefined: all. */
+  readonly permissions: readonly string[] | undefined
+  /** Files with a certificate and its key, in PEM. Undefined: http. */
+  readonly tls: { readonly cert: string; readonly key: string } | undefined
+  /** Milliseconds before each response. */
+  readonly latency: number
+  /** One line for each request on standard error. */
+  readonly isLogged: boolean
+  /** Faults that wait from the start, as JSON. */
+  readonly faults: string | undefined
+  /** Port of the control address. Undefined: there is none. */
+  readonly control: number | undefined
 }
 
 /** A command, or `options`: every flag. */
@@ -118,9 +170,11 @@ export type HelpTopic = CommandName | 'options'
 
 export type Command =
   | AppendCommand
+  | FollowCommand
   | DemoCommand
   | StatCommand
   | CatCommand
+  | LsCommand
   | VerifyCommand
   | ServeCommand
   | { readonly name: 'help'; readonly topic?: HelpTopic }

@@ -10,14 +10,24 @@ import {
   parseCountOrInfinity,
   parseDuration,
   parseDurationOrInfinity,
+  parseList,
   parsePair,
+  parsePort,
   parseSize,
 } from './parse-units.ts'
 
-export type CommandName = 'append' | 'demo' | 'stat' | 'cat' | 'verify' | 'serve'
+export type CommandName = 'append' | 'demo' | 'stat' | 'cat' | 'ls' | 'verify' | 'serve'
 
 /** In the order of the help. */
-export const COMMANDS: readonly CommandName[] = ['append', 'demo', 'stat', 'cat', 'verify', 'serve']
+export const COMMANDS: readonly CommandName[] = [
+  'append',
+  'demo',
+  'stat',
+  'cat',
+  'ls',
+  'verify',
+  'serve',
+]
 
 /** What a flag sets: the connection, the append stream, its rolling, or the command itself. */
 export type FlagGroup = 'backend' | 'stream' | 'roll' | 'command'
@@ -43,7 +53,8 @@ export interface Flag {
 }
 
 const APPEND_ONLY = ['append'] as const
-const OBJECT_COMMANDS = ['append', 'stat', 'cat', 'verify'] as const
+const SERVE_ONLY = ['serve'] as const
+const OBJECT_COMMANDS = ['append', 'stat', 'cat', 'ls', 'verify'] as const
 
 /** What a flag of each group is described by: `--name VALUE` and one line of text. */
 type Description = readonly [value: string, text: string]
@@ -87,6 +98,7 @@ export const FLAGS: Readonly<Record<string, Flag>> = {
   // The connection.
   region: {
     ...backendFlag('region', ['ID', 'as in cn-hangzhou']),
+    commands: [...OBJECT_COMMANDS, 'serve'],
     envName: 'OSS_REGION',
   },
   endpoint: {
@@ -95,7 +107,10 @@ export const FLAGS: Readonly<Record<string, Flag>> = {
   },
   'path-style': backendFlag('pathStyle', ['', 'host/bucket/key, not bucket.host/key']),
   cname: backendFlag('cname', ['', 'the endpoint is a domain of the bucket']),
-  credentials: backendFlag('credentials', ['MODULE', 'a module that exports the keys']),
+  credentials: {
+    ...backendFlag('credentials', ['MODULE', 'a module with the keys; serve: ID:SECRET']),
+    commands: [...OBJECT_COMMANDS, 'serve'],
+  },
   local: backendFlag('local', ['DIR', 'a folder in place of OSS: no account']),
   'connect-timeout': backendFlag(
     'connectTimeout',
@@ -171,21 +186,32 @@ export const FLAGS: Readonly<Record<string, Flag>> = {
     ['TIME', 'to finish in after a signal (7s)'],
     parseDuration,
   ),
-  json: commandFlag('isJson', ['append', 'stat', 'verify'], ['', 'JSON in place of the report']),
+  json: commandFlag(
+    'isJson',
+    ['append', 'stat', 'ls', 'verify'],
+    ['', 'JSON in place of the report'],
+  ),
   quiet: commandFlag('isQuiet', APPEND_ONLY, ['', 'print errors alone']),
   follow: {
-    ...commandFlag('isFollowed', ['cat'], ['', 'go on with what is appended later']),
+    ...commandFlag('isFollowed', ['append', 'cat'], ['', 'go on with what is written later']),
     short: 'f',
   },
   interval: commandFlag(
     'interval',
-    ['cat'],
+    ['append', 'cat'],
     ['TIME', 'between two looks with --follow (1s)'],
     parseDuration,
   ),
-  dir: commandFlag('dir', ['serve'], ['DIR', 'keep the objects in a folder']),
-  host: commandFlag('host', ['serve'], ['IP', 'address to listen on (127.0.0.1)']),
-  port: commandFlag('port', ['serve'], ['N', 'port to listen on (any free one)'], parseCount),
+  dir: commandFlag('dir', SERVE_ONLY, ['DIR', 'keep the objects in a folder']),
+  host: commandFlag('host', SERVE_ONLY, ['IP', 'address to listen on (127.0.0.1)']),
+  port: commandFlag('port', SERVE_ONLY, ['N', 'port to listen on (any free one)'], parsePort),
+  bucket: commandFlag('buckets', SERVE_ONLY, ['A,B', 'buckets that exist (all)'], parseList),
+  permissions: commandFlag('permissions', SERVE_ONLY, ['A,B', 'RAM actions (all)'], parseList),
+  tls: commandFlag('tls', SERVE_ONLY, ['CERT KEY', 'https with these PEM files']),
+  latency: commandFlag('latency', SERVE_ONLY, ['TIME', 'before each response (0)'], parseDuration),
+  log: commandFlag('isLogged', SERVE_ONLY, ['', 'a line for each request, on stderr']),
+  fault: commandFlag('faults', SERVE_ONLY, ['JSON', 'a fault, or a list of them']),
+  control: commandFlag('control', SERVE_ONLY, ['N', 'port for faults over HTTP'], parsePort),
   bytes: commandFlag('bytes', ['demo'], ['SIZE', 'length of the sample data (64MiB)'], parseSize),
   help: { ...commandFlag('help', COMMANDS, ['', 'help for a command']), short: 'h' },
   version: { ...commandFlag('version', COMMANDS, ['', 'version of the package']), short: 'v' },
@@ -201,7 +227,8 @@ export function flagOf(option: string): string | undefined {
 
 /** The flag of an option with its variable or its name: `--endpoint or OSS_ENDPOINT`, `--meta host`. */
 export function optionLabel(option: string): string | undefined {
-  const flag = flagOf(option)
+  // A member of a list: `permissions[0]`.
+  const flag = flagOf(option.replace(/\[\d+\]$/, ''))
   if (flag === undefined) return undefined
   const { envName, multiple } = FLAGS[flag.slice(2)]!
   if (envName) return `${flag} or ${envName}`

@@ -9,8 +9,9 @@ export const HELP = `Append a stream of bytes to an object of Alibaba Cloud OSS,
   oss-append demo [--bytes 64MiB] [FILE]     on a server of its own: no account
   oss-append stat oss://BUCKET/KEY [--json]               what the object is
   oss-append cat oss://BUCKET/KEY [-f, --follow] [--interval 1s]    its bytes
+  oss-append ls oss://BUCKET/PREFIX [--json]             what the bucket has
   oss-append verify FILE oss://BUCKET/KEY [--json]  compare without downloading
-  oss-append serve [--dir DIR] [--port N] [--host IP]    an OSS on this machine
+  oss-append serve [--dir DIR] [--port N] [--log]        an OSS on this machine
   oss-append help options | COMMAND             what every option means
 
 Reads FILE, or standard input if that is a pipe or a file (-: in any case).
@@ -30,10 +31,13 @@ changed the object, 4 it is not what was sent, 129/130/143 interrupted.
 const USAGES: Readonly<Record<CommandName, string>> = {
   append: `oss-append [options] oss://BUCKET/KEY [FILE]
 oss-append [options] FILE oss://BUCKET/KEY
+oss-append [options] --follow FILE oss://BUCKET/app-{index}.log
 
 Appends FILE to the object, or standard input if that is a pipe or a file (-: in
-any case). The object is created if it does not exist. A KEY that ends in a
-slash is a folder for FILE. What OSS reports is compared with what was sent.
+any case). --follow goes on as tail -F does, over rotation: each rotated file
+has an object of its own. The object is created if it does not exist. A KEY that
+ends in a slash is a folder for FILE. What OSS reports is compared with what was
+sent.
 `,
   demo: `oss-append demo [--bytes 64MiB] [FILE]
 
@@ -46,17 +50,25 @@ Prints type, length, CRC-64, seal and metadata of the object.
 `,
   cat: `oss-append cat [options] oss://BUCKET/KEY
 
-Prints the bytes of the object, and compares their CRC-64 with OSS's.
+Prints the bytes of the object, and compares their CRC-64 with OSS's. A KEY with
+{index} stands for all objects of a rolling stream: they are printed in order.
+`,
+  ls: `oss-append ls [options] oss://BUCKET[/PREFIX]
+
+Lists the objects whose keys begin with PREFIX: length, type, time and key.
 `,
   verify: `oss-append verify [options] FILE oss://BUCKET/KEY
 
 Compares length and CRC-64 of FILE (-: standard input) with those of the object,
 without a download.
 `,
-  serve: `oss-append serve [--dir DIR] [--port N] [--host IP]
+  serve: `oss-append serve [options]
 
 Runs an OSS for tests until a signal, and prints the environment variables with
-which clients reach it.
+which clients reach it. In a shell, with the server in the background:
+
+  eval "$(oss-append serve --log &)"
+  kill "$OSS_SERVE_PID"
 `,
 }
 

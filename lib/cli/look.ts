@@ -127,7 +127,7 @@ async function headObject(
   signal: AbortSignal,
 ): Promise<ObjectHead> {
   const target = parseUrl(url)
-  return withBackend(backend, 'read', io.env, async ({ clientOptions }) => {
+  return withBackend(backend, 'read', io, async ({ clientOptions }) => {
     const reader = new RetryingReader(clientOptions, {
       signal,
       maxElapsed: HEAD_MAX_ELAPSED,

@@ -55,6 +55,18 @@ export const parseCountOrInfinity: Parser<number> = (option, text) => {
     : fail(option, text, 'must be a whole number, or Infinity')
 }
 
+/** A port; 0: any free one. */
+export const parsePort: Parser<number> = (option, text) =>
+  /^\d{1,5}$/.test(text) && Number(text) <= 65_535
+    ? Number(text)
+    : fail(option, text, 'must be 0 to 65535')
+
+/** Words with commas between them. */
+export const parseList: Parser<readonly string[]> = (option, text) => {
+  const words = text.split(',').map(word => word.trim())
+  return words.includes('') ? fail(option, text, 'must be words with commas between them') : words
+}
+
 /** `NAME=VALUE`. The value may contain further equals signs. */
 export const parsePair: Parser<readonly [string, string]> = (option, text) => {
   const [, name, value = ''] = /^([^=]+)=(.*)$/s.exec(text) ?? []

@@ -1,11 +1,13 @@
 /**
- * Reads objects of OSS for the command: HEAD and ranged GET, one exchange per call. Without retries:
+ * Reads objects of OSS for the command: HEAD, ranged GET and lists, one exchange per call. Without retries:
  * those belong to `retrying-reader.ts`.
  */
 
+import type { RangeRequest } from '../append/client-interface.ts'
 import { createExchange } from '../client/client.ts'
 import type { Exchange } from '../client/exchange.ts'
-import { type RangeRequest, readRange } from '../client/read-range.ts'
+import { type ListRequest, listObjects, type ObjectPage } from '../client/list-objects.ts'
+import { readRange } from '../client/read-range.ts'
 import { type ResponseHeaders, readHead } from '../client/response.ts'
 import type { ClientOptions, Head, Target } from '../index.ts'
 
@@ -34,6 +36,12 @@ export class ObjectReader {
     this.#exchange.checkBucket(target.bucket)
     const { body } = await readRange(this.#exchange, target, range)
     yield* body
+  }
+
+  /** One page of the objects of a bucket. */
+  async list(request: ListRequest): Promise<ObjectPage> {
+    this.#exchange.checkBucket(request.bucket)
+    return listObjects(this.#exchange, request)
   }
 
   /** Destroys all connections, unless they belong to a dispatcher of the caller. */

@@ -6,12 +6,6 @@
 import type { ReadyInfo, Tail } from '../index.ts'
 import { formatBytes, formatCount } from './progress.ts'
 
-/** Length and CRC-64 of an object, as reported by OSS. */
-export interface ObservedTail {
-  readonly position?: number | undefined
-  readonly crc64?: string | undefined
-}
-
 /** Length of a stream and its SHA-256 in hexadecimal. */
 export interface StreamDigest {
   readonly bytes: number
@@ -26,11 +20,13 @@ export interface Delivery extends StreamDigest {
   readonly isCut: boolean
   /** Bytes acknowledged. */
   readonly acknowledged: number
-  /** The first object before the delivery, and the computed tail of the last one after it. */
+  /** The first object before the delivery, and the proven tail of the last one after it. */
   readonly before: ReadyInfo
   readonly after: Tail
   /** Key of the last object. */
   readonly key: string
+  /** False: a rolling stream got no bytes, so it created no object. */
+  readonly exists: boolean
   /** Number of times that the stream went on to another object. */
   readonly rolls: number
   readonly appends: number
@@ -44,36 +40,36 @@ export interface ObjectCopy {
   readonly length: number
   /** CRC-64 of the bytes read. */
   readonly crc64: string
-  readonly reported: ObservedTail
   /** SHA-256 of the bytes that the delivery added, in hexadecimal. */
   readonly sha256: string
 }
 
 export interface AppendReport {
   readonly source: string
-  /** URL of the last object. */
-  readonly url: string
+  /** URL of the last object. Undefined: there is none. */
+  readonly url: string | undefined
   readonly delivery: Delivery
-  readonly reported: ObservedTail | undefined
   /** Undefined: the object was not read back. */
   readonly copy?: ObjectCopy | undefined
 }
 
 export function formatReport(report: AppendReport): string {
-  const { source, url, delivery, reported, copy } = report
+  const { source, url, delivery, copy } = report
   const { bytes, sha256, input, before, after, rolls, appends, duration } = delivery
   const numberFormat = new Intl.NumberFormat('en-US')
   const rate = formatBytes((bytes * 1000) / Math.max(duration, 1))
   const had = before.position > 0 ? ` (had ${numberFormat.format(before.position)} bytes)` : ''
   const rows: (readonly [string, string])[] = [
     ['source', source],
-    rolls > 0 ? ['objects', `${rolls + 1}, the last one ${url}`] : ['object', url + had],
+    rolls > 0
+      ? ['objects', `${rolls + 1}, the last one ${url}`]
+      : ['object', url === undefined ? 'none, because there were no bytes' : url + had],
     ...(input ? ([['input', `${numberFormat.format(input.bytes)} bytes`]] as const) : []),
     ['bytes', `${numberFormat.format(bytes)} in ${formatCount(appends, 'append')}`],
     ['length', numberFormat.format(after.position)],
     ['throughput', `${rate}/s, ${(duration / 1000).toFixed(2)} s`],
-    ['CRC-64', `${after.crc64} computed`],
-    ['', `${reported?.crc64 ?? 'none'} reported by OSS`],
+    // The stream finishes only if OSS reports the CRC-64 that it computed.
+    ['CRC-64', `${after.crc64} computed${url === undefined ? '' : ', and reported by OSS'}`],
   ]
   if (copy) rows.push(['', `${copy.crc64} read back`])
   // The label is in front: behind 64 digits it would not fit into 80 columns.

@@ -5,6 +5,7 @@
 
 import { classifyError } from '../append/classify-error.ts'
 import { RetryLoop } from '../append/retry-loop.ts'
+import type { ListedObject } from '../client/list-objects.ts'
 import { systemClock } from '../clock.ts'
 import { OssError } from '../errors.ts'
 import type { ClientOptions, Target } from '../index.ts'
@@ -45,13 +46,13 @@ export class RetryingReader {
 
   /** Null if the object does not exist. */
   head(target: Target): Promise<ObjectHead | null> {
-    return this.retry(() => this.#reader.head(target, this.#signal))
+    return this.#retry(() => this.#reader.head(target, this.#signal))
   }
 
   /** The bytes from `start` up to, and without, `end`. */
   async *read(target: Target, start: number, end: number): AsyncGenerator<Buffer> {
     for (let position = start; position < end; ) {
-      const { chunks, first } = await this.retry(() => this.#openRange(target, position, end))
+      const { chunks, first } = await this.#retry(() => this.#openRange(target, position, end))
       yield first
       position += first.length
       try {
@@ -66,12 +67,22 @@ export class RetryingReader {
     }
   }
 
+  /** The objects of a bucket whose keys begin with `prefix`, in the order of their keys. */
+  async *list(bucket: string, prefix: string): AsyncGenerator<ListedObject> {
+    let token: string | undefined
+    do {
+      const request = { bucket, prefix, token, signal: this.#signal }
+      const page = await this.#retry(() => this.#reader.list(request))
+      yield* page.objects
+      token = page.next
+    } while (token !== undefined)
+  }
+
   close(): Promise<void> {
     return this.#reader.close()
   }
 
-  /** Retries any other exchange by the same rules. */
-  async retry<T>(attempt: (signal: AbortSignal) => Promise<T>): Promise<T> {
+  async #retry<T>(attempt: () => Promise<T>): Promise<T> {
     const result = await this.#retryLoop.run(undefined, () => this.#retryLoop.exchange(attempt))
     this.#retryNotice.onSuccess()
     return result

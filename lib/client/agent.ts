@@ -55,17 +55,29 @@ export interface ExchangeDispatcher {
   dispatch(request: Dispatcher.DispatchOptions, handler: ExchangeHandler): boolean
 }
 
+/**
+ * Opens a connection to `host:port` through a proxy, in which TLS begins. Returns its socket at once, so that it can be
+ * destroyed. An error with the code `UND_ERR_SOCKET` would make undici 7.30 connect again at once, without
+ * end (nodejs/undici#3897).
+ */
+export type OpenTunnel = (
+  authority: string,
+  callback: (error: Error | null, socket: Socket) => void,
+) => Socket
+
 export class OwnAgent {
   readonly #connectTimeout: number
+  readonly #openTunnel: OpenTunnel | undefined
   #dispatcher: Promise<ExchangeDispatcher> | undefined
   readonly #clients = new Map<string, Client[]>()
   readonly #connections = new WeakMap<Client, Connection>()
   readonly #sockets = new Set<Socket>()
   #closedBy: Error | undefined
 
-  /** `connectTimeout`: milliseconds to open a connection. */
-  constructor(connectTimeout: number) {
+  /** `connectTimeout`: milliseconds to open a connection. With `openTunnel`, all origins are https. */
+  constructor(connectTimeout: number, openTunnel?: OpenTunnel) {
     this.#connectTimeout = connectTimeout
+    this.#openTunnel = openTunnel
   }
 
   get(): Promise<ExchangeDispatcher> {
@@ -87,21 +99,29 @@ export class OwnAgent {
 
   async #createDispatcher(): Promise<ExchangeDispatcher> {
     const { Client, buildConnector } = await importUndici()
-    const connect = buildConnector({ timeout: this.#connectTimeout })
-    const connectorFor =
-      (connection: Connection): buildConnector.connector =>
-      (options, callback) => {
+    const build = buildConnector({ timeout: this.#connectTimeout })
+    const connectorFor = (connection: Connection): buildConnector.connector => {
+      const connect: buildConnector.connector = (options, callback) => {
         if (this.#closedBy) {
           callback(this.#closedBy, null)
           return
         }
         // The connector returns the socket; its type does not say so.
-        const socket = connect(options, callback) as unknown as Socket
+        const socket = build(options, callback) as unknown as Socket
         connection.socket = socket
         writeInParts(socket, connection)
-        this.#sockets.add(socket)
-        socket.once('close', () => this.#sockets.delete(socket))
+        this.#track(socket)
       }
+      const openTunnel = this.#openTunnel
+      if (!openTunnel) return connect
+      return (options, callback) => {
+        const socket = openTunnel(authorityOf(options), (error, httpSocket) => {
+          if (error) callback(error, null)
+          else connect({ ...options, httpSocket }, callback)
+        })
+        this.#track(socket)
+      }
+    }
     const createClient = (origin: string) => {
       const connection: Connection = { socket: undefined, onWrite: undefined }
       const client = new Client(origin, {
@@ -122,6 +142,11 @@ export class OwnAgent {
         return client.dispatch(request, handler)
       },
     }
+  }
+
+  #track(socket: Socket): void {
+    this.#sockets.add(socket)
+    socket.once('close', () => this.#sockets.delete(socket))
   }
 
   /** A client with an open idle connection, else an idle one, else a new one, else the least busy one. */
@@ -159,6 +184,11 @@ export class OwnAgent {
     this.#clients.set(origin, clients)
     return clients
   }
+}
+
+/** undici leaves out the default port. */
+function authorityOf({ host = '', port }: buildConnector.Options): string {
+  return port === '' ? `${host}:443` : host
 }
 
 /**

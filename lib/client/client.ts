@@ -1,6 +1,6 @@
 /**
- * The client of a stream: HeadObject, AppendObject and SealAppendObject, one exchange per call. Has the
- * options of the network. No retries, and no state of any object: those belong to the appender.
+ * The client of a stream: HeadObject, AppendObject, SealAppendObject and GetObject, one exchange per call. Has
+ * the options of the network. No retries, and no state of any object: those belong to the appender.
  */
 
 import type { Dispatcher } from 'undici'
@@ -9,6 +9,8 @@ import type {
   AppendResult,
   Client,
   Head,
+  ObjectRange,
+  RangeRequest,
   Target,
 } from '../append/client-interface.ts'
 import { checkInteger, checkKnown, checkMethods, MAX_DELAY } from '../validate.ts'
@@ -17,6 +19,7 @@ import { type CredentialsOption, createCredentialSource } from './credentials.ts
 import { type Endpoint, resolveEndpoint } from './endpoint.ts'
 import { Exchange, type ExchangeRequest, type OssResponse } from './exchange.ts'
 import { Limiter } from './limiter.ts'
+import { readRange } from './read-range.ts'
 import { RequestSigner } from './request-signer.ts'
 import { header, notOssResponse, readCrc64, readHead, readLength } from './response.ts'
 
@@ -133,6 +136,14 @@ export class OssClient implements Client {
     const query = { seal: '', position: String(position) }
     const headers = { 'content-type': 'application/xml', 'content-md5': MD5_OF_NOTHING }
     await this.#post(target, { query, headers, signal })
+  }
+
+  /**
+   * GetObject with a range: the bytes, and the tail of the whole object. Rejects as {@link Client} says, with
+   * `AccessDenied` if the keys may not read it. Read `body` to its end, or end the iteration.
+   */
+  async read(target: Target, request: RangeRequest): Promise<ObjectRange> {
+    return this.#limiter.run(request.signal, () => readRange(this.#exchange, target, request))
   }
 
   /**

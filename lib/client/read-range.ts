@@ -3,28 +3,13 @@
  */
 
 import type { Readable } from 'node:stream'
-import type { Target } from '../append/client-interface.ts'
+import type { ObjectRange, RangeRequest, Target } from '../append/client-interface.ts'
 import { OssError } from '../errors.ts'
 import type { Exchange } from './exchange.ts'
 import { header, readCrc64, readLength } from './response.ts'
 
-export interface RangeRequest {
-  /** Offset of the first byte. */
-  readonly start: number
-  /** Offset after the last byte; greater than `start`. */
-  readonly end: number
-  readonly signal: AbortSignal
-}
-
-/** A part of an object, and the tail that the object had when OSS answered. */
-export interface ObjectRange {
-  /** Bytes of the whole object. */
-  readonly length: number
-  /** CRC-64 of the whole object, an unsigned decimal string. */
-  readonly crc64?: string | undefined
-  /** `x-oss-request-id`. */
-  readonly requestId: string
-  /** The bytes of the range. Read it to its end, or destroy it. */
+/** An ObjectRange whose body is a stream. Read it to its end, or destroy it. */
+export interface StreamedRange extends ObjectRange {
   readonly body: Readable
 }
 
@@ -38,7 +23,7 @@ export async function readRange(
   exchange: Exchange,
   target: Target,
   { start, end, signal }: RangeRequest,
-): Promise<ObjectRange> {
+): Promise<StreamedRange> {
   const range = `${start}-${end - 1}`
   const headers = { range: `bytes=${range}`, 'x-oss-range-behavior': 'standard' }
   const response = await exchange.get(target, { headers, signal })

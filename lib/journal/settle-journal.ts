@@ -21,35 +21,47 @@ export type JournalVerdict =
 /**
  * Settles the journal's bytes from `offset` on; `before` is the tail of the object without them. Each record
  * end is a possible length: a process that died may have sent any. Reads as many bytes as the object is
- * longer than `before`.
+ * longer than `before`. `end`: stream offset behind the last byte that may have been sent; by default the last that
+ * was recovered.
  */
 export async function settleJournal(
   journal: Journal,
   offset: number,
   before: Tail,
   seen: ObservedTail | null,
+  end = journal.recovered.end,
 ): Promise<JournalVerdict> {
   const length = (seen?.position ?? 0) - before.position
   if (seen === null || length <= 0) return settle(before, new Batch(NO_BYTES), seen)
-  const beyond = length - (journal.end - offset)
+  const beyond = length - (end - offset)
   if (beyond > 0) return { name: 'beyond', bytes: beyond }
+  const { tail: after, isRecordEnd } = await advanceOver(journal, offset, before, length)
+  const isLanded = isRecordEnd && isSameTail(after, seen)
+  return isLanded ? { name: 'landed', length, after } : { name: 'conflict' }
+}
+
+/** The tail that `before` becomes when `length` bytes of the journal from `offset` on land at it. */
+export async function advanceOver(
+  journal: Journal,
+  offset: number,
+  before: Tail,
+  length: number,
+): Promise<{ readonly tail: Tail; readonly isRecordEnd: boolean }> {
   let crc = BigInt(before.crc64)
-  let isEnd = false
+  let isRecordEnd = false
   for (let read = 0; read < length; ) {
     const pieces = await journal.read(offset + read, Math.min(READ_BYTES, length - read))
     for (const { bytes } of pieces) {
       crc = update(crc, bytes)
       read += bytes.length
     }
-    isEnd = isRecordEnd(journal, pieces.at(-1), read)
+    isRecordEnd = endsRecord(journal, pieces.at(-1), read)
   }
-  const after = { position: seen.position, crc64: crc.toString() }
-  const isLanded = isEnd && isSameTail(after, seen)
-  return isLanded ? { name: 'landed', length, after } : { name: 'conflict' }
+  return { tail: { position: before.position + length, crc64: crc.toString() }, isRecordEnd }
 }
 
 /** Whether a record ends with `piece`, the last of `length` bytes. */
-function isRecordEnd({ align }: Journal, piece: JournalPiece | undefined, length: number): boolean {
+function endsRecord({ align }: Journal, piece: JournalPiece | undefined, length: number): boolean {
   if (!piece) return false
   if (align === 'chunk') return piece.isEnd
   const { bytes } = piece

@@ -10,12 +10,17 @@ const FIXED_OPTIONS = ['align', 'maxRecordBytes', 'signal'] as const
 
 /** Options of both transports. Bytes and milliseconds. */
 export interface TransportOptions
-  extends Omit<RollingAppendStreamOptions, (typeof FIXED_OPTIONS)[number] | 'retry'> {
+  extends Omit<RollingAppendStreamOptions, (typeof FIXED_OPTIONS)[number] | 'retry' | 'shared'> {
   /**
    * When to retry, as for a stream. But `maxElapsed` is Infinity by default, because a log must outlast any
    * outage.
    */
   readonly retry?: RollingAppendStreamOptions['retry']
+  /**
+   * As for a stream: processes that write to the same key share its objects. False: an append of another
+   * writer ends the stream, and a new one goes on. Default true; false with `seal`, `sealOnRoll` or `journal`.
+   */
+  readonly shared?: boolean | undefined
   /**
    * Bytes that may wait for their acknowledgement. Records that do not fit are dropped. 1 byte to 256 MiB,
    * default 64 MiB.
@@ -28,7 +33,11 @@ export interface TransportOptions
   readonly closeTimeout?: number | undefined
 }
 
-export const TRANSPORT_DEFAULTS = { maxBuffered: 64 * MIB, closeTimeout: 8000 } as const
+export const TRANSPORT_DEFAULTS = {
+  maxBuffered: 64 * MIB,
+  closeTimeout: 8000,
+  shared: true,
+} as const
 
 /** The options, checked and completed. */
 export interface TransportSettings {
@@ -54,6 +63,19 @@ export function resolveTransportOptions(given: TransportOptions): TransportSetti
   const { maxElapsed = Number.POSITIVE_INFINITY } = retry
   // A chunk holds whole records. The limit is above `maxBuffered`, so each record that the queue takes fits.
   const fixed = { align: 'chunk', maxRecordBytes: 1024 * MIB } as const
-  const streamOptions = { ...rest, ...fixed, retry: { ...retry, maxElapsed } }
+  // Loggers of several processes often meet on one key, if only during a restart.
+  const isAlone = rest.seal || rest.sealOnRoll || rest.journal !== undefined
+  const { shared = !isAlone && TRANSPORT_DEFAULTS.shared } = rest
+  checkSlot(rest)
+  const streamOptions = { ...rest, ...fixed, shared, retry: { ...retry, maxElapsed } }
   return { maxBuffered, closeTimeout, streamOptions }
+}
+
+/** Processes that log at the same time have a slot each, and so an object each. */
+function checkSlot({ journal, key }: TransportOptions): void {
+  if (journal === undefined || typeof key !== 'string' || key.includes('{slot}')) return
+  throw invalidOption(
+    'key',
+    'needs {slot} with journal: each process writes to an object of its own',
+  )
 }

@@ -49,6 +49,8 @@ export interface LoggerAdapter {
   readonly formatDroppedRecord: (records: number) => string
   /** Emits an event. Returns whether it has a listener. The outbox calls it in a tick of its own. */
   readonly emit: <E extends keyof OutboxEvents>(event: E, ...args: OutboxEvents[E]) => boolean
+  /** Called when an object is ready, and when records are acknowledged. */
+  readonly onReached?: () => void
 }
 
 /**
@@ -121,6 +123,12 @@ export class Outbox {
   /** Bytes that are not acknowledged yet. */
   get buffered(): number {
     return this.#queue.bytes
+  }
+
+  /** The object in use. */
+  get url(): string {
+    const { bucket, key } = this.#objectName
+    return `oss://${bucket}/${key}`
   }
 
   /** All records that were given up so far; undefined if there are none. */
@@ -291,6 +299,7 @@ export class Outbox {
   #open(): RollingAppendStream {
     const stream = this.#createStream()
     this.#flushRequested = 0
+    stream.on('ready', () => this.#adapter.onReached?.())
     stream.on('append', () => this.#onAcknowledged(stream))
     stream.on('drain', () => this.#pump())
     stream.on('retry', info => {
@@ -318,6 +327,7 @@ export class Outbox {
   #onAcknowledged(stream: RollingAppendStream): void {
     this.#rememberObject(stream)
     if (!this.#queue.acknowledge(stream.bytesWritten)) return
+    this.#adapter.onReached?.()
     this.#failures = 0
     this.#lastError = undefined
     this.#lastWarningCode = undefined
@@ -425,8 +435,7 @@ export class Outbox {
   #emitOrReport(error: OssError): void {
     process.nextTick(() => {
       if (this.#adapter.emit('warn', error)) return
-      const { bucket, key } = this.#objectName
-      writeStderr(`oss://${bucket}/${key}: ${error.code}: ${error.message}`)
+      writeStderr(`${this.url}: ${error.code}: ${error.message}`)
     })
   }
 

@@ -12,6 +12,7 @@ import { isMainThread, parentPort, workerData } from 'node:worker_threads'
 import type { RetryInfo } from '../append/retry-loop.ts'
 import type { Credentials } from '../client/credentials.ts'
 import { loadCredentialsModule } from '../client/credentials-module.ts'
+import { systemClock } from '../clock.ts'
 import { invalidOption, type OssError } from '../errors.ts'
 import type { RollInfo } from '../rolling/rolling-stream.ts'
 import type {
@@ -23,6 +24,7 @@ import type {
   WriteCallback,
 } from '../stream/event-types.ts'
 import { endLate, writeLate } from './late-writes.ts'
+import { OutageNotice } from './outage-notice.ts'
 import {
   type DropInfo,
   Outbox,
@@ -31,6 +33,7 @@ import {
   UndeliveredError,
 } from './outbox.ts'
 import { writeStderr } from './stderr.ts'
+import { codeOf } from './undelivered-error.ts'
 
 export type { DropInfo, RollInfo, TransportOptions } from './outbox.ts'
 export { UndeliveredError }
@@ -97,6 +100,7 @@ export class PinoTransport extends Writable {
       formatDroppedRecord: records =>
         `{"level":40,"oss_append_stream":"dropped","records":${records}}\n`,
       emit: (event, info) => this.emitToListeners(event, info),
+      onReached: () => this.onReached(),
     })
   }
 
@@ -186,6 +190,14 @@ export class PinoTransport extends Writable {
   /** Emits an event. Returns whether it has a listener. */
   protected emitToListeners(event: keyof OutboxEvents, info: unknown): boolean {
     return this.emit(event, info)
+  }
+
+  /** OSS is reached: an object is ready, or records are acknowledged. */
+  protected onReached(): void {}
+
+  /** The object in use, as `oss://bucket/key`. */
+  protected get url(): string {
+    return this.#outbox.url
   }
 
   get #isEnded(): boolean {
@@ -291,8 +303,15 @@ const acceptsEvents = workerData?.workerData?.$context?.threadStreamVersion !== 
 
 /** The transport in pino's worker. It emits its events on the stream in the main thread. */
 class WorkerTransport extends PinoTransport {
+  readonly #outageNotice = new OutageNotice({
+    clock: systemClock,
+    print: text => writeStderr(`${this.url}: ${text}`),
+    bytesWaiting: () => this.bytesBuffered,
+  })
+
   constructor(options: TransportOptions) {
     super(options)
+    this.once('close', () => this.#outageNotice.end())
     const { closeTimeout = 0 } = options
     if (closeTimeout < PINO_WORKER_TIMEOUT) return
     writeStderr(
@@ -302,8 +321,13 @@ class WorkerTransport extends PinoTransport {
   }
 
   protected override emitToListeners(name: keyof OutboxEvents, info: unknown): boolean {
+    if (name === 'retry') this.#outageNotice.onFailure(codeOf((info as RetryInfo).error))
     if (acceptsEvents) parentPort?.postMessage({ code: 'EVENT', name, args: [toCloneable(info)] })
     return false
+  }
+
+  protected override onReached(): void {
+    this.#outageNotice.onSuccess()
   }
 
   /** Calls back without an error: thread-stream would emit it as `'error'` in the main thread. */

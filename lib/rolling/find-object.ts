@@ -11,7 +11,7 @@
 
 import type { Client } from '../append/client-interface.ts'
 import { TailFinder } from '../append/find-tail.ts'
-import type { RetryLoop } from '../append/retry-loop.ts'
+import type { StreamContext } from '../append/stream-context.ts'
 import { EMPTY_TAIL, type Tail } from '../append/tail.ts'
 import { invalidOption, OssError, withContext } from '../errors.ts'
 
@@ -39,17 +39,20 @@ export interface FoundObject {
 const MAX_INDEX = 2 ** 32
 
 /** Codes of OSS for an object that exists and takes no appends. */
-const CLOSED_CODES = new Set<string>(['ObjectNotAppendable', 'AppendSealedObjectNotAllowed'])
+export const CLOSED_CODES: ReadonlySet<string> = new Set([
+  'ObjectNotAppendable',
+  'AppendSealedObjectNotAllowed',
+])
 
 const INDEX_HINT = ': put {index} into the key, so that another object can follow'
 
 export class ObjectFinder {
   readonly #options: ObjectFinderOptions
-  readonly #retryLoop: RetryLoop
+  readonly #context: StreamContext
 
-  constructor(options: ObjectFinderOptions, retryLoop: RetryLoop) {
+  constructor(options: ObjectFinderOptions, context: StreamContext) {
     this.#options = options
-    this.#retryLoop = retryLoop
+    this.#context = context
   }
 
   /** The object to continue with, among those with index `from` or higher. It takes appends. */
@@ -75,12 +78,13 @@ export class ObjectFinder {
     if (index > MAX_INDEX) throw invalidOption('key', 'must differ for each index')
     const { bucket, client, headers } = this.#options
     const key = keyOf(index)
-    const tailFinder = new TailFinder({ target: { bucket, key }, client, headers }, this.#retryLoop)
+    const { retryLoop } = this.#context
+    const tailFinder = new TailFinder({ target: { bucket, key }, client, headers }, this.#context)
     try {
-      const { tail, exists } = await this.#retryLoop.run(undefined, () => tailFinder.find())
+      const { tail, exists } = await retryLoop.run(undefined, () => tailFinder.find())
       return { key, index, tail, exists }
     } catch (cause) {
-      const { attempts } = this.#retryLoop
+      const { attempts } = retryLoop
       const error = withContext(cause as Error, { bucket, key, attempts })
       if (!(error instanceof OssError && CLOSED_CODES.has(error.code))) throw error
       return { key, index, tail: EMPTY_TAIL, exists: true, closedBy: error }

@@ -1,10 +1,17 @@
 /**
- * Compiles a key pattern such as `logs/{yyyy}-{MM}-{dd}/{HH}-{index}.log` into a function of date and index.
- * Pure. Whether a key obeys OSS's rules is checked elsewhere.
+ * Compiles a key pattern such as `logs/{host}/{yyyy}-{MM}-{dd}/{HH}-{index}.log` into a function of date and
+ * index. Pure. Whether a key obeys OSS's rules is checked elsewhere.
  */
 
 import { invalidOption } from '../errors.ts'
 import { suggestion } from '../validate.ts'
+
+/** The process that writes. */
+export interface Writer {
+  /** Name of the machine. */
+  readonly host: string
+  readonly pid: number
+}
 
 /** What a key is made from. */
 export interface KeyParts {
@@ -12,6 +19,8 @@ export interface KeyParts {
   readonly date: Date
   /** Number of the object among those of one date, from 0. */
   readonly index: number
+  /** With `journal`: the number of the stream's slot, from 0. It differs among the streams that run at one time. */
+  readonly slot?: number | undefined
 }
 
 /**
@@ -24,14 +33,18 @@ export type KeyFunction = (parts: KeyParts) => string
 const DATE_PARTS = { yyyy: 'year', MM: 'month', dd: 'day', HH: 'hour', mm: 'minute' } as const
 type DateFields = Record<keyof typeof DATE_PARTS, string>
 
-const PLACEHOLDERS: readonly string[] = [...Object.keys(DATE_PARTS), 'index']
+const PLACEHOLDERS: readonly string[] = [...Object.keys(DATE_PARTS), 'index', 'host', 'pid', 'slot']
 
 /** Milliseconds. */
 const MINUTE = 60_000
 const DAY = 86_400_000
 
 /** @throws {OssError} `OSS_ERR_INVALID_OPTION`, naming `key` or `timeZone`. */
-export function compileKeyPattern(pattern: string, timeZone: string): KeyFunction {
+export function compileKeyPattern(
+  pattern: string,
+  timeZone: string,
+  { host, pid }: Writer,
+): KeyFunction {
   const format = createDateFormat(timeZone)
   // Literals and placeholders alternate.
   const pieces = pattern.split(/\{([^{}]*)\}/)
@@ -46,10 +59,12 @@ export function compileKeyPattern(pattern: string, timeZone: string): KeyFunctio
       'has a brace without its other half: for a key with braces pass a function',
     )
   }
-  const isDated = names.some(name => name !== 'index')
-  return ({ date, index }) => {
+  const isDated = names.some(name => name in DATE_PARTS)
+  const writer = { host: host.replaceAll(/[^\w.-]/g, '-'), pid: String(pid) }
+  return ({ date, index, slot = 0 }) => {
     const dateFields = isDated ? format(latestLocalTime(date.getTime(), format)) : undefined
-    const values: Record<string, string> = { ...dateFields, index: String(index) }
+    const numbers = { index: String(index), slot: String(slot) }
+    const values: Record<string, string> = { ...dateFields, ...writer, ...numbers }
     return pieces.map((piece, i) => (i % 2 === 0 ? piece : values[piece])).join('')
   }
 }

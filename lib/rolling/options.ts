@@ -3,6 +3,7 @@
  * latter are checked here, the others by `resolveOptions()`.
  */
 
+import { hostname } from 'node:os'
 import { invalidOption } from '../errors.ts'
 import { OPTIONS, resolveOptions, type Settings, type UrlOptions } from '../options.ts'
 import { checkBoolean, checkInteger, checkKnown, checkMethods } from '../validate.ts'
@@ -13,9 +14,10 @@ export interface RollingAppendStreamOptions extends Omit<UrlOptions, 'position' 
   /** 3 to 63 characters out of a-z, 0-9 and `-`. Required. */
   readonly bucket: string
   /**
-   * A pattern with `{yyyy}`, `{MM}`, `{dd}`, `{HH}`, `{mm}` and `{index}`, or a function of date and
-   * index. It is evaluated before each batch; another key begins another object. Time for keys never goes
-   * back: not when the clock is set back, and not at the end of summer time. Required.
+   * A pattern with `{yyyy}`, `{MM}`, `{dd}`, `{HH}`, `{mm}`, `{index}`, `{host}`, `{pid}`, and `{slot}` with
+   * `journal`, or a function of
+   * date and index. It is evaluated before each batch; another key begins another object. Time for keys never
+   * goes back: not when the clock is set back, and not at the end of summer time. Required.
    */
   readonly key: string | KeyFunction
   /**
@@ -56,8 +58,14 @@ export function resolveRollingOptions(given: RollingAppendStreamOptions): Rollin
   const sampleKey =
     typeof key === 'string' ? nameKey({ date: new Date(0), index: 0 }) : 'of a function'
   if (givenMaxBytes !== undefined) checkInteger('maxBytes', givenMaxBytes, 1)
+  if (typeof key === 'string' && key.includes('{slot}') && given.journal === undefined) {
+    throw invalidOption('key', '{slot} needs journal')
+  }
   checkBoolean('sealOnRoll', sealOnRoll)
   if (sealOnRoll && given.client !== undefined) checkMethods('client', given.client, ['seal'])
+  if (sealOnRoll && given.shared) {
+    throw invalidOption('shared', 'excludes sealOnRoll, which would shut out the other writers')
+  }
   const settings = resolveOptions({ ...rest, key: sampleKey })
   const maxBytes = givenMaxBytes ?? settings.maxObjectBytes
   if (maxBytes > settings.maxObjectBytes) {
@@ -71,7 +79,9 @@ function resolveKey(key: unknown, timeZone: unknown): KeyFunction {
   if (timeZone !== undefined && typeof timeZone !== 'string') {
     throw invalidOption('timeZone', 'must be the name of a time zone, as Asia/Shanghai')
   }
-  if (typeof key === 'string') return compileKeyPattern(key, timeZone ?? 'UTC')
+  if (typeof key === 'string') {
+    return compileKeyPattern(key, timeZone ?? 'UTC', { host: hostname(), pid: process.pid })
+  }
   if (typeof key !== 'function') throw invalidOption('key', 'must be a pattern or a function')
   if (timeZone !== undefined) {
     throw invalidOption('timeZone', 'is for patterns: a function formats the date itself')

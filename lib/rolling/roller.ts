@@ -7,7 +7,8 @@
  *      objects   [ 00-0.log     ][ 00-1.log  ][ 01-0.log
  *                                ^ full       ^ next hour
  *
- * An object is left only when everything in it is acknowledged; no state of it is kept.
+ * An object is left only when everything in it is acknowledged; no state of it is kept. Where other writers
+ * append too, it is also left when it takes no more appends, and nothing of this stream is in doubt there.
  */
 
 import { ok } from 'node:assert/strict'
@@ -15,18 +16,20 @@ import {
   Appender,
   type AppenderOptions,
   type AppendInfo,
-  type AppendShared,
-  createShared,
   type Destination,
 } from '../append/appender.ts'
+import { StreamContext } from '../append/stream-context.ts'
 import type { Batch, Tail } from '../append/tail.ts'
 import { checkTarget } from '../client/endpoint.ts'
 import { OssError, objectFull, withContext } from '../errors.ts'
-import { type FoundObject, ObjectFinder, withIndexHint } from './find-object.ts'
+import { CLOSED_CODES, type FoundObject, ObjectFinder, withIndexHint } from './find-object.ts'
 import type { KeyFunction } from './key-pattern.ts'
 
 /** What all objects of a stream are appended with. */
-export type ObjectOptions = Omit<AppenderOptions, 'target' | 'position' | 'crc64' | 'exists'>
+export type ObjectOptions = Omit<
+  AppenderOptions,
+  'target' | 'position' | 'crc64' | 'exists' | 'maxBytes'
+>
 
 export interface RollerOptions {
   readonly objects: ObjectOptions
@@ -55,6 +58,13 @@ export interface RollInfo {
   readonly endedAt: Date
 }
 
+/** Codes of an object that takes no more appends of a shared stream. */
+const LEFT_CODES: ReadonlySet<string> = new Set([
+  ...CLOSED_CODES,
+  'OSS_ERR_OBJECT_FULL',
+  'OSS_ERR_OBJECT_REPLACED',
+])
+
 /** The object in use. */
 interface CurrentObject {
   readonly appender: Appender
@@ -65,14 +75,14 @@ interface CurrentObject {
 
 export class Roller implements Destination {
   readonly #options: RollerOptions
-  readonly #shared: AppendShared
+  readonly #context: StreamContext
   #current: CurrentObject | undefined
   /** The latest time that keys were computed for, in milliseconds. */
   #latestTime = Number.NEGATIVE_INFINITY
 
-  constructor(options: RollerOptions) {
+  constructor(options: RollerOptions, context = new StreamContext(options.objects)) {
     this.#options = options
-    this.#shared = createShared(options.objects)
+    this.#context = context
   }
 
   get key(): string | undefined {
@@ -88,16 +98,16 @@ export class Roller implements Destination {
   }
 
   keepProcessAlive(): void {
-    this.#shared.retryLoop.keepProcessAlive()
+    this.#context.retryLoop.keepProcessAlive()
   }
 
   hurry(): void {
-    this.#shared.retryLoop.hurry()
+    this.#context.retryLoop.hurry()
   }
 
   abort(reason: Error): void {
     if (this.#current) this.#current.appender.abort(reason)
-    else this.#shared.retryLoop.abort(reason)
+    else this.#context.retryLoop.abort(reason)
   }
 
   throwIfAborted(): void {
@@ -112,17 +122,43 @@ export class Roller implements Destination {
 
   /** Appends one batch to the object in use, or to a next one. */
   async append(batch: Batch): Promise<AppendInfo> {
+    for (;;) {
+      await this.#rollFor(batch)
+      const { current } = this.#requireCurrent()
+      try {
+        const info = await current.appender.append(batch)
+        current.endedAt = this.#now()
+        return info
+      } catch (error) {
+        await this.#leave(error)
+      }
+    }
+  }
+
+  /** Goes on to the object of the present time that has room for the batch. */
+  async #rollFor({ length }: Batch): Promise<void> {
     const date = this.#now()
-    const { length } = batch.bytes
     let next = this.#hasKeyChanged(date) ? 0 : this.#nextIndex(date, length)
     while (next !== undefined) {
       await this.#roll(date, next)
       next = this.#nextIndex(date, length)
     }
+  }
+
+  /**
+   * Leaves a shared object that another writer has filled, sealed or deleted, if nothing of this stream is in
+   * doubt there. Never goes on at the same key: an append that was sent to it could land again.
+   *
+   * @throws `error`, in all other cases.
+   */
+  async #leave(error: unknown): Promise<void> {
+    const isLeft = error instanceof OssError && LEFT_CODES.has(error.code) && !error.unresolved
+    if (!this.#options.objects.shared || !isLeft) throw error
+    const date = this.#now()
     const { current } = this.#requireCurrent()
-    const info = await current.appender.append(batch)
-    current.endedAt = this.#now()
-    return info
+    const next = this.#hasKeyChanged(date) ? 0 : current.index + 1
+    if (this.#keyOf(date, next) === current.appender.key) throw withIndexHint(error)
+    await this.#roll(date, next)
   }
 
   /** Creates nothing: an object of a date exists only if bytes of that date do. */
@@ -172,9 +208,9 @@ export class Roller implements Destination {
   }
 
   async #switchTo({ key, index, tail, exists }: FoundObject, date: Date): Promise<Tail> {
-    const { bucket, objects } = this.#options
-    const options = { ...objects, target: { bucket, key }, ...tail, exists }
-    const appender = new Appender(options, this.#shared)
+    const { bucket, objects, maxBytes } = this.#options
+    const options = { ...objects, maxBytes, target: { bucket, key }, ...tail, exists }
+    const appender = new Appender(options, this.#context)
     await appender.open()
     this.#current = { appender, index, startedAt: date, endedAt: date }
     return tail
@@ -184,7 +220,7 @@ export class Roller implements Destination {
     const { bucket, maxBytes, objects } = this.#options
     const { client, headers } = objects
     const options = { bucket, maxBytes, client, headers }
-    const finder = new ObjectFinder(options, this.#shared.retryLoop)
+    const finder = new ObjectFinder(options, this.#context)
     return finder.find(index => this.#keyOf(date, index), from)
   }
 
@@ -192,7 +228,7 @@ export class Roller implements Destination {
     const { bucket, nameKey } = this.#options
     try {
       // A Date of its own, since a key function may change it.
-      const key = nameKey({ date: new Date(date), index })
+      const key = nameKey({ date: new Date(date), index, slot: this.#context.slot })
       // A promise is refused below. If it rejects later, the rejection must not end the process.
       if (typeof key !== 'string') Promise.resolve(key).catch(() => {})
       checkTarget({ bucket, key })

@@ -5,6 +5,7 @@
 
 import type { AppenderOptions, AppendInfo } from '../append/appender.ts'
 import type { RetryInfo } from '../append/retry-loop.ts'
+import type { StreamContext } from '../append/stream-context.ts'
 import {
   OssAppendStream,
   type OssAppendStreamEvents,
@@ -18,6 +19,7 @@ import type {
   WritableEvents,
 } from '../stream/event-types.ts'
 import { internalsOf, withInternals } from '../stream/internals.ts'
+import type { RecoverInfo } from '../stream/journal-recovery.ts'
 import { type RollingAppendStreamOptions, resolveRollingOptions } from './options.ts'
 import { Roller, type RollInfo } from './roller.ts'
 
@@ -50,6 +52,8 @@ export interface RollingAppendStream {
   on(event: 'append', listener: (info: AppendInfo) => void): this
   /** An attempt failed: `error` says why. Another one follows after `delay` milliseconds. */
   on(event: 'retry', listener: (info: RetryInfo) => void): this
+  /** The journal of an earlier process is delivered: `bytes` of it were not in its object yet. */
+  on(event: 'recover', listener: (info: RecoverInfo) => void): this
   /** An object was left, complete: `key` and `bytes` say which. The next one is in use. */
   on(event: 'roll', listener: (info: RollInfo) => void): this
   on<E extends keyof WritableEvents>(event: E, listener: Listener<WritableEvents, E>): this
@@ -68,6 +72,8 @@ export interface RollingAppendStream {
   once(event: 'append', listener: (info: AppendInfo) => void): this
   /** An attempt failed: `error` says why. Another one follows after `delay` milliseconds. */
   once(event: 'retry', listener: (info: RetryInfo) => void): this
+  /** The journal of an earlier process is delivered: `bytes` of it were not in its object yet. */
+  once(event: 'recover', listener: (info: RecoverInfo) => void): this
   /** An object was left, complete: `key` and `bytes` say which. The next one is in use. */
   once(event: 'roll', listener: (info: RollInfo) => void): this
   once<E extends keyof WritableEvents>(event: E, listener: Listener<WritableEvents, E>): this
@@ -162,12 +168,12 @@ export class RollingAppendStream extends OssAppendStream {
    */
   constructor(options: RollingAppendStreamOptions) {
     const settings = resolveRollingOptions(options)
-    const { now = () => new Date() } = internalsOf(options)
+    const { now = () => new Date(), attemptFloor } = internalsOf(options)
     const { nameKey, maxBytes, sealOnRoll, target } = settings
     const { bucket } = target
     const onRoll = (info: RollInfo) => process.nextTick(() => this.emit('roll', info))
-    const createDestination = (objects: AppenderOptions) =>
-      new Roller({ objects, bucket, nameKey, maxBytes, sealOnRoll, now, onRoll })
-    super(withInternals({ ...target }, { settings, createDestination }))
+    const createDestination = (objects: AppenderOptions, context: StreamContext) =>
+      new Roller({ objects, bucket, nameKey, maxBytes, sealOnRoll, now, onRoll }, context)
+    super(withInternals({ ...target }, { settings, createDestination, attemptFloor }))
   }
 }

@@ -34,6 +34,8 @@ export abstract class ServerContext {
   latency = 0
   /** Bytes per second at which each body is read, default Infinity. */
   readRate = Number.POSITIVE_INFINITY
+  /** Called with the record of a request when its response has left, or its connection has closed. @internal */
+  onAnswered: ((record: RequestRecord) => void) | undefined
   /** Custom domains: host to bucket. @internal */
   readonly cnames: Readonly<Record<string, string>>
   /** Whether SealAppendObject is enabled. @internal */

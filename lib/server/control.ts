@@ -26,7 +26,7 @@ export class Control {
     this.#routes = {
       'GET /faults': listFaults,
       'POST /faults': body => {
-        faults.push(...[JSON.parse(body, fromJson)].flat())
+        faults.pushJson(body)
         return listFaults()
       },
       'DELETE /faults': () => faults.clear(),
@@ -77,11 +77,7 @@ export class Control {
   }
 }
 
-/** JSON has no Infinity: it is written "Infinity". */
-function fromJson(name: string, value: unknown): unknown {
-  return value === 'Infinity' && (name === 'times' || name === 'skip') ? Infinity : value
-}
-
+/** JSON has no Infinity: it is written "Infinity", as `pushJson()` takes it. */
 function toJson(_name: string, value: unknown): unknown {
   return value === Infinity ? 'Infinity' : value
 }

@@ -48,6 +48,15 @@ export class FaultQueue {
     }
   }
 
+  /**
+   * Adds a fault or a list of them, written as JSON. JSON has no Infinity: it is written `"Infinity"`.
+   *
+   * @throws {SyntaxError} if the text is no JSON; otherwise as `push()`.
+   */
+  pushJson(text: string): void {
+    this.push(...[JSON.parse(text, fromJson)].flat())
+  }
+
   /** Removes the faults that wait. `fired` stays. */
   clear(): void {
     this.#queue = []
@@ -70,6 +79,10 @@ export class FaultQueue {
     }
     return []
   }
+}
+
+function fromJson(name: string, value: unknown): unknown {
+  return value === 'Infinity' && (name === 'times' || name === 'skip') ? Infinity : value
 }
 
 /** Kinds that change the object, and so strike no operation on a bucket. */

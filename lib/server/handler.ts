@@ -59,6 +59,7 @@ export function handleRequest(
     const handler = new RequestHandler(server, req, res)
     res.once('close', () => {
       handler.record.answered = performance.now()
+      server.onAnswered?.(handler.record)
     })
     try {
       await handler.run()

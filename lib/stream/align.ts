@@ -11,7 +11,7 @@ import { EVERY_BYTE, type RecordEnds } from '../append/tail.ts'
 import type { Align } from '../options.ts'
 
 /** In UTF-8 and latin1 this byte is never a part of another character. */
-const NEWLINE = 10
+export const NEWLINE = 10
 
 /**
  * Where the last record in `bytes` ends, counted from the last end before them. 0: no record ends.
@@ -35,6 +35,20 @@ export function findFirstRecordEnd(align: Align, bytes: Uint8Array, offset: numb
   if (align === 'chunk') return bytes.length
   if (align === '\n') return bytes.indexOf(NEWLINE) + 1 || bytes.length
   return Math.min(bytes.length, align - offset)
+}
+
+/** Why `record` is not one whole record; undefined: it is one. */
+export function recordProblem(align: Align, record: unknown): string | undefined {
+  const isText = typeof record === 'string'
+  if (!isText && !(record instanceof Uint8Array)) return 'it must be a string or a Uint8Array'
+  if (record.length === 0) return 'it is empty'
+  if (align === 'chunk') return undefined
+  if (align === '\n') {
+    const newline = isText ? record.indexOf('\n') : record.indexOf(NEWLINE)
+    return newline === record.length - 1 ? undefined : 'it must end with its only newline'
+  }
+  const length = Buffer.byteLength(record)
+  return length === align ? undefined : `it has ${length} bytes, and align is ${align}`
 }
 
 /** Where a batch may be cut. `chunkEnds`: for `'chunk'`, ends that were seen as the chunks came, upward. */

@@ -17,7 +17,7 @@
 
 import { ok } from 'node:assert/strict'
 import { createHash, type Hash } from 'node:crypto'
-import { Batch } from '../append/tail.ts'
+import { Batch, type RecordEnds } from '../append/tail.ts'
 import { update } from '../crc64/index.ts'
 import type { Align } from '../options.ts'
 import { createRecordEnds, findFirstRecordEnd, findLastRecordEnd } from './align.ts'
@@ -61,6 +61,8 @@ export class Batcher {
   readonly #maxRecordBytes: number
   readonly #align: Align
   readonly #isByChunk: boolean
+  /** Unless records are chunks: where they end. */
+  readonly #ends: RecordEnds
   /** Begins with a record. After a batch was closed: the rest behind it, in the memory of that batch. */
   #filling: Buffer | undefined
   /** Bytes in `#filling`. */
@@ -88,6 +90,7 @@ export class Batcher {
     this.#align = align
     this.#maxRecordBytes = maxRecordBytes
     this.#isByChunk = align === 'chunk'
+    this.#ends = createRecordEnds(align, [])
     this.#checkAt = Math.min(highWaterMark, maxRecordBytes, DIGEST_STEP)
   }
 
@@ -109,6 +112,13 @@ export class Batcher {
       this.#scanned = this.#length
     }
     return this.#whole
+  }
+
+  /** The copied bytes end where a record ends. */
+  get isAtRecordEnd(): boolean {
+    // A byte at most is looked at: `whole` searches for ends, and is too slow for each record.
+    if (this.#length === 0 || !this.#filling || this.#isByChunk) return true
+    return this.#ends.isEnd(this.#filling, this.#length)
   }
 
   /** A record is longer than `maxRecordBytes`. No further byte is accepted, and none of that record is sent. */
@@ -288,7 +298,7 @@ export class Batcher {
     const bytes = buffer.subarray(0, this.#whole)
     const contentMd5 = this.#md5?.digest('base64')
     const batch = new Batch(bytes, {
-      ends: createRecordEnds(this.#align, this.#chunkEnds),
+      ends: this.#isByChunk ? createRecordEnds(this.#align, this.#chunkEnds) : this.#ends,
       hasMd5: this.#contentMd5,
       crc64: this.#crc.toString(),
       contentMd5,

@@ -41,9 +41,15 @@ export class FlushTimer {
   /** Makes all whole records due. Returns the count of accepted bytes that they end at. */
   flushNow(): number {
     const { accepted, filling, whole } = this.#batcher
-    this.#due = accepted - filling + whole
+    const due = accepted - filling + whole
+    this.makeDue(due)
+    return due
+  }
+
+  /** Makes the first `due` bytes due, whether the batcher has them all by now or not. */
+  makeDue(due: number): void {
+    this.#due = due
     this.#onDue()
-    return this.#due
   }
 
   /** A batch was taken: the first byte behind it is the oldest now. */

@@ -4,6 +4,7 @@
  */
 
 import type { AppenderOptions, Destination } from '../append/appender.ts'
+import type { StreamContext } from '../append/stream-context.ts'
 import type { Clock } from '../clock.ts'
 import type { Settings } from '../options.ts'
 
@@ -14,7 +15,9 @@ export interface StreamInternals {
   readonly clock?: Clock
   /** The wall clock by which a rolling stream computes keys. */
   readonly now?: () => Date
-  readonly createDestination?: (options: AppenderOptions) => Destination
+  /** Bytes of the least size of attempts. Tests make it small, so that short attempts are cheap. */
+  readonly attemptFloor?: number | undefined
+  readonly createDestination?: (options: AppenderOptions, context: StreamContext) => Destination
 }
 
 const internals = new WeakMap<object, StreamInternals>()

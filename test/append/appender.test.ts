@@ -52,6 +52,7 @@ t.test('an append: the bytes at the tail, the tail moved by the acknowledgement'
     crc64: tailOf('oldnew').crc64,
     requestId: REQUEST_ID,
     attempts: 1,
+    lostRaces: 0,
     duration: 42,
     reconciled: false,
   })

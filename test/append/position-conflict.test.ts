@@ -76,6 +76,7 @@ t.test('landed: the reply was lost', async t => {
     crc64: after.crc64,
     requestId: REQUEST_ID,
     attempts: 2,
+    lostRaces: 0,
     duration: 100,
     reconciled: true,
   })

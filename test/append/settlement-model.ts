@@ -14,7 +14,7 @@ import type {
   Head,
   Target,
 } from '../../lib/append/client-interface.ts'
-import { RetryLoop } from '../../lib/append/retry-loop.ts'
+import { StreamContext } from '../../lib/append/stream-context.ts'
 import { Batch, type RecordEnds, type Tail } from '../../lib/append/tail.ts'
 import type { Clock, Timer } from '../../lib/clock.ts'
 import { crc64 } from '../../lib/crc64/index.ts'
@@ -230,8 +230,8 @@ export class World implements Client {
       onRetry: () => {},
     }
     const attemptSize = new RandomSize(this.#random)
-    const retryLoop = new RetryLoop(options)
-    this.#appender = new Appender(options, { retryLoop, attemptSize })
+    const context = Object.assign(new StreamContext(options), { attemptSize })
+    this.#appender = new Appender(options, context)
     try {
       await this.#appender.open()
       while (this.#next < this.#records.length && !this.problem) await this.#appendBatch()

@@ -5,7 +5,8 @@
 
 import { createHash } from 'node:crypto'
 import t from 'tap'
-import { Appender, type AppenderOptions, createShared } from '../../lib/append/appender.ts'
+import { Appender, type AppenderOptions } from '../../lib/append/appender.ts'
+import { StreamContext } from '../../lib/append/stream-context.ts'
 import { Batch } from '../../lib/append/tail.ts'
 import type { OssError } from '../../lib/errors.ts'
 import { createRecordEnds } from '../../lib/stream/align.ts'
@@ -152,8 +153,8 @@ t.test(
       ...{ creationHeaders: {}, seal: false, highWaterMark: 8 * LINE, retry: RETRY },
       onRetry: () => {},
     }
-    const shared = createShared(all)
-    const first = new Appender(all, shared)
+    const context = new StreamContext(all)
+    const first = new Appender(all, context)
     await first.open()
     void first.append(linesOf(lines(8))).catch(() => {})
     ;(await client.next()).fail(timeoutError())
@@ -161,7 +162,7 @@ t.test(
     const second = await client.next()
     second.reply(tailOf(lines(4)))
     await new Promise(setImmediate)
-    const next = new Appender({ ...all, target: { ...TARGET, key: 'next' } }, shared)
+    const next = new Appender({ ...all, target: { ...TARGET, key: 'next' } }, context)
     await next.open()
     void next.append(linesOf(lines(8)))
     t.equal((await client.next()).body?.length, 4 * LINE)

@@ -106,6 +106,29 @@ t.test('arguments become a command', async t => {
   const rest = { file: undefined, backend, options: {}, outputMode, grace: 7_000, ...noRolling }
   const append = { name: 'append', url: OBJECT, ...rest } as const
   const cat = { name: 'cat', url: OBJECT, backend, isFollowed: false, interval: 1000 } as const
+  const ls = {
+    name: 'ls',
+    url: OBJECT,
+    bucket: 'examplebucket',
+    prefix: 'logs/run 7.csv',
+    backend,
+    isJson: false,
+  } as const
+  const serve = {
+    name: 'serve',
+    dir: undefined,
+    port: undefined,
+    host: undefined,
+    buckets: undefined,
+    region: undefined,
+    credentials: undefined,
+    permissions: undefined,
+    tls: undefined,
+    latency: 0,
+    isLogged: false,
+    faults: undefined,
+    control: undefined,
+  } as const
   const table: [string[], Command][] = [
     [[OBJECT], append],
     [
@@ -156,12 +179,42 @@ t.test('arguments become a command', async t => {
     ],
     [['stat', 'oss://logs/d/'], { name: 'stat', url: 'oss://logs/d/', backend, isJson: false }],
     [['verify', 'a', OBJECT], { name: 'verify', file: 'a', url: OBJECT, backend, isJson: false }],
-    [['serve'], { name: 'serve', dir: undefined, port: undefined, host: undefined }],
+    [['ls', 'oss://examplebucket'], { ...ls, url: 'oss://examplebucket', prefix: '' }],
+    [['ls', 'oss://examplebucket/'], { ...ls, url: 'oss://examplebucket/', prefix: '' }],
+    [['ls', '--json', OBJECT], { ...ls, isJson: true }],
+    [['serve'], serve],
     [
       ['serve', '--port=80', '--dir', 'd', '--host', '::'],
-      { name: 'serve', dir: 'd', port: 80, host: '::' },
+      { ...serve, dir: 'd', port: 80, host: '::' },
     ],
-    [['--version'], { name: 'version' }],
+    [
+      ['serve', '--bucket=a,b', '--region=c', '--credentials=id:secret', '--log'],
+      {
+        ...serve,
+        buckets: ['a', 'b'],
+        region: 'c',
+        credentials: { accessKeyId: 'id', accessKeySecret: 'secret' },
+        isLogged: true,
+      },
+    ],
+    [
+      ['serve', '--tls', 'c.pem', 'k.pem', '--latency=20ms', '--fault={}', '--control=0'],
+      {
+        ...serve,
+        tls: { cert: 'c.pem', key: 'k.pem' },
+        latency: 20,
+        faults: '{}',
+        control: 0,
+      },
+    ],
+    [
+      ['serve', '--credentials=id:secret:token', '--permissions', 'oss:PutObject, oss:GetObject'],
+      {
+        ...serve,
+        credentials: { accessKeyId: 'id', accessKeySecret: 'secret', securityToken: 'token' },
+        permissions: ['oss:PutObject', 'oss:GetObject'],
+      },
+    ],
     [['cat', '-fh'], { name: 'help', topic: 'cat' }],
     [['--help', 'x'], { name: 'help' }],
     [['help', 'stat'], { name: 'help', topic: 'stat' }],
@@ -291,7 +344,7 @@ t.test('a message shows values, but none that may be a secret', async t => {
 
 t.test('wrong arguments are refused with the problem and what was meant', async t => {
   const table: [string, string[], RegExp][] = [
-    ['nothing', [], /^oss:..BUCKET.KEY is missing: .*demo, stat, cat, verify, serve$/],
+    ['nothing', [], /^oss:..BUCKET.KEY is missing: .*demo, stat, cat, ls, verify, serve$/],
     ['a near command', ['vrify', 'a', OBJECT], /^vrify is no command: did you mean verify\?$/],
     ['no object', ['a.log'], /^oss:..BUCKET.KEY is missing beside a.log: /],
     [
@@ -318,6 +371,7 @@ t.test('wrong arguments are refused with the problem and what was meant', async 
     ['a folder without FILE', ['oss://b/logs/'], /^the url ends in a slash: add a name/],
     ['a folder and -', ['oss://b/', '-'], /^the url ends in a slash: add a name/],
     ['a pattern without a date', ['--roll-key=app.log', 'oss://b/x/'], /^--roll-key: .*never/],
+    ['a pattern of the host alone', ['--roll-key={host}', 'oss://b/x/'], /^--roll-key: .*never/],
     ['a size without an index', ['--roll-bytes=1MiB', OBJECT], /^--roll-bytes: .*add \{index\}/],
     [
       'a size and a date without an index',
@@ -339,7 +393,7 @@ t.test('wrong arguments are refused with the problem and what was meant', async 
     [
       'demo and --local',
       ['demo', '--local', 'dir'],
-      /--local: is for append, stat, cat and verify/,
+      /--local: is for append, stat, cat, ls and verify/,
     ],
     [
       '--bytes for append',
@@ -374,6 +428,14 @@ t.test('wrong arguments are refused with the problem and what was meant', async 
     ['serve with a word', ['serve', 'a'], /^unexpected argument a$/],
     ['serve nowhere', ['serve', '--dir='], /--dir: must name a folder/],
     ['a port too high', ['serve', '--port', '65536'], /--port: must be 0 to 65535, and not 65536/],
+    ['a port for --control', ['serve', '--control=99999'], /^--control: must be 0 to 65535, and/],
+    ['--tls without a key', ['serve', '--tls', 'a'], /^--tls: KEY is missing, as in --tls cert/],
+    ['--tls and a word', ['serve', '--tls', 'a', 'b', 'c'], /^unexpected argument c$/],
+    ['an empty bucket', ['serve', '--bucket=a,,b'], /^--bucket: must be words with commas/],
+    ['keys without a secret', ['serve', `--credentials=${KEY}`], WITHOUT_KEY],
+    ['keys with too much', ['serve', '--credentials=a:b:c:d'], /^--credentials: must be ID:SECRET/],
+    ['ls of nothing', ['ls'], /^oss:..BUCKET.KEY is missing$/],
+    ['ls of a word', ['ls', 'a'], /must be oss:.*, and not a$/],
     // A key may be pasted in any place.
     ['a word', [KEY], WITHOUT_KEY],
     ['a word too many', ['demo', 'a', KEY], WITHOUT_KEY],
@@ -400,7 +462,9 @@ t.test('the help fits the width of a terminal, and names every command and flag'
     t.match(HELP, new RegExp(`^  oss-append ${name} `, 'm'))
   }
   const described = (text: string) =>
-    [...text.matchAll(/^ {2}(?:-\w, )?--([a-z0-9-]+)(?: \S+)? {2,}\S.*$/gm)].map(([, name]) => name)
+    [...text.matchAll(/^ {2}(?:-\w, )?--([a-z0-9-]+)(?: \S+){0,2}? {2,}\S.*$/gm)].map(
+      ([, name]) => name,
+    )
   t.same(described(formatHelp('options')).sort(), Object.keys(FLAGS).sort(), 'each flag has a line')
   for (const command of COMMANDS) {
     const own = Object.keys(FLAGS).filter(name => FLAGS[name]?.commands.includes(command))

@@ -1,72 +1,12 @@
-/** How the command reaches OSS: environment, proxies, credentials, and the folder of `--local`. */
+/** How the command reaches OSS: environment, credentials, and the folder of `--local`. */
 
 import { existsSync, writeFileSync } from 'node:fs'
-import { createServer, type IncomingMessage } from 'node:http'
-import { type AddressInfo, connect, type Socket } from 'node:net'
 import { join } from 'node:path'
-import t, { type Test } from 'tap'
-import { createOssServer, type OssServer } from '../../lib/server/index.ts'
-import { runCli, runProcess, startCliServer } from '../helpers/run-cli.ts'
-import { cert, key } from '../helpers/tls.ts'
+import t from 'tap'
+import { runCli, startCliServer } from '../helpers/run-cli.ts'
 
 const OBJECT = 'oss://examplebucket/a.log'
 const TEXT = Buffer.from('hello')
-
-t.test('HTTPS_PROXY is used for every request, except to the hosts of NO_PROXY', async t => {
-  const server = await createOssServer({ tls: { key, cert } })
-  t.teardown(() => server.close())
-  const proxy = await startProxy(t)
-  const ca = join(t.testdir({}), 'ca.pem')
-  writeFileSync(ca, cert)
-  const env = { ...envFor(server), NODE_EXTRA_CA_CERTS: ca, HTTPS_PROXY: proxy.url }
-  t.match(await runProcess([OBJECT, '-'], { env, input: TEXT }), {
-    code: 0,
-    stdout: /verified/,
-    stderr: '',
-  })
-  t.same([...new Set(proxy.tunnels)], [`127.0.0.1:${server.port}`])
-  proxy.tunnels.length = 0
-  t.match(await runProcess(['cat', OBJECT], { env }), { code: 0, stdout: 'hello' })
-  t.ok(proxy.tunnels.length > 0, 'reading uses the proxy too')
-  proxy.tunnels.length = 0
-  const withoutProxy = { ...env, NO_PROXY: '127.0.0.1' }
-  t.match(await runProcess([OBJECT, '-'], { env: withoutProxy, input: TEXT }), {
-    code: 0,
-    stdout: /verified/,
-  })
-  const local = ['--local', join(t.testdirName, 'lab'), OBJECT, '-']
-  t.match(await runCli(local, { env: { HTTP_PROXY: proxy.url }, input: TEXT }), { code: 0 })
-  t.same(proxy.tunnels, [], 'the proxy is not used')
-})
-
-t.test('a proxy that refuses a tunnel is retried like an outage', async t => {
-  const { env } = await startCliServer(t)
-  const proxy = await startProxy(t)
-  proxy.refusals = 2
-  const settings = { env: { ...env, http_proxy: proxy.url }, input: TEXT }
-  t.match(await runCli([OBJECT, '-'], settings), {
-    code: 0,
-    stdout: /verified/,
-    stderr: /trying again: .*\(.*\b502\b.*\)\n.*going on after/,
-  })
-  proxy.refusals = 2
-  t.match(await runCli(['--max-retries=1', OBJECT, '-'], settings), {
-    code: 1,
-    stderr: /\n {2}caused by.* {2}reason +.*\b502\b/,
-  })
-})
-
-t.test(
-  'a proxy variable without a URL is refused by its name, and its value is not printed',
-  async t => {
-    const { env } = await startCliServer(t)
-    for (const HTTPS_PROXY of ['SECRET', 'SECRET:8080', 'http://', 'http://u:SECRET%zz@a']) {
-      const outcome = await runCli(['stat', OBJECT], { env: { ...env, HTTPS_PROXY } })
-      t.match(outcome, { code: 2, stderr: /^oss-append: HTTPS_PROXY: must be a URL, as in/ })
-      t.notMatch(outcome.stderr, 'SECRET')
-    }
-  },
-)
 
 t.test('a variable in quotes is refused by its name, and its value is not printed', async t => {
   const { env } = await startCliServer(t)
@@ -174,44 +114,3 @@ t.test('--credentials takes @alicloud/credentials, which reads the environment i
   })
   t.match(result, { code: 0, stdout: /\nverified\n$/, stderr: '' })
 })
-
-function envFor(server: OssServer) {
-  const { accessKeyId, accessKeySecret } = server.credentials
-  return {
-    OSS_ENDPOINT: server.url,
-    OSS_REGION: server.region,
-    OSS_ACCESS_KEY_ID: accessKeyId,
-    OSS_ACCESS_KEY_SECRET: accessKeySecret,
-  }
-}
-
-/** An HTTP proxy that answers CONNECT alone. */
-async function startProxy(t: Test) {
-  const proxy = { url: '', tunnels: [] as string[], refusals: 0 }
-  const sockets = new Set<Socket>()
-  const server = createServer()
-  server.on('connect', (request: IncomingMessage, client: Socket) => {
-    const { url = '' } = request
-    if (proxy.refusals-- > 0) {
-      client.end('HTTP/1.1 502 Bad Gateway\r\n\r\n')
-      return
-    }
-    proxy.tunnels.push(url)
-    const [, host = '', port] = /^(.*):(\d+)$/.exec(url) ?? []
-    const upstream = connect(Number(port), host, () => {
-      client.write('HTTP/1.1 200 Connection established\r\n\r\n')
-      client.pipe(upstream).pipe(client)
-    })
-    for (const socket of [client, upstream]) {
-      sockets.add(socket)
-      socket.on('error', () => {})
-    }
-  })
-  await new Promise<void>(resolve => server.listen(0, '127.0.0.1', resolve))
-  proxy.url = `http://127.0.0.1:${(server.address() as AddressInfo).port}`
-  t.teardown(() => {
-    for (const socket of sockets) socket.destroy()
-    server.close()
-  })
-  return proxy
-}

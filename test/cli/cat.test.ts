@@ -1,7 +1,7 @@
 /** `oss-append cat`: the bytes of an object, and with `--follow` those appended later. */
 
 import t, { type Test } from 'tap'
-import { Output, startCli, startCliServer, waitFor } from '../helpers/run-cli.ts'
+import { Output, runCli, startCli, startCliServer, waitFor } from '../helpers/run-cli.ts'
 import { seededBytes } from '../helpers/test-oss.ts'
 
 const BUCKET = 'examplebucket'
@@ -117,4 +117,75 @@ t.test('a signal ends cat although its output is not read', async t => {
   await waitFor(() => command.stdout.writableNeedDrain)
   command.kill('SIGTERM')
   t.match(await command.result, { code: 143, stderr: /^oss-append: interrupted by SIGTERM\n/ })
+})
+
+const ROLLED = `oss://${BUCKET}/app-{index}.log`
+
+t.test('cat prints the objects of a rolling stream in the order of their indices', async t => {
+  const { server, runWithServer } = await startCliServer(t)
+  const keys = [...Array(12).keys()].map(index => `app-${index}.log`)
+  for (const key of keys) server.append(BUCKET, key, `${key}\n`)
+  for (const key of ['app-.log', 'app-01.log', 'app-1.logs', 'app-x.log', 'app-1-1.log', 'app']) {
+    server.append(BUCKET, key, 'another object')
+  }
+  t.match(await runWithServer(['cat', ROLLED]), {
+    code: 0,
+    stdout: keys.map(key => `${key}\n`).join(''),
+    stderr: '',
+  })
+  for (const index of [0, 1, 5]) server.delete(BUCKET, `app-${index}.log`)
+  t.match(await runWithServer(['cat', ROLLED]), {
+    code: 0,
+    stdout: keys
+      .filter((_, index) => ![0, 1, 5].includes(index))
+      .map(key => `${key}\n`)
+      .join(''),
+    stderr: 'oss-append: there is no app-5.log: it is left out\n',
+  })
+  server.faults.push({ kind: 'mangled', part: 'crc64', how: 'wrong', on: 'head', key: keys[7]! })
+  t.match(await runWithServer(['cat', ROLLED]), { code: 3, stderr: /has the CRC-64/ })
+  t.match(await runWithServer(['cat', `oss://${BUCKET}/none-{index}`]), {
+    code: 1,
+    stdout: '',
+    stderr: /no such object/,
+  })
+  t.match(await runWithServer(['cat', `oss://${BUCKET}/{yyyy}-{index}`]), {
+    code: 2,
+    stderr: /^oss-append: \{yyyy\}: only \{index\} stands for/,
+  })
+  server.permissions.delete('oss:ListObjects')
+  t.match(await runWithServer(['cat', ROLLED]), {
+    code: 1,
+    stderr: /needs +the RAM actions oss:ListObjects, oss:GetObject\n/,
+  })
+})
+
+t.test('cat --follow goes on with the next object of a rolling stream', async t => {
+  const { server, env } = await startCliServer(t)
+  const command = startCli(['cat', '-f', '--interval=10ms', ROLLED], { env })
+  const { stdout, stderr } = command
+  await waitFor(() => server.requests.some(({ method }) => method === 'HEAD'))
+  server.append(BUCKET, 'app-0.log', 'one ')
+  await waitFor(() => stdout.text === 'one ')
+  server.append(BUCKET, 'app-0.log', 'two ')
+  server.seal(BUCKET, 'app-0.log')
+  server.append(BUCKET, 'app-1.log', 'three ')
+  await waitFor(() => stdout.text === 'one two three ')
+  server.append(BUCKET, 'app-2.log', 'four ')
+  server.append(BUCKET, 'app-1.log', 'as late as can be ')
+  await waitFor(() => stdout.text.endsWith('four '))
+  t.equal(stdout.text, 'one two three as late as can be four ')
+  command.kill('SIGINT')
+  t.match(await command.result, { code: 130 })
+  t.match(stderr.text, /^oss-append: interrupted by SIGINT\n/)
+})
+
+t.test('cat prints what a command with --roll-bytes has written', async t => {
+  const dir = t.testdir({})
+  const local = ['--local', dir]
+  const roll = ['--roll-bytes=4KiB', '--buffer=1KiB', '--align=line']
+  t.match(await runCli([...local, ...roll, ROLLED, '-'], { input: TEXT }), { code: 0 })
+  t.match(await runCli(['cat', ...local, ROLLED]), { code: 0, stdout: TEXT.toString() })
+  const { stdout } = await runCli(['ls', ...local, `oss://${BUCKET}`])
+  t.equal(stdout.trimEnd().split('\n').length, 4)
 })

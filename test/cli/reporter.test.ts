@@ -204,7 +204,7 @@ t.test('report, notes, progress and events appear by output mode', async t => {
       endedAt: new Date(1),
     })
     reporter.stop()
-    reporter.finish({ source: '-', url: 'oss://b/k', delivery, reported: undefined }, [])
+    reporter.finish({ source: '-', url: 'oss://b/k', delivery }, [])
     reporter.fail(new OssError('OSS_ERR_INTEGRITY', 'broken'))
     t.same([reporter.appends, reporter.rolls], [1, 1], name)
     t.match(stderr.written(), expected.stderr, name)
@@ -247,7 +247,7 @@ t.test('an outage of the seal ends with the delivery', async t => {
     position: 0,
   })
   reporter.stop()
-  reporter.finish({ source: '-', url: 'oss://b/k', delivery, reported: undefined }, [])
+  reporter.finish({ source: '-', url: 'oss://b/k', delivery }, [])
   t.match(stderr.written(), /trying again: down\noss-append: going on after .*\n$/)
 })
 
@@ -283,7 +283,7 @@ t.test('a delivery with differences is not reported as verified', async t => {
       { isJson, isQuiet: false },
       { stdout: stdout.output, stderr: stdout.output, env: {} },
     )
-    reporter.finish({ source: '-', url: 'oss://b/k', delivery, reported: undefined }, ['a'])
+    reporter.finish({ source: '-', url: 'oss://b/k', delivery }, ['a'])
     if (isJson) t.match(JSON.parse(stdout.written()), { event: 'finish', verified: false })
     else t.notMatch(stdout.written(), 'verified')
   }
@@ -303,6 +303,7 @@ const appended = {
   crc64: '2',
   requestId: 'REQ',
   attempts: 2,
+  lostRaces: 0,
   duration: 3,
   reconciled: false,
 }
@@ -313,6 +314,7 @@ const delivery = {
   isCut: false,
   acknowledged: 5,
   key: 'k',
+  exists: true,
   rolls: 1,
   before: { position: 0, crc64: '0', exists: false },
   after: { position: 5, crc64: '2' },

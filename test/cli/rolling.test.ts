@@ -65,6 +65,22 @@ t.test('--roll-key takes dates and folders, and --local reads each object back',
   t.match(JSON.parse(first.stdout), { length: 2000, sealed: true, sealedTime: /GMT/ })
 })
 
+t.test('--roll-key creates no object for an empty input', async t => {
+  const { server, runWithServer } = await startCliServer(t)
+  const pattern = '--roll-key=app-{index}.log'
+  const args = [pattern, 'oss://examplebucket/', '-']
+  const local = ['--local', join(t.testdir({}), 'lab')]
+  for (const result of [await runWithServer(args), await runCli([...local, ...args])]) {
+    t.match(result, { code: 0, stderr: '', stdout: /^object +none, because .*\nverified\n$/ms })
+    t.notMatch(result.stdout, 'reported by OSS')
+  }
+  const json = await runWithServer(['--json', ...args])
+  const event = JSON.parse(json.stdout.trimEnd().split('\n').at(-1)!)
+  t.match(event, { event: 'finish', bytes: 0, verified: true })
+  t.notOk('url' in event)
+  t.equal(server.read('examplebucket', 'app-0.log'), undefined)
+})
+
 /** A clock at 00:10, plus the minutes in the file `minutes`. */
 const CLOCK = `
   import { readFileSync } from 'node:fs'

@@ -5,8 +5,9 @@
 
 import { setTimeout as delay } from 'node:timers/promises'
 import t, { type Test } from 'tap'
-import { type ClientOptions, createExchange } from '../../lib/client/client.ts'
-import { type RangeRequest, readRange } from '../../lib/client/read-range.ts'
+import type { RangeRequest } from '../../lib/append/client-interface.ts'
+import { type ClientOptions, createExchange, OssClient } from '../../lib/client/client.ts'
+import { readRange } from '../../lib/client/read-range.ts'
 import { createOssServer } from '../../lib/server/index.ts'
 import { errorResponse, httpResponse, startScriptedServer } from '../helpers/scripted-server.ts'
 import { networkOptions, seededBytes } from '../helpers/test-oss.ts'
@@ -28,8 +29,8 @@ function connectTo(t: Test, port: number, options: ClientOptions = {}) {
   return { exchange, read }
 }
 
-async function collect(body: AsyncIterable<Buffer>): Promise<Buffer> {
-  const chunks: Buffer[] = []
+async function collect(body: AsyncIterable<Uint8Array>): Promise<Buffer> {
+  const chunks: Uint8Array[] = []
   for await (const chunk of body) chunks.push(chunk)
   return Buffer.concat(chunks)
 }
@@ -64,6 +65,29 @@ t.test('a range is read, with the tail of the whole object', async t => {
   const absent = { ...TARGET, key: 'absent' }
   await t.rejects(readRange(exchange, absent, { start: 0, end: 1, signal }), { code: 'NoSuchKey' })
 })
+
+t.test(
+  'a client reads a range, and the connection survives an iteration that ends early',
+  async t => {
+    const server = await createOssServer()
+    t.teardown(() => server.close())
+    const bytes = seededBytes(3_000_000)
+    server.append(TARGET.bucket, TARGET.key, bytes)
+    const client = new OssClient(networkOptions(server))
+    t.teardown(() => client.close())
+    const { signal } = new AbortController()
+    const range = await client.read(TARGET, { start: 5, end: 3_000_000, signal })
+    for await (const chunk of range.body) {
+      t.ok(bytes.subarray(5, 5 + chunk.length).equals(chunk))
+      break
+    }
+    const { body, ...tail } = await client.read(TARGET, { start: 1, end: 9, signal })
+    t.ok((await collect(body)).equals(bytes.subarray(1, 9)))
+    t.match(tail, { length: 3_000_000, crc64: server.stat(TARGET.bucket, TARGET.key)?.crc64 })
+    server.permissions.delete('oss:GetObject')
+    await t.rejects(client.read(TARGET, { start: 0, end: 1, signal }), { code: 'AccessDenied' })
+  },
+)
 
 t.test('a range is requested with the standard behavior', async t => {
   const server = await startScriptedServer(t, () => `${rangeHead('bytes 3-7/9', 5)}hello`)

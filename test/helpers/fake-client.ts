@@ -8,20 +8,26 @@
  * As the interface asks, a request whose signal is aborted settles at once, with the signal's reason.
  */
 
+import { Readable } from 'node:stream'
 import type {
   AppendRequest,
   AppendResult,
   Client,
   Head,
+  ObjectRange,
+  RangeRequest,
   Target,
 } from '../../lib/append/client-interface.ts'
+import { crc64 } from '../../lib/crc64/index.ts'
 import { REQUEST_ID } from './errors.ts'
 
 interface Signalled {
   readonly signal: AbortSignal
 }
 
-type Kind = 'head' | 'append' | 'seal'
+type Kind = 'head' | 'append' | 'seal' | 'get'
+
+type Details = Partial<AppendRequest> & Partial<RangeRequest> & Signalled
 
 export class FakeRequest {
   readonly kind: Kind
@@ -38,7 +44,7 @@ export class FakeRequest {
   #resolve!: (value: unknown) => void
   #reject!: (error: unknown) => void
 
-  constructor(kind: Kind, target: Target, request: Partial<AppendRequest> & Signalled) {
+  constructor(kind: Kind, target: Target, request: Details) {
     this.kind = kind
     this.target = target
     this.position = request.position
@@ -47,6 +53,7 @@ export class FakeRequest {
     this.asked = {
       kind,
       ...(request.position !== undefined && { position: request.position }),
+      ...(request.start !== undefined && { start: request.start, end: request.end }),
       ...(request.body && { text: Buffer.from(request.body).toString('latin1') }),
       ...(request.headers && { headers: { ...request.headers } }),
     }
@@ -71,6 +78,18 @@ export class FakeRequest {
         : { requestId: REQUEST_ID }
     this.#settle()
     this.#resolve(answer && { ...usual, ...answer })
+  }
+
+  /** The answer of OSS to a GET: the requested part of an object with this content, in 4 chunks. */
+  replyWithRangeOf(content: string, details: Partial<ObjectRange> = {}): void {
+    const { start = 0, end = 0 } = this.asked as { start?: number; end?: number }
+    const bytes = Buffer.from(content, 'latin1')
+    const part = bytes.subarray(start, end)
+    const size = Math.ceil(part.length / 4)
+    const chunks = [0, 1, 2, 3].map(i => part.subarray(i * size, (i + 1) * size))
+    const tail = { length: bytes.length, crc64: crc64(bytes), requestId: REQUEST_ID }
+    this.#settle()
+    this.#resolve({ ...tail, body: Readable.from(chunks), ...details })
   }
 
   fail(error: unknown): void {
@@ -109,6 +128,10 @@ export class FakeClient implements Client {
     return this.#receive('seal', target, { ...request, position }) as Promise<void>
   }
 
+  /** A test may delete it. */
+  read? = (target: Target, request: RangeRequest): Promise<ObjectRange> =>
+    this.#receive('get', target, request) as Promise<ObjectRange>
+
   async close(): Promise<void> {}
 
   /** The next request in order, as soon as there is one. */
@@ -121,11 +144,7 @@ export class FakeClient implements Client {
     )
   }
 
-  #receive(
-    kind: Kind,
-    target: Target,
-    details: Partial<AppendRequest> & Signalled,
-  ): Promise<unknown> {
+  #receive(kind: Kind, target: Target, details: Details): Promise<unknown> {
     const request = new FakeRequest(kind, target, details)
     this.requests.push(request)
     const inFlight = this.requests.filter(({ isSettled }) => !isSettled)

@@ -66,7 +66,7 @@ export function createRollerHarness(
   const roller = new Roller({
     objects,
     bucket: 'examplebucket',
-    nameKey: compileKeyPattern(pattern, 'UTC'),
+    nameKey: compileKeyPattern(pattern, 'UTC', { host: 'a', pid: 1 }),
     maxBytes: 10,
     sealOnRoll: false,
     now: () => harness.date,

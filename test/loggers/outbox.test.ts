@@ -302,9 +302,47 @@ t.test('flush() resolves when all records before it are in the object', async t 
   await outbox.flush()
 })
 
-t.test('after a conflict with another writer a new stream delivers each record once', async t => {
+t.test(
+  'other writers are no failure: each record is there once, and nothing is reported',
+  async t => {
+    const oss = await startOss(t)
+    const stderr = captureStderr(t)
+    const { outbox, add, key, eventsOf } = createOutbox(oss)
+    add(0, 10)
+    await outbox.flush()
+    oss.server.append(BUCKET, key, '{"n":10}\n')
+    add(11, 20)
+    await outbox.flush()
+    // The append lands, its reply is lost, and another writer appends.
+    oss.server.faults.push({ kind: 'rival', when: 'after', bytes: 1 })
+    add(20, 30)
+    await outbox.close()
+    const numbers = [
+      ...oss
+        .read(key)
+        .toString()
+        .matchAll(/"n":(\d+)/g),
+    ].map(([, n]) => Number(n))
+    t.same(numbers, numbersUpTo(30))
+    t.same(eventsOf('warn'), [])
+    t.same(stderr, [])
+  },
+)
+
+t.test('shared is on, unless objects are sealed', async t => {
+  const settings = (options: Partial<TransportOptions>) =>
+    resolveTransportOptions({ bucket: BUCKET, key: 'a', ...options }).streamOptions
+  t.equal(settings({}).shared, true)
+  t.equal(settings({ shared: false }).shared, false)
+  for (const sealing of [{ seal: true }, { sealOnRoll: true }]) {
+    t.equal(settings(sealing).shared, false)
+    t.equal(settings({ ...sealing, shared: true }).shared, true, 'the stream refuses it')
+  }
+})
+
+t.test('without shared a new stream delivers each record once after a conflict', async t => {
   const oss = await startOss(t)
-  const { outbox, add, key, eventsOf } = createOutbox(oss)
+  const { outbox, add, key, eventsOf } = createOutbox(oss, { shared: false })
   add(0, 10)
   await outbox.flush()
   oss.server.append(BUCKET, key, '{"n":10}\n')
@@ -319,7 +357,7 @@ t.test('after a conflict with another writer a new stream delivers each record o
 t.test('records that a failed stream leaves in doubt are reported and not sent again', async t => {
   const oss = await startOss(t)
   const stderr = captureStderr(t)
-  const { outbox, add, key, eventsOf } = createOutbox(oss)
+  const { outbox, add, key, eventsOf } = createOutbox(oss, { shared: false })
   add(0, 10)
   await outbox.flush()
   // The append lands, its reply is lost, and another writer appends: the outbox cannot tell what landed.
@@ -486,7 +524,7 @@ t.test('a key function that throws after the first object causes a warning', asy
 t.test('the loss of an outbox is the sum of all its losses', async t => {
   const oss = await startOss(t)
   captureStderr(t)
-  const { outbox, add, eventsOf } = createOutbox(oss, { closeTimeout: 50 })
+  const { outbox, add, eventsOf } = createOutbox(oss, { closeTimeout: 50, shared: false })
   oss.server.faults.push({ kind: 'rival', when: 'after', bytes: 1 })
   add(0, 5)
   await t.rejects(outbox.flush())

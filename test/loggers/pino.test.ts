@@ -1,6 +1,7 @@
 /** The transport for pino in-process: how it splits writes into records, what its methods promise, its options. */
 
 import { writeFile } from 'node:fs/promises'
+import { hostname } from 'node:os'
 import { join } from 'node:path'
 import { pathToFileURL } from 'node:url'
 import pino from 'pino'
@@ -51,6 +52,17 @@ t.test('pino logs to the transport in-process', async t => {
   stream.end()
   await nextEvent(stream, 'close')
   t.equal(stream.failed, undefined)
+})
+
+t.test('{host} and {pid} in the key of a logger are replaced', async t => {
+  const oss = await startOss(t)
+  const stream = createTransport(optionsFor(oss, { key: '{host}-{pid}.log' }))
+  pino({ base: null, timestamp: false }, stream).info({ n: 0 })
+  await stream.flush()
+  const key = `${hostname().replaceAll(/[^\w.-]/g, '-')}-${process.pid}.log`
+  t.equal(read(oss, { key }), '{"level":30,"n":0}\n')
+  stream.end()
+  await nextEvent(stream, 'close')
 })
 
 // what is written, and the lines that it makes

@@ -23,6 +23,14 @@ const LOOKUP_PREFIX = /^(head|probe|seal): /
  */
 export const REQUIRED_CASES: readonly string[] = [
   ...new Set(Object.keys(FAULTS).flatMap(casesOf)),
+  'two lengths at one position',
+  'three lengths at one position, or more',
+  ...['longest', 'middle', 'shortest'].flatMap(which => [
+    `landed: the ${which} of several lengths`,
+    `late: the ${which} of several lengths`,
+  ]),
+  'a timeout on a slow link',
+  'a body limit below the floor',
   'HEAD failing',
   'probe failing',
   'seal failing',
@@ -43,7 +51,16 @@ export class CaseCounts {
   )
   readonly outcomes: Record<string, number> = {}
 
-  add({ fired, verdicts, outcome }: Report): void {
+  add({ fired, verdicts, outcome, attemptLengths }: Report): void {
+    const { two, more, landed, late, slowTimeouts } = attemptLengths
+    this.#count('two lengths at one position', two)
+    this.#count('three lengths at one position, or more', more)
+    for (const which of ['longest', 'middle', 'shortest'] as const) {
+      this.#count(`landed: the ${which} of several lengths`, landed[which])
+      this.#count(`late: the ${which} of several lengths`, late[which])
+    }
+    this.#count('a timeout on a slow link', slowTimeouts)
+    if (outcome === 'OSS_ERR_BODY_REFUSED') this.#count('a body limit below the floor')
     for (const [name, times] of Object.entries(fired)) {
       for (const caseName of casesOf(name)) this.#count(caseName, times)
     }

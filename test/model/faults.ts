@@ -164,6 +164,15 @@ export const WRONG_ACKNOWLEDGEMENTS: Readonly<Record<string, FaultFactory>> = {
   }),
 }
 
+/**
+ * A proxy that refuses long bodies, and a link too slow for long ones within the deadline. Both strike for as
+ * long as the stream lives; `createScenario` chooses limit and rate.
+ */
+export const SIZE_LIMITS: Readonly<Record<string, FaultFactory>> = {
+  'body limit': () => ({ kind: 'tooLarge', maxBytes: 1 }),
+  'slow link': () => ({ kind: 'slowRead', rate: 1 }),
+}
+
 /** Final error responses. */
 export const REFUSALS: Readonly<Record<string, FaultFactory>> = {
   forbidden: () => ({ kind: 'forbidden', on: 'append' }),
@@ -199,6 +208,7 @@ export const FAULTS: Readonly<Record<string, FaultFactory>> = {
   ...RIVALS,
   ...OBJECT_CHANGED,
   ...WRONG_ACKNOWLEDGEMENTS,
+  ...SIZE_LIMITS,
   ...REFUSALS,
   ...DAMAGE,
   ...STORED_DAMAGE,

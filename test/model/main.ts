@@ -4,7 +4,8 @@
  *     npm run test:model -- [--seeds 1000] [--from 1] [--jobs 2]
  *
  * Seeds that passed are kept in `.model-seeds.json` and skipped next time, unless `lib` or the model has
- * changed. A single seed always runs, and prints its transcript.
+ * changed: a range that was interrupted goes on with the same command. A single seed always runs, and prints
+ * its transcript.
  */
 
 import { type ChildProcess, fork } from 'node:child_process'
@@ -13,6 +14,7 @@ import { readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
 import { parseArgs } from 'node:util'
 import { CaseCounts, REQUIRED_CASES } from './case-counts.ts'
+import { forEachSeed } from './for-each-seed.ts'
 import { type RecordReport, runRecords } from './run-records.ts'
 import { type Report, reproduceCommand, runSeed } from './run-seed.ts'
 
@@ -28,7 +30,7 @@ interface Progress {
 const FILE = '.model-seeds.json'
 /** The number of seeds after which a process saves its progress. */
 const CHUNK = 100
-/** Every twentieth seed also runs with records, which takes as long as twenty byte streams. */
+/** Every twentieth seed also runs with records, which takes as long as ten byte streams. */
 const RECORDS_EVERY = 20
 
 interface Reports {
@@ -41,11 +43,11 @@ else process.exitCode = await main()
 
 /** Runs a range in a child process, and sends its reports to the parent. */
 async function runRange([from, to]: Range): Promise<void> {
-  for (let seed = from; seed < to; seed++) {
+  await forEachSeed([from, to - 1], async seed => {
     const bytes = await runSeed(seed)
     const records = seed % RECORDS_EVERY === 0 ? await runRecords(seed) : undefined
     process.send?.({ bytes, records } satisfies Reports)
-  }
+  })
 }
 
 function readNumber(name: string, text: string): number {

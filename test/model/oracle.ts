@@ -3,6 +3,7 @@
  * (the object, the responses). It does not know how the stream works.
  */
 
+import { createHash } from 'node:crypto'
 import { OssConflictError, OssError, OssServiceError } from '../../lib/index.ts'
 import type { RequestRecord } from '../../lib/server/index.ts'
 import { BUCKET } from '../helpers/test-oss.ts'
@@ -26,8 +27,8 @@ function checkEnding(observer: StreamObserver): void {
   if (isFinished) {
     // A stream misses a final response only if its attempt timed out before.
     const missed = countRetries(observer, 'OSS_ERR_TIMEOUT')
-    const finals = observer.requests.filter(each => finalCode(each) !== undefined)
-    observer.check(finals.length <= missed, `finished against ${finals.map(finalCode)}`)
+    const finals = observer.requests.flatMap(each => finalCode(observer, each) ?? [])
+    observer.check(finals.length <= missed, `finished against ${finals}`)
     return
   }
   if (error) {
@@ -89,9 +90,15 @@ function explainUnexpected(observer: StreamObserver, error: Error): string | und
   if (error instanceof OssConflictError) return explainConflict(observer, error)
   switch (code) {
     case 'OSS_ERR_RETRIES_EXHAUSTED':
-      if (retriesSinceProgress !== scenario.maxRetries)
-        return `after ${retriesSinceProgress} retries`
+      if (countedRetries(observer) !== scenario.maxRetries)
+        return `after ${countedRetries(observer)} retries`
       return isTransient(error.cause) ? undefined : `by ${codeOf(error.cause)}`
+    case 'OSS_ERR_BODY_REFUSED': {
+      const record = observer.requests.findLast(each => each.operation === 'append')
+      return record && finalCode(observer, record) === code
+        ? undefined
+        : 'a shorter one was possible'
+    }
     case 'OSS_ERR_OBJECT_REPLACED':
       if (hasStruck(observer, 'HEAD stale')) return undefined
       // A late append may have made the object as long again.
@@ -107,7 +114,7 @@ function explainUnexpected(observer: StreamObserver, error: Error): string | und
   return error instanceof OssServiceError ? explainRefusal(observer, error) : 'not specified'
 }
 
-/** A complaint if the object equals the one before the batch or the one after it: that is no conflict. */
+/** A complaint if the object is ours, up to any byte of the batch: that is no conflict. */
 function explainConflict(observer: StreamObserver, error: OssConflictError): string | undefined {
   const { opened, acknowledged, objectAtEnd, scenario } = observer
   const { before, after, seen } = error
@@ -127,12 +134,12 @@ function explainConflict(observer: StreamObserver, error: OssConflictError): str
   if (seen.position !== bytes.length) return `seen ${seen.position}, it has ${bytes.length} bytes`
   if (seen.crc64 !== undefined && seen.crc64 !== crcOf(bytes)) return 'seen with another CRC'
   const batch = after.position - tail
-  for (const length of batch === 0 ? [] : [0, batch]) {
-    const ours = observer.expected(acknowledged + length)
-    if (opened.isAccurate && bytes.equals(ours))
-      return `the object holds exactly our bytes, ${length} of ${batch} of the batch`
-  }
-  return undefined
+  const length = bytes.length - tail
+  // Each byte is a record, so any first part of the batch is a possible attempt.
+  const isAttempt = batch > 0 && length >= 0 && length <= scenario.highWaterMark
+  return isAttempt && opened.isAccurate && bytes.equals(observer.expected(acknowledged + length))
+    ? `the object holds exactly our bytes, ${length} of ${batch} of the batch`
+    : undefined
 }
 
 /** A complaint unless the error is the last response of OSS, and final. */
@@ -155,10 +162,7 @@ function explainRefusal(observer: StreamObserver, error: OssServiceError): strin
     return `the response has ${record.code}`
   const repeated = repetitions(observer, record)
   // The stream refreshes as often as the code allows, or as often as maxRetries allows.
-  if (
-    REFRESHABLE_CODES.includes(error.code) &&
-    observer.retriesSinceProgress === scenario.maxRetries
-  )
+  if (REFRESHABLE_CODES.includes(error.code) && countedRetries(observer) === scenario.maxRetries)
     return undefined
   switch (error.code) {
     case 'InvalidDigest':
@@ -168,8 +172,15 @@ function explainRefusal(observer: StreamObserver, error: OssServiceError): strin
     case 'SecurityTokenExpired':
       return repeated > 1 || scenario.credentials === 'fixed' ? undefined : `after ${repeated}`
   }
-  if (record.operation === 'head') return finalCode(record) ? undefined : 'it is not final'
-  return finalCode(record) === error.code ? undefined : 'it is not final'
+  const final = finalCode(observer, record)
+  if (record.operation === 'head') return final ? undefined : 'it is not final'
+  return final === error.code ? undefined : 'it is not final'
+}
+
+/** Retries since the last progress. One after a 413 is not counted: it is shorter, and made at once. */
+function countedRetries({ retries, retriesSinceProgress }: StreamObserver): number {
+  const latest = retries.slice(retries.length - retriesSinceProgress)
+  return latest.filter(({ error }) => error.status !== 413).length
 }
 
 /** The number of responses with this code since the last progress. */
@@ -179,8 +190,11 @@ function repetitions(observer: StreamObserver, { code }: RequestRecord): number 
 }
 
 /** The code with which the stream has to end after this response. Undefined if it may go on. */
-function finalCode(record: RequestRecord): string | undefined {
+function finalCode({ scenario }: StreamObserver, record: RequestRecord): string | undefined {
   const { operation, status, code, faults = [] } = record
+  if (faults.includes('body limit')) {
+    return lengthOf(record) > scenario.attemptFloor ? undefined : 'OSS_ERR_BODY_REFUSED'
+  }
   if (status === undefined || faults.some(name => /html|no request id/.test(name))) return undefined
   if (status < 300) {
     const isWrongAcknowledgement =
@@ -236,7 +250,7 @@ function isOurs(byte: number): boolean {
   return byte >= 0x80
 }
 
-/** `unresolved` is the batch in doubt. It must be set if bytes of the batch are in the object or may arrive. */
+/** `unresolved` is the longest attempt in doubt. It must be set if its bytes are in the object or may arrive. */
 function checkUnresolved(observer: StreamObserver, final: Snapshot): void {
   const { opened, acknowledged } = observer
   const error = errorWithTail(observer)
@@ -260,14 +274,19 @@ function checkUnresolved(observer: StreamObserver, final: Snapshot): void {
   observer.check(isKnown, `unresolved ${unresolved.length}: no such batch`)
   const rest = final.bytes.subarray(tail)
   const length = rest.findLastIndex(isOurs) + 1
-  const isWhole = length === 0 || length === unresolved.length || hasStruck(observer, 'corrupted')
-  observer.check(isWhole, `unresolved ${unresolved.length}, ${length} are in the object`)
+  const lengths = [0, unresolved.length, ...appendsAt(observer, tail).map(each => each.length)]
+  const isAttempt = length <= unresolved.length && lengths.includes(length)
+  observer.check(
+    isAttempt || hasStruck(observer, 'corrupted'),
+    `unresolved ${unresolved.length}, ${length} are in the object`,
+  )
   // A 409 says that the object ends at another position, which may be after our bytes.
-  const isRefused = ({ outcome, status, code }: RequestRecord) =>
+  const isRefused = ({ outcome, status, code, faults = [] }: RequestRecord) =>
     outcome !== undefined &&
     outcome >= 400 &&
     outcome === status &&
-    code !== 'PositionNotEqualToLength'
+    code !== 'PositionNotEqualToLength' &&
+    !faults.includes('body limit')
   const isClear =
     attempts.length > 0 && !isStopped(observer) && attempts.every(({ record }) => isRefused(record))
   // A response without a request id is not of OSS and proves nothing.
@@ -289,7 +308,11 @@ function errorWithTail({ error, flushes, isFinished }: StreamObserver): OssError
 function appendsAt({ requests }: StreamObserver, position: number) {
   return requests
     .filter(each => each.operation === 'append' && each.position === position)
-    .map(record => ({ record, length: Number(record.headers['content-length']) }))
+    .map(record => ({ record, length: lengthOf(record) }))
+}
+
+function lengthOf({ headers }: RequestRecord): number {
+  return Number(headers['content-length'])
 }
 
 function checkFlushes({ flushes, error, isFinished, complaints }: StreamObserver): void {
@@ -303,7 +326,7 @@ function checkFlushes({ flushes, error, isFinished, complaints }: StreamObserver
   }
 }
 
-/** Appends never go back, and each append at position 0 has the creation headers. */
+/** Appends never go back, and each is the next part of the source. Those at 0 have the creation headers. */
 function checkRequests(observer: StreamObserver): void {
   const { requests } = observer
   const appends = requests.filter(each => each.operation === 'append')
@@ -315,18 +338,79 @@ function checkRequests(observer: StreamObserver): void {
       `${creation.length} creation headers at ${position}`,
     )
   }
-  const real = appends.filter(each => each.headers['content-length'] !== '0')
-  const sent = new Map<number, string>()
+  const real = appends.filter(record => lengthOf(record) > 0)
+  const { opened, source, scenario } = observer
   let last = 0
-  for (const { position = -1, headers } of real) {
-    const what = ['content-length', 'content-md5', 'x-oss-meta-seed'].map(name => headers[name])
-    const before = sent.get(position) ?? what.join()
-    observer.check(before === what.join(), `another batch was sent to ${position}`)
-    sent.set(position, before)
-    const hasMd5 = headers['content-md5'] !== undefined
-    observer.check(hasMd5 === observer.scenario.contentMd5, 'Content-MD5 as the option says')
+  for (const record of real) {
+    const { position = -1, headers } = record
+    const length = lengthOf(record)
+    observer.check(length <= scenario.highWaterMark, `an append of ${length} bytes`)
+    const md5 = headers['content-md5']
+    observer.check((md5 !== undefined) === scenario.contentMd5, 'Content-MD5 as the option says')
+    const start = position - (opened?.position ?? 0)
+    const ours = source.subarray(start, start + length)
+    const isOurs = md5 === undefined || md5 === createHash('md5').update(ours).digest('base64')
+    observer.check(isOurs, `other bytes were sent to ${position}`)
     observer.check(position >= last, `an append at ${position} after one at ${last}`)
     last = position
+  }
+  checkRefusedLengths(observer, real)
+}
+
+/** A length that was refused with 413 is never tried again, nor is a longer one. */
+function checkRefusedLengths(observer: StreamObserver, appends: readonly RequestRecord[]): void {
+  // A stream does not know of a 413 that came too late.
+  if (countRetries(observer, 'OSS_ERR_TIMEOUT') > 0) return
+  let least = Infinity
+  for (const record of appends) {
+    const length = lengthOf(record)
+    observer.check(length < least, `${length} bytes were sent, and ${least} were refused with 413`)
+    if (record.faults?.includes('body limit')) least = Math.min(least, length)
+  }
+}
+
+/** Attempts of several lengths for one position. */
+export interface AttemptLengths {
+  /** Positions with two lengths, and with more. */
+  readonly two: number
+  readonly more: number
+  /** The lengths that landed though their responses were lost, or came late. */
+  readonly landed: Readonly<Record<'longest' | 'middle' | 'shortest', number>>
+  readonly late: Readonly<Record<'longest' | 'middle' | 'shortest', number>>
+  /** Timeouts on a slow link. */
+  readonly slowTimeouts: number
+}
+
+export function attemptLengths(observer: StreamObserver): AttemptLengths {
+  const { requests, appends } = observer
+  const landed = { longest: 0, middle: 0, shortest: 0 }
+  const late = { longest: 0, middle: 0, shortest: 0 }
+  const lengthsAt = (position: number | undefined) =>
+    new Set(position === undefined ? [] : appendsAt(observer, position).map(each => each.length))
+  const positions = new Set(requests.map(each => each.position))
+  const counts = [...positions].map(position => lengthsAt(position).size)
+  for (const { position, length, reconciled: isReconciled } of appends) {
+    const lengths = [...lengthsAt(position)]
+    if (!isReconciled || lengths.length < 2) continue
+    const which =
+      length === Math.max(...lengths)
+        ? 'longest'
+        : length === Math.min(...lengths)
+          ? 'shortest'
+          : 'middle'
+    landed[which] += 1
+    const isLate = appendsAt(observer, position).some(
+      each => each.length === length && each.record.faults?.some(name => name.startsWith('late')),
+    )
+    if (isLate) late[which] += 1
+  }
+  const isSlow = hasStruck(observer, 'slow link')
+  return {
+    two: counts.filter(count => count === 2).length,
+    more: counts.filter(count => count > 2).length,
+    landed,
+    late,
+    slowTimeouts: isSlow ? countRetries(observer, 'OSS_ERR_TIMEOUT') : 0,
   }
 }
 
@@ -340,7 +424,7 @@ function checkRetries(observer: StreamObserver): void {
       record?.status === error.status,
       `retry after ${error.code}, which was no response`,
     )
-    const isFinal = record !== undefined && finalCode(record) !== undefined
+    const isFinal = record !== undefined && finalCode(observer, record) !== undefined
     observer.check(!isFinal, `retry after ${error.code}, which is final`)
   }
   const unexpectedSkews = requests.filter(({ code, faults = [] }) => {
@@ -361,7 +445,7 @@ function isBreaking(name: string): boolean {
   const isLost = Object.hasOwn(TRANSIENT, bare) || Object.hasOwn(LANDED_UNCONFIRMED, bare)
   return (
     (isLost && !/status|throttled/.test(bare)) ||
-    /closed silently|rival after|without its header|nothing stored/.test(bare)
+    /closed silently|rival after|without its header|nothing stored|body limit/.test(bare)
   )
 }
 

@@ -8,6 +8,7 @@
 
 import { Readable } from 'node:stream'
 import { pipeline } from 'node:stream/promises'
+import { setTimeout as sleep } from 'node:timers/promises'
 import {
   type AppendStreamOptions,
   crc64,
@@ -17,9 +18,10 @@ import {
   type Tail,
 } from '../../lib/index.ts'
 import { createOssServer, type OssServer } from '../../lib/server/index.ts'
+import { withInternals } from '../../lib/stream/internals.ts'
 import { send } from '../helpers/raw-client.ts'
 import { BUCKET } from '../helpers/test-oss.ts'
-import { checkRun } from './oracle.ts'
+import { type AttemptLengths, attemptLengths, checkRun } from './oracle.ts'
 import { createScenario, type Scenario, type Step } from './scenario.ts'
 import { type Flush, KEY, type Snapshot, StreamObserver, type Verdict } from './stream-observer.ts'
 
@@ -36,6 +38,7 @@ export interface Report {
   /** The number of times that each fault struck. */
   readonly fired: Readonly<Record<string, number>>
   readonly verdicts: readonly (Verdict & { readonly mayRead: boolean })[]
+  readonly attemptLengths: AttemptLengths
 }
 
 const TOKENS = ['one', 'two', 'three', 'four', 'five', 'six']
@@ -47,8 +50,10 @@ const IDENTITIES = TOKENS.map(token => ({
 const CLEANUP_CREDENTIALS = { accessKeyId: 'janitor', accessKeySecret: 'broom' }
 /** Milliseconds. A hundred times the longest run. */
 const MAX_RUN_TIME = 120_000
-/** Turns of the event loop after which a connection that should close counts as left open. */
-const MAX_TURNS = 200_000
+/** Milliseconds after which a connection that should close counts as left open. */
+const MAX_CLOSING_TIME = 20_000
+/** Turns of the event loop in which a condition is expected. After them it is asked for each millisecond. */
+const EXPECTED_TURNS = 500
 
 /** The command that runs a seed by itself. */
 export function reproduceCommand(seed: number): string {
@@ -74,11 +79,13 @@ async function runScenario(scenario: Scenario, server: OssServer): Promise<Strea
   const controller = new AbortController()
   const network = networkOptionsOf(scenario, server)
   const shared = scenario.client === 'shared' ? new OssClient(network) : undefined
-  const stream = createAppendStream({
+  const { attemptFloor } = scenario
+  const options = {
     ...optionsOf(scenario, server),
     ...(shared ? { client: shared } : network),
     signal: controller.signal,
-  })
+  }
+  const stream = createAppendStream(withInternals(options, { attemptFloor }))
   const observer = new StreamObserver(scenario, server, stream)
   const closed = new Promise(resolve => stream.once('close', resolve))
   scheduleStop(observer, controller)
@@ -171,8 +178,8 @@ function scheduleStop(observer: StreamObserver, controller: AbortController): vo
   }
   if (stop.on === 'start') void act()
   else if (stop.on === 'struck' || stop.on === 'ended') {
-    const hasStruck = () =>
-      server.faults.length === 0 && Object.keys(server.faults.fired).length > 0
+    const isOver = () => server.faults.list().every(({ fault }) => fault.times === Infinity)
+    const hasStruck = () => isOver() && Object.keys(server.faults.fired).length > 0
     const isDue = () => stream.closed || (stop.on === 'ended' ? stream.writableEnded : hasStruck())
     void until(isDue).then(act)
   } else stream.once(stop.on, act)
@@ -296,8 +303,8 @@ function end(stream: OssAppendStream, how: (Step & { do: 'end' })['how']): void 
 /** Waits until connections are closed and late appends have landed. Resolves with the final object. */
 async function waitUntilQuiet(observer: StreamObserver): Promise<Snapshot> {
   const { server } = observer
-  const isOpen = await staysTrue(() => server.openConnections > 0)
-  observer.check(!isOpen, 'a connection stays open')
+  await until(() => server.openConnections === 0, MAX_CLOSING_TIME)
+  observer.check(server.openConnections === 0, 'a connection stays open')
   server.faults.clear()
   if (server.delayedAppends.length > 0) await landLateAppends(server)
   // The server may have read all of a request just before its connection closed.
@@ -334,6 +341,7 @@ function createReport(observer: StreamObserver): Report {
     transcript: [...describeRun(observer), ...observer.transcript],
     fired: server.faults.fired,
     verdicts: observer.verdicts.map(each => ({ ...each, mayRead: scenario.mayRead })),
+    attemptLengths: attemptLengths(observer),
   }
 }
 
@@ -359,15 +367,9 @@ async function turns(count: number): Promise<void> {
   for (let i = 0; i < count; i++) await new Promise(setImmediate)
 }
 
-async function until(condition: () => boolean): Promise<void> {
-  while (!condition()) await turns(1)
-}
-
-/** Whether a condition is still true after `MAX_TURNS`. */
-async function staysTrue(condition: () => boolean): Promise<boolean> {
-  for (let i = 0; i < MAX_TURNS; i++) {
-    if (!condition()) return false
-    await turns(1)
+async function until(condition: () => boolean, maxTime = Infinity): Promise<void> {
+  const end = performance.now() + maxTime
+  for (let i = 0; !condition() && performance.now() < end; i++) {
+    await (i < EXPECTED_TURNS ? turns(1) : sleep(1))
   }
-  return true
 }

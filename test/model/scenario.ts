@@ -61,6 +61,8 @@ export interface Scenario {
   readonly mayRead: boolean
   readonly position: 'end' | 'zero' | 'exact' | 'exact, with its CRC' | 'wrong' | 'wrong CRC'
   readonly highWaterMark: number
+  /** Bytes of the least size of attempts. */
+  readonly attemptFloor: number
   readonly flushInterval: number
   readonly contentMd5: boolean
   readonly maxRetries: number
@@ -80,6 +82,9 @@ const FAULT_POSITIONS = ['first', 'middle', 'last', 'last'] as const
 /** A response is lost, and another writer appends before the stream asks for the tail. */
 const RIVAL_DURING_LOOKUP = 'a rival during the lookup'
 
+/** A proxy refuses all bodies but the shortest ones. */
+const REFUSED_BODY = 'a body limit below the floor'
+
 /** The endings. With `none` the stream must survive its faults and finish. */
 const ENDINGS: readonly string[] = [
   ...Object.keys(RIVALS),
@@ -91,6 +96,7 @@ const ENDINGS: readonly string[] = [
   'deleted',
   'replaced, shorter',
   RIVAL_DURING_LOOKUP,
+  REFUSED_BODY,
   ...Array.from({ length: 3 }, () => 'abort'),
   ...Array.from({ length: 6 }, () => 'none'),
 ]
@@ -110,7 +116,15 @@ const BACKGROUNDS = [
   'reconciling',
   'mixed',
   'mixed',
+  'sizes',
+  'sizes',
+  'sizes',
+  'sizes',
+  'body limit',
+  'slow link',
 ] as const
+
+type Background = (typeof BACKGROUNDS)[number]
 
 /** The faults before the ending. */
 interface BackgroundFaults {
@@ -127,6 +141,8 @@ export function createScenario(seed: number): Scenario {
   const picked = ending === 'none' && chance(random, 30) ? 'credentials' : random.pick(BACKGROUNDS)
   // A clock or a token that is wrong twice in a row would end the stream before its ending.
   const background = isFatal && picked === 'credentials' ? 'unconfirmed' : picked
+  const sizes = pickSizes(random, background)
+  const limit = makeSizeLimit(random, { ending, background }, sizes)
   const mayRead = chance(random, 50)
   const contentMd5 = ending !== 'corrupted, without MD5' && chance(random, 50)
   const isLate = ending === 'replaced, same length' && chance(random, 50)
@@ -157,15 +173,17 @@ export function createScenario(seed: number): Scenario {
     ...opening.lookups,
     ...(isTogether || abort ? [] : faults),
     ...(faultPosition === 'last' ? [] : chosen.map(fault => ({ ...fault, skip: later }))),
+    ...limit,
   ]
-  const highWaterMark = random.pick([16, 40, 100, 400, random.integer(16, 2_000), 2_000])
+  const { highWaterMark } = sizes
   const minBatches = later + (isFatal && faultPosition !== 'last' ? faults.length : 0)
-  const batches = minBatches + random.integer(0, 4)
+  const batches = minBatches + random.integer(0, background === 'slow link' ? 1 : 4)
   const steps = makeSteps(
     random,
     highWaterMark,
     batches,
-    faultPosition === 'last' ? final : undefined,
+    faultPosition === 'last' ? [...final, ...limit] : undefined,
+    background === 'sizes',
   )
   const all = [...scheduled, ...final]
   const isHanging = all.some(({ name }) => name?.includes('hang')) && !abort?.isPatient
@@ -180,11 +198,11 @@ export function createScenario(seed: number): Scenario {
     before: Buffer.alloc(hasBytes ? random.integer(1, 600) : 0, 'what was there before; '),
     mayRead,
     position: opening.position ?? (chance(random, 85) ? 'end' : 'exact'),
-    highWaterMark,
+    ...sizes,
     flushInterval: random.pick([0, 1, 1000]),
     contentMd5,
     maxRetries: !isFatal && chance(random, 40) ? random.integer(0, 5) : Infinity,
-    requestTimeout: isHanging ? random.integer(60, 150) : 5_000,
+    requestTimeout: pickTimeout(random, background, isHanging),
     maxObjectBytes: ending === 'none' && chance(random, 4) ? random.integer(1, 2_000) : undefined,
     seal,
     client: chance(random, 85) ? 'own' : 'shared',
@@ -196,7 +214,13 @@ export function createScenario(seed: number): Scenario {
   }
 }
 
+function pickTimeout(random: Random, background: Background, isHanging: boolean): number {
+  if (background === 'slow link') return SLOW_LINK_TIMEOUT
+  return isHanging ? random.integer(60, 150) : 5_000
+}
+
 function makeEndingFaults(random: Random, ending: string, mayRead: boolean): Fault[] {
+  if (ending === REFUSED_BODY) return []
   if (ending !== RIVAL_DURING_LOOKUP) return [makeFault(random, ending)]
   const rival = random.pick(['rival before, n bytes', 'rival before, same length'])
   const on = mayRead ? 'head' : 'probe'
@@ -206,7 +230,7 @@ function makeEndingFaults(random: Random, ending: string, mayRead: boolean): Fau
 /** Faults that the stream must survive. */
 function makeBackgroundFaults(
   random: Random,
-  background: (typeof BACKGROUNDS)[number],
+  background: Background,
   { contentMd5, mayRead }: Pick<Scenario, 'contentMd5' | 'mayRead'>,
 ): BackgroundFaults {
   const one = (table: Table | string, scope = {}) => makeFault(random, table, scope)
@@ -223,7 +247,15 @@ function makeBackgroundFaults(
   const on = mayRead && chance(random, 80) ? 'head' : 'probe'
   switch (background) {
     case 'nothing':
+    case 'body limit':
+    case 'slow link':
       return { faults: [], lookups: [] }
+    case 'sizes': {
+      // What lands late, and not before a look, lets the attempts after it become shorter.
+      const waiting = Array.from({ length: random.integer(0, 2) }, () => AFTER_A_LOOK)
+      const names = [...waiting, random.pick(TIMEOUTS), random.pick(TIMEOUTS)]
+      return { faults: [...names.map(name => one(name)), ...some(TRANSIENT, 2)], lookups: [] }
+    }
     case 'unconfirmed':
       return { faults: [one(LANDED_UNCONFIRMED), ...some(LANDED_UNCONFIRMED, 2)], lookups: [] }
     case 'false 409':
@@ -232,7 +264,7 @@ function makeBackgroundFaults(
         lookups: [],
       }
     case 'transient':
-      return { faults: some(TRANSIENT, 4, {}, 2), lookups: [] }
+      return { faults: some(TRANSIENT, 5, {}, 3), lookups: [] }
     case 'connections':
       return {
         faults: [...(contentMd5 ? some(DAMAGE, 2, {}, 1) : []), ...some(connections, 3, {}, 1)],
@@ -269,6 +301,58 @@ function makeBackgroundFaults(
         lookups: some({ ...TRANSIENT, ...LANDED_UNCONFIRMED }, 2, { on }),
       }
   }
+}
+
+const AFTER_A_LOOK = 'late by hang, lands after a look'
+
+/** Each makes the next attempt shorter. */
+const TIMEOUTS = [
+  'lost by hang',
+  'late by hang, lands before the next',
+  'late by hang, lands before the next',
+  AFTER_A_LOOK,
+  'late by hang, lands by time',
+]
+
+/** What strikes every append that is too long for it. */
+function makeSizeLimit(
+  random: Random,
+  { ending, background }: { readonly ending: string; readonly background: Background },
+  { highWaterMark, attemptFloor }: Sizes,
+): Fault[] {
+  const strikes = (name: string) => makeFault(random, name, { times: Infinity })
+  if (ending === REFUSED_BODY) {
+    const maxBytes = random.integer(0, Math.min(attemptFloor, highWaterMark) - 1)
+    return [{ ...strikes('body limit'), kind: 'tooLarge', maxBytes }]
+  }
+  if (background === 'body limit') {
+    // Not so small that a batch takes hundreds of appends.
+    const maxBytes = random.integer(Math.max(attemptFloor, highWaterMark >> 4), highWaterMark)
+    return [{ ...strikes('body limit'), kind: 'tooLarge', maxBytes }]
+  }
+  if (background !== 'slow link') return []
+  // A full attempt takes some deadlines, and one at the floor a part of one.
+  const rate = Math.ceil((highWaterMark * 1000) / (SLOW_LINK_TIMEOUT * random.integer(2, 4)))
+  return [{ ...strikes('slow link'), kind: 'slowRead', rate }]
+}
+
+/** Milliseconds. */
+const SLOW_LINK_TIMEOUT = 100
+
+type Sizes = Pick<Scenario, 'highWaterMark' | 'attemptFloor'>
+
+function pickSizes(random: Random, background: Background): Sizes {
+  const isShrinking = ['sizes', 'body limit', 'slow link'].includes(background)
+  const highWaterMark = isShrinking
+    ? random.pick([128, 400, 2_000, random.integer(100, 2_000)])
+    : random.pick([16, 40, 100, 400, random.integer(16, 2_000), 2_000])
+  const attemptFloor = isShrinking
+    ? random.pick([highWaterMark >> 6, highWaterMark >> 5, highWaterMark >> 4])
+    : random.pick([1, 10, 100, 65_536])
+  // At half a batch a second attempt of the same length follows, and the first one may land.
+  if (background === 'sizes' && chance(random, 40))
+    return { highWaterMark, attemptFloor: highWaterMark >> 1 }
+  return { highWaterMark, attemptFloor }
 }
 
 function makeSealFaults(random: Random): Fault[] {
@@ -345,6 +429,7 @@ function makeSteps(
   mark: number,
   batches: number,
   last: readonly Fault[] | undefined,
+  isLastFull: boolean,
 ): Step[] {
   const steps: Step[] = []
   let isCorked = false
@@ -362,7 +447,8 @@ function makeSteps(
   if (last) {
     steps.push({ do: 'flush', form: 'promise', wait: true }, { do: 'faults', faults: last })
   }
-  if (!isEmpty) steps.push(makeWrite(random, random.integer(1, mark), true))
+  const length = isLastFull ? mark : random.integer(1, mark)
+  if (!isEmpty) steps.push(makeWrite(random, length, true))
   const isFailing = chance(random, 1)
   const how = random.pick(['end', 'end', 'end', 'close', 'destroySoon', 'dispose'] as const)
   steps.push({ do: 'end', how: isFailing ? 'source fails' : how })

@@ -2,16 +2,14 @@
 
 import t from 'tap'
 import { CaseCounts, REQUIRED_CASES } from './case-counts.ts'
+import { forEachSeed, type SeedRange } from './for-each-seed.ts'
 import { type RecordReport, runRecords } from './run-records.ts'
 import { type Report, reproduceCommand, runSeed } from './run-seed.ts'
-
-/** The first and the last seed. */
-export type SeedRange = readonly [first: number, last: number]
 
 export interface SeedPlan {
   /** Seeds of byte streams (run-seed.ts). */
   readonly seeds: SeedRange
-  /** Seeds of record streams (run-records.ts). One takes as long as twenty of the others. */
+  /** Seeds of record streams (run-records.ts). One takes as long as ten of the others. */
   readonly recordSeeds: SeedRange
   /** How often the seeds have to reach each required case. */
   readonly minCount: number
@@ -28,16 +26,16 @@ export function testSeeds({ seeds, recordSeeds, minCount, minRolls }: SeedPlan):
       const details = { repeat: reproduceCommand(seed), complaints, transcript }
       t.fail(`seed ${seed}, ${theme}: ${complaints[0]}`, details)
     }
-    for (let seed = recordSeeds[0]; seed <= recordSeeds[1]; seed++) {
+    await forEachSeed(recordSeeds, async seed => {
       const report = await runRecords(seed)
       counts.addRecords(report)
       failIfWrong(report)
-    }
-    for (let seed = seeds[0]; seed <= seeds[1]; seed++) {
+    })
+    await forEachSeed(seeds, async seed => {
       const report = await runSeed(seed)
       counts.add(report)
       failIfWrong(report)
-    }
+    })
     for (const name of REQUIRED_CASES) {
       const count = counts.counts[name] ?? 0
       t.ok(count >= (name === 'records: rolls' ? minRolls : minCount), `${name}: ${count} times`)

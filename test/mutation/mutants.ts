@@ -63,8 +63,10 @@ export const MUTANTS: readonly Mutant[] = [
   {
     name: 'journal: a segment is not synced before the next is made',
     file: 'lib/journal/segment-store.ts',
-    find: 'return !isNew || ((await this.syncAll()) && (await this.startSegment()))',
-    replace: 'return !isNew || (await this.#makeSegment())',
+    find: `return false
+      await this.datasync()`,
+    replace: `return false
+      this.#markSynced(this.#end)`,
     tests: ['model/journal-model'],
   },
   {
@@ -129,15 +131,15 @@ export const MUTANTS: readonly Mutant[] = [
   {
     name: 'journal: settled inside a record',
     file: 'lib/journal/settle-journal.ts',
-    find: 'const isLanded = isEnd && isSameTail(after, seen)',
+    find: 'const isLanded = isRecordEnd && isSameTail(after, seen)',
     replace: 'const isLanded = isSameTail(after, seen)',
     tests: ['journal/journal'],
   },
   {
     name: 'journal: settled by length alone',
     file: 'lib/journal/settle-journal.ts',
-    find: 'const isLanded = isEnd && isSameTail(after, seen)',
-    replace: 'const isLanded = isEnd',
+    find: 'const isLanded = isRecordEnd && isSameTail(after, seen)',
+    replace: 'const isLanded = isRecordEnd',
     tests: ['journal/journal'],
   },
   {
@@ -227,10 +229,12 @@ export const MUTANTS: readonly Mutant[] = [
     name: 'doubt is forgotten when the tail is absent',
     file: 'lib/append/appender.ts',
     find: `      case 'absent':
-        throw refusal`,
+        throw refusal
+      case 'replaced'`,
     replace: `      case 'absent':
-        this.#inDoubt.forgetBefore(Number.POSITIVE_INFINITY)
-        throw refusal`,
+        this.#inDoubt.clear()
+        throw refusal
+      case 'replaced'`,
     tests: ['append/position-conflict', 'append/abort'],
   },
   {
@@ -290,11 +294,192 @@ export const MUTANTS: readonly Mutant[] = [
     replace: 'if (error.isUnsent || /CREDENTIALS|ABORTED/.test(error.code)) return false',
     tests: ['append/settlement-model', 'append/abort'],
   },
+  // Several writers (`shared`), rule 1: nothing in doubt.
+  {
+    name: 'shared: an append behind unknown bytes has no MD5',
+    file: 'lib/append/appender.ts',
+    find: 'const contentMd5 = crc64 === undefined ? part.md5 : part.contentMd5',
+    replace: 'const { contentMd5 } = part; void crc64',
+    tests: ['append/shared'],
+  },
+  {
+    name: 'shared: a success is believed by its position, though the CRC is known',
+    file: 'lib/append/tail.ts',
+    find: 'return isSameTail({ position, crc64 }, seen)',
+    replace: 'return isSameTail({ position, crc64: seen.crc64 }, seen) || crc64 === null',
+    tests: ['append/shared', 'append/appender'],
+  },
+  {
+    name: 'shared: a success needs no CRC',
+    file: 'lib/append/tail.ts',
+    find: 'return a.position === b.position && a.crc64 === b.crc64 && a.crc64 !== undefined',
+    replace: 'return a.position === b.position && a.crc64 === b.crc64',
+    tests: ['append/shared'],
+  },
+  {
+    name: 'shared: a refusal of the same length is a lost race',
+    file: 'lib/append/settle-shared.ts',
+    find: 'if (grown === 0) return',
+    replace: 'if (grown === -1) return',
+    tests: ['append/shared'],
+  },
+  // Rule 2: in doubt, and the object grew.
+  {
+    name: 'shared: an attempt in doubt is sent again behind the bytes of others',
+    file: 'lib/append/settle-shared.ts',
+    find: 'const lengths = this.#inDoubt.lengths(before.position, seen.position)',
+    replace: 'const lengths: number[] = []',
+    tests: ['append/shared'],
+  },
+  {
+    name: 'shared: the length alone proves that an attempt landed',
+    file: 'lib/append/settle-shared.ts',
+    find: 'lengths[0] === grown && isWhole(tail) && isSameTail(tail, seen)',
+    replace: 'lengths[0] === grown && isWhole(tail)',
+    tests: ['append/shared'],
+  },
+  {
+    name: 'shared: only the longest attempt is compared',
+    file: 'lib/append/settle-shared.ts',
+    find: 'const length = lengths.find(length => length <= equal)',
+    replace: 'const length = lengths.slice(0, 1).find(length => length <= equal)',
+    tests: ['append/shared'],
+  },
+  {
+    name: 'shared: bytes that are equal have landed, whatever was sent',
+    file: 'lib/append/settle-shared.ts',
+    find: 'const length = lengths.find(length => length <= equal)',
+    replace: 'const length = equal || undefined',
+    tests: ['append/shared'],
+  },
+  {
+    name: 'shared: attempts are read for which the object is too short',
+    file: 'lib/append/attempts-in-doubt.ts',
+    find: 'from === position && to <= end',
+    replace: 'from === position && to <= Math.max(to, end)',
+    tests: ['append/shared'],
+  },
+  {
+    name: 'shared: the next append starts where the refusal told, and not behind what was read',
+    file: 'lib/append/settle-shared.ts',
+    find: 'const tail = requireTail(range)',
+    replace: 'const tail = { ...requireTail(range), position: seen.position }',
+    tests: ['append/shared'],
+  },
+  {
+    name: 'shared: a body that ends early is as good as whole',
+    file: 'lib/append/settle-shared.ts',
+    find: 'if (equal === expected.length) return equal',
+    replace: 'if (equal <= expected.length) return equal',
+    tests: ['append/shared'],
+  },
+  {
+    name: 'shared: what can never land stays in doubt',
+    file: 'lib/append/appender.ts',
+    find: '    this.#inDoubt.clear()\n    this.#exists = true',
+    replace: '    this.#exists = true',
+    tests: ['append/shared'],
+  },
+  // Rule 3: the object cannot be read.
+  {
+    name: 'shared: what cannot be read has not landed',
+    file: 'lib/append/settle-shared.ts',
+    find: "if (isReadForbidden(error)) return { name: 'hidden', seen }",
+    replace: "if (isReadForbidden(error)) return { name: 'lost', tail: seen }",
+    tests: ['append/shared'],
+  },
+  {
+    name: 'shared: a stream that cannot read does not learn the CRC either',
+    file: 'lib/append/settle-shared.ts',
+    find: 'if (this.#canRead && !isDecisive) return { position }',
+    replace: 'if (!isDecisive) return { position }',
+    tests: ['append/shared'],
+  },
+  // Rule 4: an object is left only when nothing is in doubt.
+  {
+    name: 'shared: a sealed object is left with an attempt in doubt',
+    file: 'lib/append/appender.ts',
+    find: '(isSealed(error) && !this.#inDoubt.isEmpty)',
+    replace: '(isSealed(error) && length < 0)',
+    tests: ['append/shared', 'rolling/shared'],
+  },
+  {
+    name: 'shared: an attempt at a sealed object may still land',
+    file: 'lib/append/settle-shared.ts',
+    find: "return isSealed(refusal) ? { name: 'lost', tail: before } : { name: 'absent' }",
+    replace: "return { name: 'absent' }",
+    tests: ['append/shared', 'rolling/shared'],
+  },
+  {
+    name: 'shared: maxBytes is not asked after a lost race',
+    file: 'lib/append/appender.ts',
+    find: 'throw this.#findFull(verdict.tail, batch) ?? lostRace(',
+    replace: 'throw lostRace(',
+    tests: ['append/shared', 'rolling/shared'],
+  },
+  // Rule 5: shorter or gone.
+  {
+    name: 'shared: a rolling stream goes on with bytes in doubt',
+    file: 'lib/rolling/roller.ts',
+    find: 'LEFT_CODES.has(error.code) && !error.unresolved',
+    replace: 'LEFT_CODES.has(error.code)',
+    tests: ['rolling/shared'],
+  },
+  {
+    name: 'shared: a rolling stream goes on at the same key',
+    file: 'lib/rolling/roller.ts',
+    find: 'const next = this.#hasKeyChanged(date) ? 0 : current.index + 1\n    if (this.#keyOf(date, next) === current.appender.key) throw withIndexHint(error)',
+    replace: 'const next = current.index',
+    tests: ['rolling/shared'],
+  },
+  {
+    name: 'shared: a plain stream goes on in an object that was deleted',
+    file: 'lib/append/settle-shared.ts',
+    find: "return before.position === 0 ? { name: 'absent' } : { name: 'replaced', seen }",
+    replace: "return { name: 'lost', tail: before }",
+    tests: ['append/shared'],
+  },
+  // Rule 6: fairness.
+  {
+    name: 'shared: a lost race is a retry',
+    file: 'lib/append/backoff.ts',
+    find: '      this.#row = undefined\n      return isElapsed',
+    replace: '      this.#retries += 1\n      return isElapsed',
+    tests: ['append/shared'],
+  },
+  {
+    name: 'shared: races may be lost for ever',
+    file: 'lib/append/backoff.ts',
+    find: 'return isElapsed ? undefined : 0',
+    replace: 'return 0',
+    tests: ['append/shared'],
+  },
+  {
+    name: 'shared: the winner of a race does not wait',
+    file: 'lib/append/appender.ts',
+    find: 'if (retryLoop.lostRaces > 0) winnerPause.start(clock.now() - sentAt)',
+    replace: 'void sentAt',
+    tests: ['append/shared'],
+  },
+  {
+    name: 'shared: each success is followed by a wait',
+    file: 'lib/append/appender.ts',
+    find: 'if (retryLoop.lostRaces > 0) winnerPause',
+    replace: 'winnerPause',
+    tests: ['append/shared', 'append/appender'],
+  },
+  {
+    name: 'shared: the end of the stream shortens the wait of a winner',
+    file: 'lib/append/retry-loop.ts',
+    find: 'if (delay > 0) await this.#sleep(delay, false)',
+    replace: 'if (delay > 0) await this.#sleep(delay, true)',
+    tests: ['append/shared'],
+  },
   {
     name: 'a timeout leaves the next attempt as long as it was',
     file: 'lib/append/appender.ts',
-    find: "if (error.code === 'OSS_ERR_TIMEOUT') this.#attemptSize.onTimeout(length)",
-    replace: 'if (length < 0) this.#attemptSize.onTimeout(length)',
+    find: "if (error.code === 'OSS_ERR_TIMEOUT') this.#context.attemptSize.onTimeout(length)",
+    replace: 'if (length < 0) this.#context.attemptSize.onTimeout(length)',
     tests: ['append/settlement'],
   },
   {
@@ -314,8 +499,8 @@ export const MUTANTS: readonly Mutant[] = [
   {
     name: 'a 413 at the floor is tried again',
     file: 'lib/append/appender.ts',
-    find: 'return this.#attemptSize.onRefused(length) ? error : bodyRefused(length, error)',
-    replace: 'return this.#attemptSize.onRefused(length) ? error : error',
+    find: 'return this.#context.attemptSize.onRefused(length) ? error : bodyRefused(length, error)',
+    replace: 'return this.#context.attemptSize.onRefused(length) ? error : error',
     tests: ['append/settlement'],
   },
   {
@@ -356,7 +541,7 @@ export const MUTANTS: readonly Mutant[] = [
   {
     name: 'no CRC check on 200',
     file: 'lib/append/appender.ts',
-    find: 'if (!isSameTail(after, result)) throw integrity(after, result)',
+    find: 'if (!isProof(after, tail)) throw integrity(after, result)',
     replace: 'if (after.position !== result.position) throw integrity(after, result)',
     tests: ['append/position-conflict', 'append/appender'],
   },
@@ -380,14 +565,14 @@ export const MUTANTS: readonly Mutant[] = [
   {
     name: 'metadata on the second append',
     file: 'lib/append/appender.ts',
-    find: '...(before.position === 0 ? creationHeaders : undefined),',
+    find: '...(position === 0 ? creationHeaders : undefined),',
     replace: '...creationHeaders,',
     tests: ['append/appender', 'stream/written-bytes'],
   },
   {
     name: 'no metadata for an object that was deleted while it was empty',
     file: 'lib/append/appender.ts',
-    find: '...(before.position === 0 ? creationHeaders : undefined),',
+    find: '...(position === 0 ? creationHeaders : undefined),',
     replace: '...(this.#exists ? undefined : creationHeaders),',
     tests: ['append/appender'],
   },
@@ -402,8 +587,8 @@ export const MUTANTS: readonly Mutant[] = [
   {
     name: "flush that ignores Node's queue",
     file: 'lib/stream/append-stream.ts',
-    find: 'if (this.#copiedChunks < flush.chunks) this.#flushes.push(flush)',
-    replace: 'if (false) this.#flushes.push(flush)',
+    find: 'if (this.#copiedChunks >= this.#writtenChunks) resolve()',
+    replace: 'if (true) resolve()',
     tests: ['stream/lifecycle'],
   },
   {
@@ -451,18 +636,16 @@ export const MUTANTS: readonly Mutant[] = [
   {
     name: 'flush that waits for the end of a record',
     file: 'lib/stream/flush-timer.ts',
-    find: `this.#due = accepted - filling + whole
-`,
-    replace: `this.#due = accepted - filling + Math.max(whole, filling)
-`,
+    find: 'const due = accepted - filling + whole',
+    replace: 'const due = accepted - filling + Math.max(whole, filling)',
     tests: ['stream/flush-timer', 'stream/whole-records'],
   },
   {
     name: 'of a record that is too long a part is sent',
-    file: 'lib/stream/append-stream.ts',
-    find: 'if (!batch) this.#failOnLongRecord()',
+    file: 'lib/stream/memory-source.ts',
+    find: 'return batch',
     replace:
-      'if (!batch) { this.#batcher.end(); return this.#batcher.take() ?? this.#failOnLongRecord() as undefined }',
+      'if (!batch && this.isTooLong) { this.end(); return this.#batcher.take() } return batch',
     tests: ['stream/whole-records'],
   },
   {
@@ -484,6 +667,55 @@ export const MUTANTS: readonly Mutant[] = [
     file: 'lib/cli/append.ts',
     find: 'const OSS_MAX_ELAPSED = Number.POSITIVE_INFINITY',
     replace: 'const OSS_MAX_ELAPSED = 300_000',
+    tests: ['cli/append'],
+  },
+  {
+    name: 'a rotated file is left as soon as its successor has bytes',
+    file: 'lib/cli/follow-watcher.ts',
+    find: 'quietSince !== undefined && clock.now() - quietSince >= QUIET_POLLS * interval',
+    replace: 'quietSince !== undefined',
+    tests: ['cli/follow-watcher'],
+  },
+  {
+    name: 'a rotated file is left before its writer has reopened',
+    file: 'lib/cli/follow-watcher.ts',
+    find: 'const isQuiet = isNewerWritten && generation.size === size',
+    replace: 'const isQuiet = generation.size === size && generation !== this.#generations.at(-1)',
+    tests: ['cli/follow-watcher'],
+  },
+  {
+    name: 'files that were rotated between two polls are passed over',
+    file: 'lib/cli/follow-watcher.ts',
+    find: 'this.#generations.push(...between, current)',
+    replace: 'this.#generations.push(current)',
+    tests: ['cli/follow-watcher'],
+  },
+  {
+    name: 'a followed file is compared by length alone',
+    file: 'lib/cli/follow-files.ts',
+    find: 'return crc.toString() === crc64',
+    replace: 'return true',
+    tests: ['cli/follow'],
+  },
+  {
+    name: 'of files that begin alike the oldest is taken',
+    file: 'lib/cli/follow-objects.ts',
+    find: 'candidates = right.length > 0 ? right :',
+    replace: 'candidates = right.length > 99 ? right :',
+    tests: ['cli/follow'],
+  },
+  {
+    name: 'the stream of a followed file ends with a part of a line',
+    file: 'lib/cli/follower.ts',
+    find: "const isByLine = align === '\\n' && !isComplete",
+    replace: 'const isByLine = false',
+    tests: ['cli/follow'],
+  },
+  {
+    name: 'a file that shrank is a success',
+    file: 'lib/cli/append.ts',
+    find: 'return signals.exitCode || (delivery.isCut ? 1 : 0)',
+    replace: 'return signals.exitCode',
     tests: ['cli/append'],
   },
   {
@@ -646,7 +878,7 @@ export const MUTANTS: readonly Mutant[] = [
   {
     name: 'each object has a retry loop of its own',
     file: 'lib/rolling/roller.ts',
-    find: 'new Appender(options, this.#shared)',
+    find: 'new Appender(options, this.#context)',
     replace: 'new Appender(options)',
     tests: ['rolling/roller'],
   },
@@ -674,8 +906,8 @@ export const MUTANTS: readonly Mutant[] = [
   {
     name: 'a write callback runs among those of other writes',
     file: 'lib/stream/append-stream.ts',
-    find: 'error => process.nextTick(done, error)',
-    replace: 'done',
+    find: '? error => process.nextTick(callback, error) : undefined',
+    replace: '? callback : undefined',
     tests: ['stream/user-code'],
   },
   {
@@ -848,6 +1080,55 @@ export const MUTANTS: readonly Mutant[] = [
     find: 'errors.push(error)',
     replace: 'throw error',
     tests: ['loggers/winston'],
+  },
+  {
+    name: 'a host name goes into a key as it is',
+    file: 'lib/rolling/key-pattern.ts',
+    find: "host: host.replaceAll(/[^\\w.-]/g, '-')",
+    replace: 'host',
+    tests: ['rolling/key-pattern'],
+  },
+  {
+    name: 'an address is counted from the start of the stream',
+    file: 'lib/stream/record-addresses.ts',
+    find: 'this.#records.splice(0, count), key, position - from)',
+    replace: 'this.#records.splice(0, count), key, 0)',
+    tests: ['stream/append-record'],
+  },
+  {
+    name: 'an address before its record is acknowledged',
+    file: 'lib/stream/record-addresses.ts',
+    find: 'if (record.start + record.length > from + length) break',
+    replace: 'if (record.start > from + length) break',
+    tests: ['stream/append-record'],
+  },
+  {
+    name: 'a record behind a part of one',
+    file: 'lib/stream/append-stream.ts',
+    find: 'if (isNext && !this.#source.isAtRecordEnd) throw invalidRecord(AFTER_PART)',
+    replace: '',
+    tests: ['stream/append-record'],
+  },
+  {
+    name: 'a record behind a part of one that Node queues',
+    file: 'lib/stream/append-stream.ts',
+    find: 'if (isAtRecordEnd) this.#addresses.locate(accepted)',
+    replace: 'if (true) this.#addresses.locate(accepted)',
+    tests: ['stream/append-record'],
+  },
+  {
+    name: 'an ignored address is an unhandled rejection',
+    file: 'lib/stream/record-addresses.ts',
+    find: 'promise.catch(() => {})',
+    replace: '',
+    tests: ['stream/append-record'],
+  },
+  {
+    name: 'addresses of a stream that failed stay open',
+    file: 'lib/stream/append-stream.ts',
+    find: 'this.#addresses.reject(why)',
+    replace: '',
+    tests: ['stream/append-record'],
   },
 ]
 

@@ -13,7 +13,7 @@ import { COMMANDS, FLAGS } from '../../lib/cli/flags.ts'
 import { UsageError } from '../../lib/cli/usage-error.ts'
 import { CLIENT_DEFAULTS } from '../../lib/client/client.ts'
 import { resolveEndpoint } from '../../lib/client/endpoint.ts'
-import { isKeyRefusal, OSS_ERROR_CODES, OssError } from '../../lib/errors.ts'
+import { isKeyRefusal, lostRace, OSS_ERROR_CODES, OssError } from '../../lib/errors.ts'
 import { GZIP_DEFAULTS } from '../../lib/gzip-members.ts'
 import { OssAppendStream } from '../../lib/index.ts'
 import { TRANSPORT_DEFAULTS } from '../../lib/loggers/options.ts'
@@ -21,7 +21,7 @@ import { DEFAULT_RETRY, OPTIONS, resolveOptions } from '../../lib/options.ts'
 import { ROLLING_OPTIONS, resolveRollingOptions } from '../../lib/rolling/options.ts'
 import { networkError, serviceError } from '../helpers/errors.ts'
 import { FakeClock } from '../helpers/fake-clock.ts'
-import { names, page, pages, readme, table, tables } from '../helpers/readme.ts'
+import { names, page, pages, readme, table, tables, tablesOf } from '../helpers/readme.ts'
 import { runCli } from '../helpers/run-cli.ts'
 import { BUCKET, startOss } from '../helpers/test-oss.ts'
 
@@ -35,11 +35,13 @@ for (const folder of ['benchmarks/', '.github/']) {
     documents.set(folder + name, await readFile(new URL(folder + name, ROOT), 'utf8'))
   }
 }
-documents.set('CHANGELOG.md', await readFile(new URL('CHANGELOG.md', ROOT), 'utf8'))
+for (const name of ['CHANGELOG.md', 'README.zh-CN.md']) {
+  documents.set(name, await readFile(new URL(name, ROOT), 'utf8'))
+}
+const chinese = documents.get('README.zh-CN.md') ?? ''
 
-const { scripts, files: published } = JSON.parse(
-  await readFile(new URL('package.json', ROOT), 'utf8'),
-)
+const manifest = JSON.parse(await readFile(new URL('package.json', ROOT), 'utf8'))
+const { scripts, files: published } = manifest
 
 /** The code of a file of lib. */
 function source(path: string): Promise<string> {
@@ -62,11 +64,25 @@ t.test('README links to every page of docs/', async t => {
   }
 })
 
-/** Marks of the tables that other tests compare: `types.test.ts`, and those of the loggers' exits. */
-const COMPARED_ELSEWHERE = ['members', 'events', 'logger events', 'exit']
+/** Marks of the tables that other tests compare: `types.test.ts`, `guides.test.ts`, and those of the loggers' exits. */
+const COMPARED_ELSEWHERE = [
+  ...['members', 'events', 'logger events', 'exit'],
+  ...[
+    'permissions',
+    'appends a day',
+    'requests',
+    'readers',
+    'comparison',
+    'ali-oss',
+    'endpoints',
+    'numbers',
+  ],
+  // The first is what the model of the journal holds each mode to; the second is about other software.
+  ...['journal promises', 'journals'],
+]
 /** Marks of the tables that tests here compare. */
 const COMPARED_HERE = [
-  ...['promises', 'front options', 'front errors', 'options', 'rolling options', 'permissions'],
+  ...['promises', 'front options', 'front errors', 'options', 'rolling options'],
   ...[
     'errors',
     'what happens when',
@@ -88,6 +104,66 @@ t.test('every table has a mark, and a test for it', async t => {
   t.same([...marks].sort(), [...COMPARED_ELSEWHERE, ...COMPARED_HERE].sort())
   const empty = tables.filter(({ rows }) => rows.length < 2)
   t.same(empty, [], 'the rows are found')
+})
+
+t.test('the badges of README agree with package.json', t => {
+  const badges = [
+    ...readme.matchAll(/!\[([^\]]*)\]\(https:\/\/img\.shields\.io\/badge\/([^)]*)-\w+\)/g),
+  ]
+  t.same(
+    badges.map(([, name, text = '']) => [name, decodeURIComponent(text)]),
+    [
+      ['node', `node-${manifest.engines.node}`],
+      ['types', 'types-included'],
+      ['runtime dependencies', `runtime dependencies-${Object.keys(manifest.dependencies).length}`],
+      ['license', `license-${manifest.license}`],
+    ],
+  )
+  t.match(manifest.exports['.'].types, /\.d\.ts$/)
+  t.end()
+})
+
+// The front page in Chinese. What is compared is what no translation changes.
+
+t.test('README.zh-CN.md has the fences, badges, headings and links of README', t => {
+  const fencesOf = (text: string) => text.match(/^```.*?^```$/gms)
+  t.same(fencesOf(chinese), fencesOf(readme), 'fences')
+  const badgesOf = (text: string) => text.match(/https:\/\/img\.shields[^)]*/g)
+  t.same(badgesOf(chinese), badgesOf(readme), 'badges')
+  const levelsOf = (text: string) => text.replaceAll(/^```.*?^```$/gms, '').match(/^#+ /gm)
+  t.same(levelsOf(chinese), levelsOf(readme), 'headings')
+  const targetsOf = (text: string) =>
+    [...text.matchAll(/\]\(([^)]+)\)/g)]
+      .map(([, target = '']) => target)
+      .filter(target => !/^README/.test(target))
+      .sort()
+  t.same(targetsOf(chinese), targetsOf(readme), 'links')
+  t.ok((targetsOf(chinese)?.length ?? 0) > 40)
+  t.match(readme, '](README.zh-CN.md)')
+  t.match(chinese, '](README.md)')
+  t.end()
+})
+
+t.test('README.zh-CN.md has the rows and the defaults of the tables of README', t => {
+  const english = tables.filter(({ path }) => path === 'README.md')
+  const translated = tablesOf('README.zh-CN.md', chinese)
+  t.same(
+    translated.map(({ mark }) => mark),
+    english.map(({ mark }) => mark),
+  )
+  t.equal(translated.length, 3)
+  /** Names, figures and defaults of a row: the words in backticks, numbers, and true and false. */
+  const facts = (row: readonly string[]) => [
+    names(row[0]),
+    row.slice(1).map(cell => cell.match(/`[^`]+`|\b\d[\d.]*\b|\bfalse\b/g)?.sort()),
+  ]
+  for (const [i, { mark, rows }] of english.entries()) {
+    const other = translated[i]?.rows ?? []
+    t.equal(other.length, rows.length, `${mark}: rows`)
+    for (const [j, row] of rows.entries())
+      t.same(facts(other[j] ?? []), facts(row), `${mark}: ${row[0]}`)
+  }
+  t.end()
 })
 
 // Names
@@ -232,10 +308,10 @@ const { retry, ...settings } = resolveOptions(given)
 
 function streamDefaults() {
   const { position, highWaterMark, flushInterval, align, maxRecordBytes } = settings
-  const { maxObjectBytes, seal } = settings
+  const { maxObjectBytes, seal, shared } = settings
   const cname = resolveEndpoint(given).style === 'cname'
   const sizes = { highWaterMark, maxRecordBytes, maxObjectBytes }
-  return { ...CLIENT_DEFAULTS, ...sizes, position, flushInterval, align, seal, cname }
+  return { ...CLIENT_DEFAULTS, ...sizes, position, flushInterval, align, shared, seal, cname }
 }
 
 t.test('docs/options.md has the defaults of the code', async t => {
@@ -306,7 +382,7 @@ t.test('docs/rolling.md has time zones that are refused, and the zones that are 
 
 t.test('docs/loggers.md has every option of the loggers, with its default', async t => {
   const listed = table('logger options').flatMap(([cell]) => names(cell))
-  t.same(listed.sort(), [...Object.keys(TRANSPORT_DEFAULTS), 'credentials'].sort())
+  t.same(listed.sort(), [...Object.keys(TRANSPORT_DEFAULTS), 'credentials', 'shared'].sort())
   compareDefaults(t, 'logger options', TRANSPORT_DEFAULTS)
 })
 
@@ -467,6 +543,10 @@ t.test('docs/errors.md has every retry class, its waits, and when it is final', 
 /** The error that a code, or a status, of the table means. */
 function errorOf(word: string, retryClass: RetryClass): OssError {
   const isRefreshable = ['clock', 'credentials'].includes(retryClass)
+  if (retryClass === 'lostRace') {
+    const tail = { position: 0, crc64: '0' }
+    return lostRace(tail, tail, tail, serviceError(word, { status: 409 }))
+  }
   if (/^\d+$/.test(word)) return serviceError('BadErrorResponse', { status: Number(word) })
   if (/^[A-Z]+(_[A-Z]+)*$/.test(word)) return networkError(word)
   return serviceError(word, { status: retryClass === 'throttled' ? 503 : 400, isRefreshable })
@@ -477,7 +557,7 @@ t.test('each code in the table of retry classes is of its class', async t => {
   for (const [cell, text = ''] of table('retry classes')) {
     const [retryClass] = names(cell) as [RetryClass]
     const codes = names(text.replace('but not `501`', ''))
-    for (const code of codes.filter(code => code !== 'credentials')) {
+    for (const code of codes.filter(code => !OPTIONS.includes(code as 'key'))) {
       // With a limit as its code 503 is throttled, and the row names such codes.
       if (retryClass === 'throttled' && code === '503') continue
       t.equal(classifyError(errorOf(code, retryClass)), retryClass, `${retryClass}: ${code}`)

@@ -1,12 +1,15 @@
 /** The examples of README.md and `docs/` run, and do what they say. */
 
+import { once } from 'node:events'
 import { writeFile } from 'node:fs/promises'
+import { createServer } from 'node:http'
+import { type AddressInfo, connect } from 'node:net'
 import { join } from 'node:path'
 import { gunzipSync } from 'node:zlib'
 import t from 'tap'
-import { runModule } from '../helpers/child-process.ts'
+import { firstLine, runModule, startModule, waitForChild } from '../helpers/child-process.ts'
 import { skip } from '../helpers/ffmpeg.ts'
-import { exampleMarks, example as plainExample } from '../helpers/readme.ts'
+import { exampleMarks, page, example as plainExample } from '../helpers/readme.ts'
 import { BUCKET, seededBytes, startOss } from '../helpers/test-oss.ts'
 
 /** The marks of the examples that ran. */
@@ -71,6 +74,22 @@ t.test('the records example prints positions at which a line ends', async t => {
   const code = example('records')
   t.match(await runModule(t, code, env), { code: 0, stdout: '8\n16\n', stderr: '' })
   t.equal(oss.read('logs/events.ndjson').toString(), '{"n":1}\n{"n":2}\n')
+})
+
+t.test('the address example prints where each record is', async t => {
+  const { code, stdout } = await runModule(t, example('address'), env)
+  t.equal(code, 0)
+  const found = stdout
+    .trimEnd()
+    .split('\n')
+    .map(line => {
+      const [, key = '', from, to] = /^(.*), bytes=(\d+)-(\d+)$/.exec(line) ?? []
+      return oss
+        .read(key)
+        .subarray(Number(from), Number(to) + 1)
+        .toString()
+    })
+  t.same(found, ['{"order":17}\n', '{"order":18}\n', '{"order":19}\n'])
 })
 
 t.test('the gzip example makes a gzip file, and a second run adds members', async t => {
@@ -146,24 +165,49 @@ t.test('the example of a failing source keeps the bytes from before the failure'
   t.match(await runModule(t, code, env), { code: 0, stdout, stderr: '' })
 })
 
-for (const name of ['pino', 'pino in-process', 'winston']) {
-  t.test(`the ${name} example delivers its record`, async t => {
-    const key = `logs/${name}.log`
-    const code = example(name).replace(/key: .*,/, `key: '${key}',`)
-    t.match(await runModule(t, code, env), { code: 0, stdout: '', stderr: '' })
-    t.match(oss.read(key).toString(), /^\{.*"hello".*\}\n$/)
-  })
+/** The objects that were appended to since the log was empty, as one text. */
+function appendedText(): string {
+  const keys = new Set(oss.server.requests.map(({ key = '' }) => key))
+  return [...keys].map(key => oss.server.read(BUCKET, key)?.toString() ?? '').join('')
 }
 
+for (const name of ['pino', 'pino in-process', 'winston']) {
+  t.test(
+    `the ${name} example runs twice at the same time, and each record is delivered`,
+    async t => {
+      oss.server.requests.length = 0
+      const code = example(name)
+      const results = await Promise.all([runModule(t, code, env), runModule(t, code, env)])
+      for (const result of results) t.match(result, { code: 0, stdout: '', stderr: '' })
+      t.match(appendedText(), /^(\{.*"hello".*\}\n){2}$/)
+    },
+  )
+}
+
+t.test(
+  'the pino example runs twice with one key for both, and each record is delivered',
+  async t => {
+    oss.server.requests.length = 0
+    const code = example('pino').replace('{host}-{pid}', 'one-key')
+    const results = await Promise.all([runModule(t, code, env), runModule(t, code, env)])
+    for (const result of results) t.match(result, { code: 0, stdout: '', stderr: '' })
+    t.match(appendedText(), /^(\{.*"hello".*\}\n){2}$/)
+  },
+)
+
 for (const name of ['pino at SIGTERM', 'winston at SIGTERM']) {
-  t.test(`the example of ${name} delivers its record`, async t => {
-    const key = `logs/${name}.log`
-    const code = `${example(name).replace(/key: .*,/, `key: '${key}',`)}
+  t.test(
+    `the example of ${name} runs twice at the same time, and each record is delivered`,
+    async t => {
+      oss.server.requests.length = 0
+      const code = `${example(name)}
       process.kill(process.pid, 'SIGTERM')
       setInterval(() => {}, 1000)`
-    t.match(await runModule(t, code, env), { code: 0, stdout: '', stderr: '' })
-    t.match(oss.read(key).toString(), /^\{.*"hello".*\}\n$/)
-  })
+      const results = await Promise.all([runModule(t, code, env), runModule(t, code, env)])
+      for (const result of results) t.match(result, { code: 0, stdout: '', stderr: '' })
+      t.match(appendedText(), /^(\{.*"hello".*\}\n){2}$/)
+    },
+  )
 }
 
 t.test(
@@ -183,6 +227,133 @@ t.test(
     )
   },
 )
+
+t.test(
+  'the Fastify example serves, and at SIGTERM delivers what it logged until its end',
+  async t => {
+    const code = example('Fastify')
+    const isInstalled = await import('fastify').then(
+      () => true,
+      () => false,
+    )
+    if (!isInstalled) {
+      t.pass('skipped: fastify is not installed')
+      return
+    }
+    oss.server.requests.length = 0
+    const child = startModule(t, `${code}; console.log(app.server.address().port)`, {
+      ...env,
+      PORT: '0',
+    })
+    const ended = waitForChild(child)
+    const port = await firstLine(child)
+    t.equal(await (await fetch(`http://127.0.0.1:${port}`)).text(), 'hello')
+    child.kill('SIGTERM')
+    t.match(await ended, { code: 0, stderr: '' })
+    t.match(appendedText(), /"msg":"Server listening.*"incoming request".*"request completed"/s)
+  },
+)
+
+t.test(
+  'the example of roles finds keys in the environment, and those of a credentials URI',
+  async t => {
+    const code = example('roles')
+    const keys = {
+      ALIBABA_CLOUD_ACCESS_KEY_ID: accessKeyId,
+      ALIBABA_CLOUD_ACCESS_KEY_SECRET: accessKeySecret,
+    }
+    const { OSS_ENDPOINT } = env
+    oss.server.delete(BUCKET, 'logs/app.log')
+    t.match(await runModule(t, code, { OSS_ENDPOINT, ...keys }), { code: 0, stderr: '' })
+
+    const sts = { accessKeyId: 'sts', accessKeySecret: 'sts-secret', securityToken: 'token' }
+    const original = oss.server.credentials
+    oss.server.credentials = sts
+    t.teardown(() => {
+      oss.server.credentials = original
+    })
+    const uri = createServer((_, response) => {
+      const { accessKeyId: AccessKeyId, accessKeySecret: AccessKeySecret } = sts
+      const Expiration = new Date(Date.now() + 3_600_000).toISOString()
+      response.end(
+        JSON.stringify({ AccessKeyId, AccessKeySecret, SecurityToken: 'token', Expiration }),
+      )
+    }).listen(0, '127.0.0.1')
+    t.teardown(() => uri.close())
+    await once(uri, 'listening')
+    const { port } = uri.address() as AddressInfo
+    // Without a home and without instance metadata the client comes to the URI.
+    const place = {
+      ALIBABA_CLOUD_CREDENTIALS_URI: `http://127.0.0.1:${port}`,
+      ALIBABA_CLOUD_ECS_METADATA_DISABLED: 'true',
+      HOME: t.testdir({}),
+    }
+    t.match(await runModule(t, code, { OSS_ENDPOINT, ...place }), { code: 0, stderr: '' })
+    t.equal(oss.read('logs/app.log').toString(), 'hello\nhello\n')
+  },
+)
+
+t.test('the proxy example sends all its requests through the proxy', async t => {
+  const origins: string[] = []
+  const proxy = createServer().listen(0, '127.0.0.1')
+  proxy.on('connect', ({ url = '' }, client) => {
+    origins.push(url)
+    const socket = connect(oss.server.port, '127.0.0.1', () => {
+      client.write('HTTP/1.1 200 OK\r\n\r\n')
+      socket.pipe(client).pipe(socket)
+    })
+    socket.on('error', () => {})
+    client.on('error', () => {})
+  })
+  t.teardown(() => proxy.close())
+  await once(proxy, 'listening')
+  const { port } = proxy.address() as AddressInfo
+  oss.server.delete(BUCKET, 'logs/app.log')
+  const url = `http://oss.internal:${oss.server.port}`
+  const HTTPS_PROXY = `http://127.0.0.1:${port}`
+  // This name is known to the proxy alone.
+  const code = example('proxy').replace("region: 'cn-hangzhou'", '$&, pathStyle: true')
+  const result = await runModule(t, code, { ...env, OSS_ENDPOINT: url, HTTPS_PROXY })
+  t.match(result, { code: 0, stderr: '' })
+  t.equal(oss.read('logs/app.log').toString(), 'hello\n')
+  t.same([...new Set(origins)], [`oss.internal:${oss.server.port}`])
+})
+
+t.test('the examples of many writers write below Hive-style keys', async t => {
+  for (const name of ['Hive-style keys', 'shards']) {
+    oss.server.requests.length = 0
+    t.match(await runModule(t, example(name), env), { code: 0, stdout: '', stderr: '' }, name)
+    const [key = ''] = oss.server.requests.flatMap(({ operation, key }) =>
+      operation === 'append' ? [key] : [],
+    )
+    t.match(key, /^events\/(shard=[0-9a-f]{2}\/)?dt=\d{4}-\d\d-\d\d\/host=[^/]+\/\d+-0\.ndjson$/)
+    t.match(oss.read(key).toString(), /^\{.*"event":"start"\}\n$/)
+  }
+  t.match(await runModule(t, example('one client'), env), { code: 0, stdout: '', stderr: '' })
+  t.equal(oss.read('sensors/c.csv').toString(), '21.5\n')
+})
+
+t.test('the example of docs/comparison.md writes what its ali-oss program writes', async t => {
+  const [, before = ''] = /```ts\n(.*?)```/s.exec(page('docs/comparison.md')) ?? []
+  const place =
+    "region: 'oss-cn-hangzhou', authorizationV4: true, endpoint: process.env.OSS_ENDPOINT"
+  for (const code of [before.replace("region: 'oss-cn-hangzhou'", place), example('migration')]) {
+    oss.server.delete(BUCKET, 'app.log')
+    t.match(await runModule(t, code, env), { code: 0, stdout: '', stderr: '' })
+    t.equal(oss.read('app.log').toString(), 'one\ntwo\n')
+  }
+})
+
+t.test('the example of numbers counts appends and retries', async t => {
+  oss.server.delete(BUCKET, 'logs/app.log')
+  oss.server.faults.push({ kind: 'status', status: 500 })
+  const result = await runModule(t, example('numbers'), env)
+  t.match(result, {
+    code: 0,
+    stderr: '',
+    stdout: /appends: 1,\s+retries: 1,[\s\S]*written: 6,\s+waiting: 0/,
+  })
+})
 
 t.test('the OpenTelemetry example makes a span of each attempt', async t => {
   // The part of an SDK that the example needs: it keeps the context, and records spans.

@@ -1,6 +1,7 @@
 /**
  * Every fence of README.md and `docs/` is checked. `ts` compiles, strictly, against the published types. `sh` is
- * parsed by bash, and each `oss-append` in it by the parser of the command. `text` is one of a known list.
+ * parsed by bash, and each `oss-append` in it by the parser of the command. `json` is parsed, and `guides.test.ts`
+ * uses it. `text` is one of a known list.
  */
 
 import { execFile } from 'node:child_process'
@@ -46,6 +47,9 @@ const fences = [...pages].flatMap(([path, text]) =>
   fencesOf(text).map(fence => ({ ...fence, path, place: `${path}:${fence.line}` })),
 )
 
+/** Types of packages that have none of their own, or are not installed. */
+const DECLARATIONS = ['ali-oss', 'fastify'].map(name => `${ROOT}test/helpers/${name}.d.ts`)
+
 /** What a fragment without imports needs. */
 const PRELUDE = `
   import { pipeline } from 'node:stream/promises'
@@ -73,7 +77,7 @@ t.test('a fence of another form is found', async t => {
   }
 })
 
-t.test('every fence is ts, sh or text', async t => {
+t.test('every fence is ts, sh, json or text', async t => {
   t.ok(fences.length > 20, 'the fences are found')
   for (const [path, text] of pages) {
     t.strictSame(
@@ -83,7 +87,7 @@ t.test('every fence is ts, sh or text', async t => {
     )
   }
   for (const { place, language } of fences) {
-    t.ok(['ts', 'sh', 'text'].includes(language), `${place} is \`${language}\``)
+    t.ok(['ts', 'sh', 'json', 'text'].includes(language), `${place} is \`${language}\``)
   }
 })
 
@@ -134,6 +138,12 @@ t.test('every text fence is one that is compared with the code', async t => {
   t.equal(loss?.trim(), `oss-append-stream: ${message}`)
 })
 
+t.test('every json fence is JSON', async t => {
+  const texts = fences.filter(({ language }) => language === 'json')
+  t.ok(texts.length > 2, `${texts.length} fences`)
+  for (const { place, code } of texts) t.doesNotThrow(() => JSON.parse(code), place)
+})
+
 t.test('every ts fence compiles', async t => {
   const files = new Map(
     fences
@@ -163,7 +173,7 @@ t.test('every ts fence compiles', async t => {
       ? getSourceFile(name, target, ...rest)
       : ts.createSourceFile(name, text, target)
   }
-  const program = ts.createProgram([...files.keys()], options, host)
+  const program = ts.createProgram([...files.keys(), ...DECLARATIONS], options, host)
   for (const name of files.keys()) {
     const source = program.getSourceFile(name)
     const problems = [
@@ -182,7 +192,7 @@ const RECORDING_SHELL = `
   PATH=/nowhere
   exec 3>&1 >/dev/null
   command_not_found_handle() { return 0; }
-  npx() { "$@"; }
+  npx() { [ "$1" = -p ] && shift 2; "$@"; }
   oss-append() { printf '%s\\0' "$@" $'\\n' >&3; }
 `
 

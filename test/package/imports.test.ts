@@ -20,20 +20,20 @@ import ts from 'typescript'
  */
 const LAYERS: Readonly<Record<string, string>> = {
   // Programs and adapters. They see what users see, and the command alone starts a server.
-  cli: `node:* | uses process, timers, time | lazy server, lazy undici, type undici
-    | folder-lock, index, client/credentials-module, options, client, client/agent, append, crc64, validate, clock, errors`,
+  cli: `node:* | uses process, timers, time | lazy server | type undici, server
+    | folder-lock, index, client/credentials-module, rolling, options, client, client/agent, append, crc64, validate, clock, errors`,
   loggers: `node:*, winston-transport | uses process, timers
-    | client/credentials-module, rolling, stream, options, validate, errors | type client, append`,
+    | client/credentials-module, rolling, stream, options, validate, clock, errors | type client, append`,
   index: `rolling, skip-existing, gzip-members, stream, client, crc64, errors
-    | type options, append`,
+    | type options, append, journal`,
 
   // Streams. Below this group only the client knows node:stream, for the body of a ranged read.
   'gzip-members': 'node:stream, node:zlib | uses timers | validate, errors',
   'skip-existing': 'node:stream | rolling, stream, crc64, errors | type append',
-  rolling: `node:assert/strict | uses process, time
+  rolling: `node:assert/strict, node:os | uses process, time
     | stream, options, client, append, validate, errors`,
   stream: `node:stream, node:events, node:async_hooks, node:assert/strict, node:crypto | uses process, timers, time
-    | stream/align, options, append, crc64, clock, errors`,
+    | stream/align, journal, options, append, crc64, clock, errors`,
   journal: `node:assert/strict, node:crypto, node:fs, node:fs/promises, node:os, node:path, node:zlib | uses process
     | stream/align, folder-lock, append, crc64, clock, errors | type options`,
   'stream/align': 'append | type options',

@@ -1,11 +1,14 @@
 /** The packed package: its types for module resolution, as a bundle, and installed by npm for each Node. */
 
+import { spawn } from 'node:child_process'
 import { mkdtemp, readdir, rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
-import t from 'tap'
+import t, { type Test } from 'tap'
+import { cleanEnv } from '../helpers/child-process.ts'
 import { runsLongTests } from '../helpers/long-tests.ts'
 import { findNode, MAJORS } from '../helpers/node-versions.ts'
 import { execClean, MODULES, pack } from '../helpers/packed-package.ts'
+import { readme } from '../helpers/readme.ts'
 import { startOss } from '../helpers/test-oss.ts'
 import { checkExample, PROGRAMS } from './example-programs.ts'
 
@@ -69,7 +72,32 @@ t.test('the package runs when npm installs it in an empty folder', async t => {
     const command = [node, 'node_modules/.bin/oss-append', '--version']
     t.match(await execClean(command, { cwd: folder }), { code: 0, stdout: /^\d+\.\d+\.\d+\n$/ })
   }
+  await t.test('the lines of "Try it without an account"', t => checkTrial(t, folder))
 })
+
+/** Runs README's lines word by word: the server in one shell, and in another what it prints and the other lines. */
+async function checkTrial(t: Test, folder: string): Promise<void> {
+  const [, lines = ''] = /### Try it without an account\n+```sh\n(.*?)^```/ms.exec(readme) ?? []
+  const [serve = '', ...others] = lines.split('\n')
+  t.match(serve, /^npx -p oss-append-stream oss-append serve /)
+  t.equal(others.filter(line => line && !line.startsWith('#')).length, 2)
+  // A process group of its own: npx does not pass a signal on to the server.
+  const variables = Object.entries(cleanEnv()).map(([name, value]) => `${name}=${value}`)
+  const server = spawn('env', ['-i', ...variables, 'bash', '-c', serve], {
+    cwd: folder,
+    detached: true,
+  })
+  t.teardown(() => process.kill(-Number(server.pid), 'SIGKILL'))
+  let exports = ''
+  for await (const chunk of server.stdout) {
+    exports += chunk
+    if (exports.includes('OSS_ACCESS_KEY_SECRET') && exports.endsWith('\n')) break
+  }
+  t.match(exports, /^export OSS_REGION=cn-hangzhou$/m)
+  const script = [exports, ...others].join('\n')
+  const result = await execClean(['bash', '-c', script], { cwd: folder })
+  t.match(result, { code: 0, stdout: 'hello\n', stderr: '' })
+}
 
 // The figures need a quiet machine. The quick tests compare the files that an import loads.
 if (runsLongTests('the CPU time of an import')) {

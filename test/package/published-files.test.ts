@@ -19,7 +19,7 @@ t.test('the package holds what its entries need, and nothing else', async t => {
   t.same(
     outside.sort(),
     [
-      ...['CHANGELOG.md', 'LICENSE', 'README.md', 'package.json', ...pages],
+      ...['CHANGELOG.md', 'LICENSE', 'README.md', 'README.zh-CN.md', 'package.json', ...pages],
       ...['.github/CONTRIBUTING.md', '.github/terminal.svg'],
       ...['benchmarks/PROFILE.md', 'benchmarks/README.md', 'benchmarks/chart.svg'],
     ].sort(),

@@ -2,7 +2,7 @@
 
 import t from 'tap'
 import type { Client, Head } from '../../lib/append/client-interface.ts'
-import { RetryLoop } from '../../lib/append/retry-loop.ts'
+import { StreamContext } from '../../lib/append/stream-context.ts'
 import { ObjectFinder, type ObjectFinderOptions } from '../../lib/rolling/find-object.ts'
 import { RETRY, rejectionOf, tailOf } from '../helpers/appender-harness.ts'
 import { positionConflict, REQUEST_ID, serviceError } from '../helpers/errors.ts'
@@ -27,10 +27,10 @@ function createFinder(objects: Objects, options: Partial<ObjectFinderOptions> = 
     append: () => Promise.reject(new Error('nothing is appended')),
     close: async () => {},
   }
-  const retryLoop = new RetryLoop({ clock: new FakeClock(), retry: RETRY, onRetry: () => {} })
+  const context = createContext()
   const finder = new ObjectFinder(
     { bucket: 'b', client, headers: {}, maxBytes: 10, ...options },
-    retryLoop,
+    context,
   )
   return { finder, asked }
 }
@@ -39,6 +39,9 @@ function createFinder(objects: Objects, options: Partial<ObjectFinderOptions> = 
 function objectsAt(...indices: number[]): Map<string, Partial<Head>> {
   return new Map(indices.map(index => [keyOf(index), { position: 5 }]))
 }
+
+const createContext = () =>
+  new StreamContext({ clock: new FakeClock(), retry: RETRY, highWaterMark: 1, onRetry: () => {} })
 
 const range = (length: number) => Array.from({ length }, (_, i) => i)
 
@@ -143,7 +146,7 @@ t.test('a search ends if the key ignores high indices', async t => {
 })
 
 t.test('a final error of one object is final for the search', async t => {
-  const retryLoop = new RetryLoop({ clock: new FakeClock(), retry: RETRY, onRetry: () => {} })
+  const context = createContext()
   const client: Client = {
     head: async ({ key }) => {
       throw serviceError(key === keyOf(0) ? 'InvalidBucketName' : 'never', { status: 400 })
@@ -151,7 +154,7 @@ t.test('a final error of one object is final for the search', async t => {
     append: () => Promise.reject(new Error('nothing is appended')),
     close: async () => {},
   }
-  const finder = new ObjectFinder({ bucket: 'b', client, headers: {}, maxBytes: 10 }, retryLoop)
+  const finder = new ObjectFinder({ bucket: 'b', client, headers: {}, maxBytes: 10 }, context)
   const error = await rejectionOf(finder.find(keyOf, 0))
   t.match(error, { code: 'InvalidBucketName', bucket: 'b', key: keyOf(0), attempts: 1 })
 })
@@ -173,9 +176,9 @@ t.test('without the permission to read, a search appends 0 bytes', async t => {
     },
     close: async () => {},
   }
-  const retryLoop = new RetryLoop({ clock: new FakeClock(), retry: RETRY, onRetry: () => {} })
+  const context = createContext()
   const headers = { 'x-oss-request-payer': 'requester' }
-  const finder = new ObjectFinder({ bucket: 'b', client, headers, maxBytes: 10 }, retryLoop)
+  const finder = new ObjectFinder({ bucket: 'b', client, headers, maxBytes: 10 }, context)
   t.match(await finder.find(keyOf, 0), { index: 2, exists: true, tail: tailOf('some') })
   t.strictSame(asked.slice(0, 3), ['HEAD a-0', 'append a-0 1 requester', 'append a-0 11 requester'])
   t.match(await finder.find(keyOf, 3), { index: 3, exists: false, tail: tailOf('') })

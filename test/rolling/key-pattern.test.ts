@@ -3,6 +3,7 @@
 import t from 'tap'
 import { compileKeyPattern } from '../../lib/rolling/key-pattern.ts'
 
+const WRITER = { host: 'web-1', pid: 4711 }
 const ALL = '{yyyy} {MM} {dd} {HH} {mm} {index}'
 
 t.test('placeholders are replaced by date and index', async t => {
@@ -24,18 +25,19 @@ t.test('placeholders are replaced by date and index', async t => {
       3,
       'a/20262026/日志33.log',
     ],
+    ['{host}/{pid}-{index}', 'UTC', '2026-11-23T00:00:00Z', 3, 'web-1/4711-3'],
     ['no braces $1 %d', 'UTC', '2026-11-23T00:00:00Z', 3, 'no braces $1 %d'],
     ['', 'UTC', '2026-11-23T00:00:00Z', 3, ''],
   ]
   for (const [pattern, timeZone, date, index, key] of rows) {
-    const name = compileKeyPattern(pattern, timeZone)
+    const name = compileKeyPattern(pattern, timeZone, WRITER)
     t.equal(name({ date: new Date(date), index }), key, `${pattern} of ${date} in ${timeZone}`)
   }
 })
 
 /** The keys of a pattern at every minute between two times. */
 function keysOf(pattern: string, timeZone: string, from: string, to: string): string[] {
-  const nameKey = compileKeyPattern(pattern, timeZone)
+  const nameKey = compileKeyPattern(pattern, timeZone, WRITER)
   const keys: string[] = []
   for (let time = Date.parse(from); time < Date.parse(to); time += 60_000) {
     keys.push(nameKey({ date: new Date(time + 59_999), index: 0 }))
@@ -87,10 +89,22 @@ t.test('abbreviated time zones are refused, with the zones that are probably mea
   ]
   for (const [timeZone, message] of rows) {
     const expected = { code: 'OSS_ERR_INVALID_OPTION', message }
-    t.throws(() => compileKeyPattern('{index}', timeZone), expected, timeZone)
+    t.throws(() => compileKeyPattern('{index}', timeZone, WRITER), expected, timeZone)
   }
   for (const timeZone of ['UTC', 'GMT', 'CET', 'PRC', 'Asia/Shanghai', 'Asia/Calcutta']) {
-    t.doesNotThrow(() => compileKeyPattern('{index}', timeZone), timeZone)
+    t.doesNotThrow(() => compileKeyPattern('{index}', timeZone, WRITER), timeZone)
+  }
+})
+
+t.test('{host} has only characters that are safe in a key', async t => {
+  for (const [host, text] of [
+    ['web-1.example.com', 'web-1.example.com'],
+    ['DESKTOP_7', 'DESKTOP_7'],
+    ["Ada's Mac/é{}", 'Ada-s-Mac----'],
+    ['$&', '--'],
+  ] as const) {
+    const nameKey = compileKeyPattern('{host}', 'UTC', { host, pid: 1 })
+    t.equal(nameKey({ date: new Date(), index: 0 }), text)
   }
 })
 
@@ -99,6 +113,7 @@ t.test('wrong patterns and time zones are refused', async t => {
     ['{day}', 'UTC', /^option key: \{day\} is unknown$/],
     ['{YYYY}', 'UTC', /^option key: \{YYYY\} is unknown: did you mean yyyy\?$/],
     ['{indx}', 'UTC', /^option key: \{indx\} is unknown: did you mean index\?$/],
+    ['{hostname}', 'UTC', /^option key: \{hostname\} is unknown/],
     ['{ss}', 'UTC', /^option key: \{ss\} is unknown/],
     ['{}', 'UTC', /^option key: \{\} is unknown/],
     ['{toString}', 'UTC', /^option key: \{toString\} is unknown$/],
@@ -115,6 +130,10 @@ t.test('wrong patterns and time zones are refused', async t => {
   ]
   for (const [pattern, timeZone, message] of rows) {
     const expected = { code: 'OSS_ERR_INVALID_OPTION', message }
-    t.throws(() => compileKeyPattern(pattern, timeZone), expected, `${pattern} in ${timeZone}`)
+    t.throws(
+      () => compileKeyPattern(pattern, timeZone, WRITER),
+      expected,
+      `${pattern} in ${timeZone}`,
+    )
   }
 })

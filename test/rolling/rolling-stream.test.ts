@@ -1,6 +1,7 @@
 /** Rolling streams over real HTTP: all objects together hold every record once, in order, and whole. */
 
 import { once } from 'node:events'
+import { hostname } from 'node:os'
 import { Readable } from 'node:stream'
 import { pipeline } from 'node:stream/promises'
 import t from 'tap'
@@ -136,6 +137,15 @@ t.test('a roll emits its events in order', async t => {
   stream.end()
   await once(stream, 'close')
   t.strictSame(story, ['ready 0 false', 'append 0 0 3', 'roll 0 3', 'append 1 0 3', 'finish 1'])
+})
+
+t.test('{host} and {pid} in a key are those of the process that writes', async t => {
+  const oss = await startOss(t)
+  const stream = open(oss, 'of/{host}/{pid}-{index}.log')
+  await pipeline(Readable.from(['abc']), stream)
+  const host = hostname().replaceAll(/[^\w.-]/g, '-')
+  t.equal(stream.key, `of/${host}/${process.pid}-0.log`)
+  t.equal(oss.read(stream.key ?? '').toString(), 'abc')
 })
 
 t.test('end() without bytes creates no object', async t => {

@@ -5,9 +5,9 @@ import { Readable } from 'node:stream'
 import { pipeline } from 'node:stream/promises'
 import t from 'tap'
 import { type Align, type AppendInfo, crc64, type OssAppendStream } from '../../lib/index.ts'
-import { runModule, startModule } from '../helpers/child-process.ts'
-import { createRandom, type Random } from '../helpers/random.ts'
+import { runModule } from '../helpers/child-process.ts'
 import { BUCKET, nextEvent, type Oss, startOss, waitUntil } from '../helpers/test-oss.ts'
+import { checkKilledWriter, checkRandomWrites, OPEN_STREAM } from './record-checks.ts'
 
 /** Collects the appends of a stream; the function says what each carried. */
 function watch(oss: Oss, key: string, stream: OssAppendStream): () => string[] {
@@ -187,142 +187,19 @@ t.test(
   },
 )
 
-t.test('random strings and bytes arrive, and every batch ends with a record', async t => {
-  const oss = await startOss(t)
-  const seed = Number(process.env.SEED ?? 20261123)
-  t.comment(`SEED=${seed}`)
-  const random = createRandom(seed)
-  for (let run = 0; run < 24; run++) {
-    const align = random.pick(['\n', 'chunk', 3, 188] as const)
-    const highWaterMark = random.pick([5, 64, 1000])
-    const flushInterval = random.pick([0, 1, 1000])
-    const label = `${JSON.stringify(align)}, ${highWaterMark}, ${flushInterval}`
-    const key = oss.newKey()
-    const stream = oss.open(key, { align, highWaterMark, flushInterval })
-    const story = await writeAtRandom(random, align, stream)
-    const content = Buffer.concat(story.chunks)
-    t.ok(oss.read(key).equals(content), `${label}: all is there`)
-    const ends = endsOf(align, story.chunks)
-    const torn = story.appends.filter(end => !ends.has(end) && end !== content.length)
-    t.same(torn, [], `${label}: no record is torn`)
-    t.same(story.complaints, [], `${label}: flush() covers the records before it`)
-  }
-})
+t.test('random strings and bytes arrive, and every batch ends with a record', t =>
+  checkRandomWrites(t, 6),
+)
 
-/** Where records end, and the beginning. */
-function endsOf(align: Align, chunks: readonly Buffer[]): Set<number> {
-  const content = Buffer.concat(chunks)
-  const ends = new Set([0])
-  if (align === 'chunk') {
-    let end = 0
-    for (const { length } of chunks) {
-      end += length
-      ends.add(end)
-    }
-    return ends
-  }
-  for (let end = 1; end <= content.length; end++) {
-    if (align === '\n' ? content[end - 1] === 10 : end % align === 0) ends.add(end)
-  }
-  return ends
-}
-
-async function writeAtRandom(random: Random, align: Align, stream: OssAppendStream) {
-  const chunks: Buffer[] = []
-  const appends: number[] = []
-  const complaints: string[] = []
-  stream.on('append', ({ nextPosition }) => appends.push(nextPosition))
-  for (let step = 0; step < 40; step++) {
-    const line = random.pick([
-      '',
-      '\n',
-      'a\nb',
-      '漢字\n',
-      'é',
-      'line of some length\n',
-      'x'.repeat(150),
-    ])
-    const text = line.repeat(random.integer(1, 4))
-    const encoding = random.pick(['utf8', 'latin1', 'utf16le'] as const)
-    const bytes = Buffer.from(text, encoding)
-    // An empty chunk is no record.
-    if (bytes.length > 0) chunks.push(bytes)
-    if (random.integer(0, 1)) stream.write(text, encoding)
-    else stream.write(bytes)
-    const action = random.integer(0, 9)
-    if (action === 0) stream.cork()
-    if (action === 1) stream.uncork()
-    if (action > 2) continue
-    stream.uncork()
-    const due = Math.max(...endsOf(align, chunks))
-    const flushed = stream.flush().then(({ position }) => {
-      if (position < due) complaints.push(`flushed to ${position}, not ${due}`)
-    })
-    if (action === 2) await flushed
-  }
-  stream.end()
-  await once(stream, 'close')
-  return { chunks, appends, complaints }
-}
-
-/** A program's beginning: a stream to the server of the test. */
-const OPEN = `
-  import { createAppendStream } from 'DISTindex.js'
-  const { ENDPOINT, KEY, OPTIONS } = process.env
-  const credentials = { accessKeyId: 'test-access-key', accessKeySecret: 'test-access-secret' }
-  const stream = createAppendStream({
-    bucket: '${BUCKET}', key: KEY, endpoint: ENDPOINT, region: 'cn-hangzhou', credentials, ...JSON.parse(OPTIONS),
-  })
-`
-
-t.test('a process killed at any moment leaves whole records', async t => {
-  const oss = await startOss(t)
-  // Records of 1 to 97 bytes in chunks that have nothing to do with them, flushed at any time.
-  const code = `${OPEN}
-    let text = '', n = 0
-    const write = () => {
-      for (;;) {
-        while (text.length < 500) text += 'x'.repeat(n++ % 97) + '\\n'
-        const chunk = text.slice(0, 1 + (n * 31) % 499)
-        text = text.slice(chunk.length)
-        if (n % 17 === 0) stream.flush()
-        if (!stream.write(chunk)) return stream.once('drain', write)
-      }
-    }
-    write()`
-  const rows = [
-    {},
-    { flushInterval: 1 },
-    { highWaterMark: 50 },
-    { align: 188 },
-    { align: 188, highWaterMark: 50 },
-  ]
-  for (const row of rows) {
-    const KEY = oss.newKey()
-    const options = { align: '\n', highWaterMark: 1000, ...row }
-    const OPTIONS = JSON.stringify(options)
-    const child = startModule(t, code, { ENDPOINT: oss.server.url, KEY, OPTIONS })
-    await waitUntil(() => (oss.server.stat(BUCKET, KEY)?.length ?? 0) > 5_000)
-    child.kill('SIGKILL')
-    await once(child, 'close')
-    const text = oss.read(KEY).toString()
-    if (options.align === '\n') t.ok(text.endsWith('\n'), `${OPTIONS}: it ends with a newline`)
-    else t.equal(text.length % 188, 0, `${OPTIONS}: it ends with a packet`)
-    const lines = text.split('\n')
-    const rest = lines.pop() ?? ''
-    t.ok(
-      lines.every((line, n) => line === 'x'.repeat(n % 97)),
-      'and is what was written',
-    )
-    t.ok('x'.repeat(lines.length % 97).startsWith(rest), 'to its last byte')
-  }
-})
+t.test('a process killed at any moment leaves whole records', t =>
+  checkKilledWriter(t, [{ flushInterval: 1 }]),
+)
 
 t.test('whole records hold the process, a part of one does not', async t => {
   const oss = await startOss(t)
   const KEY = oss.newKey()
   const env = { ENDPOINT: oss.server.url, KEY, OPTIONS: JSON.stringify({ align: '\n' }) }
-  const code = `${OPEN} stream.write('whole\\npart')`
+  const code = `${OPEN_STREAM} stream.write('whole\\npart')`
   t.match(await runModule(t, code, env), { code: 0, stderr: '' })
   t.equal(oss.read(KEY).toString(), 'whole\n')
 })

@@ -210,6 +210,7 @@ t.test('events and members show each step of a stream', async t => {
       length: 4,
       crc64: crc64('abcd'),
       attempts: 1,
+      lostRaces: 0,
       reconciled: false,
     },
     { position: 4, nextPosition: 6, length: 2, crc64: crc64('abcdef'), attempts: 1 },

@@ -1,0 +1,214 @@
+/**
+ * Delivers what a journal of a dead process holds, before the first new byte. Its last anchor says where the
+ * bytes were going, and the object says how many of them are there.
+ *
+ *      journal     | acknowledged | landed, reply lost | to deliver |
+ *      object      .............................. tail ^
+ *                  anchor ^
+ */
+
+import { ok } from 'node:assert/strict'
+import { Appender, type AppenderOptions, type AppendInfo } from '../append/appender.ts'
+import type { Client, Target } from '../append/client-interface.ts'
+import { type FoundEnd, TailFinder } from '../append/find-tail.ts'
+import type { StreamContext } from '../append/stream-context.ts'
+import type { Batch, Tail } from '../append/tail.ts'
+import { update } from '../crc64/index.ts'
+import { conflict, count, OssConflictError, OssError, replaced, withContext } from '../errors.ts'
+import type { Journal } from '../journal/journal.ts'
+import type { Damage } from '../journal/recovery.ts'
+import type { Anchor } from '../journal/segment.ts'
+import { advanceOver, settleJournal } from '../journal/settle-journal.ts'
+import { MIB } from '../options.ts'
+import { Batcher } from './batcher.ts'
+import { fillBatcher } from './journal-reader.ts'
+
+/** What `'recover'` carries: a journal of an earlier process is delivered. */
+export interface RecoverInfo {
+  /** Key of the object that holds its last byte; undefined: it held none. */
+  readonly key: string | undefined
+  /** Bytes that were not in it yet. */
+  readonly bytes: number
+  /** Bytes of the object behind them, which a power loss has taken out of the journal; only with `sync: 'never'`. */
+  readonly bytesBehind: number
+  /** Parts of files that could not be delivered, and are kept. */
+  readonly damaged: readonly Damage[]
+}
+
+export type RecoveryOptions = Omit<AppenderOptions, 'target' | 'position' | 'crc64' | 'exists'> & {
+  readonly contentMd5: boolean
+  /** The journal may have lost bytes that are in the object. */
+  readonly isUnsynced: boolean
+}
+
+/** Bytes. Records of a journal were accepted by a process whose `maxRecordBytes` may have been greater. */
+const MAX_RECORD_BYTES = 1024 * MIB
+
+export class JournalRecovery {
+  readonly journal: Journal
+  readonly #options: RecoveryOptions
+  readonly #context: StreamContext
+  /** Stream offset. */
+  #acknowledged: number
+  #key: string | undefined
+  #delivered = 0
+  #bytesBehind = 0
+
+  constructor(journal: Journal, options: RecoveryOptions, context: StreamContext) {
+    this.journal = journal
+    this.#options = options
+    this.#context = context
+    this.#acknowledged = journal.recovered.from
+  }
+
+  /** Offset in the journal. */
+  get acknowledged(): number {
+    return this.#acknowledged
+  }
+
+  /** Bytes that are still to be delivered. */
+  get #left(): number {
+    return this.journal.recovered.end - this.#acknowledged
+  }
+
+  get info(): RecoverInfo {
+    const { damaged } = this.journal.recovered
+    return { key: this.#key, bytes: this.#delivered, bytesBehind: this.#bytesBehind, damaged }
+  }
+
+  /**
+   * Delivers to the anchored object. It gets all bytes, whatever the options say of keys and lengths: before
+   * the first success any of them may be in it. Of a sealed or full object the rest is left.
+   *
+   * @throws {OssConflictError} The object is not as the journal knows it. The journal stays as it is.
+   */
+  async deliverToAnchor(): Promise<void> {
+    const { anchor } = this.journal.recovered
+    if (!anchor) return
+    try {
+      await this.#deliverTo(anchor)
+    } catch (error) {
+      const { bucket, key } = anchor
+      const hint = `; ${count(this.#left, 'byte')} for it stay in the journal ${this.journal.folder}`
+      throw withContext(error as Error, { bucket, key }, hint)
+    }
+  }
+
+  async #deliverTo(anchor: Anchor): Promise<void> {
+    let before: Tail = { position: anchor.position, crc64: anchor.crc64 }
+    let refusal: OssConflictError | undefined
+    for (;;) {
+      const { tail, exists, isSealed } = await this.#settle(anchor, before, refusal)
+      if (isSealed || this.#left === 0) return
+      before = tail
+      const appender = this.#createAppender(anchor, tail, exists)
+      await appender.open()
+      const start = this.#acknowledged
+      try {
+        await this.deliver(batch => appender.append(batch))
+        return
+      } catch (error) {
+        if (isFull(error)) return
+        // A request of the dead process has arrived, and it was longer than a batch of ours.
+        const isLate = error instanceof OssConflictError && this.#acknowledged === start
+        if (!isLate || refusal) throw error
+        refusal = error
+      }
+    }
+  }
+
+  /** Delivers what is left to the object in use, or to the next. */
+  async deliver(append: (batch: Batch) => Promise<AppendInfo>): Promise<void> {
+    const { end, align = 1 } = this.journal.recovered
+    const base = this.#acknowledged
+    const length = end - base
+    const { highWaterMark, contentMd5 } = this.#options
+    const batcher = new Batcher({
+      highWaterMark,
+      contentMd5,
+      align,
+      maxRecordBytes: MAX_RECORD_BYTES,
+    })
+    while (this.#left > 0) {
+      await fillBatcher(batcher, this.journal, base, () => length)
+      if (batcher.accepted === length) batcher.end()
+      const batch = batcher.take()
+      ok(batch, 'the journal has whole records')
+      for (let rest = batch; rest.length > 0; ) {
+        const info = await append(rest)
+        this.#delivered += info.length
+        this.#acknowledge(info.key, info.length, { position: info.nextPosition, crc64: info.crc64 })
+        rest = rest.rest(info.length)
+      }
+      batcher.release(true)
+    }
+  }
+
+  /** Finds out how much of the journal is in the object, and where the rest goes. */
+  async #settle(
+    { bucket, key }: Anchor,
+    before: Tail,
+    refusal: OssConflictError | undefined,
+  ): Promise<FoundEnd> {
+    const finder = new TailFinder({ ...this.#options, target: { bucket, key } }, this.#context)
+    const run = <T>(attempt: () => Promise<T>) =>
+      this.#context.retryLoop.run(before.position, attempt)
+    const found = await run(() => finder.findEnd(before.position))
+    const seen = found.exists ? found.tail : null
+    const verdict = await settleJournal(this.journal, this.#acknowledged, before, seen)
+    switch (verdict.name) {
+      case 'landed':
+        this.#acknowledge(key, verdict.length, verdict.after)
+        return found
+      case 'absent':
+        if (refusal) throw refusal
+        return { ...found, tail: before }
+      case 'beyond':
+        return run(() => this.#acceptBeyond({ bucket, key }, before, verdict.bytes))
+      case 'replaced':
+        throw replaced(before, seen, refusal)
+      case 'conflict':
+        throw conflict(before, before, found.tail, refusal)
+    }
+  }
+
+  /**
+   * The object goes on behind the journal: a power loss took the end of the journal, which was sent before it
+   * was synced. The CRC of those bytes proves that the journal's are before them.
+   */
+  async #acceptBeyond(target: Target, before: Tail, bytes: number): Promise<FoundEnd> {
+    const { isUnsynced } = this.#options
+    const client = this.#options.client as Required<Client>
+    const { tail: end } = await advanceOver(this.journal, this.#acknowledged, before, this.#left)
+    const seen = { position: end.position + bytes }
+    if (!isUnsynced || !client.read) throw conflict(before, end, seen)
+    const { position: start } = end
+    const { crc64, isWhole } = await this.#context.retryLoop.exchange(async signal => {
+      const range = await client.read(target, { start, end: seen.position, signal })
+      let crc = BigInt(end.crc64)
+      for await (const chunk of range.body) crc = update(crc, chunk)
+      const crc64 = crc.toString()
+      return { crc64, isWhole: range.length === seen.position && range.crc64 === crc64 }
+    })
+    if (!isWhole) throw conflict(before, end, seen)
+    const tail = { ...seen, crc64 }
+    this.#bytesBehind = bytes
+    this.#acknowledge(target.key, this.#left, tail)
+    return { tail, exists: true, isSealed: false }
+  }
+
+  #createAppender({ bucket, key }: Anchor, { position, crc64 }: Tail, exists: boolean): Appender {
+    const target = { bucket, key }
+    return new Appender({ ...this.#options, target, position, crc64, exists }, this.#context)
+  }
+
+  #acknowledge(key: string, length: number, tail: Tail): void {
+    this.#key = key
+    this.#acknowledged += length
+    this.journal.acknowledge(this.#acknowledged, tail)
+  }
+}
+
+function isFull(error: unknown): boolean {
+  return error instanceof OssError && error.code === 'OSS_ERR_OBJECT_FULL'
+}
