@@ -195,6 +195,11 @@ t.test('a full disk accepts nothing, and goes on when bytes are delivered', asyn
   disk.capacity = HEAD_BYTES * 2 + 300
   const { isFull: isStillFull } = await journal.write(chunks('0123456789'))
   t.notOk(isStillFull)
+  t.same(
+    await readAll(journal),
+    ['0123456789'],
+    'it is over the torn frame, and behind the whole ones',
+  )
   await journal.close()
 })
 
