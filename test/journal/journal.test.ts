@@ -195,6 +195,11 @@ t.test('a full disk accepts nothing, and goes on when bytes are delivered', asyn
   disk.capacity = HEAD_BYTES * 2 + 300
   const { isFull: isStillFull } = await journal.write(chunks('0123456789'))
   t.notOk(isStillFull)
+  t.same(
+    await readAll(journal),
+    ['0123456789'],
+    'it is over the torn frame, and behind the whole ones',
+  )
   await journal.close()
 })
 
@@ -302,7 +307,13 @@ t.test('the journal settles by prefix, at the ends of records', async t => {
   await journal.write(chunks('ab', 'cde'))
   const before = { position: 4, crc64: crc64('base') }
   const settle = (text: string | null, position = text?.length ?? 0) =>
-    settleJournal(journal, 0, before, text === null ? null : { position, crc64: crc64(text) })
+    settleJournal(
+      journal,
+      0,
+      before,
+      text === null ? null : { position, crc64: crc64(text) },
+      journal.end,
+    )
   t.match(await settle('baseab'), { name: 'landed', length: 2, after: { position: 6 } })
   t.match(await settle('baseabcde'), { name: 'landed', length: 5 })
   t.match(await settle('baseabc'), { name: 'conflict' }, 'inside a record')

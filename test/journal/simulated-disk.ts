@@ -95,6 +95,7 @@ export class SimulatedDisk {
       for (const page of inode.dirty) if (this.#chance(0.5)) writeBack(inode, page)
       inode.bytes = Buffer.from(inode.stable)
       inode.dirty.clear()
+      inode.dropped.clear()
     }
   }
 
@@ -271,6 +272,7 @@ function pageStart(page: number): number {
 function writeBack(inode: Inode, page: number): void {
   const start = pageStart(page)
   const end = Math.min(pageStart(page + 1), inode.bytes.length)
+  if (start >= end) return
   if (end > inode.stable.length) {
     inode.stable = Buffer.concat([inode.stable, Buffer.alloc(end - inode.stable.length)])
   }

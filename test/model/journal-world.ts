@@ -343,7 +343,7 @@ class Process {
   /** Moves to the tail that the object has. False: a conflict. */
   async #settleTail(journal: Journal, seen: Tail | null): Promise<boolean> {
     const { acknowledged, end } = journal
-    const verdict = await settleJournal(journal, acknowledged, this.#tail, seen)
+    const verdict = await settleJournal(journal, acknowledged, this.#tail, seen, end)
     this.#world.count(verdict.name)
     this.#world.log.push(`settled: ${verdict.name}`)
     if (verdict.name === 'absent') return true

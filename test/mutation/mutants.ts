@@ -63,8 +63,10 @@ export const MUTANTS: readonly Mutant[] = [
   {
     name: 'journal: a segment is not synced before the next is made',
     file: 'lib/journal/segment-store.ts',
-    find: 'return !isNew || ((await this.syncAll()) && (await this.startSegment()))',
-    replace: 'return !isNew || (await this.#makeSegment())',
+    find: `return false
+      await this.datasync()`,
+    replace: `return false
+      this.#markSynced(this.#end)`,
     tests: ['model/journal-model'],
   },
   {
@@ -129,15 +131,15 @@ export const MUTANTS: readonly Mutant[] = [
   {
     name: 'journal: settled inside a record',
     file: 'lib/journal/settle-journal.ts',
-    find: 'const isLanded = isEnd && isSameTail(after, seen)',
+    find: 'const isLanded = isRecordEnd && isSameTail(after, seen)',
     replace: 'const isLanded = isSameTail(after, seen)',
     tests: ['journal/journal'],
   },
   {
     name: 'journal: settled by length alone',
     file: 'lib/journal/settle-journal.ts',
-    find: 'const isLanded = isEnd && isSameTail(after, seen)',
-    replace: 'const isLanded = isEnd',
+    find: 'const isLanded = isRecordEnd && isSameTail(after, seen)',
+    replace: 'const isLanded = isRecordEnd',
     tests: ['journal/journal'],
   },
   {
