@@ -568,7 +568,17 @@ export class OssAppendStream extends Writable {
   override end(chunk: unknown, callback?: () => void): this
   override end(chunk: unknown, encoding: BufferEncoding, callback?: () => void): this
   override end(...args: unknown[]): this {
-    super.end(...(args as [unknown, BufferEncoding, () => void]))
+    const [chunk] = args
+    const hasChunk = typeof chunk !== 'function' && chunk !== undefined && chunk !== null
+    // Node does not call `write()` for it.
+    const written = hasChunk && !this.writableEnded && !this.destroyed ? 1 : 0
+    this.#writtenChunks += written
+    try {
+      super.end(...(args as [unknown, BufferEncoding, () => void]))
+    } catch (error) {
+      this.#writtenChunks -= written
+      throw error
+    }
     // Not in `_final()`, which Node calls when the last byte is accepted: full buffers delay it.
     this.#destination.hurry()
     return this
