@@ -361,6 +361,8 @@ export class Journal {
       this.#throwIfFailed()
       const isSynced = await this.#exclusive(async () => {
         if (this.#store.anchor) await this.#trim()
+        // The next start then asks nothing, and the object may be deleted meanwhile.
+        if (this.#store.isAnchorBehind) await this.#store.putAnchor()
         return this.#store.syncAll()
       })
       if (!isSynced) throw this.#fail(diskFull())
