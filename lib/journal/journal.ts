@@ -360,9 +360,9 @@ export class Journal {
     try {
       this.#throwIfFailed()
       const isSynced = await this.#exclusive(async () => {
-        if (this.#store.anchor) await this.#trim()
-        // The next start then asks nothing, and the object may be deleted meanwhile.
+        // The next start then asks nothing of what is delivered, and the object may be deleted meanwhile.
         if (this.#store.isAnchorBehind) await this.#store.putAnchor()
+        if (this.#store.anchor) await this.#trim()
         return this.#store.syncAll()
       })
       if (!isSynced) throw this.#fail(diskFull())

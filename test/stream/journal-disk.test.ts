@@ -103,6 +103,33 @@ t.test('an fdatasync that always fails: flush(), journaled() and the stream fail
   t.match(journaled, { reason: { code: 'OSS_ERR_JOURNAL' } })
 })
 
+t.test('no byte leaves before it is synced', async t => {
+  const oss = await startOss(t)
+  const trouble: Trouble = {}
+  disturbDisk(t, trouble)
+  const key = oss.newKey()
+  const stream = await openReady(oss, key, newFolder(t))
+  stream.write('a')
+  await stream.flush()
+  let release = () => {}
+  const isSyncing = new Promise<void>(begins => {
+    trouble.datasync = () => {
+      begins()
+      return new Promise<void>(ends => (release = ends))
+    }
+  })
+  stream.write('b')
+  const flushed = stream.flush()
+  await isSyncing
+  for (let turns = 0; turns < 50; turns++) await new Promise(setImmediate)
+  t.equal(oss.read(key).toString(), 'a')
+  trouble.datasync = undefined
+  release()
+  await flushed
+  t.equal(oss.read(key).toString(), 'ab')
+  stream.destroy()
+})
+
 t.test('a frame that is damaged when it is read back fails the stream', async t => {
   const oss = await startOss(t)
   const trouble: Trouble = {}
