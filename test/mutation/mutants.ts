@@ -68,13 +68,6 @@ export const MUTANTS: readonly Mutant[] = [
     tests: ['stream/journal-recovery'],
   },
   {
-    name: 'journal of a stream: nothing to send, and the object is asked for',
-    file: 'lib/stream/journal-recovery.ts',
-    find: 'if (!anchor || (isAll && !this.#options.isUnsynced)) return',
-    replace: 'if (!anchor) return',
-    tests: ['stream/journal-recovery'],
-  },
-  {
     name: 'journal of a stream: a full object gets a part of what it has room for',
     file: 'lib/stream/journal-recovery.ts',
     find: 'return part.length <= room ? part : batch',

@@ -138,6 +138,25 @@ t.test('a sealed object: a plain stream fails, and a rolling stream takes the ne
   }
 })
 
+t.test('bytes behind a roll go to the object that was in use last', async t => {
+  const oss = await startOss(t)
+  const dir = newFolder(t)
+  const key = oss.newKey()
+  const options = { ...oss.options(`${key}{index}`, { journal: dir, align: '\n' }), maxBytes: 12 }
+  const first = createRollingAppendStream(options)
+  for (const line of ['object 0\n', 'object 1\n']) {
+    first.write(line)
+    await first.flush()
+  }
+  oss.server.faults.push({ kind: 'reset', when: 'before', times: Number.POSITIVE_INFINITY })
+  first.write('-\n')
+  await first.suspend()
+  oss.server.faults.clear()
+  await finish(createRollingAppendStream(options))
+  t.equal(oss.read(`${key}0`).toString(), 'object 0\n')
+  t.equal(oss.read(`${key}1`).toString(), 'object 1\n-\n')
+})
+
 t.test('an identity that may not read: bytes are delivered all the same', async t => {
   const oss = await startOss(t)
   const journal = newFolder(t)
