@@ -16,7 +16,7 @@ const GIB = 1024 * MIB
  * @property {string} name
  * @property {string} title
  * @property {string} about
- * @property {'appends' | 'lines' | 'records' | 'engines' | 'compression' | 'attempts' | 'idle' | 'growth'} shape of its table
+ * @property {'appends' | 'lines' | 'records' | 'engines' | 'compression' | 'attempts' | 'starts' | 'idle' | 'growth'} shape of its table
  * @property {Contender[]} contenders
  * @property {string} [reference] the contender that the others are compared with
  * @property {number} rounds
@@ -43,6 +43,7 @@ export const PINO_DESTINATION = "pino.destination('/dev/null')"
 export const PINO_FILE = 'pino/file'
 export const WRITE = 'write()'
 export const APPEND = 'append()'
+export const EMPTY = 'an empty process'
 export const WINSTON_STREAM = 'transports.Stream'
 export const AT_START = 'at position 0'
 export const AT_5_GIB = 'at position 5 GiB'
@@ -293,6 +294,20 @@ export const cases = [
       file: 'trace',
       params: { contender, count: 1_000_000 },
     })),
+  },
+  {
+    name: 'start',
+    title: 'A cold process: import and first append',
+    about:
+      'Each turn starts a process, which imports the package and appends 1 KiB over http. The first append includes what is loaded for it: ours loads undici then. CPU and memory are those of the process from its start to the response.',
+    shape: 'starts',
+    reference: ALI,
+    rounds: 7,
+    contenders: [
+      [EMPTY, 'nothing'],
+      [OURS, 'ours'],
+      [ALI, 'ali-oss'],
+    ].map(([label, contender]) => ({ label, file: 'start', params: { contender } })),
   },
   {
     name: 'idle',

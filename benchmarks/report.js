@@ -200,6 +200,29 @@ const shapes = {
     return table(['an attempt', 'ns', `more than ${reference}`], rows)
   },
 
+  starts(results, reference) {
+    const head = [
+      'contender',
+      'import, ms',
+      'first append, ms',
+      'CPU, ms',
+      `CPU, x ${reference}`,
+      'RSS, MiB',
+    ]
+    const rows = Object.entries(results).map(([label, result]) => {
+      const of = measure => median(result.turns.map(({ start }) => measure(start)))
+      return [
+        label,
+        spread(of(start => start.import)),
+        spread(of(start => start.append)),
+        spread(of(({ cpu }) => cpu)),
+        spread(ratio(result, results[reference], ({ start }) => start.cpu)),
+        digits(of(({ rss }) => rss / 1024 ** 2).median),
+      ]
+    })
+    return table(head, rows)
+  },
+
   idle(results) {
     const columns = Object.keys(Object.values(results)[0].turns[0].idle)
     const rows = Object.entries(results).map(([label, { turns }]) => [

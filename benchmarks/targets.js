@@ -15,9 +15,11 @@ import {
   ONE_STREAM,
   OURS,
   OURS_MD5,
+  OURS_TLS,
   PINO_DESTINATION,
   PINO_FILE,
   UNDICI,
+  UNDICI_TLS,
   UNSUBSCRIBED,
   WINSTON_STREAM,
   WRITE,
@@ -64,9 +66,31 @@ export const targets = [
       median(at[OURS].turns.map(({ calls }) => calls['combine 4 MiB'] / calls['4 MiB']))?.median,
   },
   ...[4, 8].map(mib =>
-    compare(`append-${mib}MiB`, `${mib} MiB: x bare undici`, [OURS, UNDICI], speed, 0.7),
+    compare(`append-${mib}MiB`, `${mib} MiB: x bare undici`, [OURS, UNDICI], speed, 0.65),
+  ),
+  compare(
+    'append-4MiB',
+    '4 MiB over TLS: x bare undici over TLS',
+    [OURS_TLS, UNDICI_TLS],
+    speed,
+    0.95,
+  ),
+  compare(
+    'append-4MiB',
+    '4 MiB over TLS: CPU per byte, x bare undici over TLS',
+    [OURS_TLS, UNDICI_TLS],
+    cpuPerByte,
+    1.35,
+    atMost,
   ),
   ...[1, 4, 8].flatMap(mib => [
+    {
+      case: `append-${mib}MiB`,
+      text: `${mib} MiB: new connections after the first turn`,
+      isLeast: false,
+      limit: 0,
+      value: at => Math.max(...at[OURS].turns.map(({ sink }) => sink.connections)),
+    },
     compare(`append-${mib}MiB`, `${mib} MiB: x ali-oss`, [OURS, ALI], speed, 3.5),
     compare(
       `append-${mib}MiB`,
@@ -82,7 +106,13 @@ export const targets = [
     .filter(({ name }) => name.startsWith('lines-'))
     .flatMap(({ name }) => [
       compare(name, `${name}: x fs.createWriteStream`, [OURS, FS], speed, 3),
-      compare(name, `${name}: x a Writable that only copies`, [OURS, COPY], speed, 0.6),
+      compare(
+        name,
+        `${name}: x a Writable that only copies`,
+        [OURS, COPY],
+        speed,
+        name.startsWith('lines-strings') ? 0.6 : 0.5,
+      ),
     ]),
   ...['records-strings', 'records-buffers'].map(name => ({
     case: name,

@@ -390,6 +390,6 @@ export function exhausted(cause: Error, attempts: number): OssError {
 }
 
 /** `1 byte`, `2 bytes`. */
-function count(number: number, noun: string): string {
+export function count(number: number, noun: string): string {
   return `${number} ${noun}${number === 1 ? '' : 's'}`
 }

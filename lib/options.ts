@@ -158,7 +158,7 @@ const MAX_TAG_VALUE = 256
 /** Bytes. OSS, "PutObject": user metadata, names and values together. */
 const MAX_METADATA = 8192
 
-const DEFAULT_MAX_RECORD_BYTES = 64 * MIB
+export const DEFAULT_MAX_RECORD_BYTES = 64 * MIB
 export const DEFAULT_RETRY: RetryPolicy = {
   maxRetries: Number.POSITIVE_INFINITY,
   maxElapsed: 300_000,

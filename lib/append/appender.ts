@@ -3,14 +3,20 @@
  * and a clock, and knows no streams, no HTTP and no `process`. A caller decides what a batch is and when it
  * is due; the retry loop, how often to try; the tail finder, how to learn a tail.
  *
- *     opening --> ready <--> appending <--> reconciling        any --> failed
+ *     opening --> ready ---append()---> appending ---position refused---> reconciling        any --> failed
+ *                   ^                    |     ^                           |       |
+ *                   +---200 is proven----+     +--absent; lost: `next` moves (shared)
+ *                   +------------------landed--------------------------------------+
  *
  * Invariants:
  * - One exchange is in flight at a time.
- * - The tail moves in `#commit` alone, and only forward.
- * - What is sent is a prefix of the unacknowledged bytes, at the acknowledged position, and ends where a
- *   record ends. So attempts may differ in length, and the object's tail tells which one landed.
- * - Success means that the bytes are in the object and that its CRC is the computed one.
+ * - The tail moves in `#commit`, and in `#moveTo` after a lost race, and only forward.
+ * - What is sent is a prefix of the unacknowledged bytes, at the acknowledged position (with `shared`: where the
+ *   object is known to end), and ends where a record ends. So attempts may differ in length, and the object's
+ *   tail, or with `shared` its bytes, tell which one landed.
+ * - Success means that the bytes are in the object, and that its CRC is the computed one. Where the CRC before
+ *   them is not known, their position and Content-MD5 prove them.
+ * - `next` moves only while nothing is in doubt.
  * - After a failure nothing is appended: `failed` is for good.
  */
 

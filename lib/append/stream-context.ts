@@ -19,6 +19,8 @@ export class StreamContext {
   readonly winnerPause: WinnerPause
   /** OSS has refused to let this identity read. */
   isReadForbidden = false
+  /** The number of the journal's slot, once it is known. */
+  slot: number | undefined
 
   constructor(options: StreamContextOptions) {
     this.retryLoop = new RetryLoop(options)

@@ -156,7 +156,7 @@ async function runJob(job: AppendJob): Promise<number> {
       await reporter.drainStderr(signals.first)
       reporter.finish({ source: source.name, url, delivery, copy }, differences)
       if (differences.length > 0) throw new MismatchError(differences)
-      return signals.exitCode
+      return signals.exitCode || (delivery.isCut ? 1 : 0)
     } finally {
       source?.stream.destroy()
       await client.close()
@@ -166,7 +166,7 @@ async function runJob(job: AppendJob): Promise<number> {
 }
 
 /** The object in the URL; for a rolling stream its key is the pattern of all keys. */
-function parseTarget({ url, roll }: AppendJob): Target {
+export function parseTarget({ url, roll }: Pick<AppendJob, 'url' | 'roll'>): Target {
   if (!roll) return parseUrl(url)
   const prefix = /^oss:\/\/[^/]*$/.test(url) ? `${url}/` : url
   return parseUrl(prefix + (roll.key ?? ''))

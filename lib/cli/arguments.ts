@@ -1,12 +1,13 @@
 /** Parses and checks the command line. Pure: it opens nothing and reads no environment. */
 
-import { basename } from 'node:path'
+import { basename, parse } from 'node:path'
 import { parseArgs } from 'node:util'
 import type { Credentials } from '../index.ts'
 import { suggestion } from '../validate.ts'
 import type {
   Backend,
   Command,
+  FollowCommand,
   HelpTopic,
   OutputMode,
   RollOptions,
@@ -63,7 +64,10 @@ export function parseArguments(args: readonly string[]): Command {
 }
 
 const COMMAND_PARSERS: Readonly<Record<CommandName, (given: ParsedArguments) => Command>> = {
-  append({ operands, backend, stream, roll, command }) {
+  append(given) {
+    const { operands, backend, stream, roll, command } = given
+    if (command.isFollowed) return parseFollow(given)
+    checkInterval(command)
     const {
       isJson = false,
       isQuiet = false,
@@ -109,9 +113,7 @@ const COMMAND_PARSERS: Readonly<Record<CommandName, (given: ParsedArguments) => 
   cat({ operands, backend, command }) {
     const [url = ''] = checkOperands(operands, [URL_NAME])
     const { isFollowed = false, interval = DEFAULT_INTERVAL } = command
-    if (command.interval !== undefined && !isFollowed) {
-      throw new UsageError('--interval: has no meaning without --follow')
-    }
+    checkInterval(command)
     if (isFollowed && backend.local !== undefined) {
       const remedy = 'run oss-append serve --dir DIR, and follow that'
       throw new UsageError(`--follow: --local does not see what others append: ${remedy}`)
@@ -257,6 +259,65 @@ function withFileName(url: string, file: string | undefined): string {
   if (!/^oss:\/\/[^/]+\/(.*\/)?$/s.test(url)) return url
   if (file !== undefined && file !== '-') return url + basename(file)
   throw new UsageError('the url ends in a slash: add a name, since standard input has none')
+}
+
+function checkInterval({ isFollowed, interval }: OptionValues): void {
+  if (interval === undefined || isFollowed) return
+  throw new UsageError('--interval: has no meaning without --follow')
+}
+
+/** Options that do not combine with `append --follow`, and why. */
+const NOT_FOLLOWED: Readonly<Record<string, string>> = {
+  isGzip: 'after a restart the object is compared with the file, byte for byte',
+  resume: '--follow resumes by itself',
+  position: '--follow finds the end of the object by itself',
+  crc64: '--follow finds the end of the object by itself',
+  maxBytes: 'the next object begins when the file is rotated',
+  seal: 'after a restart the newest object is continued',
+  sealOnRoll: 'after a restart the newest object is continued',
+}
+
+function parseFollow({ operands, backend, stream, roll, command }: ParsedArguments): FollowCommand {
+  const [url = '', file = '-'] = checkOperands(operands, [URL_NAME], 1)
+  if (file === '-') throw new UsageError('--follow: needs FILE, and not standard input')
+  const given = { ...command, ...stream, ...roll }
+  const conflicting = Object.keys(NOT_FOLLOWED).find(name => given[name as keyof typeof given])
+  if (conflicting) {
+    const reason = NOT_FOLLOWED[conflicting]
+    throw new UsageError(`${flagOf(conflicting)}: does not combine with --follow: ${reason}`)
+  }
+  if (stream.align !== undefined && stream.align !== '\n') {
+    throw new UsageError('--align: with --follow it is line, or absent')
+  }
+  const object = roll.key === undefined ? withFileName(url, file) : url
+  checkHasIndex(`${object}${roll.key ?? ''}`, file)
+  const { isJson = false, isQuiet = false, interval, grace } = command
+  return {
+    name: 'follow',
+    url: object,
+    file,
+    backend: parseBackend(backend),
+    options: stream,
+    roll,
+    interval: checkPositive('--interval', (interval as number) ?? DEFAULT_INTERVAL),
+    outputMode: { isJson, isQuiet } as OutputMode,
+    grace: (grace as number) ?? DEFAULT_GRACE,
+  }
+}
+
+function checkHasIndex(pattern: string, file: string): void {
+  if (pattern.includes('{pid}')) {
+    throw new UsageError('--follow: with {pid} in the key a restart would not find its objects')
+  }
+  if (pattern.includes('{index}')) return
+  const { name, ext } = parse(file)
+  const remedy = `put {index} into the key, as in --roll-key '${name}-{index}${ext}'`
+  throw new UsageError(`--follow: each rotated file has an object of its own: ${remedy}`)
+}
+
+function checkPositive(name: string, value: number): number {
+  if (value > 0) return value
+  throw new UsageError(`${name}: must be more than 0`)
 }
 
 function parseBackend({ local, credentials, ...clientOptions }: OptionValues): Backend {

@@ -73,6 +73,22 @@ export interface AppendCommand {
   readonly grace: number
 }
 
+/** Appends a file that grows and is rotated, each generation of it to an object of its own. */
+export interface FollowCommand {
+  readonly name: 'follow'
+  readonly url: string
+  readonly file: string
+  readonly backend: Backend
+  readonly options: UrlOptions
+  /** Pattern of the keys, behind the key in the URL. */
+  readonly roll: Pick<RollOptions, 'key' | 'timeZone'>
+  /** Milliseconds between two looks at the file. */
+  readonly interval: number
+  readonly outputMode: OutputMode
+  /** Milliseconds to finish in after the first signal: reading on, and delivering. */
+  readonly grace: number
+}
+
 /** Appends to an object on a server in this process, which is removed afterwards. */
 export interface DemoCommand {
   readonly name: 'demo'
@@ -154,6 +170,7 @@ export type HelpTopic = CommandName | 'options'
 
 export type Command =
   | AppendCommand
+  | FollowCommand
   | DemoCommand
   | StatCommand
   | CatCommand

@@ -13,7 +13,7 @@ import { InterruptedError, SourceError } from './failure.ts'
 import { formatCount } from './progress.ts'
 import type { Delivery } from './report.ts'
 import type { Reporter } from './reporter.ts'
-import type { Signals } from './signals.ts'
+import { DELIVERY_TIME, graceNotice, type Signals } from './signals.ts'
 import { HashingPassThrough, type Source, StoppableSource } from './source.ts'
 
 export interface DeliveryOptions {
@@ -33,9 +33,6 @@ export interface DeliveryOptions {
   readonly grace?: number | undefined
 }
 
-/** Milliseconds at the end of the grace in which nothing is read, so that what was read can be delivered. */
-const DELIVERY_TIME = 2_000
-
 /** Resolves when every byte is acknowledged. Rejects with the error of the stream or of the source. */
 export async function deliver(options: DeliveryOptions): Promise<Delivery> {
   const { source, stream, transforms = [], reporter, signals, signal, grace } = options
@@ -50,12 +47,14 @@ export async function deliver(options: DeliveryOptions): Promise<Delivery> {
   const bytesSent = () => sentHasher.bytes
   reporter.watch({ stream, length, bytesDone: bytesDone ?? acknowledged, bytesSent })
   const stoppable = new StoppableSource(source.stream, inputHasher)
+  let hasShrunk = false
   const cancelStop = grace === undefined ? () => {} : stopInGrace(stoppable, grace, options)
   try {
     await pipeline(
       isUnchanged ? [inputHasher, stream] : [inputHasher, ...transforms, sentHasher, stream],
       { signal },
     )
+    hasShrunk = !stoppable.isCut && source.hasShrunk?.(inputHasher.bytes) === true
   } catch (error) {
     if (!signal.aborted || grace === undefined) throw error
     const { position } = stream
@@ -76,13 +75,13 @@ export async function deliver(options: DeliveryOptions): Promise<Delivery> {
   if (stoppable.error) throw new SourceError(stoppable.error, stream.position!)
   const { position, crc64, key } = stream
   const digest = sentHasher.digest()
-  if (stoppable.isCut)
-    reporter.note(
-      `the input had not ended: it was cut after ${formatCount(inputHasher.bytes, 'byte')}`,
-    )
+  const read = formatCount(inputHasher.bytes, 'byte')
+  if (stoppable.isCut) reporter.note(`the input had not ended: it was cut after ${read}`)
+  if (hasShrunk)
+    reporter.note(`${source.name} became shorter while it was read: it was cut after ${read}`)
   return {
     ...digest,
-    isCut: stoppable.isCut,
+    isCut: stoppable.isCut || hasShrunk,
     input: isUnchanged ? undefined : inputHasher.digest(),
     acknowledged: acknowledged(),
     before: before!,
@@ -103,9 +102,7 @@ function stopInGrace(
 ): () => void {
   let timer: NodeJS.Timeout | undefined
   const onFirstSignal = () => {
-    const { received } = signals
-    const second = received === 'SIGINT' ? 'Ctrl-C again' : 'a second signal'
-    reporter.note(`${received}: finishing (up to ${grace / 1000} s); ${second} aborts`)
+    reporter.note(graceNotice(signals, grace))
     timer = setTimeout(() => stoppable.stopWhenIdle(), Math.max(0, grace - DELIVERY_TIME))
   }
   if (signals.first.aborted) onFirstSignal()

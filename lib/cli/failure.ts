@@ -34,6 +34,11 @@ export class OutputError extends Error {
   }
 }
 
+/** No file goes on where the newest object ends. */
+export class NotContinuedError extends Error {
+  readonly code = 'ERR_NOT_CONTINUED'
+}
+
 /** What an interrupted command had done. */
 export interface InterruptionState {
   /** The acknowledged end of the object. */
@@ -58,7 +63,7 @@ export class InterruptedError extends Error {
 }
 
 /** Their messages are complete: neither a code nor a stack is printed. */
-const MESSAGE_ONLY = [UsageError, MismatchError, InterruptedError]
+const MESSAGE_ONLY = [UsageError, MismatchError, NotContinuedError, InterruptedError]
 
 /** Maps an AbortError after a signal to an `InterruptedError`, and returns other errors as they are. */
 export function mapAbortError(
@@ -87,6 +92,7 @@ export interface ErrorContext {
 export function exitCodeOf(error: unknown): number {
   if (error instanceof UsageError) return 2
   if (error instanceof MismatchError) return 4
+  if (error instanceof NotContinuedError) return 3
   if (error instanceof InterruptedError) return error.exitCode
   switch ((error as { code?: unknown } | null)?.code) {
     case 'OSS_ERR_INVALID_OPTION':

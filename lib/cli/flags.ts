@@ -193,12 +193,12 @@ export const FLAGS: Readonly<Record<string, Flag>> = {
   ),
   quiet: commandFlag('isQuiet', APPEND_ONLY, ['', 'print errors alone']),
   follow: {
-    ...commandFlag('isFollowed', ['cat'], ['', 'go on with what is appended later']),
+    ...commandFlag('isFollowed', ['append', 'cat'], ['', 'go on with what is written later']),
     short: 'f',
   },
   interval: commandFlag(
     'interval',
-    ['cat'],
+    ['append', 'cat'],
     ['TIME', 'between two looks with --follow (1s)'],
     parseDuration,
   ),

@@ -31,10 +31,13 @@ changed the object, 4 it is not what was sent, 129/130/143 interrupted.
 const USAGES: Readonly<Record<CommandName, string>> = {
   append: `oss-append [options] oss://BUCKET/KEY [FILE]
 oss-append [options] FILE oss://BUCKET/KEY
+oss-append [options] --follow FILE oss://BUCKET/app-{index}.log
 
 Appends FILE to the object, or standard input if that is a pipe or a file (-: in
-any case). The object is created if it does not exist. A KEY that ends in a
-slash is a folder for FILE. What OSS reports is compared with what was sent.
+any case). --follow goes on as tail -F does, over rotation: each rotated file
+has an object of its own. The object is created if it does not exist. A KEY that
+ends in a slash is a folder for FILE. What OSS reports is compared with what was
+sent.
 `,
   demo: `oss-append demo [--bytes 64MiB] [FILE]
 

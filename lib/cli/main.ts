@@ -80,15 +80,16 @@ function contextOf(command: Command): ErrorContext {
 /** HEAD needs `oss:GetObject`; an append does not need HEAD. */
 function actionsOf(command: Command): string[] {
   if (command.name === 'ls') return ['oss:ListObjects']
-  if (command.name !== 'append') {
+  if (command.name !== 'append' && command.name !== 'follow') {
     const isPattern = command.name === 'cat' && command.url.includes('{index}')
     return isPattern ? ['oss:ListObjects', 'oss:GetObject'] : ['oss:GetObject']
   }
   const { options, roll } = command
+  const isSealed = options.seal || (roll && 'sealOnRoll' in roll && roll.sealOnRoll)
   return [
     'oss:PutObject',
     ...(options.tagging ? ['oss:PutObjectTagging'] : []),
-    ...(options.seal || roll?.sealOnRoll ? ['oss:SealAppendObject'] : []),
+    ...(isSealed ? ['oss:SealAppendObject'] : []),
   ]
 }
 
@@ -119,6 +120,8 @@ async function runCommand(command: Command, io: CommandIO, signals: Signals): Pr
       return (await import('./append.ts')).demo(command, io, signals)
     case 'append':
       return (await import('./append.ts')).append(command, io, signals)
+    case 'follow':
+      return (await import('./follow.ts')).follow(command, io, signals)
     case 'stat':
       return (await import('./look.ts')).stat(command, io, signals.first)
     case 'verify':

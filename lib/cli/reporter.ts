@@ -93,15 +93,18 @@ export class Reporter implements RetryListener {
       this.#retryNotice.onSuccess()
       this.emit('append', { ...info })
     })
-    stream.on('roll', (info: RollInfo) => {
-      this.#rolls++
-      this.emit('roll', { ...info })
-    })
+    stream.on('roll', (info: RollInfo) => this.onRoll(info))
     stream.on('retry', (info: RetryInfo) => {
       nextAttemptAt = performance.now() + info.delay
       this.#retryNotice.onRetry(info.error)
       this.emitRetry(info)
     })
+  }
+
+  /** An object was left, complete. */
+  onRoll(info: RollInfo): void {
+    this.#rolls++
+    this.emit('roll', { ...info })
   }
 
   emitRetry({ error, ...info }: RetryInfo): void {

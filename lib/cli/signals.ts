@@ -67,12 +67,21 @@ export class Signals {
   }
 }
 
+/** Milliseconds at the end of the grace in which nothing is read, so that what was read can be delivered. */
+export const DELIVERY_TIME = 2_000
+
 /** The time in which a command finishes after the first signal. */
 export interface Grace {
   /** Aborted when the time is over, and by the second signal. */
   readonly signal: AbortSignal
   /** Stops the clock. */
   end(): void
+}
+
+/** What is said after the first signal. */
+export function graceNotice({ received }: Pick<Signals, 'received'>, grace: number): string {
+  const second = received === 'SIGINT' ? 'Ctrl-C again' : 'a second signal'
+  return `${received}: finishing (up to ${grace / 1000} s); ${second} aborts`
 }
 
 /** A grace of `duration` milliseconds. */

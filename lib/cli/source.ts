@@ -24,6 +24,8 @@ export interface Source {
   readonly stream: Readable
   /** Bytes. Undefined: unknown. */
   readonly length?: number | undefined
+  /** Whether a file became shorter while it was read. `bytes`: what was read of it. */
+  readonly hasShrunk?: (bytes: number) => boolean
 }
 
 type Stdin = Pick<CommandIO, 'stdin' | 'stdinFd'>
@@ -34,7 +36,9 @@ export async function openSource(file: string, io: Stdin): Promise<Source> {
   // Opening a named pipe without a writer would block a thread, and no signal ends that.
   const fd = await promisify(open)(file, constants.O_RDONLY | constants.O_NONBLOCK)
   const stat = statFd(fd)
-  return { name: file, stream: createFdStream(fd, stat), length: fileLength(stat) }
+  const length = fileLength(stat)
+  const hasShrunk = (bytes: number) => bytes < (length ?? 0)
+  return { name: file, stream: createFdStream(fd, stat), length, hasShrunk }
 }
 
 /** Pipes and terminals are read without a thread: reading one there would block until bytes come. */
@@ -43,8 +47,8 @@ function createFdStream(fd: number, stat: BigIntStats): Readable {
   return isatty(fd) ? new ReadStream(fd) : createReadStream('', { fd })
 }
 
-function fileLength(stat: BigIntStats): number | undefined {
-  return stat.isFile() ? Number(stat.size) : undefined
+function fileLength(stat: BigIntStats | undefined): number | undefined {
+  return stat?.isFile() ? Number(stat.size) : undefined
 }
 
 /**
@@ -94,7 +98,10 @@ function openStdin(io: Stdin): Source {
   if (stat?.isDirectory()) {
     throw Object.assign(new Error('standard input is a folder'), { code: 'EISDIR' })
   }
-  return { name: 'standard input', stream: io.stdin, length: stat && fileLength(stat) }
+  const length = fileLength(stat)
+  // Reading may have begun behind the start of the file, so the number of bytes tells nothing.
+  const hasShrunk = () => (fileLength(statStdin(io)) ?? Number.POSITIVE_INFINITY) < (length ?? 0)
+  return { name: 'standard input', stream: io.stdin, length, hasShrunk }
 }
 
 /** Undefined: there is no descriptor, or the parent process has closed it. */

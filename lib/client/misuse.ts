@@ -6,6 +6,9 @@
 import type { Dispatcher } from 'undici'
 import { OssError, type OssErrorDetails } from '../errors.ts'
 
+const THROWS_ON_STATUS =
+  'makes errors of responses: leave out the interceptor that throws on a status'
+
 const PROBLEMS: Readonly<Record<string, string>> = {
   UND_ERR_DESTROYED: 'is closed: pass one that lives as long as the client',
   UND_ERR_CLOSED: 'is closed: pass one that lives as long as the client',
@@ -22,10 +25,25 @@ export function findMisuse(
   details: OssErrorDetails,
 ): OssError | undefined {
   const { code } = Object(error) as { code?: unknown }
-  if (typeof code !== 'string' || !Object.hasOwn(PROBLEMS, code)) return undefined
+  const problem = problemOf(error)
+  if (problem === undefined) return undefined
   // The dispatchers of undici show their state. A pool inside of one may be closed while it is open.
   const { closed, destroyed } = dispatcher as { closed?: unknown; destroyed?: unknown }
   const isEnd = code === 'UND_ERR_DESTROYED' || code === 'UND_ERR_CLOSED'
   if (isEnd && closed === false && destroyed === false) return undefined
-  return new OssError('OSS_ERR_INVALID_OPTION', `option dispatcher: ${PROBLEMS[code]}`, details)
+  return new OssError('OSS_ERR_INVALID_OPTION', `option dispatcher: ${problem}`, details)
+}
+
+function problemOf(error: unknown): string | undefined {
+  const { code, status, statusCode } = Object(error) as Readonly<Record<string, unknown>>
+  if (typeof code === 'string') {
+    if (Object.hasOwn(PROBLEMS, code)) return PROBLEMS[code]
+    // The RetryAgent of undici 7.30 gives up with the last status.
+    if (code.startsWith('UND_ERR_')) return undefined
+  }
+  return isErrorStatus(status) || isErrorStatus(statusCode) ? THROWS_ON_STATUS : undefined
+}
+
+function isErrorStatus(value: unknown): boolean {
+  return typeof value === 'number' && value >= 300 && value <= 599
 }

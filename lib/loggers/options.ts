@@ -18,8 +18,7 @@ export interface TransportOptions
   readonly retry?: RollingAppendStreamOptions['retry']
   /**
    * As for a stream: processes that write to the same key share its objects. False: an append of another
-   * writer ends the stream, and a new one goes on. Default true; false with `seal`, `sealOnRoll`
-   * or `journal`.
+   * writer ends the stream, and a new one goes on. Default true; false with `seal`, `sealOnRoll` or `journal`.
    */
   readonly shared?: boolean | undefined
   /**
@@ -65,8 +64,18 @@ export function resolveTransportOptions(given: TransportOptions): TransportSetti
   // A chunk holds whole records. The limit is above `maxBuffered`, so each record that the queue takes fits.
   const fixed = { align: 'chunk', maxRecordBytes: 1024 * MIB } as const
   // Loggers of several processes often meet on one key, if only during a restart.
-  const isExcluded = rest.seal || rest.sealOnRoll || rest.journal !== undefined
-  const { shared = !isExcluded && TRANSPORT_DEFAULTS.shared } = rest
+  const isAlone = rest.seal || rest.sealOnRoll || rest.journal !== undefined
+  const { shared = !isAlone && TRANSPORT_DEFAULTS.shared } = rest
+  checkSlot(rest)
   const streamOptions = { ...rest, ...fixed, shared, retry: { ...retry, maxElapsed } }
   return { maxBuffered, closeTimeout, streamOptions }
+}
+
+/** Processes that log at the same time have a slot each, and so an object each. */
+function checkSlot({ journal, key }: TransportOptions): void {
+  if (journal === undefined || typeof key !== 'string' || key.includes('{slot}')) return
+  throw invalidOption(
+    'key',
+    'needs {slot} with journal: each process writes to an object of its own',
+  )
 }

@@ -19,6 +19,8 @@ export interface KeyParts {
   readonly date: Date
   /** Number of the object among those of one date, from 0. */
   readonly index: number
+  /** With `journal`: the number of the stream's slot, from 0. It differs among the streams that run at one time. */
+  readonly slot?: number | undefined
 }
 
 /**
@@ -31,7 +33,7 @@ export type KeyFunction = (parts: KeyParts) => string
 const DATE_PARTS = { yyyy: 'year', MM: 'month', dd: 'day', HH: 'hour', mm: 'minute' } as const
 type DateFields = Record<keyof typeof DATE_PARTS, string>
 
-const PLACEHOLDERS: readonly string[] = [...Object.keys(DATE_PARTS), 'index', 'host', 'pid']
+const PLACEHOLDERS: readonly string[] = [...Object.keys(DATE_PARTS), 'index', 'host', 'pid', 'slot']
 
 /** Milliseconds. */
 const MINUTE = 60_000
@@ -59,9 +61,10 @@ export function compileKeyPattern(
   }
   const isDated = names.some(name => name in DATE_PARTS)
   const writer = { host: host.replaceAll(/[^\w.-]/g, '-'), pid: String(pid) }
-  return ({ date, index }) => {
+  return ({ date, index, slot = 0 }) => {
     const dateFields = isDated ? format(latestLocalTime(date.getTime(), format)) : undefined
-    const values: Record<string, string> = { ...dateFields, ...writer, index: String(index) }
+    const numbers = { index: String(index), slot: String(slot) }
+    const values: Record<string, string> = { ...dateFields, ...writer, ...numbers }
     return pieces.map((piece, i) => (i % 2 === 0 ? piece : values[piece])).join('')
   }
 }

@@ -14,7 +14,8 @@ export interface RollingAppendStreamOptions extends Omit<UrlOptions, 'position' 
   /** 3 to 63 characters out of a-z, 0-9 and `-`. Required. */
   readonly bucket: string
   /**
-   * A pattern with `{yyyy}`, `{MM}`, `{dd}`, `{HH}`, `{mm}`, `{index}`, `{host}` and `{pid}`, or a function of
+   * A pattern with `{yyyy}`, `{MM}`, `{dd}`, `{HH}`, `{mm}`, `{index}`, `{host}`, `{pid}`, and `{slot}` with
+   * `journal`, or a function of
    * date and index. It is evaluated before each batch; another key begins another object. Time for keys never
    * goes back: not when the clock is set back, and not at the end of summer time. Required.
    */
@@ -57,6 +58,9 @@ export function resolveRollingOptions(given: RollingAppendStreamOptions): Rollin
   const sampleKey =
     typeof key === 'string' ? nameKey({ date: new Date(0), index: 0 }) : 'of a function'
   if (givenMaxBytes !== undefined) checkInteger('maxBytes', givenMaxBytes, 1)
+  if (typeof key === 'string' && key.includes('{slot}') && given.journal === undefined) {
+    throw invalidOption('key', '{slot} needs journal')
+  }
   checkBoolean('sealOnRoll', sealOnRoll)
   if (sealOnRoll && given.client !== undefined) checkMethods('client', given.client, ['seal'])
   if (sealOnRoll && given.shared) {

@@ -229,7 +229,7 @@ export class Roller implements Destination {
     const { bucket, nameKey } = this.#options
     try {
       // A Date of its own, since a key function may change it.
-      const key = nameKey({ date: new Date(date), index })
+      const key = nameKey({ date: new Date(date), index, slot: this.#context.slot })
       // A promise is refused below. If it rejects later, the rejection must not end the process.
       if (typeof key !== 'string') Promise.resolve(key).catch(() => {})
       checkTarget({ bucket, key })

@@ -52,7 +52,7 @@ export interface RollingAppendStream {
   on(event: 'append', listener: (info: AppendInfo) => void): this
   /** An attempt failed: `error` says why. Another one follows after `delay` milliseconds. */
   on(event: 'retry', listener: (info: RetryInfo) => void): this
-  /** The journal of an earlier process is delivered: `bytes` of it were not yet known to be in the object. */
+  /** The journal of an earlier process is delivered: `bytes` of it were not in its object yet. */
   on(event: 'recover', listener: (info: RecoverInfo) => void): this
   /** An object was left, complete: `key` and `bytes` say which. The next one is in use. */
   on(event: 'roll', listener: (info: RollInfo) => void): this
@@ -72,7 +72,7 @@ export interface RollingAppendStream {
   once(event: 'append', listener: (info: AppendInfo) => void): this
   /** An attempt failed: `error` says why. Another one follows after `delay` milliseconds. */
   once(event: 'retry', listener: (info: RetryInfo) => void): this
-  /** The journal of an earlier process is delivered: `bytes` of it were not yet known to be in the object. */
+  /** The journal of an earlier process is delivered: `bytes` of it were not in its object yet. */
   once(event: 'recover', listener: (info: RecoverInfo) => void): this
   /** An object was left, complete: `key` and `bytes` say which. The next one is in use. */
   once(event: 'roll', listener: (info: RollInfo) => void): this

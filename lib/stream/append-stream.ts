@@ -101,7 +101,7 @@ export interface OssAppendStream {
   on(event: 'append', listener: (info: AppendInfo) => void): this
   /** An attempt failed: `error` says why. Another one follows after `delay` milliseconds. */
   on(event: 'retry', listener: (info: RetryInfo) => void): this
-  /** The journal of an earlier process is delivered: `bytes` of it were not yet known to be in the object. */
+  /** The journal of an earlier process is delivered: `bytes` of it were not in its object yet. */
   on(event: 'recover', listener: (info: RecoverInfo) => void): this
   on<E extends keyof WritableEvents>(event: E, listener: Listener<WritableEvents, E>): this
   on<E extends EventName>(event: OtherEvent<E, OssAppendStreamEvents>, listener: AnyListener): this
@@ -116,7 +116,7 @@ export interface OssAppendStream {
   once(event: 'append', listener: (info: AppendInfo) => void): this
   /** An attempt failed: `error` says why. Another one follows after `delay` milliseconds. */
   once(event: 'retry', listener: (info: RetryInfo) => void): this
-  /** The journal of an earlier process is delivered: `bytes` of it were not yet known to be in the object. */
+  /** The journal of an earlier process is delivered: `bytes` of it were not in its object yet. */
   once(event: 'recover', listener: (info: RecoverInfo) => void): this
   once<E extends keyof WritableEvents>(event: E, listener: Listener<WritableEvents, E>): this
   once<E extends EventName>(
@@ -183,12 +183,6 @@ export interface OssAppendStream {
     event: E,
     listener: Listener<OssAppendStreamEvents, E>,
   ): this
-
-  emit<E extends EventName>(
-    event: OtherEvent<E, OssAppendStreamEvents>,
-    ...args: unknown[]
-  ): boolean
-  emit<E extends keyof OssAppendStreamEvents>(event: E, ...args: OssAppendStreamEvents[E]): boolean
 }
 
 /**
@@ -638,6 +632,32 @@ export class OssAppendStream extends Writable {
     })
   }
 
+  /**
+   * Node counts a write as done after 'drain', destroys a finished stream after 'finish', and closes it after
+   * 'error'. What a listener of these throws is thrown in a tick of its own, so that it prevents nothing.
+   */
+  override emit<E extends EventName>(
+    event: OtherEvent<E, OssAppendStreamEvents>,
+    ...args: unknown[]
+  ): boolean
+  override emit<E extends keyof OssAppendStreamEvents>(
+    event: E,
+    ...args: OssAppendStreamEvents[E]
+  ): boolean
+  override emit(event: EventName, ...args: unknown[]): boolean {
+    // Without a listener Node throws the error itself, with a message of its own.
+    if (!NODE_EVENTS.has(event) || this.listenerCount(event) === 0)
+      return super.emit(event, ...args)
+    try {
+      return super.emit(event, ...args)
+    } catch (error) {
+      process.nextTick(() => {
+        throw error
+      })
+      return true
+    }
+  }
+
   #emitLater<E extends keyof OssAppendStreamEvents>(
     event: E,
     ...args: OssAppendStreamEvents[E]
@@ -645,6 +665,9 @@ export class OssAppendStream extends Writable {
     process.nextTick(() => this.emit(event, ...args))
   }
 }
+
+/** Events that Node emits in the middle of its own work. */
+const NODE_EVENTS: ReadonlySet<EventName> = new Set(['drain', 'prefinish', 'finish', 'error'])
 
 function createJournalSource(
   settings: Settings,

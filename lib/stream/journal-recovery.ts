@@ -14,7 +14,7 @@ import { type FoundEnd, TailFinder } from '../append/find-tail.ts'
 import type { StreamContext } from '../append/stream-context.ts'
 import type { Batch, Tail } from '../append/tail.ts'
 import { update } from '../crc64/index.ts'
-import { conflict, OssConflictError, OssError, replaced } from '../errors.ts'
+import { conflict, count, OssConflictError, OssError, replaced, withContext } from '../errors.ts'
 import type { Journal } from '../journal/journal.ts'
 import type { Damage } from '../journal/recovery.ts'
 import type { Anchor } from '../journal/segment.ts'
@@ -27,7 +27,7 @@ import { fillBatcher } from './journal-reader.ts'
 export interface RecoverInfo {
   /** Key of the object that holds its last byte; undefined: it held none. */
   readonly key: string | undefined
-  /** Bytes that were not known to be acknowledged. They all are now. */
+  /** Bytes that were not in it yet. */
   readonly bytes: number
   /** Bytes of the object behind them, which a power loss has taken out of the journal; only with `sync: 'never'`. */
   readonly bytesBehind: number
@@ -51,6 +51,7 @@ export class JournalRecovery {
   /** Stream offset. */
   #acknowledged: number
   #key: string | undefined
+  #delivered = 0
   #bytesBehind = 0
 
   constructor(journal: Journal, options: RecoveryOptions, context: StreamContext) {
@@ -71,8 +72,8 @@ export class JournalRecovery {
   }
 
   get info(): RecoverInfo {
-    const { from, end, damaged } = this.journal.recovered
-    return { key: this.#key, bytes: end - from, bytesBehind: this.#bytesBehind, damaged }
+    const { damaged } = this.journal.recovered
+    return { key: this.#key, bytes: this.#delivered, bytesBehind: this.#bytesBehind, damaged }
   }
 
   /**
@@ -84,7 +85,17 @@ export class JournalRecovery {
   async deliverToAnchor(): Promise<void> {
     const { anchor } = this.journal.recovered
     if (!anchor) return
-    let before: Tail = anchor
+    try {
+      await this.#deliverTo(anchor)
+    } catch (error) {
+      const { bucket, key } = anchor
+      const hint = `; ${count(this.#left, 'byte')} for it stay in the journal ${this.journal.folder}`
+      throw withContext(error as Error, { bucket, key }, hint)
+    }
+  }
+
+  async #deliverTo(anchor: Anchor): Promise<void> {
+    let before: Tail = { position: anchor.position, crc64: anchor.crc64 }
     let refusal: OssConflictError | undefined
     for (;;) {
       const { tail, exists, isSealed } = await this.#settle(anchor, before, refusal)
@@ -125,6 +136,7 @@ export class JournalRecovery {
       ok(batch, 'the journal has whole records')
       for (let rest = batch; rest.length > 0; ) {
         const info = await append(rest)
+        this.#delivered += info.length
         this.#acknowledge(info.key, info.length, { position: info.nextPosition, crc64: info.crc64 })
         rest = rest.rest(info.length)
       }

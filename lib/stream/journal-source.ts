@@ -103,6 +103,7 @@ export class JournalSource implements BatchSource {
 
   async open(destination: Destination): Promise<Tail> {
     const { own, abandoned } = await claimSlots(this.#options.journal.dir)
+    this.#context.slot = own.index
     const journal = await this.#openSlot(own, this.#options.align)
     this.#base = journal.recovered.end
     // New bytes are accepted from now on, and sent after the ones of dead processes.

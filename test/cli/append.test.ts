@@ -5,7 +5,7 @@ import { join } from 'node:path'
 import t from 'tap'
 import { withRetryDefaults } from '../../lib/cli/append.ts'
 import { crc64 } from '../../lib/index.ts'
-import { runCli, runShell, startCliServer } from '../helpers/run-cli.ts'
+import { runCli, runShell, startCli, startCliServer, waitFor } from '../helpers/run-cli.ts'
 import { seededBytes } from '../helpers/test-oss.ts'
 import { checkReadBack, checkReport, writeInput } from './check-report.ts'
 
@@ -163,6 +163,31 @@ t.test('a file that does not exist and a folder exit with 1 and create no object
   t.equal(code, 1)
   t.match(stderr, /standard input is a folder\n {2}code {10}EISDIR/)
   t.equal(server.read('examplebucket', 'logs/run 7.csv'), undefined, 'nothing is created')
+})
+
+t.test('a file that becomes shorter while it is read is no success', async t => {
+  const { server, env } = await startCliServer(t)
+  const bytes = seededBytes(2 * MIB)
+  const { file } = writeInput(t, bytes)
+  for (const input of [[file], ['-']]) {
+    fs.writeFileSync(file, bytes)
+    server.refuse()
+    const key = `oss://examplebucket/${input[0] === '-' ? 'stdin' : 'file'}`
+    const stdinFd = fs.openSync(file, 'r')
+    // As `process.stdin` is opened.
+    const stdin = fs.createReadStream('', { fd: stdinFd, autoClose: false })
+    const args = ['--json', '--buffer=64KiB', '--min-delay=10ms', '--max-delay=50ms', key, ...input]
+    const command = startCli(args, { env, stdin, stdinFd })
+    await waitFor(() => command.stderr.text.includes('trying again'))
+    fs.truncateSync(file, MIB)
+    await server.listen()
+    const { code, stdout, stderr } = await command.result
+    t.equal(code, 1, key)
+    const name = input[0] === '-' ? 'standard input' : file
+    t.match(stderr, `${name} became shorter while it was read: it was cut after ${MIB} bytes\n`)
+    const report = JSON.parse(stdout.trimEnd().split('\n').at(-1)!)
+    t.match(report, { event: 'finish', bytes: MIB, cut: true, verified: true })
+  }
 })
 
 t.test('an outage prints one line when it begins and one when it ends', async t => {

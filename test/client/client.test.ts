@@ -1011,6 +1011,21 @@ t.test('a dispatcher that does not support the handler is a final error of the o
   t.equal(classifyError(error), 'final')
 })
 
+/** An interceptor of the caller that makes an error of each response with an error status. */
+function throwOnStatus(fields: object): Dispatcher.DispatcherComposeInterceptor {
+  return dispatch => (options, handler) =>
+    dispatch(options, {
+      onRequestStart: (...args) => handler.onRequestStart?.(...args),
+      onResponseStart(controller, status, ...rest) {
+        if (status >= 400) throw Object.assign(new Error('failed'), { status, ...fields })
+        handler.onResponseStart?.(controller, status, ...rest)
+      },
+      onResponseData: (...args) => handler.onResponseData?.(...args),
+      onResponseEnd: (...args) => handler.onResponseEnd?.(...args),
+      onResponseError: (...args) => handler.onResponseError?.(...args),
+    })
+}
+
 t.test('a dispatcher through which no request can succeed is a final error', async t => {
   const server = await startScriptedServer(t, () => errorResponse(403, 'AccessDenied'))
   const destroyed = new Agent()
@@ -1030,6 +1045,8 @@ t.test('a dispatcher through which no request can succeed is a final error', asy
     ['no reply', mock, /is a MockAgent without a reply/, true],
     // The append that got this response may have landed.
     ['an interceptor', open.compose(interceptors.responseError()), /responseError/, false],
+    ['one with a code', open.compose(throwOnStatus({ code: 'E_HTTP' })), /that throws/, false],
+    ['one without a code', open.compose(throwOnStatus({})), /that throws on a status/, false],
   ]
   for (const [label, dispatcher, message, isUnsent] of table) {
     const error = await failure(calls(connectTo(t, server, { dispatcher })).append())
@@ -1037,7 +1054,21 @@ t.test('a dispatcher through which no request can succeed is a final error', asy
     t.match(error.message, /^option dispatcher: /, label)
     t.equal(classifyError(error), 'final', label)
   }
-  t.equal(server.requests.length, 1)
+  t.equal(server.requests.length, 3)
+})
+
+t.test('a RetryAgent that gives up on a status is a network error', async t => {
+  const server = await startScriptedServer(t, () => errorResponse(500, 'InternalError'))
+  const dispatcher = new RetryAgent(new Agent(), {
+    maxRetries: 1,
+    minTimeout: 1,
+    methods: ['POST'],
+  })
+  t.teardown(() => dispatcher.destroy())
+  const error = await failure(calls(connectTo(t, server, { dispatcher })).append())
+  t.match(error, { code: 'OSS_ERR_NETWORK', isUnsent: false })
+  t.equal(classifyError(error), 'wait')
+  t.ok(server.requests.length > 1, `${server.requests.length} requests`)
 })
 
 t.test('a pool that closes inside of an open dispatcher is a network error', async t => {

@@ -3,6 +3,7 @@
  * twice, and each record that is missing must be reported.
  */
 
+import { pino } from 'pino'
 import t, { type Test } from 'tap'
 import { Agent, RetryAgent } from 'undici'
 import type { AppendRequest, AppendResult, Target } from '../../lib/append/client-interface.ts'
@@ -134,4 +135,20 @@ t.test('an allocation that fails while an append is in flight doubles no record'
   for (let n = 2; n < 150; n++) transport.write(text(n))
   await transport.flush().catch(() => {})
   await endAndCheck(150)
+})
+
+t.test('a pino backlog larger than the body limit of a proxy is delivered', async t => {
+  const { oss, transport, warnings, stored, endAndCheck } = await setUp(t, ({ server }) => {
+    server.faults.push({ kind: 'tooLarge', maxBytes: 1 << 20, times: Infinity })
+    return { closeTimeout: 60_000 }
+  })
+  const logger = pino({ base: null, timestamp: false }, transport)
+  const filler = 'x'.repeat(1000)
+  // One turn of the event loop: all of it waits when the first batch leaves.
+  for (let n = 0; n < 5000; n++) logger.info({ n, filler })
+  await endAndCheck(5000)
+  t.equal(stored().numbers.length, 5000)
+  t.same(warnings, [])
+  const refusals = oss.server.requests.filter(({ status }) => status === 413).length
+  t.ok(refusals > 0 && refusals <= 4, `${refusals} 413s`)
 })

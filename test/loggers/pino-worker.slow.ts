@@ -14,7 +14,8 @@ testRenewedKeys('pino8')
 t.test('a worker prints one line after 10 s of an outage, and one at its end', async t => {
   const oss = await startOss(t)
   const key = oss.newKey()
-  const code = `${WORKER} logger.info({ n: 0 }); process.stdin.resume()`
+  // The worker of a logger that nothing references is terminated.
+  const code = `${WORKER} logger.info({ n: 0 }); process.stdin.on('data', () => logger.info(1))`
   oss.server.refuse()
   const child = startModule(
     t,
@@ -26,7 +27,7 @@ t.test('a worker prints one line after 10 s of an outage, and one at its end', a
   await waitUntil(() => stderr.includes('\n') || child.exitCode !== null)
   t.match(
     stderr,
-    /\/.*: all attempts have failed for 10 s \(OSS_ERR_NETWORK\); 8 bytes in memory\n$/,
+    /\/.*: all attempts have failed for 10 s \(OSS_ERR_NETWORK\); 19 bytes in memory\n$/,
   )
   await oss.server.listen()
   await waitUntil(() => stderr.includes('is over') || child.exitCode !== null)

@@ -40,6 +40,11 @@ export interface Verdict {
   readonly isLast: boolean
 }
 
+const SETTLED_CODES: readonly unknown[] = [
+  'PositionNotEqualToLength',
+  'AppendSealedObjectNotAllowed',
+]
+
 export class StreamObserver {
   readonly complaints: string[] = []
   /** The events, printed for a failed seed. */
@@ -178,7 +183,8 @@ export class StreamObserver {
       `${info.attempts} attempts, ${this.retriesSinceProgress} retries`,
     )
     const response = this.server.requests.find(each => each.requestId === info.requestId)
-    const isRefused = response?.code === 'PositionNotEqualToLength'
+    // A refusal is settled by the tail, if an attempt is in doubt.
+    const isRefused = SETTLED_CODES.includes(response?.code)
     this.check(info.reconciled === isRefused, `reconciled ${info.reconciled}`)
     this.#checkPrefix('append', { position: info.nextPosition, crc64: info.crc64 })
     this.checkBuffered()

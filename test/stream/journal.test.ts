@@ -6,7 +6,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import t, { type Test } from 'tap'
 import type { OssAppendStream, RecoverInfo } from '../../lib/index.ts'
-import { seededBytes, startOss } from '../helpers/test-oss.ts'
+import { seededBytes, startOss, waitUntil } from '../helpers/test-oss.ts'
 
 function newFolder(t: Test): string {
   const folder = mkdtempSync(join(tmpdir(), 'journal-'))
@@ -17,6 +17,12 @@ function newFolder(t: Test): string {
 async function finish(stream: OssAppendStream): Promise<void> {
   stream.end()
   await once(stream, 'close')
+}
+
+/** Waits for the end of a stream that fails. */
+async function fail(stream: OssAppendStream): Promise<unknown> {
+  await new Promise<void>(resolve => stream.on('error', () => {}).on('close', resolve))
+  return stream.errored
 }
 
 function watchRecover(stream: OssAppendStream): RecoverInfo[] {
@@ -56,4 +62,140 @@ t.test('journaled() resolves while OSS is down, and the next stream delivers', a
   await finish(second)
   t.equal(oss.read(key).toString(), 'one two three')
   t.match(infos, [{ key, bytes: 8, damaged: [] }])
+})
+
+t.test('bytes beyond two buffers are read back from the disk', async t => {
+  const oss = await startOss(t)
+  const journal = newFolder(t)
+  const key = oss.newKey()
+  const bytes = seededBytes(500_000)
+  oss.server.faults.push({ kind: 'lost', how: 'hang', on: 'any', times: 1 })
+  const stream = oss.open(key, { journal, highWaterMark: 20_000, requestTimeout: 2000 })
+  for (let at = 0; at < bytes.length; at += 1000) stream.write(bytes.subarray(at, at + 1000))
+  await stream.journaled()
+  t.ok(stream.bytesBuffered > 400_000, 'all is accepted before OSS answers')
+  await finish(stream)
+  t.ok(oss.read(key).equals(bytes))
+})
+
+t.test('an append whose response was lost is settled at the next start', async t => {
+  const oss = await startOss(t)
+  const journal = newFolder(t)
+  const key = oss.newKey()
+  const first = oss.open(key, { journal, align: '\n' })
+  first.write('one\n')
+  await first.flush()
+  oss.server.faults.push({ kind: 'lost', how: 'hang' })
+  first.write('two\n')
+  first.flush().catch(() => {})
+  await waitUntil(() => oss.read(key).toString() === 'one\ntwo\n')
+  first.write('three\nopen')
+  await first.suspend()
+  oss.server.faults.clear()
+  const second = oss.open(key, { journal, align: '\n' })
+  const infos = watchRecover(second)
+  second.write('four\n')
+  await finish(second)
+  t.equal(oss.read(key).toString(), 'one\ntwo\nthree\nfour\n')
+  t.match(infos, [{ key, bytes: 6, damaged: [{ reason: 'unfinished', bytes: Number }] }])
+})
+
+t.test('another key in the options: the journaled object gets its bytes first', async t => {
+  const oss = await startOss(t)
+  const journal = newFolder(t)
+  const [old, key] = [oss.newKey(), oss.newKey()]
+  const first = oss.open(old, { journal })
+  first.write('a')
+  await first.flush()
+  first.write('b')
+  await first.suspend()
+  const second = oss.open(key, { journal })
+  const infos = watchRecover(second)
+  second.write('c')
+  await finish(second)
+  t.equal(oss.read(old).toString(), 'ab')
+  t.equal(oss.read(key).toString(), 'c')
+  t.match(infos, [{ key: old, bytes: 1 }])
+})
+
+t.test(
+  'an object that another writer changed: the stream fails, and the journal stays',
+  async t => {
+    const oss = await startOss(t)
+    const journal = newFolder(t)
+    const key = oss.newKey()
+    const first = oss.open(key, { journal })
+    first.write('a')
+    await first.flush()
+    first.write('b')
+    await first.suspend()
+    const other = oss.open(key)
+    other.write('rival')
+    await finish(other)
+    const second = oss.open(key, { journal })
+    second.on('error', () => {})
+    await once(second, 'close')
+    t.match(second.errored, { code: 'PositionNotEqualToLength', key, message: /journal/ })
+    t.equal(oss.read(key).toString(), 'arival')
+    const third = oss.open(key, { journal })
+    third.on('error', () => {})
+    await once(third, 'close')
+    t.match(third.errored, { code: 'PositionNotEqualToLength' }, 'again')
+  },
+)
+
+t.test('a full journal applies backpressure, and goes on when OSS is back', async t => {
+  const oss = await startOss(t)
+  const dir = newFolder(t)
+  const key = oss.newKey()
+  const bytes = seededBytes(3_000_000)
+  oss.server.faults.push({ kind: 'lost', how: 'hang', on: 'any', times: Number.POSITIVE_INFINITY })
+  const stream = oss.open(key, {
+    journal: { dir, maxBytes: 1 << 20 },
+    highWaterMark: 100_000,
+    requestTimeout: 500,
+  })
+  let accepted = 0
+  for (let at = 0; at < bytes.length; at += 100_000) {
+    stream.write(bytes.subarray(at, at + 100_000), () => (accepted += 100_000))
+  }
+  await waitUntil(() => accepted >= 400_000)
+  t.ok(stream.bytesBuffered < 1 << 20)
+  oss.server.faults.clear()
+  await finish(stream)
+  t.ok(oss.read(key).equals(bytes))
+})
+
+t.test(
+  'a record longer than maxRecordBytes fails the stream behind the records before it',
+  async t => {
+    const oss = await startOss(t)
+    const journal = newFolder(t)
+    const key = oss.newKey()
+    const options = { journal, align: '\n', maxRecordBytes: 10 } as const
+    const stream = oss.open(key, options)
+    stream.on('error', () => {})
+    stream.write('short\n')
+    stream.write('a record of more than ten bytes\n')
+    await once(stream, 'close')
+    t.match(stream.errored, { code: 'OSS_ERR_RECORD_TOO_LARGE' })
+    t.equal(oss.read(key).toString(), 'short\n')
+    const second = oss.open(key, options)
+    await finish(second)
+    t.equal(oss.read(key).toString(), 'short\n', 'nothing of it is in the journal')
+  },
+)
+
+t.test('suspend() after end() closes without an error', async t => {
+  const oss = await startOss(t)
+  const journal = newFolder(t)
+  const key = oss.newKey()
+  oss.server.faults.push({ kind: 'lost', how: 'hang', on: 'any', times: Number.POSITIVE_INFINITY })
+  const stream = oss.open(key, { journal })
+  stream.end('x')
+  await stream.suspend()
+  t.equal(stream.errored, null)
+  oss.server.faults.clear()
+  await finish(oss.open(key, { journal }))
+  t.equal(oss.read(key).toString(), 'x')
 })

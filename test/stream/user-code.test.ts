@@ -162,6 +162,55 @@ t.test('a close callback or listener that throws prevents no other', async t => 
   t.same(uncaught.sort(), ['of the callback', 'of the listener'])
 })
 
+t.test('a listener of Node’s own events that throws prevents no later event', async t => {
+  const oss = await startOss(t)
+  const uncaught = catchUncaught(t)
+  const key = oss.newKey()
+  const stream = oss.open(key, { highWaterMark: 1000 })
+  const events = ['drain', 'finish', 'close'] as const
+  const drained = once(stream, 'drain')
+  for (const event of events) {
+    stream.once(event, () => {
+      throw new Error(`of ${event}`)
+    })
+  }
+  let accepted = 0
+  const hasRoom = stream.write(Buffer.alloc(5000), () => {
+    accepted += 1
+  })
+  t.equal(hasRoom, false)
+  await drained
+  await new Promise<void>(resolve => stream.close(() => resolve()))
+  t.equal(oss.read(key).length, 5000)
+  t.equal(accepted, 1, 'the callback of the write is called')
+  t.same(
+    uncaught,
+    events.map(event => `of ${event}`),
+  )
+})
+
+t.test('an error listener that throws does not prevent the close', async t => {
+  const oss = await startOss(t)
+  const uncaught = catchUncaught(t)
+  const stream = oss.open(oss.newKey())
+  stream.on('error', error => {
+    throw error
+  })
+  const closed = new Promise(resolve => stream.close(resolve))
+  stream.destroy(new Error('the reason'))
+  t.match(await closed, { message: 'the reason' })
+  t.same(uncaught, ['the reason'])
+})
+
+t.test('an error without a listener is uncaught, as in Node', async t => {
+  const oss = await startOss(t)
+  const uncaught = catchUncaught(t)
+  const stream = oss.open(oss.newKey())
+  stream.destroy(new Error('the reason'))
+  await waitUntil(() => uncaught.length > 0)
+  t.same(uncaught, ['the reason'])
+})
+
 t.test('hundreds of streams share one signal without a warning, and with one listener', async t => {
   const oss = await startOss(t)
   const warnings: Error[] = []
