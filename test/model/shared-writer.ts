@@ -196,7 +196,8 @@ export class SharedWriter {
   /** A lost race is no retry, and in some runs nothing else goes wrong. */
   #checkRetry(error: Error): void {
     const { faultRate, seals, deletes } = this.#scenario
-    if (faultRate > 0 || seals || deletes) return
+    // Without HEAD, empty appends that ask for the tail lose races too, and are retried.
+    if (faultRate > 0 || seals || deletes || this.plan.isHeadForbidden) return
     this.#network.report(`${this.plan.name}: a retry after ${describe(error)}`)
   }
 
