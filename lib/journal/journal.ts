@@ -329,7 +329,9 @@ export class Journal {
       'the byte is in the journal',
     )
     try {
-      return await this.#reader.read(offset, length)
+      const pieces = await this.#reader.read(offset, length)
+      ok(pieces.length > 0, 'a segment has the byte')
+      return pieces
     } catch (error) {
       throw this.#fail(error)
     }
@@ -348,7 +350,7 @@ export class Journal {
       })
       if (!isSynced) throw this.#fail(diskFull())
     } finally {
-      this.#failedWith ??= journalError('the journal is closed', { file: this.folder })
+      this.#failedWith ??= this.#closed()
       if (this.#syncTimer) this.#clock.clearTimeout(this.#syncTimer)
       this.#notifyRoom()
       await this.#unlocked
@@ -360,19 +362,21 @@ export class Journal {
 
   /**
    * For `process.exit()`: writes synchronously what was given to `write()` and is not confirmed, then `more`, and
-   * syncs unless `sync` is `'never'`. Returns how many of `more` are accepted: fewer if the journal is full or has
-   * failed. Call nothing else afterwards.
+   * syncs unless `sync` is `'never'`. Returns how many of all these chunks are accepted: fewer if the journal is
+   * full or has failed. Call nothing else afterwards.
    */
   writeUnconfirmedSync(more: readonly JournalChunk[] = []): number {
-    let chunks: readonly JournalChunk[] = [...this.#unconfirmed, ...more]
-    while (chunks.length > 0 && !this.#failedWith) {
-      const layout = layOut(chunks, this.#layout)
+    const all = [...this.#unconfirmed, ...more]
+    let left: readonly JournalChunk[] = all
+    while (left.length > 0 && !this.#failedWith) {
+      const layout = layOut(left, this.#layout)
       if (layout.length > 0 && !this.#store.appendSync(layout)) break
-      const rest = chunks.slice(layout.chunks)
-      chunks = layout.rest ? [layout.rest, ...rest.slice(1)] : rest
+      const rest = left.slice(layout.chunks)
+      left = layout.rest ? [layout.rest, ...rest.slice(1)] : rest
     }
     if (this.#options.sync !== 'never') this.#store.datasyncSync()
-    return Math.max(0, more.length - chunks.length)
+    this.#failedWith ??= this.#closed()
+    return all.length - left.length
   }
 
   /** Runs changes of segments one after another. Their failure is the journal's, for good. */
@@ -387,6 +391,10 @@ export class Journal {
     })
     this.#unlocked = changed.catch(() => {})
     return changed
+  }
+
+  #closed(): Error {
+    return journalError('the journal is closed', { file: this.folder })
   }
 
   #throwIfFailed(): void {
