@@ -30,9 +30,9 @@ const ROOT = new URL('../../', import.meta.url)
 
 /** The text of each document, by its path: the pages, and those that are for contributors. */
 const documents = new Map(pages)
-for (const folder of ['benchmarks/', '.github/']) {
+for (const folder of ['benchmarks/', '.github/', '.github/workflows/']) {
   const found = await readdir(new URL(folder, ROOT))
-  for (const name of found.filter(name => name.endsWith('.md'))) {
+  for (const name of found.filter(name => /\.(md|yml)$/.test(name))) {
     documents.set(folder + name, await readFile(new URL(folder + name, ROOT), 'utf8'))
   }
 }
@@ -180,6 +180,17 @@ function anchorsOf(text: string): string[] {
       .replaceAll(' ', '-'),
   )
 }
+
+t.test('each line of the threat model names a test that exists', async t => {
+  const [threats, ...others] = tablesOf('SECURITY.md', documents.get('.github/SECURITY.md') ?? '')
+  t.same(others, [])
+  t.ok((threats?.rows.length ?? 0) > 15)
+  for (const [, cannot, heldBy = ''] of threats?.rows ?? []) {
+    const [, file = '', name = ''] = /^`(.*)`: (.*)$/.exec(heldBy) ?? []
+    const text = await readFile(new URL(file, ROOT), 'utf8')
+    t.ok(text.includes(`t.test('${name}'`), `${cannot}: ${heldBy}`)
+  }
+})
 
 t.test('every npm script that a document names exists', async t => {
   let count = 0
