@@ -447,6 +447,7 @@ export class SegmentStore {
   }
 
   datasyncSync(): void {
+    if (this.#end > this.#syncedEnd && this.#current) this.#exitSegment ??= this.#placeSync()
     this.#exitSegment?.file.datasyncSync()
   }
 
