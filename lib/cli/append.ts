@@ -54,6 +54,7 @@ interface AppendJob {
   readonly roll?: RollOptions | undefined
   readonly isGzip?: boolean
   readonly isResumed?: boolean
+  readonly journal?: string | undefined
   readonly openInput: () => Source | Promise<Source>
   readonly io: CommandIO
   readonly reporter: Reporter
@@ -114,7 +115,7 @@ export function withRetryDefaults(
  * objects are also read back and compared; with OSS that would cost a download.
  */
 async function runJob(job: AppendJob): Promise<number> {
-  const { backend, io, reporter, signals, grace } = job
+  const { backend, journal, io, reporter, signals, grace } = job
   const target = parseTarget(job)
   const { bucket } = target
   const { signal, end } =
@@ -141,8 +142,13 @@ async function runJob(job: AppendJob): Promise<number> {
         signals,
         signal,
         grace,
+        journal,
         ...stages,
       })
+      if ('journal' in delivery) {
+        reporter.suspend(delivery)
+        return signals.exitCode
+      }
 
       const { key, exists } = delivery
       // A clock that went back may have brought a rolled object into use again.

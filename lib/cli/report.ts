@@ -30,8 +30,20 @@ export interface Delivery extends StreamDigest {
   /** Number of times that the stream went on to another object. */
   readonly rolls: number
   readonly appends: number
+  /** Bytes of earlier runs that came out of the journal. */
+  readonly recovered: number
   /** Milliseconds. */
   readonly duration: number
+}
+
+/** At the end of the grace: what is not acknowledged stays in the journal. */
+export interface Suspension {
+  /** The folder. */
+  readonly journal: string
+  /** Bytes of this run that it holds. */
+  readonly bytes: number
+  /** The acknowledged end of the object. Undefined: it is not known, so what earlier runs left is there too. */
+  readonly position: number | undefined
 }
 
 /** An object as read back. */
@@ -55,7 +67,7 @@ export interface AppendReport {
 
 export function formatReport(report: AppendReport): string {
   const { source, url, delivery, copy } = report
-  const { bytes, sha256, input, before, after, rolls, appends, duration } = delivery
+  const { bytes, sha256, input, before, after, rolls, appends, recovered, duration } = delivery
   const numberFormat = new Intl.NumberFormat('en-US')
   const rate = formatBytes((bytes * 1000) / Math.max(duration, 1))
   const had = before.position > 0 ? ` (had ${numberFormat.format(before.position)} bytes)` : ''
@@ -71,6 +83,12 @@ export function formatReport(report: AppendReport): string {
     // The stream finishes only if OSS reports the CRC-64 that it computed.
     ['CRC-64', `${after.crc64} computed${url === undefined ? '' : ', and reported by OSS'}`],
   ]
+  if (recovered > 0) {
+    rows.push([
+      'recovered',
+      `${numberFormat.format(recovered)} bytes of earlier runs, before these`,
+    ])
+  }
   if (copy) rows.push(['', `${copy.crc64} read back`])
   // The label is in front: behind 64 digits it would not fit into 80 columns.
   rows.push(['SHA-256', ''])

@@ -98,6 +98,11 @@ export async function clearSlot(
   await fileSystem.syncFolder(folder)
 }
 
+/** Locks the slot with this index, such as to drain it. Undefined: a living process has locked it. */
+export function claimSlotIfFree(dir: string, index: number): Promise<Slot | undefined> {
+  return tryClaim(nodeFileSystem, dir, index)
+}
+
 async function claimFree(fileSystem: FileSystem, dir: string): Promise<Slot> {
   for (let index = 0; index < MAX_SLOTS; index++) {
     const slot = await tryClaim(fileSystem, dir, index)
