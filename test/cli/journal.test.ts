@@ -162,7 +162,7 @@ t.test('a full journal: what it did not take is counted, and is no success', asy
   const args = ['--journal-bytes=1MiB', '--buffer=64KiB', '--json', '--grace=0', OBJECT, '-']
   const command = append(args, 'x'.repeat(3 << 20), true)
   await waitFor(() => command.stderr.text.includes('trying again'))
-  await waitFor(() => segmentBytes(dir) > 900_000)
+  await waitFor(() => segmentBytes(dir) > 800_000)
   command.kill('SIGTERM')
   const { code, stdout, stderr } = await command.result
   t.equal(code, 143)
@@ -190,8 +190,8 @@ t.test('a final error names the journal that keeps the rest', async t => {
 })
 
 t.test('drain delivers each slot to its own object', async t => {
-  const { dir, object, append, run, leave, server } = await startJournal(t)
-  // Two objects with an anchor each. The second command takes the second slot.
+  const { dir, object, append, run, server } = await startJournal(t)
+  // Two objects with an anchor each, in two slots.
   const other = 'oss://examplebucket/other'
   const commands = [OBJECT, other].map(url => append(['--grace=0', url, '-'], url, true))
   await waitFor(() => object() === OBJECT && object('other') === other)
@@ -205,11 +205,10 @@ t.test('drain delivers each slot to its own object', async t => {
   await server.listen()
   const { code, stdout, stderr } = await run(['drain', dir])
   t.equal(code, 0, stderr)
-  t.match(stdout.split('\n').sort(), ['', /slot 0 +5 bytes to oss:/, /slot 1 +5 bytes to oss:/])
+  t.match(stdout.split('\n').sort(), ['', /slot \d +5 bytes to oss:/, /slot \d +5 bytes to oss:/])
   t.same([object(), object('other')], [`${OBJECT} more`, `${other} more`])
   const again = await run(['drain', dir])
   t.same(again, { code: 0, stdout: 'nothing is left to deliver\n', stderr: '' })
-  t.ok(leave)
 })
 
 t.test('bytes of which nothing was ever sent need the object', async t => {
