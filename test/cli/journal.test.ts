@@ -2,7 +2,10 @@
 
 import * as fs from 'node:fs'
 import { join } from 'node:path'
+import { PassThrough } from 'node:stream'
+import { text } from 'node:stream/consumers'
 import t, { type Test } from 'tap'
+import { StoppableSource } from '../../lib/cli/source.ts'
 import type { OssServer } from '../../lib/server/index.ts'
 import {
   runCli,
@@ -16,6 +19,7 @@ import {
 const OBJECT = 'oss://examplebucket/cam.ts'
 /** Short waits between attempts, in an outage. */
 const RETRIES = ['--min-delay=5ms', '--max-delay=20ms']
+const FLUSHED = [...RETRIES, '--flush-interval=10ms']
 
 // The tests mostly wait, so they run side by side.
 t.jobs = 4
@@ -35,7 +39,7 @@ async function startJournal(t: Test) {
   const dir = join(t.testdir({}), 'journal')
   const object = (key = 'cam.ts') => String(server.read('examplebucket', key) ?? '')
   const append = (args: readonly string[], input?: string, keepStdinOpen = false) =>
-    startCli([`--journal=${dir}`, ...RETRIES, ...args], {
+    startCli([`--journal=${dir}`, ...FLUSHED, ...args], {
       env,
       ...(input !== undefined && { input }),
       keepStdinOpen,
@@ -57,10 +61,10 @@ async function startJournal(t: Test) {
 }
 
 /** The newest bytes are in a segment. */
-function hasBytes(dir: string, text: string): boolean {
+function hasBytes(dir: string, bytes: string): boolean {
   const names = fs.readdirSync(dir, { recursive: true, encoding: 'utf8' })
   const segments = names.filter(name => name.endsWith('.journal'))
-  return segments.some(name => fs.readFileSync(join(dir, name)).includes(text))
+  return segments.some(name => fs.readFileSync(join(dir, name)).includes(bytes))
 }
 
 t.test('the journal is empty when everything is delivered', async t => {
@@ -70,9 +74,9 @@ t.test('the journal is empty when everything is delivered', async t => {
   t.match(stdout, /\nverified\n$/)
   t.notMatch(stdout, 'recovered')
   t.equal(object(), 'hello')
-  const { code: whole, stdout: text } = await run(['journal', dir])
+  const { code: whole, stdout: shown } = await run(['journal', dir])
   t.equal(whole, 0)
-  t.match(text, /^bytes +0 bytes to deliver, \d+ on disk\nobject +oss:.*\nstate +whole, nothing/m)
+  t.match(shown, /^bytes +0 bytes to deliver, \d+ on disk\nobject +oss:.*\nstate +whole, nothing/m)
 })
 
 t.test(
@@ -129,6 +133,18 @@ t.test('a second signal suspends, and aborts nothing', async t => {
   await server.listen()
   t.equal((await run(['drain', dir, OBJECT])).code, 0)
   t.equal(object(), 'x'.repeat(1000))
+})
+
+t.test('a source that is stopped hands over what the process has read', async t => {
+  const input = new PassThrough()
+  const destination = new PassThrough({ highWaterMark: 1 })
+  const source = new StoppableSource(input, destination)
+  input.write('one ')
+  await waitFor(() => destination.writableNeedDrain || destination.readableLength > 0)
+  input.write('two')
+  source.stop()
+  t.equal(await text(destination), 'one two')
+  t.equal(source.bytes, 7)
 })
 
 t.test('two runs in an outage: the third delivers both, in order', async t => {
@@ -345,7 +361,7 @@ t.test('a folder that does not exist is wrong usage', async t => {
 
 t.test('a process that is killed by SIGKILL loses and doubles no byte', async t => {
   const { server, env, dir, object } = await startJournal(t)
-  const args = [`--journal=${dir}`, '--align=line', '--flush-interval=10ms', ...RETRIES]
+  const args = [`--journal=${dir}`, '--align=line', ...FLUSHED]
   const start = () => {
     const child = startProcess([...args, OBJECT, '-'], { env, keepStdinOpen: true })
     t.teardown(() => child.kill('SIGKILL'))
