@@ -296,6 +296,7 @@ t.test('the codes that the sources use are those of the public type', async t =>
     'OSS_ERR_INTEGRITY',
     'OSS_ERR_INVALID_OPTION',
     'OSS_ERR_INVALID_RECORD',
+    'OSS_ERR_JOURNAL',
     'OSS_ERR_NETWORK',
     'OSS_ERR_OBJECT_FULL',
     'OSS_ERR_OBJECT_REPLACED',

@@ -103,8 +103,8 @@ export class Journal {
   readonly #layout: LayoutOptions
   readonly #store: SegmentStore
   readonly #reader: SegmentReader
-  /** Of `write()`: what is not accepted yet. */
-  #unconfirmed: readonly JournalChunk[] = []
+  /** The `write()` in progress, and where the journal ends once its first chunks are accepted. */
+  #writing: { chunks: readonly JournalChunk[]; layout: Layout; end: number } | undefined
   #isFull = false
   #acknowledged: number
   /** Settles when the segments are free for the next change. */
@@ -115,6 +115,8 @@ export class Journal {
   #roomWaiters: (() => void)[] = []
   /** Why nothing more is written. */
   #failedWith: Error | undefined
+  /** Why no call waits for room. */
+  #refusal: Error | undefined
 
   /**
    * Recovers what the folder holds, and deletes nothing that is undelivered. The caller holds the lock.
@@ -177,6 +179,10 @@ export class Journal {
     return this.#store.bytesOnDisk
   }
 
+  get isWriting(): boolean {
+    return this.#writing !== undefined
+  }
+
   /** The last `write()` found no room. */
   get isFull(): boolean {
     return this.#isFull
@@ -188,11 +194,11 @@ export class Journal {
    * 1 MiB is accepted whole or not at all. One call at a time.
    */
   async write(chunks: readonly JournalChunk[]): Promise<WriteResult> {
-    ok(this.#unconfirmed.length === 0, 'one write at a time')
+    ok(!this.#writing, 'one write at a time')
     this.#throwIfFailed()
-    this.#unconfirmed = chunks
+    const layout = layOut(chunks, this.#layout)
+    this.#writing = { chunks, layout, end: this.end + layout.length }
     try {
-      const layout = layOut(chunks, this.#layout)
       await this.#limitUnsynced(layout.buffer.length)
       const isWritten = layout.length === 0 || (await this.#exclusive(() => this.#append(layout)))
       this.#isFull = !isWritten
@@ -202,7 +208,7 @@ export class Journal {
       const { pieces, chunks: count, rest } = layout
       return { pieces, chunks: count, rest, isFull: false }
     } finally {
-      this.#unconfirmed = []
+      this.#writing = undefined
     }
   }
 
@@ -234,17 +240,26 @@ export class Journal {
   }
 
   /**
-   * Resolves when segments were deleted, or after one second, since the disk may have room again. The timer does
-   * not keep the process alive.
+   * Resolves when segments were deleted, or after one second, since the disk may have room again.
    */
   async waitForRoom(): Promise<void> {
-    this.#throwIfFailed()
+    this.#throwIfWaitless()
     await new Promise<void>(resolve => {
       this.#roomWaiters.push(resolve)
       this.#roomTimer ??= this.#clock.setTimeout(() => this.#notifyRoom(), FULL_DISK_DELAY)
-      this.#roomTimer.unref()
     })
+    this.#throwIfWaitless()
+  }
+
+  /** Calls that wait for room, now or later, reject with `refusal`. `close()` waits for none. */
+  stopWaiting(refusal: Error): void {
+    this.#refusal ??= refusal
+    this.#notifyRoom()
+  }
+
+  #throwIfWaitless(): void {
     this.#throwIfFailed()
+    if (this.#refusal) throw this.#refusal
   }
 
   #notifyRoom(): void {
@@ -331,7 +346,9 @@ export class Journal {
       'the byte is in the journal',
     )
     try {
-      return await this.#reader.read(offset, length)
+      const pieces = await this.#reader.read(offset, length)
+      ok(pieces.length > 0, 'a segment has the byte')
+      return pieces
     } catch (error) {
       throw this.#fail(error)
     }
@@ -355,7 +372,7 @@ export class Journal {
       })
       if (!isSynced) throw this.#fail(diskFull())
     } finally {
-      this.#failedWith ??= journalError('the journal is closed', { file: this.folder })
+      this.#failedWith ??= this.#closed()
       if (this.#syncTimer) this.#clock.clearTimeout(this.#syncTimer)
       this.#notifyRoom()
       await this.#unlocked
@@ -366,20 +383,34 @@ export class Journal {
   }
 
   /**
-   * For `process.exit()`: writes synchronously what was given to `write()` and is not confirmed, then `more`, and
-   * syncs unless `sync` is `'never'`. Returns how many of `more` are accepted: fewer if the journal is full or has
-   * failed. Call nothing else afterwards.
+   * For `process.exit()`: writes synchronously what was given to `write()` and is not accepted, then `more`, and
+   * syncs unless `sync` is `'never'`. Returns how many of all these chunks are accepted: fewer if the journal is
+   * full or has failed. Call nothing else afterwards.
    */
   writeUnconfirmedSync(more: readonly JournalChunk[] = []): number {
-    let chunks: readonly JournalChunk[] = [...this.#unconfirmed, ...more]
-    while (chunks.length > 0 && !this.#failedWith) {
-      const layout = layOut(chunks, this.#layout)
-      if (layout.length > 0 && !this.#store.appendSync(layout)) break
-      const rest = chunks.slice(layout.chunks)
-      chunks = layout.rest ? [layout.rest, ...rest.slice(1)] : rest
-    }
+    // Apart from `more`: a write in flight must find the same frames in its place.
+    const left = [this.#unconfirmed, more].map(chunks => this.#writeSync(chunks))
     if (this.#options.sync !== 'never') this.#store.datasyncSync()
-    return Math.max(0, more.length - chunks.length)
+    this.#failedWith ??= this.#closed()
+    return left.reduce((sum, length) => sum + length, 0)
+  }
+
+  /** Chunks of the `write()` in progress that are not accepted. */
+  get #unconfirmed(): readonly JournalChunk[] {
+    if (!this.#writing) return []
+    const { chunks, layout, end } = this.#writing
+    return this.end < end ? chunks : behind(chunks, layout)
+  }
+
+  /** Returns how many chunks are accepted. None is, behind one that is not. */
+  #writeSync(chunks: readonly JournalChunk[]): number {
+    let left = chunks
+    while (left.length > 0 && !this.#failedWith) {
+      const layout = layOut(left, this.#layout)
+      if (layout.length > 0 && !this.#store.appendSync(layout)) this.#failedWith = diskFull()
+      else left = behind(left, layout)
+    }
+    return chunks.length - left.length
   }
 
   /** Runs changes of segments one after another. Their failure is the journal's, for good. */
@@ -396,6 +427,10 @@ export class Journal {
     return changed
   }
 
+  #closed(): Error {
+    return journalError('the journal is closed', { file: this.folder })
+  }
+
   #throwIfFailed(): void {
     if (this.#failedWith) throw this.#failedWith
   }
@@ -405,6 +440,15 @@ export class Journal {
     this.#notifyRoom()
     return this.#failedWith
   }
+}
+
+/** The chunks that a layout has not. */
+function behind(
+  chunks: readonly JournalChunk[],
+  { chunks: count, rest }: Layout,
+): readonly JournalChunk[] {
+  const left = chunks.slice(count)
+  return rest ? [rest, ...left.slice(1)] : left
 }
 
 /** Bytes of other records cannot be cut as the options say. */

@@ -174,7 +174,7 @@ function findAnchorFile(files: readonly FoundFile[]): FoundFile | undefined {
 /** The segments that count, by stream offset. Each cuts those of lower generations at its own offset. */
 function coverage(files: readonly FoundFile[]): {
   covered: SegmentFile[]
-  /** All their bytes are in a later file of the same process. */
+  /** They have no bytes, or all of them are in a later file of the same process. */
   replaced: FoundFile[]
   /** They begin behind the end of what an earlier start has recovered. */
   lost: FoundFile[]
@@ -191,9 +191,9 @@ function coverage(files: readonly FoundFile[]): {
     const end = Number.POSITIVE_INFINITY
     covered.push({ file, header, size, end, limit: HEAD_BYTES, isDamaged: false })
   }
-  const isReplaced = ({ file, generation }: FoundFile) => {
+  const isReplaced = ({ file, generation, size }: FoundFile) => {
     const by = superseded.get(file)
-    return by !== undefined && isOfSameProcess(generation, by)
+    return by !== undefined && (isOfSameProcess(generation, by) || size <= HEAD_BYTES)
   }
   const isLost = (found: FoundFile) => superseded.has(found.file) && !isReplaced(found)
   return { covered, replaced: files.filter(isReplaced), lost: files.filter(isLost) }
@@ -237,7 +237,8 @@ class Scan {
     this.#fileSystem = fileSystem
     this.#covered = covered
     this.anchor = anchor
-    this.from = anchor?.offset ?? covered[0]?.header.offset ?? 0
+    // Without an anchor nothing was ever sent, and so nothing deleted.
+    this.from = anchor?.offset ?? 0
     this.recordEnd = this.from
   }
 

@@ -23,7 +23,6 @@ import {
 } from './file-system.ts'
 import { chainFrames, firstCrc } from './frame.ts'
 import type { Layout } from './frame-layout.ts'
-import { diskFull } from './journal-error.ts'
 import type { FolderContent, SegmentFile } from './recovery.ts'
 import {
   type Anchor,
@@ -171,9 +170,10 @@ export class SegmentStore {
     if (anchorFile !== undefined && !undeliverable.includes(anchorFile)) {
       this.#anchorHome = { path: anchorFile, file: await fileSystem.open(anchorFile, true) }
     }
-    // A file that is put aside may hold the anchor, or cut another file: a new segment takes its part first.
-    if (undeliverable.length > 0 && !(await this.startSegment())) throw diskFull()
-    for (const path of undeliverable) await this.#keepDamaged(path)
+    // Such a file may hold the anchor, or cut another file: a new segment takes its part first. On a full disk it
+    // keeps its name until the next start.
+    const isReplaced = undeliverable.length > 0 && (await this.startSegment())
+    if (isReplaced) for (const path of undeliverable) await this.#keepDamaged(path)
     for (const path of content.void) await fileSystem.remove(path)
     if (this.anchor) await this.deleteBefore(this.anchor.offset)
   }
@@ -457,6 +457,7 @@ export class SegmentStore {
   }
 
   datasyncSync(): void {
+    if (this.#end > this.#syncedEnd && this.#current) this.#exitSegment ??= this.#placeSync()
     this.#exitSegment?.file.datasyncSync()
   }
 

@@ -21,17 +21,19 @@ export type JournalVerdict =
 /**
  * Settles the journal's bytes from `offset` on; `before` is the tail of the object without them. Each record
  * end is a possible length: a process that died may have sent any. Reads as many bytes as the object is
- * longer than `before`.
+ * longer than `before`. `end`: stream offset behind the last byte that may have been sent; by default the last that
+ * was recovered.
  */
 export async function settleJournal(
   journal: Journal,
   offset: number,
   before: Tail,
   seen: ObservedTail | null,
+  end = journal.recovered.end,
 ): Promise<JournalVerdict> {
   const length = (seen?.position ?? 0) - before.position
   if (seen === null || length <= 0) return settle(before, new Batch(NO_BYTES), seen)
-  const beyond = length - (journal.recovered.end - offset)
+  const beyond = length - (end - offset)
   if (beyond > 0) return { name: 'beyond', bytes: beyond }
   const { tail: after, isRecordEnd } = await advanceOver(journal, offset, before, length)
   const isLanded = isRecordEnd && isSameTail(after, seen)

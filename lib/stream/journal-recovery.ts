@@ -14,7 +14,15 @@ import { type FoundEnd, TailFinder } from '../append/find-tail.ts'
 import type { StreamContext } from '../append/stream-context.ts'
 import type { Batch, Tail } from '../append/tail.ts'
 import { update } from '../crc64/index.ts'
-import { conflict, count, OssConflictError, OssError, replaced, withContext } from '../errors.ts'
+import {
+  conflict,
+  count,
+  journalError,
+  OssConflictError,
+  OssError,
+  replaced,
+  withContext,
+} from '../errors.ts'
 import type { Journal } from '../journal/journal.ts'
 import type { Damage } from '../journal/recovery.ts'
 import type { Anchor } from '../journal/segment.ts'
@@ -36,6 +44,8 @@ export interface RecoverInfo {
 }
 
 export type RecoveryOptions = Omit<AppenderOptions, 'target' | 'position' | 'crc64' | 'exists'> & {
+  /** The stream's own. */
+  readonly bucket: string
   readonly contentMd5: boolean
   /** The journal may have lost bytes that are in the object. */
   readonly isUnsynced: boolean
@@ -84,11 +94,19 @@ export class JournalRecovery {
    */
   async deliverToAnchor(): Promise<void> {
     const { anchor } = this.journal.recovered
-    if (!anchor) return
+    const isAll = this.#left === 0
+    if (!anchor || (isAll && !this.#options.isUnsynced)) return
+    const { bucket, key } = anchor
+    if (bucket !== this.#options.bucket) {
+      if (isAll) return
+      throw otherBucket(anchor, this.#options.bucket, this.#left, this.journal.folder)
+    }
+    if (!isAll) this.#context.retryLoop.keepProcessAlive()
     try {
       await this.#deliverTo(anchor)
     } catch (error) {
-      const { bucket, key } = anchor
+      // With nothing to deliver it is no matter what became of the object.
+      if (isAll && isOfObject(error)) return
       const hint = `; ${count(this.#left, 'byte')} for it stay in the journal ${this.journal.folder}`
       throw withContext(error as Error, { bucket, key }, hint)
     }
@@ -105,7 +123,8 @@ export class JournalRecovery {
       await appender.open()
       const start = this.#acknowledged
       try {
-        await this.deliver(batch => appender.append(batch))
+        // Where a whole batch has no room, a shorter one of the dead process may still arrive.
+        await this.deliver(batch => appender.append(this.#fitting(batch, appender)))
         return
       } catch (error) {
         if (isFull(error)) return
@@ -142,6 +161,13 @@ export class JournalRecovery {
       }
       batcher.release(true)
     }
+  }
+
+  /** The records that the object has room for; all, if it has room for none. */
+  #fitting(batch: Batch, { tail }: Appender): Batch {
+    const room = this.#options.maxObjectBytes - (tail?.position ?? 0)
+    const part = batch.prefix(Math.max(0, room))
+    return part.length <= room ? part : batch
   }
 
   /** Finds out how much of the journal is in the object, and where the rest goes. */
@@ -207,6 +233,22 @@ export class JournalRecovery {
     this.#acknowledged += length
     this.journal.acknowledge(this.#acknowledged, tail)
   }
+}
+
+function otherBucket({ bucket, key }: Anchor, own: string, bytes: number, folder: string): Error {
+  return journalError(
+    `the journal holds ${count(bytes, 'byte')} for oss://${bucket}/${key}, and the stream is for the bucket ` +
+      `${own}: use a folder for each bucket, and deliver this one with oss-append drain`,
+    { file: folder },
+  )
+}
+
+/** The object is gone, or has other bytes than the journal knows. */
+function isOfObject(error: unknown): boolean {
+  return (
+    error instanceof OssConflictError ||
+    (error instanceof OssError && error.code === 'OSS_ERR_OBJECT_REPLACED')
+  )
 }
 
 function isFull(error: unknown): boolean {

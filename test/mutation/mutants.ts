@@ -17,6 +17,183 @@ export interface Mutant {
 
 export const MUTANTS: readonly Mutant[] = [
   {
+    name: 'journal: unsynced frames are not written to a new segment',
+    file: 'lib/journal/segment-store.ts',
+    find: `    const frames = this.#unsynced
+    let crc`,
+    replace: `    const frames: readonly UnsyncedFrames[] = []
+    let crc`,
+    tests: ['model/journal-model', 'journal/journal'],
+  },
+  {
+    name: 'journal: a failed fdatasync counts',
+    file: 'lib/journal/segment-store.ts',
+    find: `    } catch {
+      this.#isSuspect = true
+    } finally {
+      this.#syncing`,
+    replace: `    } catch {
+      this.#markSynced(end)
+    } finally {
+      this.#syncing`,
+    tests: ['model/journal-model', 'journal/journal'],
+  },
+  {
+    name: 'journal: no anchor before segments are deleted',
+    file: 'lib/journal/segment-store.ts',
+    find: 'if (!isAnchored && !(await this.putAnchor())) return false',
+    replace: 'if (!isAnchored && !anchorPosition) return false',
+    tests: ['model/journal-model'],
+  },
+  {
+    name: 'journal: an anchor is not synced',
+    file: 'lib/journal/segment-store.ts',
+    find: 'if (this.#current) await this.#datasyncNow()',
+    replace: 'if (this.#current) await null',
+    tests: ['model/journal-model'],
+  },
+  {
+    name: 'journal: the folder is not synced when a segment is made',
+    file: 'lib/journal/segment-store.ts',
+    find: `    await fileSystem.syncFolder(folder)
+    const old`,
+    replace: '    const old',
+    tests: ['model/journal-model'],
+  },
+  {
+    name: 'journal: a segment is not synced before the next is made',
+    file: 'lib/journal/segment-store.ts',
+    find: `return false
+      await this.datasync()`,
+    replace: `return false
+      this.#markSynced(this.#end)`,
+    tests: ['model/journal-model'],
+  },
+  {
+    name: 'journal: what was read is not synced',
+    file: 'lib/journal/journal.ts',
+    find: `      await syncFiles(content, fileSystem, folder)
+`,
+    replace: '',
+    tests: ['model/journal-model'],
+  },
+  {
+    name: 'journal: bytes behind a gap are recovered',
+    file: 'lib/journal/recovery.ts',
+    find: 'if (segment.header.offset > end) {',
+    replace: 'if (segment.header.offset > end && index < 0) {',
+    tests: ['journal/damage', 'model/journal-model'],
+  },
+  {
+    name: 'journal: an unfinished record is sent',
+    file: 'lib/journal/recovery.ts',
+    find: `    this.#cutUnfinished()
+    return this`,
+    replace: `    this.recordEnd = end
+    return this`,
+    tests: ['journal/journal', 'model/journal-model'],
+  },
+  {
+    name: 'journal: a frame does not continue the one before',
+    file: 'lib/journal/frame.ts',
+    find: 'crc32(frame.subarray(0, CRC), previous))',
+    replace: 'crc32(frame.subarray(0, CRC)))',
+    tests: ['journal/frame'],
+  },
+  {
+    name: 'journal: a damaged anchor is passed over',
+    file: 'lib/journal/recovery.ts',
+    find: 'if (newest?.damagedAnchorAt === undefined) return newest',
+    replace: 'if (newest?.anchor || !newest) return newest',
+    tests: ['journal/damage'],
+  },
+  {
+    name: 'journal: a later segment does not cut an earlier one',
+    file: 'lib/journal/recovery.ts',
+    find: 'segment.end = Math.min(segment.end, header.offset)',
+    replace: 'segment.end = Math.min(segment.end, Number.MAX_SAFE_INTEGER)',
+    tests: ['model/journal-model'],
+  },
+  {
+    name: 'journal: segments before the anchor are sent again',
+    file: 'lib/journal/recovery.ts',
+    find: 'this.from = anchor?.offset ?? 0',
+    replace: 'this.from = covered[0]?.header.offset ?? anchor?.offset ?? 0',
+    tests: ['model/journal-model', 'journal/journal'],
+  },
+  {
+    name: 'journal: the first anchor found rules',
+    file: 'lib/journal/segment.ts',
+    find: 'else if (found && found.sequence > (anchor?.sequence ?? 0)) anchor = found',
+    replace: 'else if (found) anchor ??= found',
+    tests: ['journal/frame', 'model/journal-model'],
+  },
+  {
+    name: 'journal: settled inside a record',
+    file: 'lib/journal/settle-journal.ts',
+    find: 'const isLanded = isRecordEnd && isSameTail(after, seen)',
+    replace: 'const isLanded = isSameTail(after, seen)',
+    tests: ['journal/journal'],
+  },
+  {
+    name: 'journal: settled by length alone',
+    file: 'lib/journal/settle-journal.ts',
+    find: 'const isLanded = isRecordEnd && isSameTail(after, seen)',
+    replace: 'const isLanded = isRecordEnd',
+    tests: ['journal/journal'],
+  },
+  {
+    name: 'journal: damaged bytes are deleted',
+    file: 'lib/journal/segment-store.ts',
+    find: 'if (segment.isDamaged) await this.#keepDamaged(segment.file)',
+    replace: 'if (!segment) await this.#keepDamaged(segment)',
+    tests: ['journal/journal'],
+  },
+  {
+    name: 'journal: a full disk moves the place of the next frame',
+    file: 'lib/journal/segment-store.ts',
+    find: `        if (isDiskFull(error)) return false
+        if (attempt`,
+    replace: `        if (isDiskFull(error)) return ((this.#current as CurrentSegment).segment.limit += 1) < 0
+        if (attempt`,
+    tests: ['model/journal-model', 'journal/journal'],
+  },
+  {
+    name: 'journal: a living owner is ignored',
+    file: 'lib/journal/lock.ts',
+    find: 'if (isLiving(owner, self, isRunning)) {',
+    replace: "if (isLiving(owner, self, isRunning) && owner.host === '') {",
+    tests: ['journal/lock'],
+  },
+  {
+    name: 'journal: a lock lists before it creates',
+    file: 'lib/journal/lock.ts',
+    find: `  const file = await fileSystem.create(own)
+  await file.close()
+  const dead: string[] = []
+  for (const name of await fileSystem.list(folder)) {`,
+    replace: `  const names = await fileSystem.list(folder)
+  const file = await fileSystem.create(own)
+  await file.close()
+  const dead: string[] = []
+  for (const name of names) {`,
+    tests: ['journal/lock'],
+  },
+  {
+    name: 'journal: a read takes frames without a check',
+    file: 'lib/journal/frame.ts',
+    find: "if (crc !== buffer.readUInt32LE(start + CRC)) return 'broken'",
+    replace: "if (crc < 0) return 'broken'",
+    tests: ['journal/frame', 'journal/damage'],
+  },
+  {
+    name: 'journal: unsynced bytes grow without bound',
+    file: 'lib/journal/journal.ts',
+    find: 'if (unsyncedBytes > 0 && unsyncedBytes + length > most) await this.sync()',
+    replace: 'if (unsyncedBytes > 0 && unsyncedBytes + length > most * 100) await this.sync()',
+    tests: ['journal/journal'],
+  },
+  {
     name: 'a tail known by its length alone',
     file: 'lib/append/tail.ts',
     find: 'return a.position === b.position && a.crc64 === b.crc64',

@@ -1,0 +1,363 @@
+/** The class Journal: what is accepted, synced, read back, kept and deleted. */
+
+import { mkdtemp, readdir, rm, stat } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import t, { type Test } from 'tap'
+import { crc64 } from '../../lib/crc64/index.ts'
+import type { FileSystem } from '../../lib/journal/file-system.ts'
+import { inspectJournal } from '../../lib/journal/inspect.ts'
+import { Journal, type JournalOptions } from '../../lib/journal/journal.ts'
+import { HEAD_BYTES } from '../../lib/journal/segment.ts'
+import { settleJournal } from '../../lib/journal/settle-journal.ts'
+import { claimSlot, claimSlots } from '../../lib/journal/slots.ts'
+import { FakeClock } from '../helpers/fake-clock.ts'
+import { createRandom } from '../helpers/random.ts'
+import { SimulatedDisk } from './simulated-disk.ts'
+
+const ANCHOR = { offset: 0, bucket: 'b', key: 'k', position: 0, crc64: '0' }
+
+/** A journal on a simulated disk, and how often each function of the disk was called. */
+async function setUp(details: Partial<JournalOptions> = {}) {
+  const disk = new SimulatedDisk(createRandom(1))
+  const clock = new FakeClock()
+  const calls: string[] = []
+  const open = async (more: Partial<JournalOptions> = {}) =>
+    Journal.open({
+      ...{ folder: '/j/0', maxBytes: 1e9, sync: 200, align: 'chunk', highWaterMark: 1000 },
+      ...{ fileSystem: spy(disk.fileSystem(), calls), clock, ...details, ...more },
+    })
+  return { disk, clock, calls, open, journal: await open() }
+}
+
+/** Notes the writes and the syncs of files behind their heads. */
+function spy(fileSystem: FileSystem, calls: string[]): FileSystem {
+  const wrap: FileSystem['create'] = async path => {
+    const file = await fileSystem.create(path)
+    return {
+      ...file,
+      write: (bytes, position) => {
+        if (position >= HEAD_BYTES) calls.push(`write ${bytes.length}`)
+        return file.write(bytes, position)
+      },
+      datasync: () => {
+        calls.push('datasync')
+        return file.datasync()
+      },
+    }
+  }
+  return { ...fileSystem, create: wrap }
+}
+
+function chunks(...texts: string[]) {
+  return texts.map(chunk => ({ chunk, encoding: 'utf8' as const }))
+}
+
+async function readAll(journal: Journal, from = journal.acknowledged): Promise<string[]> {
+  const texts: string[] = []
+  for (let at = from; at < journal.end; ) {
+    for (const { bytes } of await journal.read(at, 1000)) {
+      texts.push(bytes.toString())
+      at += bytes.length
+    }
+  }
+  return texts
+}
+
+t.test('chunks that are written together are one write, and one frame', async t => {
+  const { journal, calls } = await setUp()
+  const result = await journal.write(chunks('a', 'bc', 'd'))
+  t.match(result, { chunks: 3, rest: undefined, isFull: false })
+  t.same(
+    result.pieces.map(({ bytes, isEnd }) => [bytes.toString(), isEnd]),
+    [
+      ['a', true],
+      ['bc', true],
+      ['d', true],
+    ],
+  )
+  t.same(calls, ['datasync', `write ${16 + 4 + 2 * 4}`], 'the first is that of the head')
+  t.equal(journal.end, 4)
+  t.same(await readAll(journal), ['a', 'bc', 'd'])
+  await journal.close()
+})
+
+t.test('with milliseconds one fdatasync makes all writes of that time stable', async t => {
+  const { journal, calls, clock } = await setUp()
+  for (const text of ['a', 'b', 'c']) await journal.write(chunks(text))
+  t.equal(journal.syncedEnd, 0)
+  t.equal(clock.timers.size, 1)
+  calls.length = 0
+  const timer = await clock.nextTimer()
+  t.equal(timer.delay, 200)
+  timer.fire()
+  while (journal.syncedEnd < 3) await null
+  t.same(calls, ['datasync'])
+  await journal.close()
+})
+
+t.test("with 'always' a write is accepted when it is synced", async t => {
+  const { journal, clock } = await setUp({ sync: 'always' })
+  await journal.write(chunks('a'))
+  t.equal(journal.syncedEnd, 1)
+  t.equal(clock.timers.size, 0)
+  await journal.close()
+})
+
+t.test("with 'never' nothing is synced for a write's sake, but sync() does", async t => {
+  const { journal, clock } = await setUp({ sync: 'never' })
+  await journal.write(chunks('a'))
+  t.equal(clock.timers.size, 0)
+  t.equal(journal.syncedEnd, 0)
+  await journal.sync()
+  t.equal(journal.syncedEnd, 1)
+  await journal.close()
+})
+
+t.test('calls of sync() share an fdatasync, and one that is there already costs none', async t => {
+  const { journal, calls } = await setUp()
+  await journal.write(chunks('a'))
+  calls.length = 0
+  await Promise.all([journal.sync(), journal.sync(), journal.sync()])
+  await journal.sync()
+  t.same(calls, ['datasync'])
+  await journal.close()
+})
+
+t.test('unsynced bytes never take more memory than two buffers', async t => {
+  const { journal } = await setUp({ highWaterMark: 100, sync: 'never' })
+  let most = 0
+  for (let index = 0; index < 50; index++) {
+    await journal.write(chunks('x'.repeat(40)))
+    most = Math.max(most, journal.end - journal.syncedEnd)
+  }
+  t.ok(most <= 200, `${most} bytes`)
+  await journal.close()
+})
+
+t.test(
+  'a failed fdatasync is never tried again on its file: the bytes go to a new one',
+  async t => {
+    const { journal, disk, calls } = await setUp()
+    await journal.write(chunks('synced'))
+    await journal.sync()
+    await journal.write(chunks('unsynced'))
+    calls.length = 0
+    disk.trouble = { shortWrite: 0, writeError: 0, syncError: 1 }
+    const synced = journal.sync()
+    while (calls.length === 0) await null
+    await null
+    await null
+    disk.trouble = { shortWrite: 0, writeError: 0, syncError: 0 }
+    await synced
+    t.same(calls, ['datasync', 'write 24', 'datasync'])
+    t.same(disk.paths.length, 2)
+    disk.kill()
+    disk.losePower()
+    const next = await Journal.open({
+      ...{ folder: '/j/0', maxBytes: 1e9, sync: 200, align: 'chunk', highWaterMark: 1000 },
+      fileSystem: disk.fileSystem(),
+    })
+    t.same(await readAll(next), ['synced', 'unsynced'])
+    t.same(next.recovered.damaged, [])
+    await next.close()
+  },
+)
+
+t.test('a disk that fails twice in a row fails the journal', async t => {
+  const { journal, disk } = await setUp()
+  await journal.write(chunks('a'))
+  disk.trouble = { shortWrite: 0, writeError: 1, syncError: 0 }
+  const failure = { code: 'OSS_ERR_JOURNAL', message: /EIO, the disk may be failing \(\/j\/0\)$/ }
+  await t.rejects(journal.write(chunks('b')), failure)
+  await t.rejects(journal.sync(), failure)
+  await t.rejects(journal.close(), failure)
+})
+
+t.test('a full disk accepts nothing, and goes on when bytes are delivered', async t => {
+  const { journal, disk, clock } = await setUp({ segmentBytes: HEAD_BYTES + 100 })
+  disk.capacity = HEAD_BYTES * 2 + 150
+  let accepted = 0
+  let isFull = false
+  while (!isFull) {
+    const result = await journal.write(chunks('0123456789'))
+    accepted += result.chunks
+    isFull = result.isFull
+  }
+  t.ok(journal.isFull)
+  t.ok(accepted > 3)
+  t.same((await readAll(journal)).length, accepted, 'what was accepted is there')
+  const room = journal.waitForRoom()
+  t.ok([...clock.timers].at(-1)?.hasRef, 'a write waits, so the timer keeps the process alive')
+  await journal.anchor(ANCHOR)
+  journal.acknowledge(journal.end, { position: journal.end, crc64: '7' })
+  await room
+  disk.capacity = HEAD_BYTES * 2 + 300
+  const { isFull: isStillFull } = await journal.write(chunks('0123456789'))
+  t.notOk(isStillFull)
+  t.same(
+    await readAll(journal),
+    ['0123456789'],
+    'it is over the torn frame, and behind the whole ones',
+  )
+  await journal.close()
+})
+
+t.test('maxBytes holds back writes, and counts heads', async t => {
+  const { journal } = await setUp({ maxBytes: HEAD_BYTES + 100, segmentBytes: 1e6 })
+  t.equal((await journal.write(chunks('x'.repeat(60)))).isFull, false)
+  t.equal((await journal.write(chunks('x'.repeat(60)))).isFull, true)
+  t.equal(journal.bytesOnDisk, HEAD_BYTES + 76)
+  await journal.close()
+})
+
+t.test('segments are deleted once they are acknowledged whole, and the last one stays', async t => {
+  const { journal, disk } = await setUp({ segmentBytes: HEAD_BYTES + 60 })
+  await journal.anchor(ANCHOR)
+  for (let index = 0; index < 9; index++) await journal.write(chunks('0123456789'))
+  const before = disk.paths.length
+  t.ok(before > 3)
+  journal.acknowledge(15, { position: 15, crc64: '1' })
+  await journal.close()
+  t.ok(disk.paths.length === before, 'a segment with one unacknowledged byte stays')
+})
+
+t.test('the folder of a stream that has delivered all holds one small file', async t => {
+  const folder = await tempFolder(t)
+  const details = { maxBytes: 1e9, sync: 200, align: 'chunk', highWaterMark: 4_000_000 } as const
+  const journal = await Journal.open({ folder, ...details })
+  await journal.anchor(ANCHOR)
+  for (let index = 0; index < 3; index++) {
+    await journal.write([{ chunk: Buffer.alloc(1_000_000, 'x'), encoding: 'utf8' }])
+  }
+  journal.acknowledge(journal.end, { position: journal.end, crc64: '5' })
+  await journal.close()
+  const [name = '', ...others] = await readdir(folder)
+  t.same(others, [])
+  t.equal((await stat(join(folder, name))).size, HEAD_BYTES)
+  const next = await Journal.open({ folder, ...details })
+  t.match(next.recovered, { from: 3_000_000, end: 3_000_000, anchor: { crc64: '5' } })
+  await next.close()
+})
+
+t.test('bytes are read back from any offset, across segments, with the ends of chunks', async t => {
+  const { journal } = await setUp({ segmentBytes: HEAD_BYTES + 60 })
+  const texts = Array.from({ length: 20 }, (_, index) => `<${index}>`)
+  for (const text of texts) await journal.write(chunks(text))
+  const all = texts.join('')
+  for (const from of [0, 1, 40, 7, all.length - 1]) {
+    const read = await readAll(journal, from)
+    t.equal(read.join(''), all.slice(from))
+  }
+  t.match(await journal.read(1, 1), [{ bytes: Buffer.from('0'), isEnd: false }])
+  await journal.close()
+})
+
+t.test('a frame that is damaged after it was written is not read back', async t => {
+  const { journal, disk } = await setUp()
+  await journal.write(chunks('abc'))
+  const [path = ''] = disk.paths
+  const bytes = disk.read(path)
+  bytes[bytes.length - 1]! ^= 1
+  disk.replace(path, bytes)
+  await t.rejects(journal.read(0, 3), { code: 'OSS_ERR_JOURNAL', file: path, offset: HEAD_BYTES })
+})
+
+t.test('an unfinished record is kept, and not recovered', async t => {
+  const { journal, disk, open } = await setUp({ align: '\n' })
+  await journal.write(chunks('one\ntwo\nthr'))
+  await journal.close()
+  const next = await open()
+  t.match(next.recovered, { from: 0, end: 8, damaged: [{ reason: 'unfinished' }] })
+  await next.write(chunks('four\n'))
+  t.equal((await readAll(next)).join(''), 'one\ntwo\nfour\n')
+  await next.anchor(ANCHOR)
+  next.acknowledge(13, { position: 13, crc64: '1' })
+  await next.close()
+  t.equal(disk.paths.filter(path => path.endsWith('.damaged')).length, 1)
+})
+
+t.test('other records than the journal holds are refused while bytes are undelivered', async t => {
+  const { journal, open } = await setUp({ align: '\n' })
+  await journal.write(chunks('one\n'))
+  await journal.close()
+  await t.rejects(open({ align: 'chunk' }), {
+    code: 'OSS_ERR_JOURNAL',
+    message: /written with align "\\n", not "chunk": deliver them first, with oss-append drain/,
+  })
+  const next = await open({ align: undefined })
+  t.equal(next.align, '\n')
+  await next.close()
+})
+
+t.test(
+  'writeUnconfirmedSync() writes what is in flight at its place, and more behind it',
+  async t => {
+    const { journal, disk, open } = await setUp()
+    await journal.write(chunks('a'))
+    journal.write(chunks('b', 'c')).catch(() => {})
+    t.equal(journal.writeUnconfirmedSync(chunks('d')), 3)
+    disk.kill()
+    disk.losePower()
+    const { recovered, ...next } = await open({ fileSystem: disk.fileSystem() })
+    t.match(recovered, { end: 4, damaged: [] })
+    t.ok(next)
+  },
+)
+
+t.test('the journal settles by prefix, at the ends of records', async t => {
+  const { journal } = await setUp()
+  await journal.write(chunks('ab', 'cde'))
+  const before = { position: 4, crc64: crc64('base') }
+  const settle = (text: string | null, position = text?.length ?? 0) =>
+    settleJournal(
+      journal,
+      0,
+      before,
+      text === null ? null : { position, crc64: crc64(text) },
+      journal.end,
+    )
+  t.match(await settle('baseab'), { name: 'landed', length: 2, after: { position: 6 } })
+  t.match(await settle('baseabcde'), { name: 'landed', length: 5 })
+  t.match(await settle('baseabc'), { name: 'conflict' }, 'inside a record')
+  t.match(await settle('base~~'), { name: 'conflict' })
+  t.match(await settle('base'), { name: 'absent' })
+  t.match(await settle('bas'), { name: 'replaced' })
+  t.match(await settle(null), { name: 'replaced' })
+  t.match(await settle('baseabcdefgh'), { name: 'beyond', bytes: 3 })
+  await journal.close()
+})
+
+async function tempFolder(t: Test): Promise<string> {
+  const folder = await mkdtemp(join(tmpdir(), 'journal-'))
+  t.teardown(() => rm(folder, { recursive: true, force: true }))
+  return folder
+}
+
+t.test('on a real disk: folders 0700, files 0600, a slot for each stream, a report', async t => {
+  const dir = join(await tempFolder(t), 'oss')
+  const first = await claimSlots(dir)
+  const second = await claimSlots(dir)
+  t.match([first.own.index, second.own.index, second.abandoned], [0, 1, []])
+  const details = { maxBytes: 1e9, sync: 200, align: '\n', highWaterMark: 1e6 } as const
+  const journal = await Journal.open({ folder: first.own.folder, ...details })
+  await journal.write(chunks('line\n'))
+  await journal.close()
+  t.equal((await stat(first.own.folder)).mode & 0o777, 0o700)
+  for (const name of await readdir(first.own.folder)) {
+    t.equal((await stat(join(first.own.folder, name))).mode & 0o777, 0o600, name)
+  }
+  await t.rejects(claimSlot(first.own.folder), {
+    code: 'OSS_ERR_JOURNAL',
+    message: new RegExp(`in use by process ${process.pid} on `),
+  })
+  t.match(await inspectJournal(dir), [
+    { index: 0, owner: { pid: process.pid }, recovered: { from: 0, end: 5 }, kept: [] },
+    { index: 1, owner: { pid: process.pid }, recovered: { end: 0 } },
+  ])
+  await first.own.release()
+  await second.own.release()
+  const third = await claimSlots(dir)
+  t.match([third.own.index, third.abandoned], [0, []])
+  await third.own.release()
+})
