@@ -141,7 +141,7 @@ class Drainer {
     const context = new StreamContext(objects)
     // Nothing else holds the process between two attempts.
     context.retryLoop.keepProcessAlive()
-    const recovery = new JournalRecovery(journal, { ...objects, isUnsynced }, context)
+    const recovery = new JournalRecovery(journal, { ...objects, bucket, isUnsynced }, context)
     return { index, journal, settings, context, recovery }
   }
 
