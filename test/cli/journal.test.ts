@@ -158,6 +158,26 @@ t.test('two runs in an outage: the third delivers both, in order', async t => {
   t.match(recovered, [{ key: 'cam.ts', bytes: 8, bytesBehind: 0, damaged: [] }])
 })
 
+t.test('objects of a rolling command have the slot in their keys', async t => {
+  const { server, append } = await startJournal(t)
+  const args = ['--align=line', '--roll-key={slot}-{index}.log', '--roll-bytes=10', 'oss://logs/']
+  const { code, stderr } = await append([...args, '-'], 'line one\nline two\n').result
+  t.equal(code, 0, stderr)
+  const texts = ['0-0.log', '0-1.log'].map(key => String(server.read('logs', key)))
+  t.same(texts, ['line one\n', 'line two\n'])
+})
+
+t.test('--shared appends behind what another writer appends', async t => {
+  const { server, runWithServer } = await startCliServer(t)
+  server.append('examplebucket', 'cam.ts', 'one\n')
+  server.faults.push({ kind: 'rival', when: 'before', bytes: 'two\n' })
+  const args = ['--shared', '--align=line', OBJECT, '-']
+  const { code, stdout, stderr } = await runWithServer(args, { input: 'three\n' })
+  t.equal(code, 0, stderr)
+  t.match(stdout, /\nverified\n$/)
+  t.equal(String(server.read('examplebucket', 'cam.ts')), 'one\ntwo\nthree\n')
+})
+
 t.test('with --gzip the members that were read are journaled', async t => {
   const { gunzipSync } = await import('node:zlib')
   const { server, dir, append, run } = await startJournal(t)
