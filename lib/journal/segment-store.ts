@@ -141,6 +141,11 @@ export class SegmentStore {
     return this.#isSuspect
   }
 
+  /** The last anchor on stable storage does not say all that `anchor` does. */
+  get isAnchorBehind(): boolean {
+    return this.anchor !== undefined && this.anchor.offset > this.#anchoredOffset
+  }
+
   /** The segment that has the byte at `offset`. */
   find(offset: number): SegmentFile | undefined {
     return this.#segments.find(({ header, end }) => header.offset <= offset && offset < end)

@@ -17,6 +17,100 @@ export interface Mutant {
 
 export const MUTANTS: readonly Mutant[] = [
   {
+    name: 'journal of a stream: no anchor before the first append',
+    file: 'lib/stream/journal-source.ts',
+    find: '    await journal.anchor({ offset, bucket, key, position, crc64 })\n',
+    replace: '    void [offset, bucket, position, crc64]\n',
+    tests: ['stream/journal', 'stream/journal-recovery'],
+  },
+  {
+    name: 'journal of a stream: one anchor for all objects of a rolling stream',
+    file: 'lib/stream/journal-source.ts',
+    find: 'this.#anchored?.journal === journal && this.#anchored.key === key',
+    replace: 'this.#anchored?.journal === journal',
+    tests: ['stream/journal-recovery', 'stream/journal-kill'],
+  },
+  {
+    name: 'journal of a stream: a batch leaves before it is synced',
+    file: 'lib/stream/journal-source.ts',
+    find: "if (batch && this.#options.journal.sync !== 'never') await this.#journal.sync()",
+    replace: "if (batch && this.#options.journal.sync === 'always') await this.#journal.sync()",
+    tests: ['stream/journal-disk'],
+  },
+  {
+    name: 'journal of a stream: what a dead process left is sent without asking what is there',
+    file: 'lib/stream/journal-recovery.ts',
+    find: '    const verdict = await settleJournal(this.journal, this.#acknowledged, before, seen)\n',
+    replace:
+      "    const verdict = { name: 'absent' } as Awaited<ReturnType<typeof settleJournal>>\n" +
+      '    void [settleJournal, seen]\n',
+    tests: ['stream/journal', 'stream/journal-recovery'],
+  },
+  {
+    name: 'journal of a stream: a record that is too long gets into it',
+    file: 'lib/stream/journal-source.ts',
+    find: 'if (open + length > maxRecordBytes) return index',
+    replace: 'if (open + length > maxRecordBytes) break',
+    tests: ['stream/journal'],
+  },
+  {
+    name: 'journal of a stream: a late and longer request of a dead process is a conflict',
+    file: 'lib/stream/journal-recovery.ts',
+    find: 'if (!isLate || refusal) throw error',
+    replace: 'if (isLate || refusal) throw error',
+    tests: ['stream/journal-recovery'],
+  },
+  {
+    name: 'journal of a stream: bytes go to another bucket',
+    file: 'lib/stream/journal-recovery.ts',
+    find: '    if (bucket !== this.#options.bucket) {',
+    replace: '    if (bucket === undefined) {',
+    tests: ['stream/journal-recovery'],
+  },
+  {
+    name: 'journal of a stream: nothing to send, and the object is asked for',
+    file: 'lib/stream/journal-recovery.ts',
+    find: 'if (!anchor || (isAll && !this.#options.isUnsynced)) return',
+    replace: 'if (!anchor) return',
+    tests: ['stream/journal-recovery'],
+  },
+  {
+    name: 'journal of a stream: a full object gets a part of what it has room for',
+    file: 'lib/stream/journal-recovery.ts',
+    find: 'return part.length <= room ? part : batch',
+    replace: 'return part.length <= room && part !== batch ? batch : batch',
+    tests: ['stream/journal-recovery'],
+  },
+  {
+    name: 'journal of a stream: bytes read back set no timer',
+    file: 'lib/stream/journal-source.ts',
+    find: 'if (length > 0 && !this.#isStopped) this.#flushTimer.onBytes()',
+    replace: 'if (length < 0) this.#flushTimer.onBytes()',
+    tests: ['stream/journal'],
+  },
+  {
+    name: 'journal of a stream: a write that waits for room outlives its stream',
+    file: 'lib/stream/journal-source.ts',
+    find: '    if (aborted) this.#refuseWaiting(aborted)\n',
+    replace: '',
+    tests: ['stream/journal-disk'],
+  },
+  {
+    name: 'journal of a stream: slots that were not opened stay locked',
+    file: 'lib/stream/journal-source.ts',
+    find: '    for (const slot of [own, ...abandoned]) this.#claimed.push({ slot, journal: undefined })\n',
+    replace:
+      '    for (const slot of [own, ...abandoned].slice(0, 1)) this.#claimed.push({ slot, journal: undefined })\n',
+    tests: ['stream/journal-disk', 'stream/journal-recovery'],
+  },
+  {
+    name: 'journal: what is synced at process.exit() is written again',
+    file: 'lib/journal/journal.ts',
+    find: 'return this.end < end ? chunks : behind(chunks, layout)',
+    replace: 'return end < 0 ? behind(chunks, layout) : chunks',
+    tests: ['stream/journal-recovery'],
+  },
+  {
     name: 'journal: unsynced frames are not written to a new segment',
     file: 'lib/journal/segment-store.ts',
     find: `    const frames = this.#unsynced
