@@ -96,7 +96,7 @@ const COMPARED_HERE = [
     'commands',
     'flags',
   ],
-  ...['vocabulary', 'where a change goes'],
+  ...['vocabulary', 'where a change goes', 'journal options'],
 ]
 
 t.test('every table has a mark, and a test for it', async t => {
@@ -339,6 +339,17 @@ t.test('docs/options.md has the defaults of the code', async t => {
   t.same([http.contentMd5, settings.contentMd5], [true, false])
   const contentMd5 = table('options').find(([cell]) => names(cell).includes('contentMd5'))
   t.equal(contentMd5?.[1], 'true over http, false over https')
+})
+
+t.test('docs/options.md has every option of a journal, with its default', async t => {
+  const { journal } = resolveOptions({ ...given, journal: '/var/lib/app/oss' })
+  const members = Object.entries(journal ?? {}).map(([name, value]) => [`journal.${name}`, value])
+  t.same(
+    table('journal options').flatMap(([cell]) => names(cell)),
+    members.map(([name]) => name),
+  )
+  const { 'journal.dir': _, ...defaults } = Object.fromEntries(members)
+  compareDefaults(t, 'journal options', defaults)
 })
 
 t.test('README has the defaults of the code', async t => {
