@@ -55,6 +55,8 @@ interface AppendJob {
   readonly isGzip?: boolean
   readonly isResumed?: boolean
   readonly journal?: string | undefined
+  /** The folder that keeps the objects. Undefined: OSS, or a folder that is removed. */
+  readonly folder?: string | undefined
   readonly openInput: () => Source | Promise<Source>
   readonly io: CommandIO
   readonly reporter: Reporter
@@ -98,7 +100,8 @@ export async function append(
     const remedy = 'name FILE, redirect a file, use a pipe, or pass - to read standard input anyway'
     throw new UsageError(`there is no input: ${remedy}`)
   }
-  return runJob({ ...command, openInput, io, reporter, signals })
+  const { local } = command.backend
+  return runJob({ ...command, openInput, folder: local, io, reporter, signals })
 }
 
 /** The retry options of the flags; where they give no time limit, the one of the backend. */
@@ -160,7 +163,8 @@ async function runJob(job: AppendJob): Promise<number> {
       ]
       const url = exists ? `oss://${bucket}/${key}` : undefined
       await reporter.drainStderr(signals.first)
-      reporter.finish({ source: source.name, url, delivery, copy }, differences)
+      const { folder } = job
+      reporter.finish({ source: source.name, url, folder, delivery, copy }, differences)
       if (differences.length > 0) throw new MismatchError(differences)
       return signals.exitCode || (delivery.isCut ? 1 : 0)
     } finally {

@@ -54,17 +54,15 @@ export async function deliver(options: DeliveryOptions): Promise<Delivery | Susp
   reporter.watch({ stream, length, bytesDone: bytesDone ?? acknowledged, bytesSent })
   const stoppable = new StoppableSource(source.stream, inputHasher)
   let hasShrunk = false
+  let isSuspended = false
   const cancelStop = grace === undefined ? () => {} : stopInGrace(stoppable, grace, options)
   const stages = isUnchanged ? [inputHasher] : [inputHasher, ...transforms, sentHasher]
   try {
     if (journal === undefined) await pipeline([...stages, stream], { signal })
-    else if (await pipeOrSuspend({ source: stoppable, stages, stream, signal })) {
-      const lost = isUnchanged ? stoppable.bytes - acceptedBytes(stream) : 0
-      return checkSuspended(stream, lost, journal, signals)
-    }
+    else isSuspended = await pipeOrSuspend({ source: stoppable, stages, stream, signal })
     hasShrunk = !stoppable.isCut && source.hasShrunk?.(inputHasher.bytes) === true
   } catch (error) {
-    if (!signal.aborted || grace === undefined) throw error
+    if (!signal.aborted || grace === undefined || journal !== undefined) throw error
     const { position } = stream
     const unacknowledged = bytesDone && Math.max(0, inputHasher.bytes - bytesDone())
     const remainder =
@@ -79,6 +77,10 @@ export async function deliver(options: DeliveryOptions): Promise<Delivery | Susp
     cancelStop()
     stoppable.stop()
     reporter.stop()
+  }
+  if (journal !== undefined && isSuspended) {
+    const lost = isUnchanged ? stoppable.bytes - acceptedBytes(stream) : 0
+    return checkSuspended(stream, lost, journal, signals)
   }
   if (stoppable.error) throw new SourceError(stoppable.error, stream.position!)
   const { position, crc64, key } = stream

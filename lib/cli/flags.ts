@@ -132,7 +132,7 @@ export const FLAGS: Readonly<Record<string, Flag>> = {
     commands: [...NETWORK_COMMANDS, 'serve'],
   },
   local: {
-    ...backendFlag('local', ['DIR', 'a folder in place of OSS; cat and ls read it']),
+    ...backendFlag('local', ['DIR', 'a folder in place of OSS; read by cat, ls']),
     commands: OBJECT_COMMANDS,
   },
   'connect-timeout': backendFlag(

@@ -60,13 +60,15 @@ export interface AppendReport {
   readonly source: string
   /** URL of the last object. Undefined: there is none. */
   readonly url: string | undefined
+  /** The folder of `--local`. */
+  readonly folder?: string | undefined
   readonly delivery: Delivery
   /** Undefined: the object was not read back. */
   readonly copy?: ObjectCopy | undefined
 }
 
 export function formatReport(report: AppendReport): string {
-  const { source, url, delivery, copy } = report
+  const { source, url, folder, delivery, copy } = report
   const { bytes, sha256, input, before, after, rolls, appends, recovered, duration } = delivery
   const numberFormat = new Intl.NumberFormat('en-US')
   const rate = formatBytes((bytes * 1000) / Math.max(duration, 1))
@@ -90,6 +92,10 @@ export function formatReport(report: AppendReport): string {
     ])
   }
   if (copy) rows.push(['', `${copy.crc64} read back`])
+  // In the folder are the bytes and states of a server, and not a file with the name of the key.
+  if (folder !== undefined && url !== undefined) {
+    rows.push(['read it by', `oss-append cat --local ${folder} ${url}`])
+  }
   // The label is in front: behind 64 digits it would not fit into 80 columns.
   rows.push(['SHA-256', ''])
   if (input) rows.push(['  input', input.sha256], ['  appended', sha256])

@@ -149,7 +149,8 @@ export class Journal {
     this.#clock = clock
     this.#layout = {
       capacity: Math.min(highWaterMark, MAX_WRITE_BYTES, segmentBytes),
-      frameBytes: options.frameBytes ?? MAX_FRAME_BYTES,
+      // A frame that is longer than a segment would never find room.
+      frameBytes: options.frameBytes ?? Math.min(MAX_FRAME_BYTES, segmentBytes),
       isByChunk: align === 'chunk',
     }
     const store = new SegmentStore({ folder, fileSystem, align, maxBytes, segmentBytes }, content)
@@ -309,9 +310,10 @@ export class Journal {
     return this.#isIdle || this.#store.canDeleteBefore(this.#acknowledged)
   }
 
-  /** All is acknowledged, and the newest segment is a long one. */
+  /** All is acknowledged, and the newest segment is a long one, or a segment is to be put aside. */
   get #isIdle(): boolean {
-    return this.#acknowledged === this.end && this.#store.newestBytes > IDLE_BYTES
+    const { newestBytes, hasDamage } = this.#store
+    return this.#acknowledged === this.end && (newestBytes > IDLE_BYTES || hasDamage)
   }
 
   async #trimInBackground(): Promise<void> {
@@ -360,8 +362,15 @@ export class Journal {
     try {
       this.#throwIfFailed()
       const isSynced = await this.#exclusive(async () => {
+        // The next start then asks nothing of what is delivered, and the object may be deleted meanwhile.
+        if (this.#store.isAnchorBehind) await this.#store.putAnchor()
         if (this.#store.anchor) await this.#trim()
-        return this.#store.syncAll()
+        const isSynced = await this.#store.syncAll()
+        // So that an idle journal shows that nothing is left, without a question to OSS.
+        if (this.#store.anchor && !this.#store.isAnchoredAt(this.#acknowledged)) {
+          await this.#store.putAnchor()
+        }
+        return isSynced
       })
       if (!isSynced) throw this.#fail(diskFull())
     } finally {

@@ -78,6 +78,23 @@ t.test('bytes beyond two buffers are read back from the disk', async t => {
   t.ok(oss.read(key).equals(bytes))
 })
 
+t.test('a rest that is read back is sent after flushInterval, without another write', async t => {
+  const oss = await startOss(t)
+  const key = oss.newKey()
+  const bytes = seededBytes(45_000)
+  oss.server.faults.push({ kind: 'lost', how: 'hang', on: 'any', times: 1 })
+  const stream = oss.open(key, {
+    journal: newFolder(t),
+    highWaterMark: 20_000,
+    requestTimeout: 200,
+    flushInterval: 10,
+  })
+  for (let at = 0; at < bytes.length; at += 1000) stream.write(bytes.subarray(at, at + 1000))
+  await waitUntil(() => stream.bytesWritten === bytes.length)
+  t.ok(oss.read(key).equals(bytes))
+  await stream.suspend()
+})
+
 t.test('an append whose response was lost is settled at the next start', async t => {
   const oss = await startOss(t)
   const journal = newFolder(t)
