@@ -16,6 +16,7 @@ import type { Align } from '../options.ts'
 import { type FileSystem, nodeFileSystem } from './file-system.ts'
 import { MAX_FRAME_BYTES } from './frame.ts'
 import {
+  dropBytes,
   type JournalChunk,
   type JournalPiece,
   type Layout,
@@ -103,8 +104,9 @@ export class Journal {
   readonly #layout: LayoutOptions
   readonly #store: SegmentStore
   readonly #reader: SegmentReader
-  /** Of `write()`: what is not accepted yet. */
+  /** Of `write()`: what is not confirmed yet, and the stream offset of its first byte. */
   #unconfirmed: readonly JournalChunk[] = []
+  #unconfirmedFrom = 0
   #isFull = false
   #acknowledged: number
   /** Settles when the segments are free for the next change. */
@@ -113,6 +115,7 @@ export class Journal {
   #syncTimer: Timer | undefined
   #roomTimer: Timer | undefined
   #roomWaiters: (() => void)[] = []
+  #isExiting = false
   /** Why nothing more is written. */
   #failedWith: Error | undefined
 
@@ -190,6 +193,7 @@ export class Journal {
     ok(this.#unconfirmed.length === 0, 'one write at a time')
     this.#throwIfFailed()
     this.#unconfirmed = chunks
+    this.#unconfirmedFrom = this.end
     try {
       const layout = layOut(chunks, this.#layout)
       await this.#limitUnsynced(layout.buffer.length)
@@ -361,22 +365,32 @@ export class Journal {
   }
 
   /**
-   * For `process.exit()`: writes synchronously what was given to `write()` and is not confirmed, then `more`, and
+   * For `process.exit()`: writes synchronously what was given to `write()` and is not written yet, then `more`, and
    * syncs unless `sync` is `'never'`. Returns how many of all these chunks are accepted: fewer if the journal is
-   * full or has failed. Call nothing else afterwards.
+   * full or has failed. May be called again, with further chunks. Call nothing else afterwards.
    */
   writeUnconfirmedSync(more: readonly JournalChunk[] = []): number {
-    const all = [...this.#unconfirmed, ...more]
-    let left: readonly JournalChunk[] = all
-    while (left.length > 0 && !this.#failedWith) {
+    if (this.#failedWith && !this.#isExiting) return 0
+    this.#isExiting = true
+    this.#failedWith ??= this.#closed()
+    const unconfirmed = this.#unconfirmed
+    // Laid out apart from `more`: a write that is in flight has the same bytes at the same place.
+    const left = this.#writeSync(dropBytes(unconfirmed, this.end - this.#unconfirmedFrom))
+    const leftOfMore = left.length > 0 ? more : this.#writeSync(more)
+    if (this.#options.sync !== 'never') this.#store.datasyncSync()
+    return unconfirmed.length - left.length + more.length - leftOfMore.length
+  }
+
+  /** Returns what is not written. */
+  #writeSync(chunks: readonly JournalChunk[]): readonly JournalChunk[] {
+    let left = chunks
+    while (left.length > 0) {
       const layout = layOut(left, this.#layout)
       if (layout.length > 0 && !this.#store.appendSync(layout)) break
       const rest = left.slice(layout.chunks)
       left = layout.rest ? [layout.rest, ...rest.slice(1)] : rest
     }
-    if (this.#options.sync !== 'never') this.#store.datasyncSync()
-    this.#failedWith ??= this.#closed()
-    return all.length - left.length
+    return left
   }
 
   /** Runs changes of segments one after another. Their failure is the journal's, for good. */

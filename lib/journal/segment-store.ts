@@ -447,7 +447,12 @@ export class SegmentStore {
   }
 
   datasyncSync(): void {
-    this.#exitSegment?.file.datasyncSync()
+    if (!this.#exitSegment && this.#unsyncedBytes === 0) return
+    try {
+      this.#placeSync().file.datasyncSync()
+    } catch {
+      // The disk has failed, and the process ends.
+    }
   }
 
   /** The current segment, unless it is suspect or about to be replaced. */

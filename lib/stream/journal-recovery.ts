@@ -14,7 +14,15 @@ import { type FoundEnd, TailFinder } from '../append/find-tail.ts'
 import type { StreamContext } from '../append/stream-context.ts'
 import type { Batch, Tail } from '../append/tail.ts'
 import { update } from '../crc64/index.ts'
-import { conflict, count, OssConflictError, OssError, replaced, withContext } from '../errors.ts'
+import {
+  conflict,
+  count,
+  journalError,
+  OssConflictError,
+  OssError,
+  replaced,
+  withContext,
+} from '../errors.ts'
 import type { Journal } from '../journal/journal.ts'
 import type { Damage } from '../journal/recovery.ts'
 import type { Anchor } from '../journal/segment.ts'
@@ -36,6 +44,8 @@ export interface RecoverInfo {
 }
 
 export type RecoveryOptions = Omit<AppenderOptions, 'target' | 'position' | 'crc64' | 'exists'> & {
+  /** The bucket of the stream. */
+  readonly bucket: string
   readonly contentMd5: boolean
   /** The journal may have lost bytes that are in the object. */
   readonly isUnsynced: boolean
@@ -43,6 +53,9 @@ export type RecoveryOptions = Omit<AppenderOptions, 'target' | 'position' | 'crc
 
 /** Bytes. Records of a journal were accepted by a process whose `maxRecordBytes` may have been greater. */
 const MAX_RECORD_BYTES = 1024 * MIB
+
+/** What the anchored object is, and stays. */
+const FINAL: ReadonlySet<string> = new Set(['OSS_ERR_OBJECT_REPLACED', 'ObjectNotAppendable'])
 
 export class JournalRecovery {
   readonly journal: Journal
@@ -85,6 +98,10 @@ export class JournalRecovery {
   async deliverToAnchor(): Promise<void> {
     const { anchor } = this.journal.recovered
     if (!anchor) return
+    if (this.#isOfOtherBucket) {
+      if (this.#left === 0) return
+      throw otherBucket(anchor, this.#options.bucket, this.journal.folder)
+    }
     try {
       await this.#deliverTo(anchor)
     } catch (error) {
@@ -92,6 +109,17 @@ export class JournalRecovery {
       const hint = `; ${count(this.#left, 'byte')} for it stay in the journal ${this.journal.folder}`
       throw withContext(error as Error, { bucket, key }, hint)
     }
+  }
+
+  /** Whether `deliverToAnchor()`, which failed with `error`, will fail each time. */
+  isFinal(error: unknown): error is OssError {
+    if (!(error instanceof OssError)) return false
+    return this.#isOfOtherBucket || error instanceof OssConflictError || FINAL.has(error.code)
+  }
+
+  get #isOfOtherBucket(): boolean {
+    const { anchor } = this.journal.recovered
+    return anchor !== undefined && anchor.bucket !== this.#options.bucket
   }
 
   async #deliverTo(anchor: Anchor): Promise<void> {
@@ -207,6 +235,11 @@ export class JournalRecovery {
     this.#acknowledged += length
     this.journal.acknowledge(this.#acknowledged, tail)
   }
+}
+
+function otherBucket({ bucket, key }: Anchor, ours: string, folder: string): OssError {
+  const problem = `the journal has bytes for oss://${bucket}/${key}, and the stream writes to ${ours}`
+  return journalError(`${problem}: deliver them first, with oss-append drain`, { file: folder })
 }
 
 function isFull(error: unknown): boolean {

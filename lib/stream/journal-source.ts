@@ -8,11 +8,12 @@
  * Counts are those of the stream: its first byte has the offset `#base` in the journal.
  */
 
+import { ok } from 'node:assert/strict'
 import type { AppendInfo, Destination } from '../append/appender.ts'
 import type { Target } from '../append/client-interface.ts'
 import type { StreamContext } from '../append/stream-context.ts'
 import type { Batch, Tail } from '../append/tail.ts'
-import { journalError } from '../errors.ts'
+import { journalError, type OssError, withContext } from '../errors.ts'
 import type { JournalChunk } from '../journal/frame-layout.ts'
 import { Journal, type WriteResult } from '../journal/journal.ts'
 import { claimSlots, type Slot } from '../journal/slots.ts'
@@ -36,12 +37,16 @@ export interface JournalSourceOptions extends SourceOptions {
 
 export interface JournalSourceListener extends SourceListener {
   readonly onRecover: (info: RecoverInfo) => void
+  /** A slot can never be delivered as it is. Undefined: the stream fails. */
+  readonly onSetAside: ((error: OssError) => void) | undefined
 }
 
 interface OpenedSlot {
   readonly slot: Slot
   /** Undefined: it could not be opened. */
   journal: Journal | undefined
+  /** It will never be delivered as it is, and makes room for another slot. */
+  isSetAside: boolean
 }
 
 export class JournalSource implements BatchSource {
@@ -93,6 +98,22 @@ export class JournalSource implements BatchSource {
     return this.#accepted
   }
 
+  /**
+   * Bytes of the stream that the journal has. Exact at any time, as `accepted` is not: it counts them once the
+   * journal says so.
+   */
+  get journaled(): number {
+    return this.#journal ? this.#journal.end - this.#base : 0
+  }
+
+  /** Bytes in its journals that no object has for certain. Undefined until the journal is open. */
+  get undelivered(): number | undefined {
+    if (!this.#journal) return undefined
+    return this.#opened.reduce((sum, { journal, isSetAside }) => {
+      return journal && !isSetAside ? sum + journal.end - journal.acknowledged : sum
+    }, 0)
+  }
+
   get isAtRecordEnd(): boolean {
     return this.#whole === this.#accepted
   }
@@ -109,12 +130,13 @@ export class JournalSource implements BatchSource {
     // New bytes are accepted from now on, and sent after the ones of dead processes.
     this.#journal = journal
     this.#resolveOpened(journal)
-    setExitListener(this, () => journal.writeUnconfirmedSync())
+    setExitListener(this, () => this.writeUnconfirmedSync())
     const recoveries = [this.#recover(journal)]
     for (const slot of abandoned) recoveries.push(this.#recover(await this.#openSlot(slot)))
-    for (const recovery of recoveries) await recovery.deliverToAnchor()
+    for (const recovery of recoveries) await this.#deliverToAnchor(recovery)
     const tail = await destination.open()
     for (const recovery of recoveries) {
+      if (this.#find(recovery).isSetAside) continue
       this.#delivering = recovery
       await recovery.deliver(batch => destination.append(batch))
       if (recovery.info.bytes > 0 || recovery.info.damaged.length > 0) {
@@ -126,6 +148,26 @@ export class JournalSource implements BatchSource {
     return destination.tail ?? tail
   }
 
+  async #deliverToAnchor(recovery: JournalRecovery): Promise<void> {
+    try {
+      await recovery.deliverToAnchor()
+    } catch (error) {
+      const { onSetAside } = this.#listener
+      if (!onSetAside || !recovery.isFinal(error)) throw error
+      const opened = this.#find(recovery)
+      opened.isSetAside = true
+      onSetAside(withContext(error, {}, `; the folder is kept as ${opened.slot.asideFolder}`))
+      // New bytes are behind what cannot be delivered: they need another stream.
+      if (recovery.journal === this.#journal) throw error
+    }
+  }
+
+  #find({ journal }: JournalRecovery): OpenedSlot {
+    const opened = this.#opened.find(each => each.journal === journal)
+    ok(opened)
+    return opened
+  }
+
   #recover(journal: Journal): JournalRecovery {
     return new JournalRecovery(journal, this.#recovery, this.#context)
   }
@@ -134,17 +176,17 @@ export class JournalSource implements BatchSource {
     const { maxBytes, sync } = this.#options.journal
     const { highWaterMark } = this.#options
     const { folder } = slot
-    const opened: OpenedSlot = { slot, journal: undefined }
+    const opened: OpenedSlot = { slot, journal: undefined, isSetAside: false }
     this.#opened.push(opened)
     opened.journal = await Journal.open({ folder, maxBytes, sync, align, highWaterMark })
     return opened.journal
   }
 
   async #closeSlots(slots: readonly OpenedSlot[]): Promise<void> {
-    for (const { journal, slot } of slots) {
+    for (const { journal, slot, isSetAside } of slots) {
       // A journal that cannot be closed keeps its files: the next start reads them.
       await journal?.close().catch(() => {})
-      await slot.release()
+      await (isSetAside ? slot.setAside().catch(() => {}) : slot.release())
     }
   }
 
@@ -160,6 +202,11 @@ export class JournalSource implements BatchSource {
   /** A write that finds the journal full fails from now on, instead of waiting for room. */
   refuseWhenFull(): void {
     this.#isRefusing = true
+  }
+
+  /** For `process.exit()`: writes what it was given and is not written yet, and then `more`. */
+  writeUnconfirmedSync(more: readonly JournalChunk[] = []): void {
+    this.#journal?.writeUnconfirmedSync(more)
   }
 
   /** Resolves when all that is accepted is on stable storage. */
@@ -226,7 +273,7 @@ export class JournalSource implements BatchSource {
     this.#callback?.(error)
     this.#callback = undefined
     setExitListener(this, undefined)
-    await this.#closeSlots(this.#opened.splice(0))
+    await this.#closeSlots(this.#opened)
   }
 
   /** Writes chunks to the journal, in as many writes as that takes, and calls back. */
