@@ -80,6 +80,17 @@ export interface WriteResult {
   readonly isFull: boolean
 }
 
+const EMPTY_FOLDER: FolderContent = {
+  recovered: { anchor: undefined, from: 0, end: 0, align: undefined, damaged: [] },
+  segments: [],
+  delivered: [],
+  undeliverable: [],
+  void: [],
+  anchorFile: undefined,
+  generation: 0,
+  bytesOnDisk: 0,
+}
+
 /** Bytes of one segment. */
 const SEGMENT_BYTES = 33_554_432
 /** Bytes of the stream that one write takes, whatever the `highWaterMark`. */
@@ -138,6 +149,11 @@ export class Journal {
     }
   }
 
+  /** For `process.exit()`: the journal of a folder that is empty, and that no other process knows. */
+  static createSync(options: JournalOptions): Journal {
+    return new Journal(options, options.fileSystem ?? nodeFileSystem, EMPTY_FOLDER)
+  }
+
   private constructor(options: JournalOptions, fileSystem: FileSystem, content: FolderContent) {
     const { folder, maxBytes, highWaterMark, clock = systemClock } = options
     const { recovered } = content
@@ -177,6 +193,11 @@ export class Journal {
   /** Bytes of the segments on disk. */
   get bytesOnDisk(): number {
     return this.#store.bytesOnDisk
+  }
+
+  /** It has not failed, and is not closed. At `process.exit()` it takes chunks as long as that. */
+  get isOpen(): boolean {
+    return this.#failedWith === undefined || this.#isExiting
   }
 
   /** The last `write()` found no room. */

@@ -35,7 +35,7 @@ export interface ClaimedSlots {
 }
 
 /** Slots that are tried at most: one for each stream on the folder at the same time. */
-const MAX_SLOTS = 1024
+export const MAX_SLOTS = 1024
 
 /**
  * Locks slots of `dir`, which is made if it does not exist.

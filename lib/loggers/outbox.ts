@@ -12,6 +12,7 @@
 
 import type { RetryInfo } from '../append/retry-loop.ts'
 import { type ObservedTail, OssError } from '../errors.ts'
+import type { ExitJournal } from '../journal/exit-journal.ts'
 import {
   createRollingAppendStream,
   type RollInfo,
@@ -106,6 +107,8 @@ export class Outbox {
   #stream: RollingAppendStream
   /** That of the stream; undefined without `journal`. */
   #journal: JournalSource | undefined
+  /** Begun at `process.exit()`, if that of the stream is not open. */
+  #exitJournal: ExitJournal | undefined
   /** The folder of the journal. */
   readonly #journalFolder: string | undefined
   #state: 'open' | 'ending' | 'aborting' | 'closed' = 'open'
@@ -179,7 +182,7 @@ export class Outbox {
 
   /** Bytes in the journal that are not acknowledged. */
   get #journaled(): number {
-    return this.#journal?.undelivered ?? 0
+    return (this.#journal?.undelivered ?? 0) + (this.#exitJournal?.journaled ?? 0)
   }
 
   /** Nothing is left to deliver. */
@@ -330,12 +333,27 @@ export class Outbox {
 
   /** Writes to the journal what is not there yet. Records of later listeners of `'exit'` follow. */
   #keepOnExit(journal: JournalSource): void {
-    journal.writeUnconfirmedSync()
-    const chunks = this.#queue.takeRest(journal.journaled)
-    if (chunks.length > 0)
-      journal.writeUnconfirmedSync(chunks.map(chunk => ({ chunk, encoding: 'utf8' })))
-    this.#queue.acknowledge(journal.journaled)
+    const place = journal.isOpen ? journal : this.#openExitJournal(journal)
+    place?.writeUnconfirmedSync()
+    const chunks = place ? this.#queue.takeRest(place.journaled) : []
+    if (place && chunks.length > 0) {
+      place.writeUnconfirmedSync(chunks.map(chunk => ({ chunk, encoding: 'utf8' })))
+      this.#queue.acknowledge(place.journaled)
+    }
+    this.#queue.closeChunk()
     this.#giveUp(0)
+  }
+
+  /** Undefined: the folder cannot be written to. */
+  #openExitJournal(journal: JournalSource): ExitJournal | undefined {
+    if (this.#exitJournal || this.#queue.length === 0) return this.#exitJournal
+    this.#queue.rewind()
+    try {
+      this.#exitJournal = journal.createExitJournal()
+    } catch (error) {
+      this.#setLastError(error as Error)
+    }
+    return this.#exitJournal
   }
 
   /** The open chunk has `length` characters. `text` is the last of them. */

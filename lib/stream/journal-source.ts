@@ -14,6 +14,7 @@ import type { Target } from '../append/client-interface.ts'
 import type { StreamContext } from '../append/stream-context.ts'
 import type { Batch, Tail } from '../append/tail.ts'
 import { journalError, type OssError, withContext } from '../errors.ts'
+import { ExitJournal } from '../journal/exit-journal.ts'
 import type { JournalChunk } from '../journal/frame-layout.ts'
 import { Journal, type WriteResult } from '../journal/journal.ts'
 import { claimSlots, type Slot } from '../journal/slots.ts'
@@ -202,6 +203,22 @@ export class JournalSource implements BatchSource {
   /** A write that finds the journal full fails from now on, instead of waiting for room. */
   refuseWhenFull(): void {
     this.#isRefusing = true
+  }
+
+  /** Whether `writeUnconfirmedSync()` can write. */
+  get isOpen(): boolean {
+    return this.#journal?.isOpen ?? false
+  }
+
+  /**
+   * For `process.exit()`, if the journal is not open: a slot for the bytes that are not in it.
+   *
+   * @throws if the folder of the journal cannot be written to.
+   */
+  createExitJournal(): ExitJournal {
+    const { align, highWaterMark, journal } = this.#options
+    const { dir, maxBytes, sync } = journal
+    return new ExitJournal(dir, { maxBytes, sync, align, highWaterMark })
   }
 
   /** For `process.exit()`: writes what it was given and is not written yet, and then `more`. */
