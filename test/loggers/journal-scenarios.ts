@@ -16,7 +16,8 @@ export interface JournalScenario {
   readonly code: string
   /** Otherwise it ends by itself. */
   readonly isKilled?: boolean
-  /** It says on standard error how much stays. A killed process cannot. */
+  /** OSS is up, and refuses everything, so streams fail. */
+  readonly isDenied?: boolean
   readonly options?: Readonly<Record<string, unknown>>
 }
 
@@ -29,6 +30,11 @@ export const JOURNAL_SCENARIOS: readonly JournalScenario[] = [
   {
     title: 'process.exit()',
     code: `logMany(0, 250); setTimeout(() => { logMany(250, ${TOTAL}); process.exit() }, 300)`,
+  },
+  {
+    title: 'process.exit() after a stream has failed',
+    code: `transport.once('warn', () => { logMany(250, ${TOTAL}); process.exit() }); logMany(0, 250)`,
+    isDenied: true,
   },
   { title: 'process.exit() at once', code: `logMany(0, ${TOTAL}); process.exit()` },
   {
@@ -56,18 +62,21 @@ export function newFolder(t: Test): string {
 export async function runJournalScenario(
   t: Test,
   setup: LoggerSetup,
-  { code, isKilled = false, options }: JournalScenario,
+  { code, isKilled = false, isDenied = false, options }: JournalScenario,
 ): Promise<void> {
   const oss = await startOss(t)
   const journal = newFolder(t)
   const settings = { closeTimeout: 300, ...options, journal }
-  oss.server.refuse()
+  const permissions = [...oss.server.permissions]
+  if (isDenied) oss.server.permissions.clear()
+  else oss.server.refuse()
   const { stderr, signal } = await runLogger(t, oss, setup, code, settings, isKilled ? journal : '')
   t.equal(signal, isKilled ? 'SIGKILL' : null, stderr)
   const kept = /^oss-append-stream: \d+ bytes for oss:.+ stay in the journal .+; the next start/gm
   t.equal([...stderr.matchAll(kept)].length, isKilled ? 0 : 1, stderr)
   t.notMatch(stderr, /not acknowledged/)
-  await oss.server.listen()
+  if (!isDenied) await oss.server.listen()
+  for (const action of permissions) oss.server.permissions.add(action)
   const next = `logMany(${TOTAL}, ${TOTAL + 10}); end()`
   const second = await runLogger(t, oss, setup, next, { ...settings, closeTimeout: 9000 })
   t.equal(second.stderr, '')

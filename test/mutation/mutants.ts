@@ -1053,6 +1053,43 @@ export const MUTANTS: readonly Mutant[] = [
     tests: ['loggers/outbox'],
   },
   {
+    name: 'a chunk that is in the journal is written again at the exit',
+    file: 'lib/journal/journal.ts',
+    find: 'dropBytes(unconfirmed, this.end - this.#unconfirmedFrom)',
+    replace: 'unconfirmed',
+    tests: ['journal/exit'],
+  },
+  {
+    name: 'a slot that cannot be delivered stays the slot of the logger',
+    file: 'lib/stream/journal-source.ts',
+    find: 'opened.isSetAside = true',
+    replace: '',
+    tests: ['loggers/journal'],
+  },
+  {
+    name: 'bytes for another bucket go there',
+    file: 'lib/stream/journal-recovery.ts',
+    find: 'if (this.#isOfOtherBucket) {',
+    replace: 'if (false as boolean) {',
+    tests: ['loggers/journal'],
+  },
+  {
+    name: 'with a journal a logger holds chunks until they are acknowledged',
+    file: 'lib/loggers/outbox.ts',
+    find: 'this.#journal?.journaled ?? 0))',
+    replace: 'stream.bytesWritten))',
+    tests: ['loggers/journal'],
+  },
+  {
+    name: 'a logger with a journal gives records up at closeTimeout',
+    file: 'lib/loggers/outbox.ts',
+    find: `      if (this.#journal) {
+        this.#suspend()`,
+    replace: `      if (false as boolean) {
+        this.#suspend()`,
+    tests: ['loggers/journal'],
+  },
+  {
     name: 'what a failed stream had is not sent again',
     file: 'lib/loggers/outbox.ts',
     find: 'this.#queue.rewind()',
