@@ -33,7 +33,8 @@ export const JOURNAL_SCENARIOS: readonly JournalScenario[] = [
   },
   {
     title: 'process.exit() after a stream has failed',
-    code: `transport.once('warn', () => { logMany(250, ${TOTAL}); process.exit() }); logMany(0, 250)`,
+    code: `transport.once('warn', () => { logMany(250, ${TOTAL}); process.exit() })
+      logMany(0, 250); ${RUN_ON}`,
     isDenied: true,
   },
   { title: 'process.exit() at once', code: `logMany(0, ${TOTAL}); process.exit()` },

@@ -239,3 +239,22 @@ t.test('abort() keeps everything, also while no stream is open', async t => {
   t.equal(await third.outbox.close(), undefined)
   t.same(stored(oss).numbers, upTo(30))
 })
+
+t.test('an end while each stream fails: all is in the journal', async t => {
+  const oss = await startOss(t)
+  const journal = newFolder(t)
+  captureStderr(t)
+  oss.server.permissions.clear()
+  const first = open(oss, journal, { closeTimeout: 300 })
+  first.add(0, 10)
+  await waitUntil(() => first.eventsOf('warn').length > 0)
+  first.add(10, 20)
+  t.equal(await first.outbox.close(), undefined)
+  t.equal(first.outbox.stats().journaled, 170)
+  for (const action of ['oss:GetObject', 'oss:PutObject'] as const) {
+    oss.server.permissions.add(action)
+  }
+  const second = open(oss, journal)
+  t.equal(await second.outbox.close(), undefined)
+  t.same(stored(oss).numbers, upTo(20))
+})
