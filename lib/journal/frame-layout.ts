@@ -128,20 +128,6 @@ export function piecesOf({ bytes, ends, goesOn }: Frame): JournalPiece[] {
   return pieces
 }
 
-/** The chunks without their first `count` bytes. */
-export function dropBytes(chunks: readonly JournalChunk[], count: number): readonly JournalChunk[] {
-  let left = count
-  let index = 0
-  for (; index < chunks.length; index++) {
-    const length = byteLength(chunks[index] as JournalChunk)
-    if (left < length) break
-    left -= length
-  }
-  const [first, ...rest] = chunks.slice(index)
-  if (!first || left === 0) return chunks.slice(index)
-  return [{ chunk: encode(first).subarray(left), encoding: 'utf8' }, ...rest]
-}
-
 function byteLength({ chunk, encoding }: JournalChunk): number {
   return typeof chunk === 'string' ? Buffer.byteLength(chunk, encoding) : chunk.length
 }

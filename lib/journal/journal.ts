@@ -16,7 +16,6 @@ import type { Align } from '../options.ts'
 import { type FileSystem, nodeFileSystem } from './file-system.ts'
 import { MAX_FRAME_BYTES } from './frame.ts'
 import {
-  dropBytes,
   type JournalChunk,
   type JournalPiece,
   type Layout,
@@ -115,9 +114,8 @@ export class Journal {
   readonly #layout: LayoutOptions
   readonly #store: SegmentStore
   readonly #reader: SegmentReader
-  /** Of `write()`: what is not confirmed yet, and the stream offset of its first byte. */
-  #unconfirmed: readonly JournalChunk[] = []
-  #unconfirmedFrom = 0
+  /** The `write()` in progress, and where the journal ends once its first chunks are accepted. */
+  #writing: { chunks: readonly JournalChunk[]; layout: Layout; end: number } | undefined
   #isFull = false
   #acknowledged: number
   /** Settles when the segments are free for the next change. */
@@ -129,6 +127,8 @@ export class Journal {
   #isExiting = false
   /** Why nothing more is written. */
   #failedWith: Error | undefined
+  /** Why no call waits for room. */
+  #refusal: Error | undefined
 
   /**
    * Recovers what the folder holds, and deletes nothing that is undelivered. The caller holds the lock.
@@ -166,7 +166,8 @@ export class Journal {
     this.#clock = clock
     this.#layout = {
       capacity: Math.min(highWaterMark, MAX_WRITE_BYTES, segmentBytes),
-      frameBytes: options.frameBytes ?? MAX_FRAME_BYTES,
+      // A frame that is longer than a segment would never find room.
+      frameBytes: options.frameBytes ?? Math.min(MAX_FRAME_BYTES, segmentBytes),
       isByChunk: align === 'chunk',
     }
     const store = new SegmentStore({ folder, fileSystem, align, maxBytes, segmentBytes }, content)
@@ -200,6 +201,10 @@ export class Journal {
     return this.#failedWith === undefined || this.#isExiting
   }
 
+  get isWriting(): boolean {
+    return this.#writing !== undefined
+  }
+
   /** The last `write()` found no room. */
   get isFull(): boolean {
     return this.#isFull
@@ -211,12 +216,11 @@ export class Journal {
    * 1 MiB is accepted whole or not at all. One call at a time.
    */
   async write(chunks: readonly JournalChunk[]): Promise<WriteResult> {
-    ok(this.#unconfirmed.length === 0, 'one write at a time')
+    ok(!this.#writing, 'one write at a time')
     this.#throwIfFailed()
-    this.#unconfirmed = chunks
-    this.#unconfirmedFrom = this.end
+    const layout = layOut(chunks, this.#layout)
+    this.#writing = { chunks, layout, end: this.end + layout.length }
     try {
-      const layout = layOut(chunks, this.#layout)
       await this.#limitUnsynced(layout.buffer.length)
       const isWritten = layout.length === 0 || (await this.#exclusive(() => this.#append(layout)))
       this.#isFull = !isWritten
@@ -226,7 +230,7 @@ export class Journal {
       const { pieces, chunks: count, rest } = layout
       return { pieces, chunks: count, rest, isFull: false }
     } finally {
-      this.#unconfirmed = []
+      this.#writing = undefined
     }
   }
 
@@ -258,17 +262,26 @@ export class Journal {
   }
 
   /**
-   * Resolves when segments were deleted, or after one second, since the disk may have room again. The timer does
-   * not keep the process alive.
+   * Resolves when segments were deleted, or after one second, since the disk may have room again.
    */
   async waitForRoom(): Promise<void> {
-    this.#throwIfFailed()
+    this.#throwIfWaitless()
     await new Promise<void>(resolve => {
       this.#roomWaiters.push(resolve)
       this.#roomTimer ??= this.#clock.setTimeout(() => this.#notifyRoom(), FULL_DISK_DELAY)
-      this.#roomTimer.unref()
     })
+    this.#throwIfWaitless()
+  }
+
+  /** Calls that wait for room, now or later, reject with `refusal`. `close()` waits for none. */
+  stopWaiting(refusal: Error): void {
+    this.#refusal ??= refusal
+    this.#notifyRoom()
+  }
+
+  #throwIfWaitless(): void {
     this.#throwIfFailed()
+    if (this.#refusal) throw this.#refusal
   }
 
   #notifyRoom(): void {
@@ -319,9 +332,10 @@ export class Journal {
     return this.#isIdle || this.#store.canDeleteBefore(this.#acknowledged)
   }
 
-  /** All is acknowledged, and the newest segment is a long one. */
+  /** All is acknowledged, and the newest segment is a long one, or a segment is to be put aside. */
   get #isIdle(): boolean {
-    return this.#acknowledged === this.end && this.#store.newestBytes > IDLE_BYTES
+    const { newestBytes, hasDamage } = this.#store
+    return this.#acknowledged === this.end && (newestBytes > IDLE_BYTES || hasDamage)
   }
 
   async #trimInBackground(): Promise<void> {
@@ -370,8 +384,15 @@ export class Journal {
     try {
       this.#throwIfFailed()
       const isSynced = await this.#exclusive(async () => {
+        // The next start then asks nothing of what is delivered, and the object may be deleted meanwhile.
+        if (this.#store.isAnchorBehind) await this.#store.putAnchor()
         if (this.#store.anchor) await this.#trim()
-        return this.#store.syncAll()
+        const isSynced = await this.#store.syncAll()
+        // So that an idle journal shows that nothing is left, without a question to OSS.
+        if (this.#store.anchor && !this.#store.isAnchoredAt(this.#acknowledged)) {
+          await this.#store.putAnchor()
+        }
+        return isSynced
       })
       if (!isSynced) throw this.#fail(diskFull())
     } finally {
@@ -386,32 +407,39 @@ export class Journal {
   }
 
   /**
-   * For `process.exit()`: writes synchronously what was given to `write()` and is not written yet, then `more`, and
+   * For `process.exit()`: writes synchronously what was given to `write()` and is not accepted, then `more`, and
    * syncs unless `sync` is `'never'`. Returns how many of all these chunks are accepted: fewer if the journal is
    * full or has failed. May be called again, with further chunks. Call nothing else afterwards.
    */
   writeUnconfirmedSync(more: readonly JournalChunk[] = []): number {
-    if (this.#failedWith && !this.#isExiting) return 0
+    if (!this.isOpen) return 0
     this.#isExiting = true
     this.#failedWith ??= this.#closed()
     const unconfirmed = this.#unconfirmed
-    // Laid out apart from `more`: a write that is in flight has the same bytes at the same place.
-    const left = this.#writeSync(dropBytes(unconfirmed, this.end - this.#unconfirmedFrom))
-    const leftOfMore = left.length > 0 ? more : this.#writeSync(more)
+    this.#writing = undefined
+    // Apart from `more`: a write in flight must find the same frames in its place.
+    let accepted = this.#writeSync(unconfirmed)
+    if (accepted === unconfirmed.length) accepted += this.#writeSync(more)
     if (this.#options.sync !== 'never') this.#store.datasyncSync()
-    return unconfirmed.length - left.length + more.length - leftOfMore.length
+    return accepted
   }
 
-  /** Returns what is not written. */
-  #writeSync(chunks: readonly JournalChunk[]): readonly JournalChunk[] {
+  /** Chunks of the `write()` in progress that are not accepted. */
+  get #unconfirmed(): readonly JournalChunk[] {
+    if (!this.#writing) return []
+    const { chunks, layout, end } = this.#writing
+    return this.end < end ? chunks : behind(chunks, layout)
+  }
+
+  /** Returns how many chunks are accepted. */
+  #writeSync(chunks: readonly JournalChunk[]): number {
     let left = chunks
     while (left.length > 0) {
       const layout = layOut(left, this.#layout)
       if (layout.length > 0 && !this.#store.appendSync(layout)) break
-      const rest = left.slice(layout.chunks)
-      left = layout.rest ? [layout.rest, ...rest.slice(1)] : rest
+      left = behind(left, layout)
     }
-    return left
+    return chunks.length - left.length
   }
 
   /** Runs changes of segments one after another. Their failure is the journal's, for good. */
@@ -441,6 +469,15 @@ export class Journal {
     this.#notifyRoom()
     return this.#failedWith
   }
+}
+
+/** The chunks that a layout has not. */
+function behind(
+  chunks: readonly JournalChunk[],
+  { chunks: count, rest }: Layout,
+): readonly JournalChunk[] {
+  const left = chunks.slice(count)
+  return rest ? [rest, ...left.slice(1)] : left
 }
 
 /** Bytes of other records cannot be cut as the options say. */

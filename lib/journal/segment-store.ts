@@ -141,6 +141,11 @@ export class SegmentStore {
     return this.#isSuspect
   }
 
+  /** The last anchor on stable storage does not say all that `anchor` does. */
+  get isAnchorBehind(): boolean {
+    return this.anchor !== undefined && this.anchor.offset > this.#anchoredOffset
+  }
+
   /** The segment that has the byte at `offset`. */
   find(offset: number): SegmentFile | undefined {
     return this.#segments.find(({ header, end }) => header.offset <= offset && offset < end)
@@ -149,6 +154,11 @@ export class SegmentStore {
   /** Bytes of the newest segment. */
   get newestBytes(): number {
     return this.#segments.at(-1)?.size ?? 0
+  }
+
+  /** A segment has bytes that cannot be delivered. It is put aside once the others are, and a new one is made. */
+  get hasDamage(): boolean {
+    return this.#segments.some(({ isDamaged }) => isDamaged)
   }
 
   /** Whether a segment can be deleted that ends at `offset` or before. */
@@ -387,6 +397,11 @@ export class SegmentStore {
     return true
   }
 
+  /** The last anchor on stable storage says that all bytes before `offset` are acknowledged. */
+  isAnchoredAt(offset: number): boolean {
+    return this.#anchoredOffset === offset
+  }
+
   /** Deletes segments that end at `offset` or before. An anchor behind them, in one that stays, is stable first. */
   async deleteBefore(offset: number): Promise<boolean> {
     const segments = this.#deletable(offset)
@@ -447,12 +462,8 @@ export class SegmentStore {
   }
 
   datasyncSync(): void {
-    if (!this.#exitSegment && this.#unsyncedBytes === 0) return
-    try {
-      this.#placeSync().file.datasyncSync()
-    } catch {
-      // The disk has failed, and the process ends.
-    }
+    if (this.#end > this.#syncedEnd && this.#current) this.#exitSegment ??= this.#placeSync()
+    this.#exitSegment?.file.datasyncSync()
   }
 
   /** The current segment, unless it is suspect or about to be replaced. */

@@ -11,7 +11,8 @@ import { isAlive, processIdentity } from '../folder-lock.ts'
 import { type FileSystem, nodeFileSystem } from './file-system.ts'
 import { asJournalError } from './journal-error.ts'
 import { type IsRunning, type LockOwner, lockSlot } from './lock.ts'
-import { parseSegmentName } from './segment.ts'
+import type { Damage } from './recovery.ts'
+import { damagedName, parseSegmentName } from './segment.ts'
 
 /** A slot that this process has locked. */
 export interface Slot {
@@ -51,7 +52,12 @@ export async function claimSlots(
     await fileSystem.makeFolder(folder)
     if (!(await fileSystem.isLocal(folder))) throw notLocal(folder)
     const own = await claimFree(fileSystem, folder)
-    return { own, abandoned: await claimAbandoned(fileSystem, folder, own.index) }
+    try {
+      return { own, abandoned: await claimAbandoned(fileSystem, folder, own.index) }
+    } catch (error) {
+      await own.release()
+      throw error
+    }
   } catch (error) {
     throw asJournalError(error, folder)
   }
@@ -75,6 +81,31 @@ export async function claimSlot(
       'or remove its lock file if that process is gone',
     { file },
   )
+}
+
+/**
+ * Empties a slot whose bytes are all acknowledged and whose journal is closed, so that no start reads it again. The
+ * caller holds the lock. Files with damage are kept.
+ */
+export async function clearSlot(
+  folder: string,
+  damaged: readonly Damage[],
+  fileSystem: FileSystem = nodeFileSystem,
+): Promise<void> {
+  const kept = new Set(damaged.map(({ file }) => file))
+  for (const name of await fileSystem.list(folder)) {
+    const path = join(folder, name)
+    if (!parseSegmentName(name)) continue
+    if (kept.has(path)) await fileSystem.rename(path, damagedName(path))
+    else await fileSystem.remove(path)
+  }
+  // A file that comes back after power loss would be newer than those of the next owner.
+  await fileSystem.syncFolder(folder)
+}
+
+/** Locks the slot with this index, such as to drain it. Undefined: a living process has locked it. */
+export function claimSlotIfFree(dir: string, index: number): Promise<Slot | undefined> {
+  return tryClaim(nodeFileSystem, dir, index)
 }
 
 async function claimFree(fileSystem: FileSystem, dir: string): Promise<Slot> {

@@ -248,6 +248,7 @@ export class OssAppendStream extends Writable {
       onError: (error: Error) => this.destroy(error),
       onRecover: (info: RecoverInfo) => this.#emitLater('recover', info),
       onSetAside,
+      queuedChunks: () => (this as unknown as QueueOwner).writableBuffer ?? [],
     }
     const onRetry = (info: RetryInfo) => this.#emitLater('retry', info)
     const objects: AppenderOptions = { ...settings, attemptFloor, clock, onRetry }
@@ -461,6 +462,7 @@ export class OssAppendStream extends Writable {
   #whenAccepted(resolve: () => void, reject: (error: Error) => void): void {
     while (this.writableCorked > 0) this.uncork()
     if (this.#copiedChunks >= this.#writtenChunks) resolve()
+    else if (this.#failedWith) reject(this.#failedWith)
     else this.#acceptances.push({ chunks: this.#writtenChunks, resolve, reject })
   }
 
@@ -482,7 +484,11 @@ export class OssAppendStream extends Writable {
     if (this.#failedWith) throw this.#failedWith
     if (this.#isComplete) return
     await new Promise<void>((resolve, reject) => this.#whenAccepted(resolve, reject))
-    await journal.sync()
+    try {
+      await journal.sync()
+    } catch (error) {
+      throw this.#failedWith ?? error
+    }
   }
 
   /**
@@ -566,7 +572,17 @@ export class OssAppendStream extends Writable {
   override end(chunk: unknown, callback?: () => void): this
   override end(chunk: unknown, encoding: BufferEncoding, callback?: () => void): this
   override end(...args: unknown[]): this {
-    super.end(...(args as [unknown, BufferEncoding, () => void]))
+    const [chunk] = args
+    const hasChunk = typeof chunk !== 'function' && chunk !== undefined && chunk !== null
+    // Node does not call `write()` for it.
+    const written = hasChunk && !this.writableEnded && !this.destroyed ? 1 : 0
+    this.#writtenChunks += written
+    try {
+      super.end(...(args as [unknown, BufferEncoding, () => void]))
+    } catch (error) {
+      this.#writtenChunks -= written
+      throw error
+    }
     // Not in `_final()`, which Node calls when the last byte is accepted: full buffers delay it.
     this.#destination.hurry()
     return this
@@ -613,8 +629,8 @@ export class OssAppendStream extends Writable {
   }
 
   override _destroy(error: Error | null, callback: (error?: Error | null) => void): void {
-    this.#source.stop()
     this.#destination.abort(destroyed())
+    this.#source.stop()
     this.#notify()
     void this.#ended.then(async failure => {
       const { client, isOwnClient } = this.#settings
@@ -624,13 +640,15 @@ export class OssAppendStream extends Writable {
       // it rejects by itself, and an error would crash a plain destroy(). Evaluated after the client has
       // closed, since the source may end meanwhile.
       const isCutShort = this.writableEnded && !this.#isComplete && !this.#isSuspended
-      const reason = error ?? (isCutShort ? failure : undefined)
+      let reason = error ?? (isCutShort ? failure : undefined)
       const why = reason ?? failure ?? destroyed()
       if (!this.#isComplete) this.#failedWith = why
       this.#waiters.reject(why)
       this.#addresses.reject(why)
       for (const { reject } of this.#acceptances.splice(0)) reject(why)
-      await this.#source.close(why)
+      const unsaved = await this.#source.close(why)
+      // What a suspended stream has accepted is in the journal alone.
+      if (this.#isSuspended && !this.#isComplete) reason ??= unsaved
       this.#closeError = reason ?? null
       callback(reason)
     })
@@ -670,6 +688,11 @@ export class OssAppendStream extends Writable {
   }
 }
 
+/** What Node's Writable has, and its types do not. */
+interface QueueOwner {
+  readonly writableBuffer?: readonly WrittenChunk[]
+}
+
 /** Events that Node emits in the middle of its own work. */
 const NODE_EVENTS: ReadonlySet<EventName> = new Set(['drain', 'prefinish', 'finish', 'error'])
 
@@ -679,9 +702,9 @@ function createJournalSource(
   context: StreamContext,
   listener: JournalSourceListener,
 ): JournalSource | undefined {
-  const { journal, contentMd5, target } = settings
+  const { journal, contentMd5 } = settings
   if (!journal) return undefined
-  const { bucket } = target
+  const { bucket } = objects.target
   const recovery = { ...objects, bucket, contentMd5, isUnsynced: journal.sync === 'never' }
   return new JournalSource({ ...settings, journal }, recovery, context, listener)
 }

@@ -48,6 +48,9 @@ export interface BatchSource {
   release(): void
   /** The stream is being destroyed: accepts nothing more, and stops timers. */
   stop(): void
-  /** The last request has ended: fails a write that waits, and closes what is open. */
-  close(error: Error): Promise<void> | void
+  /**
+   * The last request has ended: fails a write that waits, and closes what is open. Resolves with the error of a
+   * disk that did not take all accepted bytes.
+   */
+  close(error: Error): Promise<Error | undefined> | undefined
 }

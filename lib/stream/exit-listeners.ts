@@ -6,7 +6,13 @@
 const listeners = new Map<object, () => void>()
 
 function onExit(): void {
-  for (const listener of listeners.values()) listener()
+  for (const listener of listeners.values()) {
+    try {
+      listener()
+    } catch {
+      // The others run, and the exit code stays.
+    }
+  }
 }
 
 /** `listener` runs when the process exits; undefined: nothing of `owner` does. */

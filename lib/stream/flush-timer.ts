@@ -48,7 +48,7 @@ export class FlushTimer {
 
   /** Makes the first `due` bytes due, whether the batcher has them all by now or not. */
   makeDue(due: number): void {
-    this.#due = due
+    this.#due = Math.max(this.#due, due)
     this.#onDue()
   }
 

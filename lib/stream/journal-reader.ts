@@ -20,19 +20,21 @@ export function copyPieces(batcher: Batcher, pieces: readonly JournalPiece[]): n
 
 /**
  * Reads until the batcher is full, or has all bytes before `end()`. `base`: offset in the journal of the first
- * byte that the batcher was given.
+ * byte that the batcher was given. Returns the number of bytes.
  */
 export async function fillBatcher(
   batcher: Batcher,
   journal: Journal,
   base: number,
   end: () => number,
-): Promise<void> {
+): Promise<number> {
+  const start = batcher.accepted
   while (!batcher.hasReady) {
     const left = end() - batcher.accepted
-    if (left === 0) return
+    if (left === 0) break
     const offset = base + batcher.accepted
     const pieces = await journal.read(offset, Math.min(left, READ_BYTES))
-    if (copyPieces(batcher, pieces) === 0) return
+    if (copyPieces(batcher, pieces) === 0) break
   }
+  return batcher.accepted - start
 }

@@ -44,7 +44,7 @@ export interface RecoverInfo {
 }
 
 export type RecoveryOptions = Omit<AppenderOptions, 'target' | 'position' | 'crc64' | 'exists'> & {
-  /** The bucket of the stream. */
+  /** The stream's own. */
   readonly bucket: string
   readonly contentMd5: boolean
   /** The journal may have lost bytes that are in the object. */
@@ -53,9 +53,6 @@ export type RecoveryOptions = Omit<AppenderOptions, 'target' | 'position' | 'crc
 
 /** Bytes. Records of a journal were accepted by a process whose `maxRecordBytes` may have been greater. */
 const MAX_RECORD_BYTES = 1024 * MIB
-
-/** What the anchored object is, and stays. */
-const FINAL: ReadonlySet<string> = new Set(['OSS_ERR_OBJECT_REPLACED', 'ObjectNotAppendable'])
 
 export class JournalRecovery {
   readonly journal: Journal
@@ -97,15 +94,19 @@ export class JournalRecovery {
    */
   async deliverToAnchor(): Promise<void> {
     const { anchor } = this.journal.recovered
-    if (!anchor) return
-    if (this.#isOfOtherBucket) {
-      if (this.#left === 0) return
-      throw otherBucket(anchor, this.#options.bucket, this.journal.folder)
+    const isAll = this.#left === 0
+    if (!anchor || (isAll && !this.#options.isUnsynced)) return
+    const { bucket, key } = anchor
+    if (bucket !== this.#options.bucket) {
+      if (isAll) return
+      throw otherBucket(anchor, this.#options.bucket, this.#left, this.journal.folder)
     }
+    if (!isAll) this.#context.retryLoop.keepProcessAlive()
     try {
       await this.#deliverTo(anchor)
     } catch (error) {
-      const { bucket, key } = anchor
+      // With nothing to deliver it is no matter what became of the object.
+      if (isAll && isOfObject(error)) return
       const hint = `; ${count(this.#left, 'byte')} for it stay in the journal ${this.journal.folder}`
       throw withContext(error as Error, { bucket, key }, hint)
     }
@@ -114,12 +115,8 @@ export class JournalRecovery {
   /** Whether `deliverToAnchor()`, which failed with `error`, will fail each time. */
   isFinal(error: unknown): error is OssError {
     if (!(error instanceof OssError)) return false
-    return this.#isOfOtherBucket || error instanceof OssConflictError || FINAL.has(error.code)
-  }
-
-  get #isOfOtherBucket(): boolean {
-    const { anchor } = this.journal.recovered
-    return anchor !== undefined && anchor.bucket !== this.#options.bucket
+    const isOfOtherBucket = this.journal.recovered.anchor?.bucket !== this.#options.bucket
+    return isOfOtherBucket || isOfObject(error) || error.code === 'ObjectNotAppendable'
   }
 
   async #deliverTo(anchor: Anchor): Promise<void> {
@@ -133,7 +130,8 @@ export class JournalRecovery {
       await appender.open()
       const start = this.#acknowledged
       try {
-        await this.deliver(batch => appender.append(batch))
+        // Where a whole batch has no room, a shorter one of the dead process may still arrive.
+        await this.deliver(batch => appender.append(this.#fitting(batch, appender)))
         return
       } catch (error) {
         if (isFull(error)) return
@@ -170,6 +168,13 @@ export class JournalRecovery {
       }
       batcher.release(true)
     }
+  }
+
+  /** The records that the object has room for; all, if it has room for none. */
+  #fitting(batch: Batch, { tail }: Appender): Batch {
+    const room = this.#options.maxObjectBytes - (tail?.position ?? 0)
+    const part = batch.prefix(Math.max(0, room))
+    return part.length <= room ? part : batch
   }
 
   /** Finds out how much of the journal is in the object, and where the rest goes. */
@@ -237,9 +242,20 @@ export class JournalRecovery {
   }
 }
 
-function otherBucket({ bucket, key }: Anchor, ours: string, folder: string): OssError {
-  const problem = `the journal has bytes for oss://${bucket}/${key}, and the stream writes to ${ours}`
-  return journalError(`${problem}: deliver them first, with oss-append drain`, { file: folder })
+function otherBucket({ bucket, key }: Anchor, own: string, bytes: number, folder: string): Error {
+  return journalError(
+    `the journal holds ${count(bytes, 'byte')} for oss://${bucket}/${key}, and the stream is for the bucket ` +
+      `${own}: use a folder for each bucket, and deliver this one with oss-append drain`,
+    { file: folder },
+  )
+}
+
+/** The object is gone, or has other bytes than the journal knows. */
+function isOfObject(error: unknown): boolean {
+  return (
+    error instanceof OssConflictError ||
+    (error instanceof OssError && error.code === 'OSS_ERR_OBJECT_REPLACED')
+  )
 }
 
 function isFull(error: unknown): boolean {

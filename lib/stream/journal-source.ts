@@ -17,7 +17,7 @@ import { journalError, type OssError, withContext } from '../errors.ts'
 import { ExitJournal } from '../journal/exit-journal.ts'
 import type { JournalChunk } from '../journal/frame-layout.ts'
 import { Journal, type WriteResult } from '../journal/journal.ts'
-import { claimSlots, type Slot } from '../journal/slots.ts'
+import { claimSlots, clearSlot, type Slot } from '../journal/slots.ts'
 import type { Align, JournalSettings } from '../options.ts'
 import { findFirstRecordEnd, findLastRecordEnd, NEWLINE } from './align.ts'
 import type { BatchSource, SourceListener } from './batch-source.ts'
@@ -40,11 +40,13 @@ export interface JournalSourceListener extends SourceListener {
   readonly onRecover: (info: RecoverInfo) => void
   /** A slot can never be delivered as it is. Undefined: the stream fails. */
   readonly onSetAside: ((error: OssError) => void) | undefined
+  /** Chunks that Node queues behind the one that is being accepted. */
+  readonly queuedChunks: () => readonly WrittenChunk[]
 }
 
-interface OpenedSlot {
+interface ClaimedSlot {
   readonly slot: Slot
-  /** Undefined: it could not be opened. */
+  /** Undefined: it is not open yet, or could not be opened. */
   journal: Journal | undefined
   /** It will never be delivered as it is, and makes room for another slot. */
   isSetAside: boolean
@@ -57,10 +59,11 @@ export class JournalSource implements BatchSource {
   readonly #flushTimer: FlushTimer
   readonly #recovery: RecoveryOptions
   readonly #context: StreamContext
-  /** Journals that this process has opened, with their slots: its own, and those of dead processes. */
-  readonly #opened: OpenedSlot[] = []
+  /** The slot of this stream, and those of dead processes. */
+  readonly #claimed: ClaimedSlot[] = []
   readonly #journalOpened: Promise<Journal>
   #resolveOpened!: (journal: Journal) => void
+  #rejectOpened!: (error: Error) => void
   #journal: Journal | undefined
   /** What is delivered before the first new byte. */
   #delivering: JournalRecovery | undefined
@@ -69,6 +72,11 @@ export class JournalSource implements BatchSource {
   #base = 0
   /** Callback of the write that is being accepted. */
   #callback: WriteCallback | undefined
+  /** What of that write is not accepted. */
+  #rest: readonly JournalChunk[] = []
+  /** The journal is writing `#rest`. */
+  #isGiven = false
+  #accepting: Promise<void> = Promise.resolve()
   #accepted = 0
   /** Accepted bytes of whole records. */
   #whole = 0
@@ -78,7 +86,8 @@ export class JournalSource implements BatchSource {
   #isEnded = false
   #isStopped = false
   #isTooLong = false
-  #isRefusing = false
+  /** Why nothing waits for room in a full journal. */
+  #refusal: Error | undefined
 
   constructor(
     options: JournalSourceOptions,
@@ -92,7 +101,12 @@ export class JournalSource implements BatchSource {
     this.#listener = listener
     this.#batcher = new Batcher(options)
     this.#flushTimer = new FlushTimer(this.#batcher, options.flushInterval, listener.onDue)
-    this.#journalOpened = new Promise(resolve => (this.#resolveOpened = resolve))
+    this.#journalOpened = new Promise((resolve, reject) => {
+      this.#resolveOpened = resolve
+      this.#rejectOpened = reject
+    })
+    // The stream reports it, also where no write waits.
+    this.#journalOpened.catch(() => {})
   }
 
   get accepted(): number {
@@ -110,7 +124,7 @@ export class JournalSource implements BatchSource {
   /** Bytes in its journals that no object has for certain. Undefined until the journal is open. */
   get undelivered(): number | undefined {
     if (!this.#journal) return undefined
-    return this.#opened.reduce((sum, { journal, isSetAside }) => {
+    return this.#claimed.reduce((sum, { journal, isSetAside }) => {
       return journal && !isSetAside ? sum + journal.end - journal.acknowledged : sum
     }, 0)
   }
@@ -125,27 +139,26 @@ export class JournalSource implements BatchSource {
 
   async open(destination: Destination): Promise<Tail> {
     const { own, abandoned } = await claimSlots(this.#options.journal.dir)
+    for (const slot of [own, ...abandoned]) this.#claimed.push(unopened(slot))
     this.#context.slot = own.index
-    const journal = await this.#openSlot(own, this.#options.align)
-    this.#base = journal.recovered.end
-    // New bytes are accepted from now on, and sent after the ones of dead processes.
-    this.#journal = journal
-    this.#resolveOpened(journal)
-    setExitListener(this, () => this.writeUnconfirmedSync())
-    const recoveries = [this.#recover(journal)]
-    for (const slot of abandoned) recoveries.push(this.#recover(await this.#openSlot(slot)))
+    const recoveries: JournalRecovery[] = []
+    for (const claimed of this.#claimed) {
+      const journal = await this.#openJournal(claimed)
+      if (claimed.slot === own) this.#startAccepting(journal)
+      recoveries.push(new JournalRecovery(journal, this.#recovery, this.#context))
+    }
     for (const recovery of recoveries) await this.#deliverToAnchor(recovery)
     const tail = await destination.open()
     for (const recovery of recoveries) {
       if (this.#find(recovery).isSetAside) continue
       this.#delivering = recovery
       await recovery.deliver(batch => destination.append(batch))
-      if (recovery.info.bytes > 0 || recovery.info.damaged.length > 0) {
-        this.#listener.onRecover(recovery.info)
-      }
+      const { info } = recovery
+      const { bytes, bytesBehind, damaged } = info
+      if (bytes + bytesBehind + damaged.length > 0) this.#listener.onRecover(info)
     }
     this.#delivering = undefined
-    await this.#closeSlots(this.#opened.splice(1))
+    for (const claimed of this.#claimed.splice(1)) await closeDelivered(claimed)
     return destination.tail ?? tail
   }
 
@@ -155,40 +168,56 @@ export class JournalSource implements BatchSource {
     } catch (error) {
       const { onSetAside } = this.#listener
       if (!onSetAside || !recovery.isFinal(error)) throw error
-      const opened = this.#find(recovery)
-      opened.isSetAside = true
-      onSetAside(withContext(error, {}, `; the folder is kept as ${opened.slot.asideFolder}`))
+      const claimed = this.#find(recovery)
+      claimed.isSetAside = true
+      onSetAside(withContext(error, {}, `; the folder is kept as ${claimed.slot.asideFolder}`))
       // New bytes are behind what cannot be delivered: they need another stream.
       if (recovery.journal === this.#journal) throw error
     }
   }
 
-  #find({ journal }: JournalRecovery): OpenedSlot {
-    const opened = this.#opened.find(each => each.journal === journal)
-    ok(opened)
-    return opened
+  #find({ journal }: JournalRecovery): ClaimedSlot {
+    const claimed = this.#claimed.find(each => each.journal === journal)
+    ok(claimed)
+    return claimed
   }
 
-  #recover(journal: Journal): JournalRecovery {
-    return new JournalRecovery(journal, this.#recovery, this.#context)
+  async #openJournal(claimed: ClaimedSlot): Promise<Journal> {
+    this.#throwIfAborted()
+    const { highWaterMark, journal: settings } = this.#options
+    const { maxBytes, sync } = settings
+    const { folder } = claimed.slot
+    // The records of a dead process end where its own options said.
+    const align = this.#journal ? undefined : this.#options.align
+    const journal = await Journal.open({ folder, maxBytes, sync, align, highWaterMark })
+    claimed.journal = journal
+    if (this.#refusal) journal.stopWaiting(this.#refusal)
+    return journal
   }
 
-  async #openSlot(slot: Slot, align?: Align): Promise<Journal> {
-    const { maxBytes, sync } = this.#options.journal
-    const { highWaterMark } = this.#options
-    const { folder } = slot
-    const opened: OpenedSlot = { slot, journal: undefined, isSetAside: false }
-    this.#opened.push(opened)
-    opened.journal = await Journal.open({ folder, maxBytes, sync, align, highWaterMark })
-    return opened.journal
+  /** Accepts new bytes from now on. They are sent behind those of dead processes. */
+  #startAccepting(journal: Journal): void {
+    this.#base = journal.recovered.end
+    this.#journal = journal
+    this.#resolveOpened(journal)
+    setExitListener(this, () => this.#onExit(journal))
   }
 
-  async #closeSlots(slots: readonly OpenedSlot[]): Promise<void> {
-    for (const { journal, slot, isSetAside } of slots) {
-      // A journal that cannot be closed keeps its files: the next start reads them.
-      await journal?.close().catch(() => {})
-      await (isSetAside ? slot.setAside().catch(() => {}) : slot.release())
-    }
+  /**
+   * At `process.exit()`: what Node queues is written too. Its callbacks have promised nothing, but the last lines
+   * before an exit tell why it came.
+   */
+  #onExit(journal: Journal): void {
+    const chunks = [...this.#rest, ...this.#listener.queuedChunks().map(toWritable)]
+    // In the turn in which a write has ended, it is not known what of `#rest` is accepted.
+    const isUnknown = this.#isGiven && !journal.isWriting
+    const count = this.#isTooLong || isUnknown ? 0 : this.#countBeforeLongRecord(chunks)
+    journal.writeUnconfirmedSync(chunks.slice(this.#isGiven ? this.#rest.length : 0, count))
+  }
+
+  #throwIfAborted(): void {
+    const { aborted } = this.#context.retryLoop
+    if (aborted) throw aborted
   }
 
   write(chunk: Buffer | string, encoding: BufferEncoding, callback: WriteCallback): void {
@@ -197,17 +226,35 @@ export class JournalSource implements BatchSource {
 
   writev(chunks: readonly WrittenChunk[], callback: WriteCallback): void {
     this.#callback = callback
-    this.#accept(chunks).catch((error: Error) => this.#callBack(error))
+    this.#rest = chunks.map(toWritable)
+    this.#accepting = this.#accept().catch((error: Error) => {
+      // `close()` fails the write of a stream that was destroyed.
+      if (!this.#isStopped) this.#callBack(error)
+    })
   }
 
   /** A write that finds the journal full fails from now on, instead of waiting for room. */
   refuseWhenFull(): void {
-    this.#isRefusing = true
+    this.#refuseWaiting(journalFull(this.#options.journal.dir))
+  }
+
+  #refuseWaiting(refusal: Error): void {
+    this.#refusal ??= refusal
+    for (const { journal } of this.#claimed) journal?.stopWaiting(refusal)
   }
 
   /** Whether `writeUnconfirmedSync()` can write. */
   get isOpen(): boolean {
     return this.#journal?.isOpen ?? false
+  }
+
+  /**
+   * For `process.exit()`, in place of what the stream does then: writes what the journal was given and has not
+   * written yet, and then `more`.
+   */
+  writeUnconfirmedSync(more: readonly JournalChunk[] = []): void {
+    setExitListener(this, undefined)
+    this.#journal?.writeUnconfirmedSync(more)
   }
 
   /**
@@ -221,15 +268,15 @@ export class JournalSource implements BatchSource {
     return new ExitJournal(dir, { maxBytes, sync, align, highWaterMark })
   }
 
-  /** For `process.exit()`: writes what it was given and is not written yet, and then `more`. */
-  writeUnconfirmedSync(more: readonly JournalChunk[] = []): void {
-    this.#journal?.writeUnconfirmedSync(more)
-  }
-
   /** Resolves when all that is accepted is on stable storage. */
   async sync(): Promise<void> {
     const journal = await this.#journalOpened
-    await journal.sync()
+    try {
+      await journal.sync()
+    } catch (error) {
+      if (!this.#isStopped) this.#listener.onError(error as Error)
+      throw error
+    }
   }
 
   flushNow(): number {
@@ -284,32 +331,41 @@ export class JournalSource implements BatchSource {
   stop(): void {
     this.#isStopped = true
     this.#flushTimer.stop()
+    const { aborted } = this.#context.retryLoop
+    if (aborted) this.#refuseWaiting(aborted)
   }
 
-  async close(error: Error): Promise<void> {
+  async close(error: Error): Promise<Error | undefined> {
+    this.#rejectOpened(error)
+    // A chunk that is being written is accepted, and its callback must not say otherwise.
+    await this.#accepting
     this.#callback?.(error)
     this.#callback = undefined
     setExitListener(this, undefined)
-    await this.#closeSlots(this.#opened)
+    let failure: Error | undefined
+    for (const { journal, slot, isSetAside } of this.#claimed) {
+      failure = (await journal?.close().catch(asError)) ?? failure
+      await (isSetAside ? slot.setAside() : slot.release()).catch(() => {})
+    }
+    return failure
   }
 
-  /** Writes chunks to the journal, in as many writes as that takes, and calls back. */
-  async #accept(written: readonly WrittenChunk[]): Promise<void> {
+  /** Writes `#rest` to the journal, in as many writes as that takes, and calls back. */
+  async #accept(): Promise<void> {
     const journal = await this.#journalOpened
-    const chunks = written.map(toWritable)
-    const count = this.#countBeforeLongRecord(chunks)
-    let rest: readonly JournalChunk[] = chunks.slice(0, count)
-    while (rest.length > 0 && !this.#isStopped) {
-      const result = await journal.write(rest)
-      this.#onAccepted(rest, result)
-      const left = rest.slice(result.chunks)
-      rest = result.rest ? [result.rest, ...left.slice(1)] : left
-      if (!result.isFull || rest.length === 0) continue
-      if (this.#isRefusing) throw journalFull(journal.folder)
-      await journal.waitForRoom()
+    const count = this.#countBeforeLongRecord(this.#rest)
+    const isLong = count < this.#rest.length
+    this.#rest = this.#rest.slice(0, count)
+    while (this.#rest.length > 0) {
+      this.#throwIfAborted()
+      this.#isGiven = true
+      const result = await journal.write(this.#rest)
+      this.#isGiven = false
+      if (result.isFull) await journal.waitForRoom()
+      else this.#onAccepted(result)
     }
-    if (count === chunks.length) this.#callBack()
-    else this.#onLongRecord()
+    if (isLong) this.#onLongRecord()
+    else this.#callBack()
   }
 
   /** In a tick of its own: what a listener of 'drain' throws is no failure of the write. */
@@ -345,41 +401,70 @@ export class JournalSource implements BatchSource {
     this.flushNow()
   }
 
-  #onAccepted(chunks: readonly JournalChunk[], { pieces, chunks: count, rest }: WriteResult): void {
+  #onAccepted({ pieces, chunks: count, rest }: WriteResult): void {
     const isNext = this.#batcher.accepted === this.#accepted
-    for (const chunk of chunks.slice(0, count)) {
-      this.#countChunk(chunk)
+    const behind = this.#rest.slice(count)
+    for (const chunk of this.#rest.slice(0, count)) {
+      this.#countChunk(chunk, true)
       this.#listener.onChunk()
     }
-    const part = chunks[count]
-    if (rest && part) this.#accepted += byteLength(part) - byteLength(rest)
+    if (rest) {
+      for (const { bytes } of pieces) this.#countChunk({ chunk: bytes, encoding: 'utf8' }, false)
+      behind[0] = rest
+    }
+    this.#rest = behind
     if (isNext) copyPieces(this.#batcher, pieces)
     this.#listener.onBytes()
-    this.#flushTimer.onBytes()
+    if (!this.#isStopped) this.#flushTimer.onBytes()
   }
 
-  /** Counts an accepted chunk, and the whole records up to its end. */
-  #countChunk(written: JournalChunk): void {
+  /** Counts accepted bytes, and the whole records up to their end. `isWhole`: the chunk ends with them. */
+  #countChunk(written: JournalChunk, isWhole: boolean): void {
     const { align } = this.#options
     const { chunk, encoding } = written
-    const length = byteLength(written)
     const open = this.#accepted - this.#whole
-    this.#accepted += length
-    if (align === 'chunk' || (align === '\n' && isEnd(align, chunk))) this.#whole = this.#accepted
-    else this.#whole += findLastRecordEnd(align, toBytes(chunk, encoding), open)
+    this.#accepted += byteLength(written)
+    if (align === 'chunk' ? isWhole : align === '\n' && isEnd(align, chunk)) {
+      this.#whole = this.#accepted
+    } else this.#whole += findLastRecordEnd(align, toBytes(chunk, encoding), open)
   }
 
   /** Reads back what the batcher has room for. */
   async #fill(): Promise<void> {
     const journal = this.#journal
     if (!journal || this.#isStopped) return
-    this.#filling ??= fillBatcher(this.#batcher, journal, this.#base, () => this.#accepted)
+    this.#filling ??= this.#readBack(journal)
+    await this.#filling
+  }
+
+  async #readBack(journal: Journal): Promise<void> {
     try {
-      await this.#filling
+      const length = await fillBatcher(this.#batcher, journal, this.#base, () => this.#accepted)
+      if (length > 0 && !this.#isStopped) this.#flushTimer.onBytes()
     } finally {
       this.#filling = undefined
     }
   }
+}
+
+/** A slot of a dead process whose bytes are in objects: it is left empty. */
+async function closeDelivered({ journal, slot, isSetAside }: ClaimedSlot): Promise<void> {
+  try {
+    await journal?.close()
+    if (isSetAside) return await slot.setAside()
+    await clearSlot(slot.folder, journal?.recovered.damaged ?? [])
+  } catch {
+    // The files stay, and the next start reads them.
+  }
+  await slot.release().catch(() => {})
+}
+
+function unopened(slot: Slot): ClaimedSlot {
+  return { slot, journal: undefined, isSetAside: false }
+}
+
+function asError(thrown: unknown): Error {
+  return thrown as Error
 }
 
 /** Text in an encoding other than UTF-8 and latin1 as bytes: its length and its newlines are not those of the text. */

@@ -115,7 +115,7 @@ export class MemorySource implements BatchSource {
     clearImmediate(this.#refillTurn)
   }
 
-  close(error: Error): void {
+  close(error: Error): undefined {
     this.#heldWrite.clear()?.(error)
   }
 

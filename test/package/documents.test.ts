@@ -30,9 +30,9 @@ const ROOT = new URL('../../', import.meta.url)
 
 /** The text of each document, by its path: the pages, and those that are for contributors. */
 const documents = new Map(pages)
-for (const folder of ['benchmarks/', '.github/']) {
+for (const folder of ['benchmarks/', '.github/', '.github/workflows/']) {
   const found = await readdir(new URL(folder, ROOT))
-  for (const name of found.filter(name => name.endsWith('.md'))) {
+  for (const name of found.filter(name => /\.(md|yml)$/.test(name))) {
     documents.set(folder + name, await readFile(new URL(folder + name, ROOT), 'utf8'))
   }
 }
@@ -96,7 +96,7 @@ const COMPARED_HERE = [
     'commands',
     'flags',
   ],
-  ...['vocabulary', 'where a change goes'],
+  ...['vocabulary', 'where a change goes', 'journal options'],
 ]
 
 t.test('every table has a mark, and a test for it', async t => {
@@ -180,6 +180,17 @@ function anchorsOf(text: string): string[] {
       .replaceAll(' ', '-'),
   )
 }
+
+t.test('each line of the threat model names a test that exists', async t => {
+  const [threats, ...others] = tablesOf('SECURITY.md', documents.get('.github/SECURITY.md') ?? '')
+  t.same(others, [])
+  t.ok((threats?.rows.length ?? 0) > 15)
+  for (const [, cannot, heldBy = ''] of threats?.rows ?? []) {
+    const [, file = '', name = ''] = /^`(.*)`: (.*)$/.exec(heldBy) ?? []
+    const text = await readFile(new URL(file, ROOT), 'utf8')
+    t.ok(text.includes(`t.test('${name}'`), `${cannot}: ${heldBy}`)
+  }
+})
 
 t.test('every npm script that a document names exists', async t => {
   let count = 0
@@ -328,6 +339,17 @@ t.test('docs/options.md has the defaults of the code', async t => {
   t.same([http.contentMd5, settings.contentMd5], [true, false])
   const contentMd5 = table('options').find(([cell]) => names(cell).includes('contentMd5'))
   t.equal(contentMd5?.[1], 'true over http, false over https')
+})
+
+t.test('docs/options.md has every option of a journal, with its default', async t => {
+  const { journal } = resolveOptions({ ...given, journal: '/var/lib/app/oss' })
+  const members = Object.entries(journal ?? {}).map(([name, value]) => [`journal.${name}`, value])
+  t.same(
+    table('journal options').flatMap(([cell]) => names(cell)),
+    members.map(([name]) => name),
+  )
+  const { 'journal.dir': _, ...defaults } = Object.fromEntries(members)
+  compareDefaults(t, 'journal options', defaults)
 })
 
 t.test('README has the defaults of the code', async t => {

@@ -1,0 +1,229 @@
+/** Streams whose journal is on a disk that fails or is full. */
+
+import { once } from 'node:events'
+import { mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import t, { type Test } from 'tap'
+import type { OssAppendStream } from '../../lib/index.ts'
+import { type JournalFile, nodeFileSystem } from '../../lib/journal/file-system.ts'
+import { type Oss, startOss, waitUntil } from '../helpers/test-oss.ts'
+
+const HANG = { kind: 'lost', how: 'hang', on: 'any', times: Number.POSITIVE_INFINITY } as const
+
+function newFolder(t: Test): string {
+  const folder = mkdtempSync(join(tmpdir(), 'journal-'))
+  t.teardown(() => rmSync(folder, { recursive: true, force: true }))
+  return folder
+}
+
+/** What a file does in place of its own. */
+interface Trouble {
+  write?: JournalFile['write'] | undefined
+  read?: JournalFile['read'] | undefined
+  datasync?: JournalFile['datasync'] | undefined
+}
+
+/** Files that are made or opened from now on have this trouble, which may change meanwhile. */
+function disturbDisk(t: Test, trouble: Trouble): void {
+  const { create, open } = nodeFileSystem
+  const disturb = (file: JournalFile): JournalFile => ({
+    ...file,
+    write: (bytes, position) => (trouble.write ?? file.write)(bytes, position),
+    read: (into, position) => (trouble.read ?? file.read)(into, position),
+    datasync: () => (trouble.datasync ?? file.datasync)(),
+  })
+  Object.assign(nodeFileSystem, {
+    create: async (path: string) => disturb(await create(path)),
+    open: async (path: string, isWritable?: boolean) => disturb(await open(path, isWritable)),
+  })
+  t.teardown(() => Object.assign(nodeFileSystem, { create, open }))
+}
+
+function failWith(code: string) {
+  return () => Promise.reject(Object.assign(new Error(code), { code }))
+}
+
+/** Resolves when the full disk has refused a write. */
+function fillDisk(trouble: Trouble): Promise<void> {
+  return new Promise(resolve => {
+    trouble.write = () => {
+      setImmediate(resolve)
+      return failWith('ENOSPC')()
+    }
+  })
+}
+
+/** Resolves with why the stream failed, once it is closed. */
+async function failure(stream: OssAppendStream): Promise<unknown> {
+  await new Promise<void>(resolve => stream.on('error', () => {}).on('close', resolve))
+  return stream.errored
+}
+
+function lockNames(dir: string): string[] {
+  return readdirSync(dir).flatMap(slot =>
+    readdirSync(join(dir, slot)).filter(name => name.startsWith('lock')),
+  )
+}
+
+async function openReady(oss: Oss, key: string, dir: string): Promise<OssAppendStream> {
+  const stream = oss.open(key, { journal: dir, requestTimeout: 500, highWaterMark: 10_000 })
+  await once(stream, 'ready')
+  return stream
+}
+
+t.test('a disk that takes no write fails the stream, and no callback says otherwise', async t => {
+  const oss = await startOss(t)
+  const trouble: Trouble = {}
+  disturbDisk(t, trouble)
+  const dir = newFolder(t)
+  const stream = await openReady(oss, oss.newKey(), dir)
+  trouble.write = failWith('EIO')
+  let callbackError: unknown
+  stream.write('x', error => (callbackError = error))
+  t.match(await failure(stream), { code: 'OSS_ERR_JOURNAL' })
+  t.match(callbackError, { code: 'OSS_ERR_JOURNAL' })
+  t.same(lockNames(dir), [])
+})
+
+t.test('an fdatasync that always fails: flush(), journaled() and the stream fail', async t => {
+  const oss = await startOss(t)
+  const trouble: Trouble = {}
+  disturbDisk(t, trouble)
+  const stream = await openReady(oss, oss.newKey(), newFolder(t))
+  trouble.datasync = failWith('EIO')
+  stream.write('x')
+  const [flushed, journaled, failed] = await Promise.allSettled([
+    stream.flush(),
+    stream.journaled(),
+    failure(stream),
+  ])
+  t.match(failed, { value: { code: 'OSS_ERR_JOURNAL' } })
+  t.match(flushed, { reason: { code: 'OSS_ERR_JOURNAL' } })
+  t.match(journaled, { reason: { code: 'OSS_ERR_JOURNAL' } })
+})
+
+t.test('no byte leaves before it is synced', async t => {
+  const oss = await startOss(t)
+  const trouble: Trouble = {}
+  disturbDisk(t, trouble)
+  const key = oss.newKey()
+  const stream = await openReady(oss, key, newFolder(t))
+  stream.write('a')
+  await stream.flush()
+  let release = () => {}
+  const isSyncing = new Promise<void>(begins => {
+    trouble.datasync = () => {
+      begins()
+      return new Promise<void>(ends => (release = ends))
+    }
+  })
+  stream.write('b')
+  const flushed = stream.flush()
+  await isSyncing
+  for (let turns = 0; turns < 50; turns++) await new Promise(setImmediate)
+  t.equal(oss.read(key).toString(), 'a')
+  trouble.datasync = undefined
+  release()
+  await flushed
+  t.equal(oss.read(key).toString(), 'ab')
+  stream.destroy()
+})
+
+t.test('a frame that is damaged when it is read back fails the stream', async t => {
+  const oss = await startOss(t)
+  const trouble: Trouble = {}
+  disturbDisk(t, trouble)
+  const key = oss.newKey()
+  const stream = await openReady(oss, key, newFolder(t))
+  oss.server.faults.push({ ...HANG, times: 1 })
+  for (let i = 0; i < 100; i++) stream.write(Buffer.alloc(1000, i))
+  trouble.read = async into => into.fill(1).length
+  t.match(await failure(stream), { code: 'OSS_ERR_JOURNAL', offset: Number })
+  t.ok(oss.read(key).length < 100_000)
+})
+
+t.test('a stream can be destroyed while a write waits for room on a full disk', async t => {
+  const oss = await startOss(t)
+  const trouble: Trouble = {}
+  disturbDisk(t, trouble)
+  const dir = newFolder(t)
+  const stream = await openReady(oss, oss.newKey(), dir)
+  const isFull = fillDisk(trouble)
+  const accepted: unknown[] = []
+  stream.write('x', error => accepted.push(error))
+  await isFull
+  t.same(accepted, [], 'it waits')
+  stream.destroy()
+  await once(stream, 'close')
+  t.match(accepted, [{ code: 'OSS_ERR_ABORTED' }])
+  t.same(lockNames(dir), [])
+})
+
+t.test('a stream can be destroyed while its anchor waits for room on a full disk', async t => {
+  const oss = await startOss(t)
+  const trouble: Trouble = {}
+  disturbDisk(t, trouble)
+  const dir = newFolder(t)
+  const stream = await openReady(oss, oss.newKey(), dir)
+  stream.write('x')
+  await stream.journaled()
+  const isFull = fillDisk(trouble)
+  stream.flush().catch(() => {})
+  await isFull
+  stream.destroy()
+  await once(stream, 'close')
+  t.same(lockNames(dir), [])
+})
+
+t.test('suspend() while a write waits for room rejects, since that chunk is nowhere', async t => {
+  const oss = await startOss(t)
+  const trouble: Trouble = {}
+  disturbDisk(t, trouble)
+  const stream = await openReady(oss, oss.newKey(), newFolder(t))
+  trouble.write = failWith('ENOSPC')
+  stream.on('error', () => {}).write('x')
+  await t.rejects(stream.suspend(), { code: 'OSS_ERR_JOURNAL', message: /full/ })
+})
+
+t.test('a folder that cannot be made fails the stream, and journaled() does not hang', async t => {
+  const oss = await startOss(t)
+  const dir = join(newFolder(t), 'file')
+  writeFileSync(dir, '')
+  const stream = oss.open(oss.newKey(), { journal: dir })
+  const failed = failure(stream)
+  await t.rejects(stream.journaled(), { code: 'OSS_ERR_JOURNAL' })
+  t.match(await failed, { code: 'OSS_ERR_JOURNAL' })
+})
+
+t.test('a journal that cannot be opened leaves no lock behind, in no slot', async t => {
+  const oss = await startOss(t)
+  const dir = newFolder(t)
+  for (const slot of ['0', '1']) {
+    mkdirSync(join(dir, slot))
+    writeFileSync(join(dir, slot, '0000000000000000-00000001.journal'), Buffer.alloc(12_288, 7))
+  }
+  const stream = oss.open(oss.newKey(), { journal: dir })
+  t.match(await failure(stream), { code: 'OSS_ERR_JOURNAL' })
+  t.same(lockNames(dir), [])
+})
+
+t.test('a stream that is destroyed after any number of turns leaves no lock behind', async t => {
+  const oss = await startOss(t)
+  const dir = newFolder(t)
+  const key = oss.newKey()
+  const first = oss.open(key, { journal: dir })
+  first.write('kept')
+  await first.journaled()
+  await first.suspend()
+  for (let turns = 0; turns < 40; turns += 2) {
+    const stream = oss.open(key, { journal: dir })
+    stream.on('error', () => {})
+    stream.write(`${turns} `)
+    let left = turns
+    await waitUntil(() => left-- <= 0)
+    stream.destroy()
+    await once(stream, 'close')
+    t.same(lockNames(dir), [], `${turns} turns`)
+  }
+})

@@ -1,0 +1,265 @@
+/** What a stream does with the journals of streams before it, whatever has become of their objects. */
+
+import { once } from 'node:events'
+import { mkdirSync, mkdtempSync, readdirSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import t, { type Test } from 'tap'
+import {
+  type AppendStreamOptions,
+  createRollingAppendStream,
+  type OssAppendStream,
+  type RecoverInfo,
+} from '../../lib/index.ts'
+import { runModule } from '../helpers/child-process.ts'
+import { networkOptions, type Oss, startOss, waitUntil } from '../helpers/test-oss.ts'
+
+const HANG = { kind: 'lost', how: 'hang', on: 'any', times: Number.POSITIVE_INFINITY } as const
+
+function newFolder(t: Test): string {
+  const folder = mkdtempSync(join(tmpdir(), 'journal-'))
+  t.teardown(() => rmSync(folder, { recursive: true, force: true }))
+  return folder
+}
+
+async function finish(stream: OssAppendStream): Promise<void> {
+  stream.end()
+  await once(stream, 'close')
+}
+
+async function failure(stream: OssAppendStream): Promise<unknown> {
+  await new Promise<void>(resolve => stream.on('error', () => {}).on('close', resolve))
+  return stream.errored
+}
+
+function watchRecover(stream: OssAppendStream): RecoverInfo[] {
+  const infos: RecoverInfo[] = []
+  stream.on('recover', info => infos.push(info))
+  return infos
+}
+
+/** The object gets `delivered`; `left` stays in the journal, and was never sent. */
+async function leave(
+  oss: Oss,
+  key: string,
+  options: Partial<AppendStreamOptions>,
+  { delivered = '', left = '' },
+): Promise<void> {
+  const stream = oss.open(key, options)
+  if (delivered !== '') {
+    stream.write(delivered)
+    await stream.flush()
+  }
+  oss.server.faults.push({ kind: 'reset', when: 'before', times: Number.POSITIVE_INFINITY })
+  stream.write(left)
+  await stream.suspend()
+  oss.server.faults.clear()
+}
+
+async function appendOther(oss: Oss, key: string, text: string): Promise<void> {
+  const stream = oss.open(key)
+  stream.write(text)
+  await finish(stream)
+}
+
+t.test('bytes for an object of another bucket: the stream refuses, and they stay', async t => {
+  const oss = await startOss(t)
+  const journal = newFolder(t)
+  const key = oss.newKey()
+  await leave(oss, key, { journal }, { delivered: 'a', left: 'b' })
+  const other = oss.open(key, { journal, bucket: 'otherbucket' })
+  t.match(await failure(other), {
+    code: 'OSS_ERR_JOURNAL',
+    message: /1 byte for oss:\/\/examplebucket\/.*otherbucket/,
+  })
+  await finish(oss.open(key, { journal }))
+  t.equal(oss.read(key).toString(), 'ab')
+  const empty = oss.open(key, { journal, bucket: 'otherbucket' })
+  await finish(empty)
+  t.equal(empty.errored, null, 'a delivered journal does not matter')
+})
+
+t.test('nothing to send: it does not matter that the object is gone', async t => {
+  const oss = await startOss(t)
+  const journal = newFolder(t)
+  const key = oss.newKey()
+  await leave(oss, key, { journal }, { delivered: 'old' })
+  oss.server.faults.push({ kind: 'deleted', on: 'head' })
+  const stream = oss.open(key, { journal })
+  const infos = watchRecover(stream)
+  stream.write('new')
+  await finish(stream)
+  t.equal(oss.read(key).toString(), 'new')
+  t.same(infos, [])
+})
+
+t.test('an object that is gone or replaced: the stream fails, and the bytes stay', async t => {
+  const oss = await startOss(t)
+  const faults = [
+    { kind: 'deleted', on: 'head' },
+    { kind: 'replaced', by: 'Appendable', length: 2, on: 'head' },
+    { kind: 'replaced', by: 'Normal', on: 'head' },
+  ] as const
+  for (const fault of faults) {
+    const journal = newFolder(t)
+    const key = oss.newKey()
+    await leave(oss, key, { journal }, { delivered: 'four', left: 'kept' })
+    oss.server.faults.push(fault)
+    const code = 'by' in fault && fault.by === 'Normal' ? 'ObjectNotAppendable' : /REPLACED/
+    t.match(await failure(oss.open(key, { journal })), { code, message: /4 bytes .*stay/ })
+    t.match(await failure(oss.open(key, { journal })), { code }, 'again')
+  }
+})
+
+t.test('a sealed object: a plain stream fails, and a rolling stream takes the next', async t => {
+  const oss = await startOss(t)
+  for (const isRolling of [false, true]) {
+    const journal = newFolder(t)
+    const key = `${oss.newKey()}-0`
+    await leave(oss, key, { journal }, { delivered: 'a', left: 'bc' })
+    const sealing = oss.open(key, { seal: true })
+    await finish(sealing)
+    if (isRolling) {
+      const { bucket, ...options } = oss.options(key, { journal })
+      const pattern = `${key.slice(0, -1)}{index}`
+      const stream = createRollingAppendStream({
+        ...options,
+        bucket,
+        key: pattern,
+        maxBytes: 1 << 20,
+      })
+      stream.write('d')
+      await finish(stream)
+      t.equal(oss.read(key).toString(), 'a')
+      t.equal(oss.read(`${key.slice(0, -1)}1`).toString(), 'bcd')
+    } else {
+      t.match(await failure(oss.open(key, { journal })), { code: 'AppendSealedObjectNotAllowed' })
+    }
+  }
+})
+
+t.test('an identity that may not read: bytes are delivered all the same', async t => {
+  const oss = await startOss(t)
+  const journal = newFolder(t)
+  const key = oss.newKey()
+  await leave(oss, key, { journal }, { delivered: 'a', left: 'b' })
+  oss.server.faults.push({ kind: 'forbidden', on: 'head', times: Number.POSITIVE_INFINITY })
+  const stream = oss.open(key, { journal })
+  stream.write('c')
+  await finish(stream)
+  t.equal(oss.read(key).toString(), 'abc')
+})
+
+t.test('slots of other streams are delivered to their objects, and left empty', async t => {
+  const oss = await startOss(t)
+  const journal = newFolder(t)
+  const keys = [oss.newKey(), oss.newKey(), oss.newKey()]
+  const streams: OssAppendStream[] = []
+  for (const [i, key] of keys.entries()) {
+    const stream = oss.open(key, { journal })
+    streams.push(stream)
+    stream.write(`${i}`)
+    await stream.flush()
+  }
+  t.same(readdirSync(journal).sort(), ['0', '1', '2'])
+  oss.server.faults.push({ kind: 'reset', when: 'before', times: Number.POSITIVE_INFINITY })
+  for (const [i, stream] of streams.entries()) stream.write(`left ${i}`)
+  for (const stream of streams) await stream.suspend()
+  oss.server.faults.clear()
+  const next = oss.open(oss.newKey(), { journal })
+  const infos = watchRecover(next)
+  await once(next, 'ready')
+  for (const [i, key] of keys.entries()) t.equal(oss.read(key).toString(), `${i}left ${i}`)
+  t.same(new Set(infos.map(({ key }) => key)), new Set(keys))
+  const files = ['0', '1', '2'].map(slot => readdirSync(join(journal, slot)).length)
+  t.same(files, [2, 0, 0], 'one file and the lock of the slot in use')
+  await finish(next)
+})
+
+t.test('an object that would become too long: the rest goes to the next', async t => {
+  const oss = await startOss(t)
+  const journal = newFolder(t)
+  const key = `${oss.newKey()}-0`
+  const align = '\n'
+  await leave(oss, key, { journal, align }, { delivered: 'one\n', left: 'two\nthree\nfour\n' })
+  const stream = createRollingAppendStream({
+    ...oss.options(`${key.slice(0, -1)}{index}`, { journal, align }),
+    maxBytes: 10,
+    maxObjectBytes: 10,
+  })
+  stream.write('five\n')
+  await finish(stream)
+  const objects = [0, 1, 2].map(index => oss.read(`${key.slice(0, -1)}${index}`).toString())
+  t.same(objects, ['one\ntwo\n', 'three\n', 'four\nfive\n'])
+})
+
+t.test("with sync: 'never' an object may go on behind the journal", async t => {
+  const oss = await startOss(t)
+  for (const left of ['', 'bb']) {
+    const journal = { dir: newFolder(t), sync: 'never' } as const
+    const key = oss.newKey()
+    await leave(oss, key, { journal }, { delivered: 'a', left })
+    await appendOther(oss, key, `${left}lost`)
+    const stream = oss.open(key, { journal })
+    const infos = watchRecover(stream)
+    stream.write('c')
+    await finish(stream)
+    t.equal(oss.read(key).toString(), `a${left}lostc`)
+    t.match(infos, [{ key, bytes: 0, bytesBehind: 4 }])
+  }
+})
+
+t.test('a request of the dead process may arrive late, and be longer than a batch', async t => {
+  const oss = await startOss(t)
+  const journal = newFolder(t)
+  const key = oss.newKey()
+  const records = Array.from({ length: 2000 }, (_, i) => `record ${i}\n`).join('')
+  const first = oss.open(key, { journal, align: '\n' })
+  first.write('first\n')
+  await first.flush()
+  oss.server.faults.push({ kind: 'late', how: 'hang', lands: 'afterLook' })
+  first.write(records)
+  first.flush().catch(() => {})
+  await waitUntil(() => oss.server.faults.fired.late)
+  await first.suspend()
+  const second = oss.open(key, { journal, align: '\n', highWaterMark: 4096 })
+  second.write('last\n')
+  await finish(second)
+  t.equal(oss.read(key).toString(), `first\n${records}last\n`)
+})
+
+t.test('process.exit() writes what is given to the stream, once', async t => {
+  const oss = await startOss(t)
+  const dir = newFolder(t)
+  mkdirSync(dir, { recursive: true })
+  oss.server.faults.push(HANG)
+  const options = { ...networkOptions(oss.server), bucket: 'examplebucket', align: '\n' }
+  const { code, stderr } = await runModule(
+    t,
+    `import { createAppendStream } from 'DISTindex.js'
+    const { dir, options } = JSON.parse(process.env.PLAN)
+    const streams = Array.from({ length: 24 }, (_, i) => {
+      const journal = { dir: dir + '/' + i, sync: i % 2 ? 'always' : 200 }
+      return createAppendStream({ ...options, key: 'exit-' + i, journal })
+    })
+    for (const stream of streams) stream.write('0\\n')
+    for (const stream of streams) await stream.journaled()
+    for (const [i, stream] of streams.entries()) {
+      stream.write('1\\n')
+      stream.uncork()
+      stream.write('2\\n')
+      if (i % 5 === 0) await null
+      if (i % 5 === 1) await new Promise(setImmediate)
+      stream.write('3\\n')
+    }
+    process.exit()`,
+    { PLAN: JSON.stringify({ dir, options }) },
+  )
+  t.same({ code, stderr }, { code: 0, stderr: '' })
+  oss.server.faults.clear()
+  for (let i = 0; i < 24; i++) {
+    const key = `exit-${i}`
+    await finish(oss.open(key, { align: '\n', journal: join(dir, String(i)) }))
+    t.equal(oss.read(key).toString(), '0\n1\n2\n3\n', key)
+  }
+})
