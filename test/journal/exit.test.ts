@@ -79,8 +79,8 @@ t.test('an exit journal takes a slot that is free, in one step', async t => {
 
 t.test('an exit journal that is full leaves nothing behind', async t => {
   const dir = newFolder(t)
-  const journal = new ExitJournal(dir, { ...OPTIONS, maxBytes: 1 << 20 })
-  journal.writeUnconfirmedSync(chunksOf('x'.repeat(1 << 20)))
+  const journal = new ExitJournal(dir, { ...OPTIONS, maxBytes: 50_000 })
+  journal.writeUnconfirmedSync(chunksOf('x'.repeat(60_000)))
   t.equal(journal.journaled, 0)
   t.same(readdirSync(dir), [])
 })

@@ -192,7 +192,7 @@ t.test('a journal of another bucket: a warning, and a fresh slot', async t => {
   const second = open(oss, journal, { bucket: 'other-bucket' })
   await waitUntil(() => second.eventsOf('warn').length > 0)
   t.match(second.eventsOf('warn'), [
-    { code: 'OSS_ERR_JOURNAL', message: /has bytes for oss:\/\/examplebucket\/app-0\.log/ },
+    { code: 'OSS_ERR_JOURNAL', message: /holds 90 bytes for oss:\/\/examplebucket\/app-0\.log/ },
   ])
   await second.outbox.flush().catch(() => {})
   second.add(20, 30)
