@@ -98,9 +98,9 @@ export const MUTANTS: readonly Mutant[] = [
   {
     name: 'journal of a stream: slots that were not opened stay locked',
     file: 'lib/stream/journal-source.ts',
-    find: '    for (const slot of [own, ...abandoned]) this.#claimed.push({ slot, journal: undefined })\n',
+    find: '    for (const slot of [own, ...abandoned]) this.#claimed.push(unopened(slot))\n',
     replace:
-      '    for (const slot of [own, ...abandoned].slice(0, 1)) this.#claimed.push({ slot, journal: undefined })\n',
+      '    for (const slot of [own, ...abandoned].slice(0, 1)) this.#claimed.push(unopened(slot))\n',
     tests: ['stream/journal-disk', 'stream/journal-recovery'],
   },
   {
