@@ -54,6 +54,9 @@ interface AppendJob {
   readonly roll?: RollOptions | undefined
   readonly isGzip?: boolean
   readonly isResumed?: boolean
+  readonly journal?: string | undefined
+  /** The folder that keeps the objects. Undefined: OSS, or a folder that is removed. */
+  readonly folder?: string | undefined
   readonly openInput: () => Source | Promise<Source>
   readonly io: CommandIO
   readonly reporter: Reporter
@@ -97,7 +100,8 @@ export async function append(
     const remedy = 'name FILE, redirect a file, use a pipe, or pass - to read standard input anyway'
     throw new UsageError(`there is no input: ${remedy}`)
   }
-  return runJob({ ...command, openInput, io, reporter, signals })
+  const { local } = command.backend
+  return runJob({ ...command, openInput, folder: local, io, reporter, signals })
 }
 
 /** The retry options of the flags; where they give no time limit, the one of the backend. */
@@ -114,7 +118,7 @@ export function withRetryDefaults(
  * objects are also read back and compared; with OSS that would cost a download.
  */
 async function runJob(job: AppendJob): Promise<number> {
-  const { backend, io, reporter, signals, grace } = job
+  const { backend, journal, io, reporter, signals, grace } = job
   const target = parseTarget(job)
   const { bucket } = target
   const { signal, end } =
@@ -141,8 +145,13 @@ async function runJob(job: AppendJob): Promise<number> {
         signals,
         signal,
         grace,
+        journal,
         ...stages,
       })
+      if ('journal' in delivery) {
+        reporter.suspend(delivery)
+        return signals.exitCode
+      }
 
       const { key, exists } = delivery
       // A clock that went back may have brought a rolled object into use again.
@@ -154,7 +163,8 @@ async function runJob(job: AppendJob): Promise<number> {
       ]
       const url = exists ? `oss://${bucket}/${key}` : undefined
       await reporter.drainStderr(signals.first)
-      reporter.finish({ source: source.name, url, delivery, copy }, differences)
+      const { folder } = job
+      reporter.finish({ source: source.name, url, folder, delivery, copy }, differences)
       if (differences.length > 0) throw new MismatchError(differences)
       return signals.exitCode || (delivery.isCut ? 1 : 0)
     } finally {

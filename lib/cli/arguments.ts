@@ -2,7 +2,7 @@
 
 import { basename, parse } from 'node:path'
 import { parseArgs } from 'node:util'
-import type { Credentials } from '../index.ts'
+import type { Credentials, UrlOptions } from '../index.ts'
 import { suggestion } from '../validate.ts'
 import type {
   Backend,
@@ -26,6 +26,8 @@ import { showValue, UsageError } from './usage-error.ts'
 
 /** Milliseconds. `docker stop` kills after 10 s, and systemd after 90 s. */
 const DEFAULT_GRACE = 7_000
+/** Milliseconds. With a journal nothing is lost by an early end, so a restart need not wait. */
+const DEFAULT_JOURNAL_GRACE = 500
 /** Milliseconds. */
 const DEFAULT_INTERVAL = 1_000
 
@@ -72,9 +74,10 @@ const COMMAND_PARSERS: Readonly<Record<CommandName, (given: ParsedArguments) => 
       isJson = false,
       isQuiet = false,
       isGzip = false,
-      grace = DEFAULT_GRACE,
+      grace = stream.journal === undefined ? DEFAULT_GRACE : DEFAULT_JOURNAL_GRACE,
       resume,
     } = command
+    const journal = parseJournal(stream, { ...command, ...backend })
     const isResumed = resume !== undefined
     const [url = '', operand] = checkOperands(operands, [URL_NAME], isResumed ? 0 : 1)
     if (resume === '') throw new UsageError('--resume: must name a file')
@@ -89,6 +92,7 @@ const COMMAND_PARSERS: Readonly<Record<CommandName, (given: ParsedArguments) => 
       roll: parseRoll(roll, object, { ...stream, ...(isResumed && { resume }) }),
       isGzip: isGzip as boolean,
       isResumed,
+      journal,
       outputMode: { isJson, isQuiet } as OutputMode,
       grace: grace as number,
     }
@@ -147,6 +151,23 @@ const COMMAND_PARSERS: Readonly<Record<CommandName, (given: ParsedArguments) => 
       backend: parseBackend(backend),
       isJson: command.isJson === true,
     }
+  },
+  drain({ operands, backend, stream, command }) {
+    const [dir = '', url] = checkOperands(operands, ['DIR'], 1)
+    const { retry, journal } = stream as Pick<UrlOptions, 'retry' | 'journal'>
+    return {
+      name: 'drain',
+      dir: checkDir(dir),
+      target: url === undefined ? undefined : checkUrl(url),
+      backend: parseBackend(backend),
+      retry,
+      isUnsynced: (journal as OptionValues | undefined)?.sync === 'never',
+      isJson: command.isJson === true,
+    }
+  },
+  journal({ operands, command }) {
+    const [dir = ''] = checkOperands(operands, ['DIR'])
+    return { name: 'journal', dir: checkDir(dir), isJson: command.isJson === true }
   },
   serve({ operands, backend, command }) {
     const { tls: cert, isLogged = false, latency = 0, ...given } = command
@@ -266,8 +287,37 @@ function checkInterval({ isFollowed, interval }: OptionValues): void {
   throw new UsageError('--interval: has no meaning without --follow')
 }
 
+/** Options that do not combine with `--journal`, and why. */
+const NOT_JOURNALED: Readonly<Record<string, string>> = {
+  local: 'a folder is on this disk already',
+  resume: 'FILE keeps the bytes, and --resume finds what is missing',
+}
+
+/** The folder of the journal. `others`: options of other groups. */
+function parseJournal({ journal }: OptionValues, others: OptionValues): string | undefined {
+  if (journal === undefined) return undefined
+  const { dir, ...rest } = journal as NonNullable<OptionValues> & { readonly dir?: string }
+  if (dir === undefined) {
+    const [first = ''] = Object.keys(rest)
+    throw new UsageError(`${flagOf(`journal.${first}`)}: needs --journal`)
+  }
+  if (dir === '') throw new UsageError('--journal: must name a folder')
+  const conflicting = Object.keys(NOT_JOURNALED).find(name => others[name] !== undefined)
+  if (conflicting === undefined) return dir
+  const reason = NOT_JOURNALED[conflicting]
+  throw new UsageError(`${flagOf(conflicting)}: does not combine with --journal: ${reason}`)
+}
+
+/** The folder of a journal. */
+function checkDir(dir: string): string {
+  if (dir !== '' && !isUrl(dir)) return dir
+  throw new UsageError('DIR is missing: name the folder of a journal')
+}
+
 /** Options that do not combine with `append --follow`, and why. */
 const NOT_FOLLOWED: Readonly<Record<string, string>> = {
+  journal: 'FILE keeps the bytes',
+  shared: 'the objects are compared with the file, byte for byte',
   isGzip: 'after a restart the object is compared with the file, byte for byte',
   resume: '--follow resumes by itself',
   position: '--follow finds the end of the object by itself',
@@ -358,7 +408,7 @@ function checkCanRoll({ key, maxBytes }: OptionValues, url: string): void {
   if (maxBytes !== undefined) {
     throw new UsageError(`--roll-bytes: the key cannot change when an object is full: ${remedy}`)
   }
-  if (!/\{(?!host\}|pid\})[^{}]*\}/.test(pattern)) {
+  if (!/\{(?!host\}|pid\}|slot\})[^{}]*\}/.test(pattern)) {
     throw new UsageError(
       `--roll-key: the key never changes: add a date such as {yyyy}-{MM}-{dd}, or {index}`,
     )

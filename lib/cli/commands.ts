@@ -68,6 +68,8 @@ export interface AppendCommand {
   readonly isGzip: boolean
   /** The object already has the beginning of `file`, and only the rest is appended. */
   readonly isResumed: boolean
+  /** The folder of the journal in `options`. */
+  readonly journal: string | undefined
   readonly outputMode: OutputMode
   /** Milliseconds to finish in after the first signal: reading on, and delivering. */
   readonly grace: number
@@ -139,6 +141,28 @@ export interface VerifyCommand {
   readonly isJson: boolean
 }
 
+/** Delivers what the journals of dead processes hold. */
+export interface DrainCommand {
+  readonly name: 'drain'
+  /** The folder of the journal. */
+  readonly dir: string
+  /** URL of the object for bytes that were never sent, and for what a sealed object leaves. */
+  readonly target: string | undefined
+  readonly backend: Backend
+  readonly retry: UrlOptions['retry']
+  /** The journal was written with `sync: 'never'`. */
+  readonly isUnsynced: boolean
+  readonly isJson: boolean
+}
+
+/** Prints what a journal holds. */
+export interface JournalCommand {
+  readonly name: 'journal'
+  /** The folder of the journal. */
+  readonly dir: string
+  readonly isJson: boolean
+}
+
 /** Runs the test server until a signal. */
 export interface ServeCommand {
   readonly name: 'serve'
@@ -176,6 +200,8 @@ export type Command =
   | CatCommand
   | LsCommand
   | VerifyCommand
+  | DrainCommand
+  | JournalCommand
   | ServeCommand
   | { readonly name: 'help'; readonly topic?: HelpTopic }
   | { readonly name: 'version' }

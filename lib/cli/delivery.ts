@@ -11,10 +11,11 @@ import { pipeline } from 'node:stream/promises'
 import type { OssAppendStream, ReadyInfo } from '../index.ts'
 import { InterruptedError, SourceError } from './failure.ts'
 import { formatCount } from './progress.ts'
-import type { Delivery } from './report.ts'
+import type { Delivery, Suspension } from './report.ts'
 import type { Reporter } from './reporter.ts'
 import { DELIVERY_TIME, graceNotice, type Signals } from './signals.ts'
 import { HashingPassThrough, type Source, StoppableSource } from './source.ts'
+import { pipeOrSuspend } from './suspend.ts'
 
 export interface DeliveryOptions {
   readonly source: Source
@@ -31,11 +32,16 @@ export interface DeliveryOptions {
   readonly signal: AbortSignal
   /** Milliseconds to finish in after the first signal. Undefined: the first signal aborts. */
   readonly grace?: number | undefined
+  /** The folder of the stream's journal: at the end of the grace the rest stays there. */
+  readonly journal?: string | undefined
 }
 
-/** Resolves when every byte is acknowledged. Rejects with the error of the stream or of the source. */
-export async function deliver(options: DeliveryOptions): Promise<Delivery> {
-  const { source, stream, transforms = [], reporter, signals, signal, grace } = options
+/**
+ * Resolves when every byte is acknowledged, or with a journal in it. Rejects with the error of the stream or of
+ * the source.
+ */
+export async function deliver(options: DeliveryOptions): Promise<Delivery | Suspension> {
+  const { source, stream, transforms = [], reporter, signals, signal, grace, journal } = options
   const isUnchanged = transforms.length === 0
   const inputHasher = new HashingPassThrough()
   const sentHasher = isUnchanged ? inputHasher : new HashingPassThrough()
@@ -48,15 +54,15 @@ export async function deliver(options: DeliveryOptions): Promise<Delivery> {
   reporter.watch({ stream, length, bytesDone: bytesDone ?? acknowledged, bytesSent })
   const stoppable = new StoppableSource(source.stream, inputHasher)
   let hasShrunk = false
+  let isSuspended = false
   const cancelStop = grace === undefined ? () => {} : stopInGrace(stoppable, grace, options)
+  const stages = isUnchanged ? [inputHasher] : [inputHasher, ...transforms, sentHasher]
   try {
-    await pipeline(
-      isUnchanged ? [inputHasher, stream] : [inputHasher, ...transforms, sentHasher, stream],
-      { signal },
-    )
+    if (journal === undefined) await pipeline([...stages, stream], { signal })
+    else isSuspended = await pipeOrSuspend({ source: stoppable, stages, stream, signal })
     hasShrunk = !stoppable.isCut && source.hasShrunk?.(inputHasher.bytes) === true
   } catch (error) {
-    if (!signal.aborted || grace === undefined) throw error
+    if (!signal.aborted || grace === undefined || journal !== undefined) throw error
     const { position } = stream
     const unacknowledged = bytesDone && Math.max(0, inputHasher.bytes - bytesDone())
     const remainder =
@@ -71,6 +77,10 @@ export async function deliver(options: DeliveryOptions): Promise<Delivery> {
     cancelStop()
     stoppable.stop()
     reporter.stop()
+  }
+  if (journal !== undefined && isSuspended) {
+    const lost = isUnchanged ? stoppable.bytes - acceptedBytes(stream) : 0
+    return checkSuspended(stream, lost, journal, signals)
   }
   if (stoppable.error) throw new SourceError(stoppable.error, stream.position!)
   const { position, crc64, key } = stream
@@ -90,8 +100,29 @@ export async function deliver(options: DeliveryOptions): Promise<Delivery> {
     exists: before!.exists || reporter.appends > 0,
     rolls: reporter.rolls,
     appends: reporter.appends,
+    recovered: reporter.recovered,
     duration: performance.now() - start,
   }
+}
+
+function acceptedBytes({ bytesWritten, bytesBuffered }: OssAppendStream): number {
+  return bytesWritten + bytesBuffered
+}
+
+/** `lost`: bytes that were read, and found no room in the journal. */
+function checkSuspended(
+  stream: OssAppendStream,
+  lost: number,
+  journal: string,
+  { received, exitCode }: DeliveryOptions['signals'],
+): Suspension {
+  const { position, bytesBuffered: bytes, errored } = stream
+  if (errored && lost <= 0) throw errored
+  if (lost <= 0) return { journal, bytes, position }
+  const message =
+    `interrupted by ${received}: the journal ${journal} has no room for ` +
+    `${formatCount(lost, 'byte')} of the input; ${formatCount(bytes, 'byte')} stay in it`
+  throw new InterruptedError(exitCode, message, { position, unacknowledged: lost + bytes })
 }
 
 /** After the first signal, stops the source in time for the delivery. Returns a function that cancels that. */

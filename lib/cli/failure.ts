@@ -84,6 +84,8 @@ export interface ErrorContext {
   readonly url?: string
   /** The folder of `--local`. */
   readonly local?: string | undefined
+  /** The folder of the journal. */
+  readonly journal?: string | undefined
   /** RAM actions that the command needs. */
   readonly actions?: readonly string[]
 }
@@ -116,10 +118,14 @@ export function describeError(error: unknown, context: ErrorContext = {}): strin
   return `${lines.join('\n')}\n`
 }
 
-function contextLines(error: Error, { url, local, actions = [] }: ErrorContext): string[] {
+function contextLines(error: Error, context: ErrorContext): string[] {
+  const { url, local, journal, actions = [] } = context
   const lines: string[] = []
   if (url !== undefined) lines.push(formatRow('object', url))
   if (local !== undefined) lines.push(formatRow('folder', local))
+  if (journal !== undefined) {
+    lines.push(formatRow('journal', `${journal} keeps what is not acknowledged`))
+  }
   if (isAccessDenied(error) && actions.length > 0) {
     lines.push(
       formatRow(
@@ -176,6 +182,8 @@ export function errorFields(error: unknown): Record<string, unknown> {
 function messageInFlagTerms(error: Error): string {
   const { message } = error
   if (!(error instanceof OssError) || error instanceof OssServiceError) return message
+  // The paths in it are left as they are.
+  if (error.code === 'OSS_ERR_JOURNAL') return message
   if (message.startsWith('option url: ')) return message.slice('option '.length)
   const [, option] = /^option (.+?): /.exec(message) ?? []
   const label = option && optionLabel(option)

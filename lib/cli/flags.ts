@@ -10,13 +10,23 @@ import {
   parseCountOrInfinity,
   parseDuration,
   parseDurationOrInfinity,
+  parseJournalSync,
   parseList,
   parsePair,
   parsePort,
   parseSize,
 } from './parse-units.ts'
 
-export type CommandName = 'append' | 'demo' | 'stat' | 'cat' | 'ls' | 'verify' | 'serve'
+export type CommandName =
+  | 'append'
+  | 'demo'
+  | 'stat'
+  | 'cat'
+  | 'ls'
+  | 'verify'
+  | 'drain'
+  | 'journal'
+  | 'serve'
 
 /** In the order of the help. */
 export const COMMANDS: readonly CommandName[] = [
@@ -26,6 +36,8 @@ export const COMMANDS: readonly CommandName[] = [
   'cat',
   'ls',
   'verify',
+  'drain',
+  'journal',
   'serve',
 ]
 
@@ -55,12 +67,16 @@ export interface Flag {
 const APPEND_ONLY = ['append'] as const
 const SERVE_ONLY = ['serve'] as const
 const OBJECT_COMMANDS = ['append', 'stat', 'cat', 'ls', 'verify'] as const
+/** The commands that reach OSS. */
+const NETWORK_COMMANDS = [...OBJECT_COMMANDS, 'drain'] as const
+/** The commands that deliver. */
+const DELIVERING_COMMANDS = ['append', 'drain'] as const
 
 /** What a flag of each group is described by: `--name VALUE` and one line of text. */
 type Description = readonly [value: string, text: string]
 
 function backendFlag(option: string, [value, text]: Description, parse?: Parser<unknown>): Flag {
-  return makeFlag({ group: 'backend', commands: OBJECT_COMMANDS, option, value, text }, parse)
+  return makeFlag({ group: 'backend', commands: NETWORK_COMMANDS, option, value, text }, parse)
 }
 
 function streamFlag(option: string, [value, text]: Description, parse?: Parser<unknown>): Flag {
@@ -89,6 +105,10 @@ function makeFlag(flag: Omit<Flag, 'type' | 'parse'>, parse?: Parser<unknown>): 
   return { ...flag, type: flag.value === '' ? 'boolean' : 'string', ...(parse && { parse }) }
 }
 
+function deliveryFlag(option: string, description: Description, parse: Parser<unknown>): Flag {
+  return { ...streamFlag(option, description, parse), commands: DELIVERING_COMMANDS }
+}
+
 /** The flag may be repeated. Its NAME=VALUE pairs make a record. */
 function pairsFlag(flag: Flag): Flag {
   return { ...flag, parse: parsePair, multiple: true }
@@ -98,7 +118,7 @@ export const FLAGS: Readonly<Record<string, Flag>> = {
   // The connection.
   region: {
     ...backendFlag('region', ['ID', 'as in cn-hangzhou']),
-    commands: [...OBJECT_COMMANDS, 'serve'],
+    commands: [...NETWORK_COMMANDS, 'serve'],
     envName: 'OSS_REGION',
   },
   endpoint: {
@@ -109,9 +129,12 @@ export const FLAGS: Readonly<Record<string, Flag>> = {
   cname: backendFlag('cname', ['', 'the endpoint is a domain of the bucket']),
   credentials: {
     ...backendFlag('credentials', ['MODULE', 'a module with the keys; serve: ID:SECRET']),
-    commands: [...OBJECT_COMMANDS, 'serve'],
+    commands: [...NETWORK_COMMANDS, 'serve'],
   },
-  local: backendFlag('local', ['DIR', 'a folder in place of OSS: no account']),
+  local: {
+    ...backendFlag('local', ['DIR', 'a folder in place of OSS; read by cat, ls']),
+    commands: OBJECT_COMMANDS,
+  },
   'connect-timeout': backendFlag(
     'connectTimeout',
     ['TIME', 'to open a connection (5s)'],
@@ -141,22 +164,30 @@ export const FLAGS: Readonly<Record<string, Flag>> = {
   header: pairsFlag(streamFlag('headers', ['NAME=VALUE', 'sent with each append; repeatable'])),
   'content-md5': streamFlag('contentMd5', ['', 'OSS checks each append by MD5']),
   'no-content-md5': streamFlag('contentMd5', ['', 'it does not (default with https)'], () => false),
-  'max-retries': streamFlag(
+  'max-retries': deliveryFlag(
     'retry.maxRetries',
     ['N', 'of one append (Infinity)'],
     parseCountOrInfinity,
   ),
-  'max-elapsed': streamFlag(
+  'max-elapsed': deliveryFlag(
     'retry.maxElapsed',
     ['TIME', 'longest outage (Infinity; --local: 3s)'],
     parseDurationOrInfinity,
   ),
-  'min-delay': streamFlag(
+  'min-delay': deliveryFlag(
     'retry.minDelay',
     ['TIME', 'before the first retry (200ms)'],
     parseDuration,
   ),
-  'max-delay': streamFlag('retry.maxDelay', ['TIME', 'between two retries (20s)'], parseDuration),
+  'max-delay': deliveryFlag('retry.maxDelay', ['TIME', 'between two retries (20s)'], parseDuration),
+  shared: streamFlag('shared', ['', 'others append to it too; needs --align']),
+  journal: streamFlag('journal.dir', ['DIR', 'keep the input there until it is in OSS']),
+  'journal-bytes': streamFlag('journal.maxBytes', ['SIZE', 'longest journal (1GiB)'], parseSize),
+  'journal-sync': deliveryFlag(
+    'journal.sync',
+    ['always|never|TIME', 'bytes to the disk (200ms)'],
+    parseJournalSync,
+  ),
 
   // Rolling.
   'roll-key': rollFlag('key', ['PATTERN', 'behind KEY: {yyyy} {MM} {dd} {HH} {index}']),
@@ -188,7 +219,7 @@ export const FLAGS: Readonly<Record<string, Flag>> = {
   ),
   json: commandFlag(
     'isJson',
-    ['append', 'stat', 'ls', 'verify'],
+    ['append', 'stat', 'ls', 'verify', 'drain', 'journal'],
     ['', 'JSON in place of the report'],
   ),
   quiet: commandFlag('isQuiet', APPEND_ONLY, ['', 'print errors alone']),
@@ -220,7 +251,11 @@ export const FLAGS: Readonly<Record<string, Flag>> = {
 /** The flag that sets an option: `--max-elapsed` for `retry.maxElapsed`, `--meta` for `metadata.x`. */
 export function flagOf(option: string): string | undefined {
   const found = Object.entries(FLAGS).find(
-    ([, flag]) => option === flag.option || (flag.multiple && option.startsWith(`${flag.option}.`)),
+    ([, flag]) =>
+      option === flag.option ||
+      // A journal is named by its folder.
+      `${option}.dir` === flag.option ||
+      (flag.multiple && option.startsWith(`${flag.option}.`)),
   )
   return found && `--${found[0]}`
 }

@@ -164,13 +164,17 @@ export async function listRotated(file: string): Promise<string[]> {
   return (isDated ? dated : numbered).slice(0, MAX_GENERATIONS).map(pathOf)
 }
 
-/** Opens the rotated files, the newest first. One that is renamed meanwhile is opened once. */
-export async function openRotated(file: string): Promise<Generation[]> {
+/**
+ * Opens the rotated files, the newest first. One that is renamed meanwhile is opened once. `current` is left out: a
+ * rotation may come after it was opened.
+ */
+export async function openRotated(file: string, current?: Generation): Promise<Generation[]> {
   const opened: Generation[] = []
   for (const path of await listRotated(file)) {
     const generation = await openIfExists(path)
     if (!generation) continue
-    if (opened.some(other => isSameFile(other, generation))) await generation.close()
+    const known = current ? [current, ...opened] : opened
+    if (known.some(other => isSameFile(other, generation))) await generation.close()
     else opened.push(generation)
   }
   return opened

@@ -143,7 +143,7 @@ export class Follower {
   async #findStart(): Promise<Generation[]> {
     const { file } = this.#options.command
     const current = await openIfExists(file)
-    const generations = [...(current ? [current] : []), ...(await openRotated(file))]
+    const generations = [...(current ? [current] : []), ...(await openRotated(file, current))]
     try {
       const start = await this.#compare(generations)
       if (!start && generations.length > 1 && !this.#isCut) this.#noteNotSent(generations[1]!)

@@ -11,6 +11,8 @@ export const HELP = `Append a stream of bytes to an object of Alibaba Cloud OSS,
   oss-append cat oss://BUCKET/KEY [-f, --follow] [--interval 1s]    its bytes
   oss-append ls oss://BUCKET/PREFIX [--json]             what the bucket has
   oss-append verify FILE oss://BUCKET/KEY [--json]  compare without downloading
+  oss-append drain DIR [oss://BUCKET/KEY]     deliver what --journal DIR holds
+  oss-append journal DIR [--json]             what it holds, and what to do
   oss-append serve [--dir DIR] [--port N] [--log]        an OSS on this machine
   oss-append help options | COMMAND             what every option means
 
@@ -20,9 +22,7 @@ Ctrl-C finishes within --grace 7s, a second one aborts. -h, --help -v, --version
   ffmpeg -i rtsp://cam -c copy -f mpegts - | oss-append oss://cams/gate.ts
   journalctl -f | oss-append --roll-key 'host/{yyyy}-{MM}.log' oss://logs/
   oss-append --local lab oss://lab/run7.csv < run7.csv    # no account: a folder
-
-Environment: OSS_ACCESS_KEY_ID, OSS_ACCESS_KEY_SECRET, OSS_SESSION_TOKEN,
-OSS_REGION, OSS_ENDPOINT, HTTPS_PROXY, NO_PROXY.
+Environment: OSS_ACCESS_KEY_ID, OSS_ACCESS_KEY_SECRET, OSS_REGION, OSS_ENDPOINT.
 Exit code: 0 done and verified, 1 failed, 2 wrong usage, 3 another writer
 changed the object, 4 it is not what was sent, 129/130/143 interrupted.
 `
@@ -37,7 +37,9 @@ Appends FILE to the object, or standard input if that is a pipe or a file (-: in
 any case). --follow goes on as tail -F does, over rotation: each rotated file
 has an object of its own. The object is created if it does not exist. A KEY that
 ends in a slash is a folder for FILE. What OSS reports is compared with what was
-sent.
+sent. With --journal DIR a restart, a kill or a power cut loses nothing that was
+read. --local DIR keeps objects as folders: read them by ls and cat, with the
+same --local DIR.
 `,
   demo: `oss-append demo [--bytes 64MiB] [FILE]
 
@@ -61,6 +63,17 @@ Lists the objects whose keys begin with PREFIX: length, type, time and key.
 
 Compares length and CRC-64 of FILE (-: standard input) with those of the object,
 without a download.
+`,
+  drain: `oss-append drain [options] DIR [oss://BUCKET/KEY]
+
+Delivers what a journal holds, each slot to its own object, and ends. Slots that
+a living process uses are left to it. Bytes of which nothing was ever sent, or
+whose object is sealed, go to oss://BUCKET/KEY. Exit code 1: bytes are left.
+`,
+  journal: `oss-append journal DIR [--json]
+
+Prints what a journal holds: for each slot its owner, bytes, object and damage.
+Changes nothing. Exit code 1: damaged bytes are there, or kept as .damaged.
 `,
   serve: `oss-append serve [options]
 

@@ -74,11 +74,12 @@ async function run(
 function contextOf(command: Command): ErrorContext {
   if (!('url' in command)) return {}
   const { url, backend } = command
-  return { url, local: backend.local, actions: actionsOf(command) }
+  const journal = command.name === 'append' ? command.journal : undefined
+  return { url, local: backend.local, journal, actions: actionsOf(command) }
 }
 
 /** HEAD needs `oss:GetObject`; an append does not need HEAD. */
-function actionsOf(command: Command): string[] {
+function actionsOf(command: Extract<Command, { url: string }>): string[] {
   if (command.name === 'ls') return ['oss:ListObjects']
   if (command.name !== 'append' && command.name !== 'follow') {
     const isPattern = command.name === 'cat' && command.url.includes('{index}')
@@ -130,6 +131,10 @@ async function runCommand(command: Command, io: CommandIO, signals: Signals): Pr
       return (await import('./cat.ts')).cat(command, io, signals.first)
     case 'ls':
       return (await import('./ls.ts')).ls(command, io, signals.first)
+    case 'drain':
+      return (await import('./drain.ts')).drain(command, io, signals)
+    case 'journal':
+      return (await import('./journal.ts')).journal(command, io)
     case 'serve':
       return (await import('./serve.ts')).serve(command, io, signals.first)
   }

@@ -83,6 +83,15 @@ export const parseAlign: Parser<number | string> = (option, text) => {
   )
 }
 
+/** The option `journal.sync`: `always`, `never` or milliseconds. */
+export const parseJournalSync: Parser<number | string> = (option, text) => {
+  if (text === 'always' || text === 'never') return text
+  const time = parseTime(text)
+  return time !== undefined && time > 0 && time <= MAX_DELAY
+    ? time
+    : fail(option, text, 'must be always, never, or a time as in 200ms')
+}
+
 /** A number without a unit is refused, except 0: it could be seconds or milliseconds. */
 function parseTime(text: string): number | undefined {
   return text === '0' ? 0 : parseWithUnit(DURATION_UNITS, text)

@@ -30,8 +30,20 @@ export interface Delivery extends StreamDigest {
   /** Number of times that the stream went on to another object. */
   readonly rolls: number
   readonly appends: number
+  /** Bytes of earlier runs that came out of the journal. */
+  readonly recovered: number
   /** Milliseconds. */
   readonly duration: number
+}
+
+/** At the end of the grace: what is not acknowledged stays in the journal. */
+export interface Suspension {
+  /** The folder. */
+  readonly journal: string
+  /** Bytes of this run that it holds. */
+  readonly bytes: number
+  /** The acknowledged end of the object. Undefined: it is not known, so what earlier runs left is there too. */
+  readonly position: number | undefined
 }
 
 /** An object as read back. */
@@ -48,14 +60,16 @@ export interface AppendReport {
   readonly source: string
   /** URL of the last object. Undefined: there is none. */
   readonly url: string | undefined
+  /** The folder of `--local`. */
+  readonly folder?: string | undefined
   readonly delivery: Delivery
   /** Undefined: the object was not read back. */
   readonly copy?: ObjectCopy | undefined
 }
 
 export function formatReport(report: AppendReport): string {
-  const { source, url, delivery, copy } = report
-  const { bytes, sha256, input, before, after, rolls, appends, duration } = delivery
+  const { source, url, folder, delivery, copy } = report
+  const { bytes, sha256, input, before, after, rolls, appends, recovered, duration } = delivery
   const numberFormat = new Intl.NumberFormat('en-US')
   const rate = formatBytes((bytes * 1000) / Math.max(duration, 1))
   const had = before.position > 0 ? ` (had ${numberFormat.format(before.position)} bytes)` : ''
@@ -71,7 +85,17 @@ export function formatReport(report: AppendReport): string {
     // The stream finishes only if OSS reports the CRC-64 that it computed.
     ['CRC-64', `${after.crc64} computed${url === undefined ? '' : ', and reported by OSS'}`],
   ]
+  if (recovered > 0) {
+    rows.push([
+      'recovered',
+      `${numberFormat.format(recovered)} bytes of earlier runs, before these`,
+    ])
+  }
   if (copy) rows.push(['', `${copy.crc64} read back`])
+  // In the folder are the bytes and states of a server, and not a file with the name of the key.
+  if (folder !== undefined && url !== undefined) {
+    rows.push(['read it by', `oss-append cat --local ${folder} ${url}`])
+  }
   // The label is in front: behind 64 digits it would not fit into 80 columns.
   rows.push(['SHA-256', ''])
   if (input) rows.push(['  input', input.sha256], ['  appended', sha256])

@@ -3,11 +3,19 @@
  * report on standard output. With `--json`: events on standard output in place of the report.
  */
 
-import type { OssAppendStream, ReadyInfo, RetryInfo, RollInfo } from '../index.ts'
+import type { OssAppendStream, ReadyInfo, RecoverInfo, RetryInfo, RollInfo } from '../index.ts'
 import type { OutputMode } from './commands.ts'
+import { describeDamage } from './damage.ts'
 import { type ErrorContext, errorEvent, errorFields } from './failure.ts'
-import { describeProgress, type Output, Progress, RateMeter, wrapFor } from './progress.ts'
-import { type AppendReport, formatReport } from './report.ts'
+import {
+  describeProgress,
+  formatCount,
+  type Output,
+  Progress,
+  RateMeter,
+  wrapFor,
+} from './progress.ts'
+import { type AppendReport, formatReport, type Suspension } from './report.ts'
 import { type RetryListener, RetryNotice } from './retry-notice.ts'
 
 export interface Outputs {
@@ -37,6 +45,7 @@ export class Reporter implements RetryListener {
   #progress: Progress | undefined
   #appends = 0
   #rolls = 0
+  #recovered = 0
 
   constructor(outputMode: OutputMode, outputs: Outputs) {
     this.#outputMode = outputMode
@@ -51,6 +60,11 @@ export class Reporter implements RetryListener {
   /** Number of times that the stream went on to another object. */
   get rolls(): number {
     return this.#rolls
+  }
+
+  /** Bytes of earlier runs that came out of the journal. */
+  get recovered(): number {
+    return this.#recovered
   }
 
   /** Prints the progress of a stream until `stop()`, and its events. */
@@ -87,6 +101,7 @@ export class Reporter implements RetryListener {
       this.#retryNotice.onSuccess()
       this.emit('ready', { key: stream.key, ...info })
     })
+    stream.on('recover', (info: RecoverInfo) => this.#onRecover(info))
     stream.on('append', info => {
       lastAckAt = performance.now()
       this.#appends++
@@ -99,6 +114,23 @@ export class Reporter implements RetryListener {
       this.#retryNotice.onRetry(info.error)
       this.emitRetry(info)
     })
+  }
+
+  #onRecover(info: RecoverInfo): void {
+    const { key, bytes, damaged } = info
+    this.#recovered += bytes
+    this.#retryNotice.onSuccess()
+    if (bytes > 0) this.note(`${formatCount(bytes, 'byte')} of an earlier run delivered, to ${key}`)
+    for (const damage of damaged) this.note(describeDamage(damage))
+    this.emit('recover', { ...info })
+  }
+
+  /** The command ends, and the rest stays in the journal. */
+  suspend({ journal, bytes, position }: Suspension): void {
+    const count = formatCount(bytes, 'byte')
+    const earlier = position === undefined ? ', with what earlier runs left' : ''
+    this.note(`${count} of the input stay in ${journal}${earlier}: the next start delivers them`)
+    this.emit('suspend', { journal, bytes, position })
   }
 
   /** An object was left, complete. */

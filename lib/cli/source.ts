@@ -142,6 +142,11 @@ export class StoppableSource {
     })
   }
 
+  /** Bytes that were read. */
+  get bytes(): number {
+    return this.#bytes
+  }
+
   /** The input had not ended, as far as is known, when it was stopped. */
   get isCut(): boolean {
     return this.#isCut
@@ -169,14 +174,17 @@ export class StoppableSource {
     }, POLL_INTERVAL)
   }
 
-  /** Reads no more, and ends the destination. */
+  /** Reads no more, hands over what the process has read already, and ends the destination. */
   stop(): void {
     clearInterval(this.#pollTimer)
     if (this.#isStopped) return
     this.#isStopped = true
     this.#input.unpipe(this.#destination)
+    const rest: Buffer | null = this.#input.read()
     this.#input.destroy()
-    if (!this.#destination.destroyed) this.#destination.end()
+    if (this.#destination.destroyed) return
+    if (rest) this.#destination.write(rest)
+    this.#destination.end()
   }
 
   readonly #onData = (chunk: Buffer): void => {

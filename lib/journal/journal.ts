@@ -79,6 +79,17 @@ export interface WriteResult {
   readonly isFull: boolean
 }
 
+const EMPTY_FOLDER: FolderContent = {
+  recovered: { anchor: undefined, from: 0, end: 0, align: undefined, damaged: [] },
+  segments: [],
+  delivered: [],
+  undeliverable: [],
+  void: [],
+  anchorFile: undefined,
+  generation: 0,
+  bytesOnDisk: 0,
+}
+
 /** Bytes of one segment. */
 const SEGMENT_BYTES = 33_554_432
 /** Bytes of the stream that one write takes, whatever the `highWaterMark`. */
@@ -113,6 +124,7 @@ export class Journal {
   #syncTimer: Timer | undefined
   #roomTimer: Timer | undefined
   #roomWaiters: (() => void)[] = []
+  #isExiting = false
   /** Why nothing more is written. */
   #failedWith: Error | undefined
   /** Why no call waits for room. */
@@ -137,6 +149,11 @@ export class Journal {
     }
   }
 
+  /** For `process.exit()`: the journal of a folder that is empty, and that no other process knows. */
+  static createSync(options: JournalOptions): Journal {
+    return new Journal(options, options.fileSystem ?? nodeFileSystem, EMPTY_FOLDER)
+  }
+
   private constructor(options: JournalOptions, fileSystem: FileSystem, content: FolderContent) {
     const { folder, maxBytes, highWaterMark, clock = systemClock } = options
     const { recovered } = content
@@ -149,7 +166,8 @@ export class Journal {
     this.#clock = clock
     this.#layout = {
       capacity: Math.min(highWaterMark, MAX_WRITE_BYTES, segmentBytes),
-      frameBytes: options.frameBytes ?? MAX_FRAME_BYTES,
+      // A frame that is longer than a segment would never find room.
+      frameBytes: options.frameBytes ?? Math.min(MAX_FRAME_BYTES, segmentBytes),
       isByChunk: align === 'chunk',
     }
     const store = new SegmentStore({ folder, fileSystem, align, maxBytes, segmentBytes }, content)
@@ -176,6 +194,11 @@ export class Journal {
   /** Bytes of the segments on disk. */
   get bytesOnDisk(): number {
     return this.#store.bytesOnDisk
+  }
+
+  /** It has not failed, and is not closed. At `process.exit()` it takes chunks as long as that. */
+  get isOpen(): boolean {
+    return this.#failedWith === undefined || this.#isExiting
   }
 
   get isWriting(): boolean {
@@ -309,9 +332,10 @@ export class Journal {
     return this.#isIdle || this.#store.canDeleteBefore(this.#acknowledged)
   }
 
-  /** All is acknowledged, and the newest segment is a long one. */
+  /** All is acknowledged, and the newest segment is a long one, or a segment is to be put aside. */
   get #isIdle(): boolean {
-    return this.#acknowledged === this.end && this.#store.newestBytes > IDLE_BYTES
+    const { newestBytes, hasDamage } = this.#store
+    return this.#acknowledged === this.end && (newestBytes > IDLE_BYTES || hasDamage)
   }
 
   async #trimInBackground(): Promise<void> {
@@ -363,7 +387,12 @@ export class Journal {
         // The next start then asks nothing of what is delivered, and the object may be deleted meanwhile.
         if (this.#store.isAnchorBehind) await this.#store.putAnchor()
         if (this.#store.anchor) await this.#trim()
-        return this.#store.syncAll()
+        const isSynced = await this.#store.syncAll()
+        // So that an idle journal shows that nothing is left, without a question to OSS.
+        if (this.#store.anchor && !this.#store.isAnchoredAt(this.#acknowledged)) {
+          await this.#store.putAnchor()
+        }
+        return isSynced
       })
       if (!isSynced) throw this.#fail(diskFull())
     } finally {
@@ -380,14 +409,19 @@ export class Journal {
   /**
    * For `process.exit()`: writes synchronously what was given to `write()` and is not accepted, then `more`, and
    * syncs unless `sync` is `'never'`. Returns how many of all these chunks are accepted: fewer if the journal is
-   * full or has failed. Call nothing else afterwards.
+   * full or has failed. May be called again, with further chunks. Call nothing else afterwards.
    */
   writeUnconfirmedSync(more: readonly JournalChunk[] = []): number {
-    // Apart from `more`: a write in flight must find the same frames in its place.
-    const left = [this.#unconfirmed, more].map(chunks => this.#writeSync(chunks))
-    if (this.#options.sync !== 'never') this.#store.datasyncSync()
+    if (!this.isOpen) return 0
+    this.#isExiting = true
     this.#failedWith ??= this.#closed()
-    return left.reduce((sum, length) => sum + length, 0)
+    const unconfirmed = this.#unconfirmed
+    this.#writing = undefined
+    // Apart from `more`: a write in flight must find the same frames in its place.
+    let accepted = this.#writeSync(unconfirmed)
+    if (accepted === unconfirmed.length) accepted += this.#writeSync(more)
+    if (this.#options.sync !== 'never') this.#store.datasyncSync()
+    return accepted
   }
 
   /** Chunks of the `write()` in progress that are not accepted. */
@@ -397,13 +431,13 @@ export class Journal {
     return this.end < end ? chunks : behind(chunks, layout)
   }
 
-  /** Returns how many chunks are accepted. None is, behind one that is not. */
+  /** Returns how many chunks are accepted. */
   #writeSync(chunks: readonly JournalChunk[]): number {
     let left = chunks
-    while (left.length > 0 && !this.#failedWith) {
+    while (left.length > 0) {
       const layout = layOut(left, this.#layout)
-      if (layout.length > 0 && !this.#store.appendSync(layout)) this.#failedWith = diskFull()
-      else left = behind(left, layout)
+      if (layout.length > 0 && !this.#store.appendSync(layout)) break
+      left = behind(left, layout)
     }
     return chunks.length - left.length
   }

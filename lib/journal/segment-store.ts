@@ -156,6 +156,11 @@ export class SegmentStore {
     return this.#segments.at(-1)?.size ?? 0
   }
 
+  /** A segment has bytes that cannot be delivered. It is put aside once the others are, and a new one is made. */
+  get hasDamage(): boolean {
+    return this.#segments.some(({ isDamaged }) => isDamaged)
+  }
+
   /** Whether a segment can be deleted that ends at `offset` or before. */
   canDeleteBefore(offset: number): boolean {
     return this.#deletable(offset).length > 0
@@ -390,6 +395,11 @@ export class SegmentStore {
     if (this.#isSuspect) return this.repair()
     this.#anchoredOffset = anchor.offset
     return true
+  }
+
+  /** The last anchor on stable storage says that all bytes before `offset` are acknowledged. */
+  isAnchoredAt(offset: number): boolean {
+    return this.#anchoredOffset === offset
   }
 
   /** Deletes segments that end at `offset` or before. An anchor behind them, in one that stays, is stable first. */

@@ -30,6 +30,7 @@ t.test('--local keeps the object, and a second run appends to it', async t => {
   t.match(second.stdout, /^object +oss:.* \(had [\d,]+ bytes\)$/m)
   const none = await runCli(['--local', dir, OBJECT, '-'])
   checkReadBack(t, none, NOTHING, Buffer.concat([TEXT, more]))
+  t.match(second.stdout, `\nread it by  oss-append cat --local ${dir} ${OBJECT}\n`)
   const [file = '', ...others] = bytesFiles(dir)
   t.same(others, [], 'one object')
   t.ok(fs.readFileSync(file).equals(Buffer.concat([TEXT, more])))

@@ -102,7 +102,7 @@ t.test('sizes, durations, counts and pairs are parsed', async t => {
 t.test('arguments become a command', async t => {
   const backend = { clientOptions: {} }
   const outputMode = { isJson: false, isQuiet: false }
-  const noRolling = { roll: undefined, isGzip: false, isResumed: false }
+  const noRolling = { roll: undefined, isGzip: false, isResumed: false, journal: undefined }
   const rest = { file: undefined, backend, options: {}, outputMode, grace: 7_000, ...noRolling }
   const append = { name: 'append', url: OBJECT, ...rest } as const
   const cat = { name: 'cat', url: OBJECT, backend, isFollowed: false, interval: 1000 } as const
@@ -344,7 +344,11 @@ t.test('a message shows values, but none that may be a secret', async t => {
 
 t.test('wrong arguments are refused with the problem and what was meant', async t => {
   const table: [string, string[], RegExp][] = [
-    ['nothing', [], /^oss:..BUCKET.KEY is missing: .*demo, stat, cat, ls, verify, serve$/],
+    [
+      'nothing',
+      [],
+      /^oss:..BUCKET.KEY is missing: .*demo, stat, cat, ls, verify, drain, journal, serve$/,
+    ],
     ['a near command', ['vrify', 'a', OBJECT], /^vrify is no command: did you mean verify\?$/],
     ['no object', ['a.log'], /^oss:..BUCKET.KEY is missing beside a.log: /],
     [
@@ -448,6 +452,44 @@ t.test('wrong arguments are refused with the problem and what was meant', async 
     const error = caught(() => parseArguments(args))
     t.equal(exitCodeOf(error), 2, name)
     t.match(error?.message, message, name)
+  }
+})
+
+t.test('--journal keeps what a pipe has sent, and says where it makes no sense', async t => {
+  const args = ['--journal=j', '--journal-bytes=20GiB', '--journal-sync=1s', OBJECT]
+  const options = { journal: { dir: 'j', maxBytes: 20 * 2 ** 30, sync: 1000 } }
+  t.match(parseArguments(args), { journal: 'j', options, grace: 500 })
+  t.match(parseArguments(['--journal=j', '--grace=7s', OBJECT]), { grace: 7000 })
+  t.match(parseArguments(['drain', '--journal-sync=never', '--max-elapsed=1m', 'j', OBJECT]), {
+    ...{ name: 'drain', dir: 'j', target: OBJECT, isUnsynced: true, isJson: false },
+    retry: { maxElapsed: 60_000 },
+  })
+  t.match(parseArguments(['journal', 'j']), { name: 'journal', dir: 'j', isJson: false })
+  const table: [string[], RegExp][] = [
+    [['--journal=', OBJECT], /^--journal: must name a folder$/],
+    [['--journal-bytes=1GiB', OBJECT], /^--journal-bytes: needs --journal$/],
+    [['--journal-sync=always', OBJECT], /^--journal-sync: needs --journal$/],
+    [['--journal=j', '--journal-sync=200', OBJECT], /^--journal-sync: must be always, never, or a/],
+    [['--journal=j', '--journal-sync=0', OBJECT], /^--journal-sync: must be/],
+    [['--journal=j', '--local=l', OBJECT], /^--local: does not combine with --journal: a folder/],
+    [
+      ['--journal=j', '--resume=f', OBJECT],
+      /^--resume: does not combine with --journal: FILE keeps/,
+    ],
+    [['--journal=j', '--follow', 'f', `${OBJECT}{index}`], /^--journal: .* --follow: FILE keeps/],
+    [
+      ['--shared', '--follow', 'f', `${OBJECT}{index}`],
+      /^--shared: does not combine with --follow/,
+    ],
+    [['--journal=j', '--roll-key={slot}', 'oss://logs/a'], /^--roll-key: the key never changes/],
+    [['drain', OBJECT], /^DIR is missing/],
+    [['drain', 'j', 'k'], /^the object must be oss:..BUCKET.KEY, and not k$/],
+    [['drain', '--local=l', 'j'], /^--local: is for append, stat, cat, ls and verify, and not for/],
+    [['journal'], /^DIR is missing$/],
+    [['journal', 'j', OBJECT], /^unexpected argument "oss:/],
+  ]
+  for (const [given, message] of table) {
+    t.match(caught(() => parseArguments(given))?.message, message, given.join(' '))
   }
 })
 

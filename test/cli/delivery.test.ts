@@ -37,6 +37,7 @@ t.test('every difference between what was sent and the object is found', async t
     before: { position: 10, crc64: '1', exists: true },
     after: { position: 15, crc64: '2' },
     appends: 1,
+    recovered: 0,
     duration: 1000,
   }
   const copy = { length: 15, crc64: '2', sha256: 'aa' }
@@ -116,7 +117,7 @@ t.test('objects are delivered and read back by keys that URL parsing would chang
     const stream = createAppendStream({ ...target, client })
     const reporter = new Reporter({ isJson: false, isQuiet: true }, outputs)
     const source = openSampleData(bytes.length)
-    const delivery = await deliver({ source, stream, reporter, signals, signal })
+    const delivery = (await deliver({ source, stream, reporter, signals, signal })) as Delivery
     t.match(delivery, { bytes: bytes.length, sha256: sha256(bytes), before: { position: 6 } }, key)
     const copy = await readBack(reader, target, delivery)
     t.same(compareDelivery(delivery, copy), [], key)

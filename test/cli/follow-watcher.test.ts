@@ -3,7 +3,14 @@
 import { appendFileSync, renameSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import t, { type Test } from 'tap'
-import { isSameFile, listRotated, statIfExists } from '../../lib/cli/follow-files.ts'
+import {
+  closeAll,
+  isSameFile,
+  listRotated,
+  openIfExists,
+  openRotated,
+  statIfExists,
+} from '../../lib/cli/follow-files.ts'
 import { FileWatcher } from '../../lib/cli/follow-watcher.ts'
 import { FakeClock } from '../helpers/fake-clock.ts'
 
@@ -127,4 +134,17 @@ t.test('rotated files are listed from the newest on, and compressed ones are lef
   }
   const names = (await listRotated(dated)).map(path => path.slice(dated.length))
   t.same(names, ['.20261128-101010', '-2026112810', '-20261128', '-20261127'])
+})
+
+t.test('a file that is rotated after it was opened is opened once', async t => {
+  const file = join(t.testdir({ 'app.log': 'new', 'app.log.1': 'old' }), 'app.log')
+  const current = await openIfExists(file)
+  renameSync(`${file}.1`, `${file}.2`)
+  renameSync(file, `${file}.1`)
+  const rotated = await openRotated(file, current)
+  t.same(
+    rotated.map(({ path }) => path),
+    [`${file}.2`],
+  )
+  await closeAll([...rotated, ...(current ? [current] : [])])
 })

@@ -319,6 +319,7 @@ const delivery = {
   before: { position: 0, crc64: '0', exists: false },
   after: { position: 5, crc64: '2' },
   appends: 1,
+  recovered: 0,
   duration: 1000,
 }
 

@@ -148,7 +148,7 @@ export const CLI = join(ROOT, 'dist/cli/bin.js')
 /** `pretest` builds; a test file that is run by itself may find nothing. */
 function build(): void {
   if (fs.existsSync(CLI)) return
-  const tsc = join(ROOT, 'node_modules/typescript/bin/tsc')
+  const tsc = join(ROOT, 'node_modules/typescript7/bin/tsc')
   execFileSync(process.execPath, [tsc, '-p', 'lib'], { cwd: ROOT })
 }
 

@@ -223,16 +223,19 @@ t.test('segments are deleted once they are acknowledged whole, and the last one 
 })
 
 t.test('the folder of a stream that has delivered all holds one small file', async t => {
-  const { journal, disk, open } = await setUp({ highWaterMark: 4_000_000 })
+  const folder = await tempFolder(t)
+  const details = { maxBytes: 1e9, sync: 200, align: 'chunk', highWaterMark: 4_000_000 } as const
+  const journal = await Journal.open({ folder, ...details })
   await journal.anchor(ANCHOR)
   for (let index = 0; index < 3; index++) {
     await journal.write([{ chunk: Buffer.alloc(1_000_000, 'x'), encoding: 'utf8' }])
   }
   journal.acknowledge(journal.end, { position: journal.end, crc64: '5' })
   await journal.close()
-  t.equal(disk.paths.length, 1)
-  t.equal(disk.read(disk.paths[0] ?? '').length, HEAD_BYTES)
-  const next = await open()
+  const [name = '', ...others] = await readdir(folder)
+  t.same(others, [])
+  t.equal((await stat(join(folder, name))).size, HEAD_BYTES)
+  const next = await Journal.open({ folder, ...details })
   t.match(next.recovered, { from: 3_000_000, end: 3_000_000, anchor: { crc64: '5' } })
   await next.close()
 })
@@ -330,6 +333,16 @@ async function tempFolder(t: Test): Promise<string> {
   t.teardown(() => rm(folder, { recursive: true, force: true }))
   return folder
 }
+
+t.test('a chunk that is longer than a segment is accepted in parts', async t => {
+  const { journal } = await setUp({ maxBytes: 1 << 20, highWaterMark: 65_536, align: 1 })
+  const chunk = 'x'.repeat(600_000)
+  const { pieces, rest, isFull } = await journal.write(chunks(chunk))
+  t.equal(isFull, false)
+  const accepted = pieces.reduce((sum, { bytes }) => sum + bytes.length, 0)
+  t.ok(accepted > 0 && rest?.chunk.length === chunk.length - accepted)
+  await journal.close()
+})
 
 t.test('on a real disk: folders 0700, files 0600, a slot for each stream, a report', async t => {
   const dir = join(await tempFolder(t), 'oss')

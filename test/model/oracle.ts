@@ -148,12 +148,7 @@ function explainRefusal(observer: StreamObserver, error: OssServiceError): strin
   const record = requests.find(each => each.requestId === error.requestId)
   if (!record) return 'no response has its request id'
   const responses = requests.filter(each => each.status !== undefined)
-  // A sealed object takes nothing more. If an attempt is in doubt, the stream asks for the tail behind it.
-  const isSealed = error.code === 'AppendSealedObjectNotAllowed'
-  const isLookup = ({ operation, headers }: RequestRecord) =>
-    operation !== 'append' || headers['content-length'] === '0'
-  const last = responses.findLast(each => !(isSealed && each !== record && isLookup(each)))
-  if (record !== last) return 'it is not the last response'
+  if (record !== responses.at(-1)) return 'it is not the last response'
   if (record.operation === 'head' && record.status === 200) {
     const state = objectAtEnd?.state
     if (error.code === 'ObjectNotAppendable') {

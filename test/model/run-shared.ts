@@ -107,7 +107,7 @@ class World implements SharedNetwork {
 
   readonly disturb = (): void => {
     this.#requests += 1
-    if (this.#requests > CALM_AFTER || !chance(this.random, 3)) return
+    if (this.#requests > CALM_AFTER || !chance(this.random, 6)) return
     const { living } = this.store
     if (living.length === 0) return
     const object = this.random.pick(living)

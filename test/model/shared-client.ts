@@ -109,7 +109,8 @@ export class SharedClient implements Client {
       return {
         ...{ type: 'Appendable', length, requestId: REQUEST_ID },
         ...(isSealed ? { sealedTime: new Date(0).toUTCString() } : { position: length }),
-        ...(fate === 'no CRC' ? {} : { crc64 }),
+        // Only objects older than the feature have no CRC, and none of them is sealed.
+        ...(fate === 'no CRC' && !isSealed ? {} : { crc64 }),
       }
     })
     this.#toldLength = undefined

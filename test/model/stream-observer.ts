@@ -40,11 +40,6 @@ export interface Verdict {
   readonly isLast: boolean
 }
 
-const SETTLED_CODES: readonly unknown[] = [
-  'PositionNotEqualToLength',
-  'AppendSealedObjectNotAllowed',
-]
-
 export class StreamObserver {
   readonly complaints: string[] = []
   /** The events, printed for a failed seed. */
@@ -183,8 +178,7 @@ export class StreamObserver {
       `${info.attempts} attempts, ${this.retriesSinceProgress} retries`,
     )
     const response = this.server.requests.find(each => each.requestId === info.requestId)
-    // A refusal is settled by the tail, if an attempt is in doubt.
-    const isRefused = SETTLED_CODES.includes(response?.code)
+    const isRefused = response?.code === 'PositionNotEqualToLength'
     this.check(info.reconciled === isRefused, `reconciled ${info.reconciled}`)
     this.#checkPrefix('append', { position: info.nextPosition, crc64: info.crc64 })
     this.checkBuffered()

@@ -91,9 +91,9 @@ export const MUTANTS: readonly Mutant[] = [
   {
     name: 'journal of a stream: slots that were not opened stay locked',
     file: 'lib/stream/journal-source.ts',
-    find: '    for (const slot of [own, ...abandoned]) this.#claimed.push({ slot, journal: undefined })\n',
+    find: '    for (const slot of [own, ...abandoned]) this.#claimed.push(unopened(slot))\n',
     replace:
-      '    for (const slot of [own, ...abandoned].slice(0, 1)) this.#claimed.push({ slot, journal: undefined })\n',
+      '    for (const slot of [own, ...abandoned].slice(0, 1)) this.#claimed.push(unopened(slot))\n',
     tests: ['stream/journal-disk', 'stream/journal-recovery'],
   },
   {
@@ -792,6 +792,62 @@ export const MUTANTS: readonly Mutant[] = [
     tests: ['cli/follow-watcher'],
   },
   {
+    name: 'a file that is rotated while the command starts is followed twice',
+    file: 'lib/cli/follow-files.ts',
+    find: 'const known = current ? [current, ...opened] : opened',
+    replace: 'const known = opened',
+    tests: ['cli/follow-watcher'],
+  },
+  {
+    name: 'a signal drops what was read and not handed over',
+    file: 'lib/cli/source.ts',
+    find: 'if (rest) this.#destination.write(rest)',
+    replace: '',
+    tests: ['cli/journal'],
+  },
+  {
+    name: 'a command with a journal aborts at the end of the grace',
+    file: 'lib/cli/suspend.ts',
+    find: 'await stream.suspend().catch(() => {})',
+    replace: 'stream.destroy()',
+    tests: ['cli/journal'],
+  },
+  {
+    name: 'the grace of a journal is as long as without one',
+    file: 'lib/cli/arguments.ts',
+    find: 'stream.journal === undefined ? DEFAULT_GRACE : DEFAULT_JOURNAL_GRACE',
+    replace: 'DEFAULT_GRACE',
+    tests: ['cli/journal'],
+  },
+  {
+    name: 'what a drained slot leaves is no failure',
+    file: 'lib/cli/drain.ts',
+    find: 'if (left > 0 || damaged.length > 0) this.#exitCode ||= 1',
+    replace: '',
+    tests: ['cli/journal'],
+  },
+  {
+    name: 'a closed journal does not say what is acknowledged',
+    file: 'lib/journal/journal.ts',
+    find: 'if (this.#store.anchor && !this.#store.isAnchoredAt(this.#acknowledged)) {',
+    replace: 'if (this.#acknowledged < 0) {',
+    tests: ['cli/journal'],
+  },
+  {
+    name: 'a drained journal keeps its damaged file in use',
+    file: 'lib/journal/journal.ts',
+    find: '(newestBytes > IDLE_BYTES || hasDamage)',
+    replace: 'newestBytes > IDLE_BYTES',
+    tests: ['cli/journal'],
+  },
+  {
+    name: 'a frame may be longer than a segment',
+    file: 'lib/journal/journal.ts',
+    find: 'Math.min(MAX_FRAME_BYTES, segmentBytes)',
+    replace: 'MAX_FRAME_BYTES',
+    tests: ['journal/journal'],
+  },
+  {
     name: 'a followed file is compared by length alone',
     file: 'lib/cli/follow-files.ts',
     find: 'return crc.toString() === crc64',
@@ -1140,10 +1196,20 @@ export const MUTANTS: readonly Mutant[] = [
     tests: ['loggers/outbox'],
   },
   {
+    name: 'a logger with a journal gives records up at closeTimeout',
+    file: 'lib/loggers/outbox.ts',
+    find: `      if (this.#journal) {
+        this.#suspend()`,
+    replace: `      if (false as boolean) {
+        this.#suspend()`,
+    tests: ['loggers/journal'],
+  },
+  {
     name: 'what a failed stream had is not sent again',
     file: 'lib/loggers/outbox.ts',
-    find: 'this.#queue.rewind()',
-    replace: '',
+    find: `      this.#queue.rewind()
+      for (const resolve`,
+    replace: '      for (const resolve',
     tests: ['loggers/outbox'],
   },
   {

@@ -167,6 +167,23 @@ t.test('the rolling example prints each object that is complete', async t => {
   )
 })
 
+t.test(
+  'the order of the power cut example survives kill -9, and the next run delivers it',
+  async t => {
+    const code = example('power cut').replace('/var/lib/app/oss', join(t.testdir({}), 'oss'))
+    const killed = startModule(t, code, { ...env, OSS_ENDPOINT: 'http://127.0.0.1:1' })
+    t.equal(await firstLine(killed), 'order accepted')
+    killed.kill('SIGKILL')
+    await once(killed, 'close')
+    t.match(await runModule(t, code, env), {
+      code: 0,
+      stdout: /^\d\d bytes of the last run are in orders\.ndjson$/m,
+      stderr: '',
+    })
+    t.match(oss.read('orders.ndjson').toString(), /^\{"order":\d+\}\n\{"order":\d+\}\n$/)
+  },
+)
+
 t.test('the example of a failing source keeps the bytes from before the failure', async t => {
   const code = `${example('source fails')}
     async function* source() {

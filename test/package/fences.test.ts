@@ -12,6 +12,7 @@ import t from 'tap'
 import ts from 'typescript'
 import { parseArguments } from '../../lib/cli/arguments.ts'
 import { OssError } from '../../lib/errors.ts'
+import { anchorPosition, HEAD_BYTES, parseSegmentName } from '../../lib/journal/segment.ts'
 import { UndeliveredError } from '../../lib/loggers/undelivered-error.ts'
 import { pages } from '../helpers/readme.ts'
 
@@ -95,9 +96,17 @@ t.test('every text fence is one that is compared with the code', async t => {
   const texts = fences.filter(({ language }) => language === 'text')
   t.same(
     texts.map(({ path }) => path),
-    ['README.md', ...Array(3).fill('docs/design.md'), 'docs/loggers.md', 'docs/rolling.md'],
+    [
+      'README.md',
+      ...Array(3).fill('docs/design.md'),
+      ...Array(5).fill('docs/journal.md'),
+      ...['docs/loggers.md', 'docs/rolling.md'],
+    ],
   )
-  const [overview, path, settlement, states, loss, hourTwice] = texts.map(({ code }) => code)
+  // Behind the format test/journal/frame.test.ts compares a header, an anchor and frames.
+  const [overview, path, settlement, states, folder, format, , , , loss, hourTwice] = texts.map(
+    ({ code }) => code,
+  )
 
   const events = ["'append'", 'flush()', 'write()', '409', '5xx']
   for (const name of events) t.match(overview, name, `README's drawing has ${name}`)
@@ -117,6 +126,13 @@ t.test('every text fence is one that is compared with the code', async t => {
   const keyPattern = readFileSync(`${ROOT}lib/rolling/key-pattern.ts`, 'utf8')
   const rows = [...keyPattern.matchAll(/^ \* {6}(.*\|.*)$/gm)].map(([, row]) => row).join('\n')
   t.equal(hourTwice?.trimEnd(), rows, 'the drawing of the hour that comes twice')
+
+  const segments = folder?.match(/\S+\.journal/g) ?? []
+  t.equal(segments.length, 2)
+  for (const name of segments) t.ok(parseSegmentName(name), name)
+  const [, offsets = ''] = /^segment +(.*)$/m.exec(format ?? '') ?? []
+  const anchors = [0, 1].map(anchorPosition)
+  t.same(offsets.split(/ +/).map(Number), [0, ...anchors.sort((a, b) => a - b), HEAD_BYTES])
 
   const [appender = ''] = code.split('export class Appender')
   const declared = [...appender.matchAll(/name: ((?:'\w+'(?: \| )?)+)/g)].flatMap(([, list]) =>

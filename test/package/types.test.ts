@@ -185,8 +185,8 @@ function createEditor(text: string): ts.LanguageService {
 }
 
 const STREAM_EVENTS = {
-  OssAppendStream: ['ready', 'append', 'retry'],
-  RollingAppendStream: ['ready', 'append', 'retry', 'roll'],
+  OssAppendStream: ['ready', 'append', 'retry', 'recover'],
+  RollingAppendStream: ['ready', 'append', 'retry', 'recover', 'roll'],
 } as const
 
 t.test('hovering over an event shows what it carries, and what it means', async t => {
@@ -215,7 +215,13 @@ t.test('hovering over an event shows what it carries, and what it means', async 
 })
 
 t.test('the tables of members and events in docs/ have the names of the types', async t => {
-  const events = { ready: 'ReadyInfo', append: 'AppendInfo', retry: 'RetryInfo', roll: 'RollInfo' }
+  const events = {
+    ready: 'ReadyInfo',
+    append: 'AppendInfo',
+    retry: 'RetryInfo',
+    recover: 'RecoverInfo',
+    roll: 'RollInfo',
+  }
   const listed = table('events').map(([event = '', carries = '']) => {
     const [, fields = ''] = /`\{ (.*?) \}`/.exec(carries) ?? []
     return [event.replaceAll(/[ `']/g, ''), fields.split(', ').sort()]

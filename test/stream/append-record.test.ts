@@ -12,6 +12,8 @@ import { RecordAddresses } from '../../lib/stream/record-addresses.ts'
 import { createRandom } from '../helpers/random.ts'
 import { BUCKET, networkOptions, type Oss, startOss, waitUntil } from '../helpers/test-oss.ts'
 
+t.setTimeout(60_000)
+
 const lines = { align: '\n', flushInterval: 0 } as const
 
 /** The bytes at an address, as text. */

@@ -20,9 +20,11 @@ import {
   crc64Combine,
   createAppendStream,
   createRollingAppendStream,
+  type Damage,
   type GzipMembersOptions,
   gzipMembers,
   type Head,
+  type JournalOptions,
   type KeyFunction,
   type KeyParts,
   type ObjectAcl,
@@ -41,6 +43,7 @@ import {
   type RangeRequest,
   type ReadyInfo,
   type RecordAddress,
+  type RecoverInfo,
   type RetryInfo,
   type RetryPolicy,
   type RollInfo,
@@ -196,6 +199,22 @@ export async function plainStream(source: AsyncIterable<string>): Promise<Tail> 
   // @ts-expect-error: it is the stream's to say
   stream.position = 3
   return stream.flush()
+}
+
+export async function journal(): Promise<void> {
+  const kept: JournalOptions = { dir: '/var/lib/app/oss', maxBytes: 1e9, sync: 'always' }
+  const stream = createAppendStream({ ...options, journal: kept })
+  stream.once('recover', info => {
+    same<typeof info, RecoverInfo>()
+    const damaged: readonly Damage[] = info.damaged
+    return damaged.map(({ file, bytes, reason }) => `${file} ${bytes} ${reason}`)
+  })
+  same<ReturnType<typeof stream.journaled>, Promise<void>>()
+  await stream.journaled()
+  await stream.suspend()
+  createAppendStream({ ...options, journal: '/var/lib/app/oss' })
+  // @ts-expect-error: a number of milliseconds, or one of two words
+  createAppendStream({ ...options, journal: { dir: '/var/lib/app/oss', sync: 'sometimes' } })
 }
 
 /** Counts listeners: a subclass may override `on()` as it may override that of any Writable. */

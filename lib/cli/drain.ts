@@ -1,0 +1,231 @@
+/**
+ * `oss-append drain`: delivers what the journals of dead processes hold, each to the object that its last anchor
+ * names. A slot is left as it is where that fails, and the others go on.
+ */
+
+import { join, resolve } from 'node:path'
+import { Appender } from '../append/appender.ts'
+import type { Target } from '../append/client-interface.ts'
+import { StreamContext } from '../append/stream-context.ts'
+import type { Tail } from '../append/tail.ts'
+import { OssClient } from '../client/client.ts'
+import { parseUrl } from '../client/endpoint.ts'
+import { systemClock } from '../clock.ts'
+import type { RetryInfo } from '../index.ts'
+import { nodeFileSystem } from '../journal/file-system.ts'
+import { Journal } from '../journal/journal.ts'
+import { claimSlotIfFree, listSlots } from '../journal/slots.ts'
+import { resolveOptions, type Settings } from '../options.ts'
+import { JournalRecovery } from '../stream/journal-recovery.ts'
+import { withRetryDefaults } from './append.ts'
+import { withBackend } from './backend.ts'
+import type { CommandIO, DrainCommand } from './commands.ts'
+import { describeDamage } from './damage.ts'
+import { describeError, errorEvent, exitCodeOf, InterruptedError } from './failure.ts'
+import { checkFolder } from './journal.ts'
+import { formatCount } from './progress.ts'
+import { formatRows } from './report.ts'
+import { Reporter } from './reporter.ts'
+import { RetryNotice } from './retry-notice.ts'
+import type { Signals } from './signals.ts'
+
+/** RAM actions. HEAD needs the second. */
+const ACTIONS = ['oss:PutObject', 'oss:GetObject']
+
+/** The object of a slot without an anchor and of the rest of a sealed one, where the user names none. */
+const NO_TARGET: Target = { bucket: 'none', key: 'none' }
+
+/** Resolves to 0 if nothing is left that no living process delivers. */
+export async function drain(
+  command: DrainCommand,
+  io: CommandIO,
+  signals: Signals,
+): Promise<number> {
+  const { dir, backend } = command
+  checkFolder(dir)
+  if (command.target !== undefined) parseUrl(command.target)
+  return withBackend(backend, 'append', io, async ({ clientOptions }) => {
+    const client = new OssClient(clientOptions)
+    const drainer = new Drainer(command, client, io, signals)
+    try {
+      return await drainer.run()
+    } finally {
+      await client.close()
+    }
+  })
+}
+
+/** A journal that is being delivered, and what its deliveries need. */
+interface OpenSlot {
+  readonly index: number
+  readonly journal: Journal
+  readonly settings: Settings
+  readonly context: StreamContext
+  readonly recovery: JournalRecovery
+}
+
+class Drainer {
+  readonly #command: DrainCommand
+  readonly #client: OssClient
+  readonly #io: CommandIO
+  readonly #signals: Signals
+  readonly #reporter: Reporter
+  readonly #retryNotice: RetryNotice
+  readonly #target: Target | undefined
+  #bytes = 0
+  #slots = 0
+  #exitCode = 0
+
+  constructor(command: DrainCommand, client: OssClient, io: CommandIO, signals: Signals) {
+    this.#command = command
+    this.#client = client
+    this.#io = io
+    this.#signals = signals
+    this.#reporter = new Reporter({ isJson: command.isJson, isQuiet: false }, io)
+    this.#retryNotice = new RetryNotice(text => this.#reporter.note(text))
+    this.#target = command.target === undefined ? undefined : parseUrl(command.target)
+  }
+
+  async run(): Promise<number> {
+    const dir = resolve(this.#command.dir)
+    for (const index of await listSlots(nodeFileSystem, dir)) {
+      const slot = await claimSlotIfFree(dir, index)
+      if (!slot) {
+        const remedy = `see oss-append journal ${this.#command.dir}`
+        this.#reporter.note(`slot ${index} is left to the process that uses it: ${remedy}`)
+        continue
+      }
+      try {
+        await this.#drainSlot(index, join(dir, String(index)))
+      } finally {
+        await slot.release()
+      }
+    }
+    const { isJson } = this.#command
+    this.#reporter.emit('finish', { dir, slots: this.#slots, bytes: this.#bytes })
+    if (!isJson && this.#slots === 0) this.#io.stdout.write('nothing is left to deliver\n')
+    return this.#exitCode
+  }
+
+  async #drainSlot(index: number, folder: string): Promise<void> {
+    const { first } = this.#signals
+    let url: string | undefined
+    let journal: Journal | undefined
+    try {
+      journal = await openJournal(folder)
+      const { anchor, from, end, damaged } = journal.recovered
+      if (end === from && damaged.length === 0) return
+      url = anchor && urlOf(anchor)
+      this.#slots++
+      await this.#deliver(this.#openSlot(index, journal))
+    } catch (error) {
+      if (first.aborted) throw this.#interrupted()
+      this.#fail(error, url)
+    } finally {
+      // The files stay, so the next start reads what could not be closed.
+      await journal?.close().catch(() => {})
+    }
+  }
+
+  #openSlot(index: number, journal: Journal): OpenSlot {
+    const { retry: given, isUnsynced } = this.#command
+    const { anchor } = journal.recovered
+    const retry = withRetryDefaults(given, { isLocal: false })
+    const { bucket, key } = anchor ?? this.#target ?? NO_TARGET
+    const settings = resolveOptions({ bucket, key, client: this.#client, retry })
+    const onRetry = (info: RetryInfo) => {
+      this.#retryNotice.onRetry(info.error)
+      this.#reporter.emitRetry(info)
+    }
+    const objects = { ...settings, clock: systemClock, onRetry }
+    const context = new StreamContext(objects)
+    // Nothing else holds the process between two attempts.
+    context.retryLoop.keepProcessAlive()
+    const recovery = new JournalRecovery(journal, { ...objects, bucket, isUnsynced }, context)
+    return { index, journal, settings, context, recovery }
+  }
+
+  async #deliver(slot: OpenSlot): Promise<void> {
+    const { index, journal, context, recovery } = slot
+    const { first } = this.#signals
+    const abort = () => context.retryLoop.abort(first.reason)
+    first.addEventListener('abort', abort)
+    try {
+      first.throwIfAborted()
+      await recovery.deliverToAnchor()
+      if (bytesLeft(slot) > 0 && this.#target) await this.#deliverTo(this.#target, slot)
+    } finally {
+      first.removeEventListener('abort', abort)
+    }
+    this.#retryNotice.onSuccess()
+    this.#report(index, recovery, bytesLeft(slot), journal)
+  }
+
+  /** Appends what has no object yet, or what its object does not take. */
+  async #deliverTo(target: Target, slot: OpenSlot): Promise<void> {
+    const { journal, settings, context, recovery } = slot
+    let isAnchored = false
+    const beforeAppend = async ({ bucket, key }: Target, { position, crc64 }: Tail) => {
+      if (isAnchored) return
+      isAnchored = true
+      await journal.anchor({ offset: recovery.acknowledged, bucket, key, position, crc64 })
+    }
+    const onRetry = (info: RetryInfo) => this.#reporter.emitRetry(info)
+    const options = { ...settings, target, clock: systemClock, onRetry, beforeAppend }
+    const appender = new Appender(options, context)
+    await appender.open()
+    await recovery.deliver(batch => appender.append(batch))
+  }
+
+  #report(index: number, recovery: JournalRecovery, left: number, journal: Journal): void {
+    const { key, bytes, bytesBehind, damaged } = recovery.info
+    const { anchor } = journal.recovered
+    const bucket = left === 0 && this.#target ? this.#target.bucket : anchor?.bucket
+    const url = key === undefined ? undefined : `oss://${bucket}/${key}`
+    this.#bytes += bytes
+    this.#reporter.emit('recover', { slot: index, url, bytes, bytesBehind, damaged, left })
+    if (!this.#command.isJson && url !== undefined) {
+      const row: [string, string] = [`slot ${index}`, `${formatCount(bytes, 'byte')} to ${url}`]
+      this.#io.stdout.write(formatRows([row]))
+    }
+    for (const damage of damaged) this.#reporter.note(describeDamage(damage))
+    if (left > 0) this.#reporter.note(this.#describeLeft(index, left, journal))
+    if (left > 0 || damaged.length > 0) this.#exitCode ||= 1
+  }
+
+  #describeLeft(index: number, left: number, journal: Journal): string {
+    const { anchor } = journal.recovered
+    const reason = anchor
+      ? `${urlOf(anchor)} takes no more: it is sealed or full`
+      : 'nothing of it was ever sent, so the journal does not say where it goes'
+    const remedy = `name the object, as in oss-append drain ${this.#command.dir} oss://BUCKET/KEY`
+    return `slot ${index}: ${formatCount(left, 'byte')} stay: ${reason}. To deliver them, ${remedy}`
+  }
+
+  #fail(error: unknown, url: string | undefined): void {
+    const context = { ...(url !== undefined && { url }), actions: ACTIONS }
+    this.#reporter.emit('error', errorEvent(error, context))
+    this.#io.stderr.write(describeError(error, context))
+    this.#exitCode ||= exitCodeOf(error)
+  }
+
+  #interrupted(): InterruptedError {
+    const { received, exitCode } = this.#signals
+    const rest = `what is not delivered stays in ${this.#command.dir}`
+    return new InterruptedError(exitCode, `interrupted by ${received}: ${rest}`)
+  }
+}
+
+/** Delivery adds nothing, so no limit holds. Where records end is in the files. */
+function openJournal(folder: string): Promise<Journal> {
+  const limits = { maxBytes: Number.MAX_SAFE_INTEGER, highWaterMark: 4_194_304 }
+  return Journal.open({ folder, sync: 'always', align: undefined, ...limits })
+}
+
+function bytesLeft({ journal, recovery }: OpenSlot): number {
+  return journal.recovered.end - recovery.acknowledged
+}
+
+function urlOf({ bucket, key }: Target): string {
+  return `oss://${bucket}/${key}`
+}

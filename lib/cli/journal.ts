@@ -1,0 +1,87 @@
+/** `oss-append journal`: what a journal holds, slot by slot. Reads, and changes nothing. */
+
+import { statSync } from 'node:fs'
+import { inspectJournal, type SlotReport } from '../journal/inspect.ts'
+import type { CommandIO, JournalCommand } from './commands.ts'
+import { describeDamage } from './damage.ts'
+import { formatCount } from './progress.ts'
+import { formatRows } from './report.ts'
+import { UsageError } from './usage-error.ts'
+
+/** Resolves to 1 if bytes of a dead process cannot be delivered, or such bytes are kept. */
+export async function journal({ dir, isJson }: JournalCommand, io: CommandIO): Promise<number> {
+  checkFolder(dir)
+  const slots = await inspectJournal(dir)
+  const format = isJson ? formatJson : formatSlot
+  for (const slot of slots) io.stdout.write(format(slot))
+  if (slots.length === 0 && !isJson) io.stdout.write('no journal is there\n')
+  return slots.every(isWhole) ? 0 : 1
+}
+
+/** @throws {UsageError} A wrong name would look like an empty journal. */
+export function checkFolder(dir: string): void {
+  if (statSync(dir, { throwIfNoEntry: false })?.isDirectory()) return
+  throw new UsageError('DIR: there is no such folder')
+}
+
+/** What an owner writes meanwhile may look damaged, so that is not judged. */
+function isWhole({ owner, recovered, kept }: SlotReport): boolean {
+  return kept.length === 0 && (owner !== undefined || recovered.damaged.length === 0)
+}
+
+function bytesOf({ recovered: { from, end } }: SlotReport): number {
+  return end - from
+}
+
+function formatJson(slot: SlotReport): string {
+  const { index, folder, owner, bytesOnDisk, recovered, kept } = slot
+  const { anchor, align, damaged } = recovered
+  return `${JSON.stringify({
+    slot: index,
+    folder,
+    owner: owner && { pid: owner.pid, host: owner.host },
+    bytes: bytesOf(slot),
+    bytesOnDisk,
+    url: anchor && `oss://${anchor.bucket}/${anchor.key}`,
+    position: anchor?.position,
+    crc64: anchor?.crc64,
+    align,
+    whole: isWhole(slot),
+    damaged: owner ? [] : damaged,
+    kept,
+  })}\n`
+}
+
+const USES = [
+  'the bytes in it are as they were written, between the frames: strings(1) shows text.',
+  'Move the file away, or delete it, once you have seen to that.',
+]
+
+function formatSlot(slot: SlotReport): string {
+  const { index, folder, owner, bytesOnDisk, recovered, kept } = slot
+  const { anchor, damaged } = recovered
+  const bytes = bytesOf(slot)
+  const rows: [string, string | undefined][] = [
+    ['slot', `${index}, ${folder}`],
+    ['owner', owner ? `process ${owner.pid} on ${owner.host}, which delivers it` : 'none'],
+    ['bytes', `${formatCount(bytes, 'byte')} to deliver, ${bytesOnDisk} on disk`],
+    ['object', bytes > 0 || anchor ? describeTarget(slot) : undefined],
+    ['state', describeState(slot)],
+    ...(owner ? [] : damaged).map((each): [string, string] => ['damaged', describeDamage(each)]),
+    ...kept.map((file): [string, string] => ['kept', file]),
+    ...(kept.length > 0 ? USES.map((line): [string, string] => ['', line]) : []),
+  ]
+  return `${formatRows(rows)}\n`
+}
+
+function describeTarget({ recovered: { anchor } }: SlotReport): string {
+  if (!anchor) return 'not known, since nothing was sent: drain needs oss://BUCKET/KEY'
+  return `oss://${anchor.bucket}/${anchor.key}, from byte ${anchor.position} on`
+}
+
+function describeState(slot: SlotReport): string {
+  if (slot.owner) return 'in use: the owner changes it, so it is not judged'
+  if (isWhole(slot)) return bytesOf(slot) === 0 ? 'whole, nothing to deliver' : 'whole'
+  const { damaged } = slot.recovered
+  return damaged.length > 0 ? 'damaged: drain delivers what comes before' : 'damaged files are kept'
+}
