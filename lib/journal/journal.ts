@@ -79,6 +79,17 @@ export interface WriteResult {
   readonly isFull: boolean
 }
 
+const EMPTY_FOLDER: FolderContent = {
+  recovered: { anchor: undefined, from: 0, end: 0, align: undefined, damaged: [] },
+  segments: [],
+  delivered: [],
+  undeliverable: [],
+  void: [],
+  anchorFile: undefined,
+  generation: 0,
+  bytesOnDisk: 0,
+}
+
 /** Bytes of one segment. */
 const SEGMENT_BYTES = 33_554_432
 /** Bytes of the stream that one write takes, whatever the `highWaterMark`. */
@@ -113,6 +124,7 @@ export class Journal {
   #syncTimer: Timer | undefined
   #roomTimer: Timer | undefined
   #roomWaiters: (() => void)[] = []
+  #isExiting = false
   /** Why nothing more is written. */
   #failedWith: Error | undefined
   /** Why no call waits for room. */
@@ -135,6 +147,11 @@ export class Journal {
     } catch (error) {
       throw asJournalError(error, folder)
     }
+  }
+
+  /** For `process.exit()`: the journal of a folder that is empty, and that no other process knows. */
+  static createSync(options: JournalOptions): Journal {
+    return new Journal(options, options.fileSystem ?? nodeFileSystem, EMPTY_FOLDER)
   }
 
   private constructor(options: JournalOptions, fileSystem: FileSystem, content: FolderContent) {
@@ -177,6 +194,11 @@ export class Journal {
   /** Bytes of the segments on disk. */
   get bytesOnDisk(): number {
     return this.#store.bytesOnDisk
+  }
+
+  /** It has not failed, and is not closed. At `process.exit()` it takes chunks as long as that. */
+  get isOpen(): boolean {
+    return this.#failedWith === undefined || this.#isExiting
   }
 
   get isWriting(): boolean {
@@ -387,14 +409,19 @@ export class Journal {
   /**
    * For `process.exit()`: writes synchronously what was given to `write()` and is not accepted, then `more`, and
    * syncs unless `sync` is `'never'`. Returns how many of all these chunks are accepted: fewer if the journal is
-   * full or has failed. Call nothing else afterwards.
+   * full or has failed. May be called again, with further chunks. Call nothing else afterwards.
    */
   writeUnconfirmedSync(more: readonly JournalChunk[] = []): number {
-    // Apart from `more`: a write in flight must find the same frames in its place.
-    const left = [this.#unconfirmed, more].map(chunks => this.#writeSync(chunks))
-    if (this.#options.sync !== 'never') this.#store.datasyncSync()
+    if (!this.isOpen) return 0
+    this.#isExiting = true
     this.#failedWith ??= this.#closed()
-    return left.reduce((sum, length) => sum + length, 0)
+    const unconfirmed = this.#unconfirmed
+    this.#writing = undefined
+    // Apart from `more`: a write in flight must find the same frames in its place.
+    let accepted = this.#writeSync(unconfirmed)
+    if (accepted === unconfirmed.length) accepted += this.#writeSync(more)
+    if (this.#options.sync !== 'never') this.#store.datasyncSync()
+    return accepted
   }
 
   /** Chunks of the `write()` in progress that are not accepted. */
@@ -404,13 +431,13 @@ export class Journal {
     return this.end < end ? chunks : behind(chunks, layout)
   }
 
-  /** Returns how many chunks are accepted. None is, behind one that is not. */
+  /** Returns how many chunks are accepted. */
   #writeSync(chunks: readonly JournalChunk[]): number {
     let left = chunks
-    while (left.length > 0 && !this.#failedWith) {
+    while (left.length > 0) {
       const layout = layOut(left, this.#layout)
-      if (layout.length > 0 && !this.#store.appendSync(layout)) this.#failedWith = diskFull()
-      else left = behind(left, layout)
+      if (layout.length > 0 && !this.#store.appendSync(layout)) break
+      left = behind(left, layout)
     }
     return chunks.length - left.length
   }

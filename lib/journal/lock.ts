@@ -26,7 +26,11 @@ export interface LockOwner {
 export type IsRunning = (owner: LockOwner) => boolean
 
 export type LockResult =
-  | { readonly name: 'locked'; readonly unlock: () => Promise<void> }
+  | {
+      readonly name: 'locked'
+      /** `renamed`: where the folder is now. */
+      readonly unlock: (renamed?: string) => Promise<void>
+    }
   | { readonly name: 'refused'; readonly by: LockOwner; readonly file: string }
 
 export async function lockSlot(
@@ -36,7 +40,7 @@ export async function lockSlot(
   isRunning: IsRunning,
 ): Promise<LockResult> {
   const own = join(folder, lockName(self))
-  const unlock = () => fileSystem.remove(own)
+  const unlock = (renamed = folder) => fileSystem.remove(join(renamed, lockName(self)))
   const file = await fileSystem.create(own)
   await file.close()
   const dead: string[] = []

@@ -22,6 +22,10 @@ export interface Slot {
   readonly folder: string
   /** Unlocks the folder, after its journal is closed. */
   release(): Promise<void>
+  /** Where `setAside()` puts the folder. */
+  readonly asideFolder: string
+  /** Instead of `release()`: the folder is no slot any more, and keeps its files for an operator. */
+  setAside(): Promise<void>
 }
 
 export interface ClaimedSlots {
@@ -32,7 +36,7 @@ export interface ClaimedSlots {
 }
 
 /** Slots that are tried at most: one for each stream on the folder at the same time. */
-const MAX_SLOTS = 1024
+export const MAX_SLOTS = 1024
 
 /**
  * Locks slots of `dir`, which is made if it does not exist.
@@ -69,7 +73,8 @@ export async function claimSlot(
   fileSystem: FileSystem = nodeFileSystem,
 ): Promise<Slot> {
   const result = await lockSlot(fileSystem, folder, newOwner(), isRunning)
-  if (result.name === 'locked') return { index: indexOf(folder), folder, release: result.unlock }
+  if (result.name === 'locked')
+    return createSlot(fileSystem, folder, indexOf(folder), result.unlock)
   const { by, file } = result
   throw journalError(
     `the journal is in use by process ${by.pid} on ${by.host}: wait until it ends, ` +
@@ -147,7 +152,23 @@ async function tryClaim(
   const folder = join(dir, String(index))
   await fileSystem.makeFolder(folder)
   const result = await lockSlot(fileSystem, folder, newOwner(), isRunning)
-  return result.name === 'locked' ? { index, folder, release: result.unlock } : undefined
+  if (result.name !== 'locked') return undefined
+  return createSlot(fileSystem, folder, index, result.unlock)
+}
+
+function createSlot(
+  fileSystem: FileSystem,
+  folder: string,
+  index: number,
+  unlock: (renamed?: string) => Promise<void>,
+): Slot {
+  const asideFolder = `${folder}.kept-${randomBytes(4).toString('hex')}`
+  const setAside = async () => {
+    // Not unlocked before: another process would take the slot, and lose its folder.
+    await fileSystem.rename(folder, asideFolder)
+    await unlock(asideFolder)
+  }
+  return { index, folder, release: () => unlock(), asideFolder, setAside }
 }
 
 export function newOwner(): LockOwner {

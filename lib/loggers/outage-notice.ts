@@ -59,6 +59,8 @@ export class OutageNotice {
     const seconds = MIN_OUTAGE / 1000
     const { print, bytesWaiting } = this.#options
     const bytes = countOf(bytesWaiting(), 'byte')
-    print(`all attempts have failed for ${seconds} s (${this.#lastCode}); ${bytes} in memory`)
+    print(
+      `all attempts have failed for ${seconds} s (${this.#lastCode}); ${bytes} not acknowledged`,
+    )
   }
 }

@@ -6,20 +6,26 @@
  *
  *              next turn, or 64 KiB         while the stream has room         'append'
  *     add() --> [ open chunk ] --> [ waiting chunks | chunks in flight ] --> removed
+ *
+ * With `journal` a chunk is removed once it is in the journal, which is the queue then: nothing in it is given up.
  */
 
 import type { RetryInfo } from '../append/retry-loop.ts'
 import { type ObservedTail, OssError } from '../errors.ts'
+import type { ExitJournal } from '../journal/exit-journal.ts'
 import {
   createRollingAppendStream,
   type RollInfo,
   type RollingAppendStream,
 } from '../rolling/rolling-stream.ts'
+import { withInternals } from '../stream/internals.ts'
+import type { RecoverInfo } from '../stream/journal-recovery.ts'
+import type { JournalSource } from '../stream/journal-source.ts'
 import { Waiters } from '../stream/waiters.ts'
 import { resolveTransportOptions, type TransportOptions } from './options.ts'
 import { RecordQueue, type RecordTotals } from './record-queue.ts'
 import { writeStderr } from './stderr.ts'
-import { codeOf, mergeLosses, UndeliveredError } from './undelivered-error.ts'
+import { codeOf, countOf, mergeLosses, UndeliveredError } from './undelivered-error.ts'
 
 export { type RollInfo, type TransportOptions, UndeliveredError }
 
@@ -41,6 +47,20 @@ export interface OutboxEvents {
   retry: [info: RetryInfo]
   /** An object is complete. The next records go to another one. */
   roll: [info: RollInfo]
+}
+
+/** What `stats()` tells: how far the records are. */
+export interface TransportStats {
+  /** Bytes in memory: not acknowledged, or with `journal` not in the journal yet. */
+  readonly buffered: number
+  /** Bytes in the journal that are not acknowledged; 0 without `journal`. */
+  readonly journaled: number
+  /** Records that were dropped since the start. */
+  readonly dropped: number
+  /** The last failure of an attempt or of a stream; undefined if there was none. */
+  readonly lastError: { readonly name: string; readonly code: string } | undefined
+  /** When the last append was acknowledged; undefined if none was. */
+  readonly lastAcknowledgedAt: Date | undefined
 }
 
 /** The parts in which the two loggers differ. */
@@ -85,6 +105,12 @@ export class Outbox {
   readonly #closeTimeout: number
   readonly #queue = new RecordQueue()
   #stream: RollingAppendStream
+  /** That of the stream; undefined without `journal`. */
+  #journal: JournalSource | undefined
+  /** Begun at `process.exit()`, if that of the stream is not open. */
+  #exitJournal: ExitJournal | undefined
+  /** The folder of the journal. */
+  readonly #journalFolder: string | undefined
   #state: 'open' | 'ending' | 'aborting' | 'closed' = 'open'
   /** Set while the queue is full: the records dropped since then. */
   #dropped: RecordTotals | undefined
@@ -95,12 +121,22 @@ export class Outbox {
   #flushWanted = 0
   #flushRequested = 0
   #reopenTimer: NodeJS.Timeout | undefined
+  /** While the outbox aborts: no further stream is opened. */
+  #isLastStream = false
   /** Streams that failed since something was acknowledged. */
   #failures = 0
   /** The object last in use. A new stream has no key and no tail at first. */
   #lastObject: { readonly key: string; readonly tail: ObservedTail } | undefined
   /** The last error since something was acknowledged, and the code of the last warning since then. */
   #lastError: Error | undefined
+  /** Of `stats()`: the last error ever, when the last append was acknowledged, and all records dropped. */
+  #latestError: Error | undefined
+  #lastAcknowledgedAt: Date | undefined
+  #droppedRecords = 0
+  /** Why the slot that was set aside last cannot be delivered. */
+  #lastSetAside: OssError | undefined
+  /** Calls of `flush()` that wait for the next stream, or for the close. */
+  readonly #reopenWaiters: (() => void)[] = []
   #lastWarningCode: string | undefined
   #loss: UndeliveredError | undefined
   readonly #closed: Promise<UndeliveredError | undefined>
@@ -114,7 +150,13 @@ export class Outbox {
     this.#target = { bucket, key: typeof key === 'string' ? key : '(unknown key)' }
     this.maxBuffered = maxBuffered
     this.#closeTimeout = closeTimeout
-    this.#createStream = () => createRollingAppendStream(streamOptions)
+    this.#journalFolder = folderOf(streamOptions.journal)
+    const internals = {
+      onJournal: (journal: JournalSource) => (this.#journal = journal),
+      onSetAside: (error: OssError) => this.#onSetAside(error),
+    }
+    this.#createStream = () =>
+      createRollingAppendStream(withInternals({ ...streamOptions }, internals))
     this.#closed = new Promise(resolve => (this.#resolveClosed = resolve))
     this.#stream = this.#open()
     this.chunkLength = Math.min(MAX_CHUNK_LENGTH, this.#stream.writableHighWaterMark / 64)
@@ -122,7 +164,35 @@ export class Outbox {
 
   /** Bytes that are not acknowledged yet. */
   get buffered(): number {
-    return this.#queue.bytes
+    return this.#queue.bytes + this.#journaled
+  }
+
+  stats(): TransportStats {
+    return {
+      buffered: this.#queue.bytes,
+      journaled: this.#journaled,
+      dropped: this.#droppedRecords,
+      lastError: this.#latestError && {
+        name: this.#latestError.name,
+        code: codeOf(this.#latestError),
+      },
+      lastAcknowledgedAt: this.#lastAcknowledgedAt,
+    }
+  }
+
+  /** Bytes in the journal that are not acknowledged. */
+  get #journaled(): number {
+    return (this.#journal?.undelivered ?? 0) + (this.#exitJournal?.journaled ?? 0)
+  }
+
+  /** Nothing is left to deliver. */
+  get #isEmpty(): boolean {
+    return this.#queue.length === 0 && !this.#mayBeJournaled
+  }
+
+  /** Until a journal is open, it may hold records of an earlier stream or process. */
+  get #mayBeJournaled(): boolean {
+    return this.#journal !== undefined && this.#journal.undelivered !== 0
   }
 
   /** The object in use. */
@@ -146,7 +216,8 @@ export class Outbox {
     if (this.#state !== 'open') this.#addLate(text, records)
     else if (!this.hasRoom(text)) this.#drop(text, records)
     else this.#onAdded(this.#queue.add(text, records), text)
-    if (isExiting) this.reportOnExit()
+    if (isExiting && this.#journal) this.#keepOnExit(this.#journal)
+    else if (isExiting) this.reportOnExit()
   }
 
   /** Whether `add()` would take this text. */
@@ -162,18 +233,44 @@ export class Outbox {
     if (this.#state !== 'open') {
       const loss = await this.#closed
       if (loss) throw loss
-    } else if (this.#queue.length > 0) {
-      const flushed = new Promise<void>((resolve, reject) => {
-        this.#waiters.add({ accepted: this.#queue.removed + this.#queue.length, resolve, reject })
-      })
-      this.#flushQueue()
-      await flushed
+      if (this.#journaled > 0) throw this.#createKeptError()
+    } else if (!this.#isEmpty) {
+      const setAside = this.#lastSetAside
+      if (this.#queue.length > 0) await this.#waitForQueue()
+      if (this.#journal) await this.#flushJournal(setAside)
     }
   }
 
+  async #waitForQueue(): Promise<void> {
+    const flushed = new Promise<void>((resolve, reject) => {
+      this.#waiters.add({ accepted: this.#queue.removed + this.#queue.length, resolve, reject })
+    })
+    this.#flushQueue()
+    await flushed
+  }
+
+  /** A stream that opens delivers first what the last one has left in the journal. */
+  async #flushJournal(setAside: OssError | undefined): Promise<void> {
+    for (;;) {
+      const stream = this.#stream
+      const isFlushed = await stream.flush().then(
+        () => true,
+        () => false,
+      )
+      if (this.#lastSetAside && this.#lastSetAside !== setAside) throw this.#lastSetAside
+      if (isFlushed) return
+      if (this.#state !== 'open') return this.flush()
+      if (stream === this.#stream) await this.#waitForReopen()
+    }
+  }
+
+  #waitForReopen(): Promise<void> {
+    return new Promise(resolve => this.#reopenWaiters.push(resolve))
+  }
+
   /**
-   * Ends the outbox. Delivers what is unacknowledged, within `closeTimeout`, and gives up the rest. Resolves
-   * with the loss, and never rejects.
+   * Ends the outbox. Delivers what is unacknowledged, within `closeTimeout`, and gives up the rest, or leaves it in
+   * the journal. Resolves with the loss, and never rejects.
    */
   close(): Promise<UndeliveredError | undefined> {
     if (this.#state === 'open') {
@@ -182,19 +279,21 @@ export class Outbox {
       const timer = setTimeout(() => this.abort(), this.#closeTimeout)
       void this.#closed.then(() => clearTimeout(timer))
       if (!this.#reopenTimer) this.#pump()
-      else if (this.#queue.length === 0) this.abort()
+      else if (this.#isEmpty) this.abort()
       else this.#reopen()
     }
     return this.#closed
   }
 
-  /** Gives up at once what is unacknowledged. Resolves with the loss, and never rejects. */
+  /** Gives up at once what is unacknowledged, or leaves it in the journal. Resolves as `close()` does. */
   abort(): Promise<UndeliveredError | undefined> {
     if (this.#state === 'open' || this.#state === 'ending') {
       this.#state = 'aborting'
       this.#reportDropped()
       clearTimeout(this.#reopenTimer)
-      if (this.#stream.closed) {
+      if (this.#journal) {
+        this.#suspend()
+      } else if (this.#stream.closed) {
         this.#finish(0)
       } else {
         // An ended stream closes with an error, which says what is unresolved. `destroy()` alone gives none.
@@ -205,13 +304,56 @@ export class Outbox {
     return this.#closed
   }
 
+  /** Writes what is not in the journal yet, and ends sending. */
+  #suspend(): void {
+    if (this.#stream.closed && this.#queue.length > 0) this.#reopen()
+    if (this.#stream.closed) {
+      this.#finish(0)
+    } else {
+      this.#pump()
+      // `'close'` follows. A stream that has failed has nothing to suspend.
+      this.#stream.suspend().catch(() => {})
+    }
+  }
+
   /** Reports what is unacknowledged when the process exits: nothing can be sent any more. */
   reportOnExit(): void {
     this.#reportDropped()
+    if (this.#journal) this.#keepOnExit(this.#journal)
+    else this.#giveUpOnExit()
+    this.#reportKept()
+  }
+
+  #giveUpOnExit(): void {
     this.#queue.closeChunk()
     // The stream may have sent what it has accepted, unless it does not know the tail yet.
     const { pending, bytesBuffered } = this.#stream
     this.#giveUp(pending ? 0 : this.#queue.countChunks(bytesBuffered))
+  }
+
+  /** Writes to the journal what is not there yet. Records of later listeners of `'exit'` follow. */
+  #keepOnExit(journal: JournalSource): void {
+    const place = journal.isOpen ? journal : this.#openExitJournal(journal)
+    place?.writeUnconfirmedSync()
+    const chunks = place ? this.#queue.takeRest(place.journaled) : []
+    if (place && chunks.length > 0) {
+      place.writeUnconfirmedSync(chunks.map(chunk => ({ chunk, encoding: 'utf8' })))
+      this.#queue.acknowledge(place.journaled)
+    }
+    this.#queue.closeChunk()
+    this.#giveUp(0)
+  }
+
+  /** Undefined: the folder cannot be written to. */
+  #openExitJournal(journal: JournalSource): ExitJournal | undefined {
+    if (this.#exitJournal || this.#queue.length === 0) return this.#exitJournal
+    this.#queue.rewind()
+    try {
+      this.#exitJournal = journal.createExitJournal()
+    } catch (error) {
+      this.#setLastError(error as Error)
+    }
+    return this.#exitJournal
   }
 
   /** The open chunk has `length` characters. `text` is the last of them. */
@@ -235,6 +377,7 @@ export class Outbox {
       this.#flushQueue()
     }
     this.#dropped = addRecords(this.#dropped ?? NO_RECORDS, text, records)
+    this.#droppedRecords += records
     const isTooLarge = Buffer.byteLength(text) > this.maxBuffered
     // The queue is not full, and may be empty: no acknowledgement will come and call `#onRoom()`.
     const canNeverFit = isTooLarge && this.#queue.bytes < this.maxBuffered
@@ -278,14 +421,14 @@ export class Outbox {
     const stream = this.#stream
     const queue = this.#queue
     if (stream.destroyed || stream.writableEnded) return
-    while (this.#state === 'ending' || !stream.writableNeedDrain) {
+    while (this.#state !== 'open' || !stream.writableNeedDrain) {
       const chunk = queue.next()
       if (chunk === undefined) break
-      stream.write(chunk)
+      stream.write(chunk, this.#journal && (() => this.#onJournaled(stream)))
     }
     if (queue.inFlight < queue.length) return
-    // `end()` on a stream without bytes would create an empty object.
-    if (this.#state === 'ending') queue.hasStarted ? stream.end() : stream.destroy()
+    const hasRecords = queue.hasStarted || this.#mayBeJournaled
+    if (this.#state === 'ending') hasRecords ? stream.end() : stream.destroy()
     else if (this.#flushWanted > this.#flushRequested) {
       this.#flushRequested = this.#flushWanted
       this.#flushStream()
@@ -303,10 +446,11 @@ export class Outbox {
     stream.on('append', () => this.#onAcknowledged(stream))
     stream.on('drain', () => this.#pump())
     stream.on('retry', info => {
-      this.#lastError = info.error
+      this.#setLastError(info.error)
       this.#emitLater('retry', info)
     })
     stream.on('roll', info => this.#emitLater('roll', info))
+    stream.on('recover', info => this.#onRecover(info))
     // `'close'` follows, with the same error in `errored`.
     stream.on('error', () => {})
     stream.on('close', () => this.#onClose(stream))
@@ -318,6 +462,8 @@ export class Outbox {
     this.#reopenTimer = undefined
     try {
       this.#stream = this.#open()
+      this.#queue.rewind()
+      for (const resolve of this.#reopenWaiters.splice(0)) resolve()
       this.#pump()
     } catch (error) {
       this.#onStreamFailed(error as Error, 0)
@@ -326,12 +472,20 @@ export class Outbox {
 
   #onAcknowledged(stream: RollingAppendStream): void {
     this.#rememberObject(stream)
-    if (!this.#queue.acknowledge(stream.bytesWritten)) return
+    const isRemoved = this.#queue.acknowledge(this.#journal?.journaled ?? stream.bytesWritten)
+    // With a journal, the chunks of an append were removed before.
+    if (!isRemoved && !this.#journal) return
+    this.#lastAcknowledgedAt = new Date()
     this.#adapter.onReached?.()
     this.#failures = 0
     this.#lastError = undefined
     this.#lastWarningCode = undefined
     this.#onRoom()
+  }
+
+  #onJournaled(stream: RollingAppendStream): void {
+    if (stream === this.#stream && this.#queue.acknowledge(this.#journal?.journaled ?? 0))
+      this.#onRoom()
   }
 
   #rememberObject({ key, position, crc64 }: RollingAppendStream): void {
@@ -342,15 +496,49 @@ export class Outbox {
   /** Chunks were removed from the queue. */
   #onRoom(): void {
     this.#reportDropped()
-    if (this.#queue.length === 0 && this.#lateTotals === NO_RECORDS) outboxesToReport.delete(this)
+    if (this.#isEmpty && this.#lateTotals === NO_RECORDS) outboxesToReport.delete(this)
     this.#waiters.resolve(this.#queue.removed, undefined)
   }
 
   #onClose(stream: RollingAppendStream): void {
-    this.#onAcknowledged(stream)
-    const unresolved = this.#queue.countChunks(stream.unresolved?.length ?? 0)
-    if (this.#state === 'aborting') this.#finish(unresolved)
+    // With a journal, the next stream finds out what became of bytes in doubt.
+    if (this.#journal) this.#onJournaled(stream)
+    else this.#onAcknowledged(stream)
+    const inDoubt = this.#journal ? 0 : (stream.unresolved?.length ?? 0)
+    const unresolved = this.#queue.countChunks(inDoubt)
+    if (this.#state === 'aborting') this.#onAborted(unresolved, stream.errored)
     else this.#onStreamFailed(stream.errored, unresolved)
+  }
+
+  #onAborted(unresolved: number, error: Error | null): void {
+    if (this.#journal && error) this.#setLastError(error)
+    // The stream failed before all was in the journal. One more stream tries it.
+    const isTriedAgain = this.#journal && this.#queue.length > 0 && !this.#isLastStream
+    if (isTriedAgain) {
+      this.#isLastStream = true
+      this.#suspend()
+    } else this.#finish(unresolved)
+  }
+
+  #setLastError(error: Error): void {
+    this.#lastError = error
+    this.#latestError = error
+  }
+
+  /** Parts of the journal that are not valid: they are kept, and no stream delivers them. */
+  #onRecover({ damaged }: RecoverInfo): void {
+    for (const { file, reason, bytes } of damaged) {
+      const message = `${countOf(bytes, 'byte')} of a journal are ${reason}, and are kept in ${file}`
+      this.#emitOrReport(new OssError('OSS_ERR_JOURNAL', message, this.#objectName))
+    }
+  }
+
+  /** The next stream has a slot of its own. */
+  #onSetAside(error: OssError): void {
+    this.#lastSetAside = error
+    this.#setLastError(error)
+    this.#lastWarningCode = error.code
+    this.#emitOrReport(error)
   }
 
   /** Gives up the chunks that the stream left in doubt. A new stream gets the rest. */
@@ -358,7 +546,7 @@ export class Outbox {
     if (error) {
       if (codeOf(error) !== this.#lastWarningCode) this.#emitOrReport(toOssError(error))
       this.#lastWarningCode = codeOf(error)
-      this.#lastError = error
+      this.#setLastError(error)
     }
     if (unresolved > 0) {
       const loss = this.#reportLoss(unresolved, unresolved)
@@ -366,15 +554,14 @@ export class Outbox {
       this.#waiters.reject(loss)
       this.#onRoom()
     }
-    this.#queue.rewind()
-    if (this.#state === 'ending' && this.#queue.length === 0) {
+    if (this.#state === 'aborting' || (this.#state === 'ending' && this.#isEmpty)) {
       this.#finish(0)
     } else {
       // While the outbox ends, longer waits would exceed `closeTimeout`.
       const failures = this.#state === 'ending' ? 0 : this.#failures++
       const delay = Math.min(MAX_REOPEN_DELAY, MIN_REOPEN_DELAY * 2 ** failures)
       this.#reopenTimer = setTimeout(() => this.#reopen(), delay)
-      if (this.#queue.length === 0) this.#reopenTimer.unref()
+      if (this.#isEmpty) this.#reopenTimer.unref()
     }
   }
 
@@ -383,9 +570,11 @@ export class Outbox {
     this.#state = 'closed'
     this.#queue.closeChunk()
     const loss = this.#giveUp(unresolved)
+    this.#reportKept()
     outboxesToReport.delete(this)
     if (loss) this.#waiters.reject(loss)
     else this.#waiters.resolve(Number.POSITIVE_INFINITY, undefined)
+    for (const resolve of this.#reopenWaiters.splice(0)) resolve()
     this.#resolveClosed(loss)
   }
 
@@ -419,6 +608,20 @@ export class Outbox {
     return loss
   }
 
+  /** A line on standard error: nothing is lost, but the object is not complete yet. */
+  #reportKept(): void {
+    if (this.#journaled > 0) writeStderr(this.#createKeptError().message)
+  }
+
+  #createKeptError(): OssError {
+    const bytes = countOf(this.#journaled, 'byte')
+    const { bucket, key } = this.#objectName
+    const message =
+      `${bytes} for oss://${bucket}/${key} stay in the journal ${this.#journalFolder}; ` +
+      'the next start delivers them'
+    return new OssError('OSS_ERR_ABORTED', message, { bucket, key })
+  }
+
   get #objectName(): { readonly bucket: string | undefined; readonly key: string } {
     const { bucket, key } = this.#target
     return { bucket, key: this.#stream.key ?? this.#lastObject?.key ?? key }
@@ -442,6 +645,10 @@ export class Outbox {
   #emitLater<E extends keyof OutboxEvents>(event: E, ...args: OutboxEvents[E]): void {
     process.nextTick(this.#adapter.emit, event, ...args)
   }
+}
+
+function folderOf(journal: TransportOptions['journal']): string | undefined {
+  return typeof journal === 'object' ? journal.dir : journal
 }
 
 /** What ended a stream may be an error of Node, as a failed allocation. `'warn'` carries one with a code. */

@@ -30,12 +30,13 @@ import {
   Outbox,
   type OutboxEvents,
   type TransportOptions,
+  type TransportStats,
   UndeliveredError,
 } from './outbox.ts'
 import { writeStderr } from './stderr.ts'
 import { codeOf } from './undelivered-error.ts'
 
-export type { DropInfo, RollInfo, TransportOptions } from './outbox.ts'
+export type { DropInfo, RollInfo, TransportOptions, TransportStats } from './outbox.ts'
 export { UndeliveredError }
 
 /** The options of a transport in a worker. They must be plain data, because they are copied to the worker. */
@@ -112,6 +113,11 @@ export class PinoTransport extends Writable {
   /** Bytes that are not acknowledged yet, without a line whose end is not written yet. */
   get bytesBuffered(): number {
     return this.#outbox.buffered
+  }
+
+  /** How far the records are, for a health check or for metrics. */
+  stats(): TransportStats {
+    return this.#outbox.stats()
   }
 
   /**

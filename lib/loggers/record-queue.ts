@@ -122,6 +122,18 @@ export class RecordQueue {
     return count > 0
   }
 
+  /**
+   * All chunks, which are in flight from now on, without their first bytes: those before `safe`, counted as in
+   * `acknowledge()`. Closes the open chunk.
+   */
+  takeRest(safe: number): readonly (Buffer | string)[] {
+    this.closeChunk()
+    this.#inFlight = this.#chunks.length
+    const [first, ...rest] = this.#chunks.map(({ data }) => data)
+    if (first === undefined) return []
+    return [Buffer.from(first).subarray(safe - this.#acknowledgedBytes), ...rest]
+  }
+
   /** Chunks in flight wait again, because their stream has failed. */
   rewind(): void {
     this.#inFlight = 0

@@ -25,11 +25,18 @@ import {
   Outbox,
   type OutboxEvents,
   type TransportOptions,
+  type TransportStats,
   type UndeliveredError,
 } from './outbox.ts'
 import { countOf } from './undelivered-error.ts'
 
-export { type DropInfo, type RollInfo, type TransportOptions, UndeliveredError } from './outbox.ts'
+export {
+  type DropInfo,
+  type RollInfo,
+  type TransportOptions,
+  type TransportStats,
+  UndeliveredError,
+} from './outbox.ts'
 
 type Format = NonNullable<Transport['format']>
 type WinstonOptions = Pick<
@@ -138,6 +145,11 @@ export class OssTransport extends Transport {
   /** Bytes that are not acknowledged yet. */
   get bytesBuffered(): number {
     return this.#outbox.buffered
+  }
+
+  /** How far the records are, for a health check or for metrics. */
+  stats(): TransportStats {
+    return this.#outbox.stats()
   }
 
   /**

@@ -168,13 +168,13 @@ export class RollingAppendStream extends OssAppendStream {
    */
   constructor(options: RollingAppendStreamOptions) {
     const settings = resolveRollingOptions(options)
-    const { now = () => new Date(), clock, attemptFloor } = internalsOf(options)
+    const given = internalsOf(options)
+    const { now = () => new Date() } = given
     const { nameKey, maxBytes, sealOnRoll, target } = settings
     const { bucket } = target
     const onRoll = (info: RollInfo) => process.nextTick(() => this.emit('roll', info))
     const createDestination = (objects: AppenderOptions, context: StreamContext) =>
       new Roller({ objects, bucket, nameKey, maxBytes, sealOnRoll, now, onRoll }, context)
-    const internals = { settings, createDestination, attemptFloor, ...(clock && { clock }) }
-    super(withInternals({ ...target }, internals))
+    super(withInternals({ ...target }, { ...given, settings, createDestination }))
   }
 }

@@ -235,6 +235,8 @@ export class OssAppendStream extends Writable {
       clock = systemClock,
       createDestination = (options, context) => new Appender(options, context),
       attemptFloor,
+      onJournal,
+      onSetAside,
     } = internalsOf(first)
     const { highWaterMark, signal } = settings
     super({ highWaterMark, decodeStrings: false })
@@ -245,12 +247,14 @@ export class OssAppendStream extends Writable {
       onDue: () => this.#notify(),
       onError: (error: Error) => this.destroy(error),
       onRecover: (info: RecoverInfo) => this.#emitLater('recover', info),
+      onSetAside,
       queuedChunks: () => (this as unknown as QueueOwner).writableBuffer ?? [],
     }
     const onRetry = (info: RetryInfo) => this.#emitLater('retry', info)
     const objects: AppenderOptions = { ...settings, attemptFloor, clock, onRetry }
     const context = new StreamContext(objects)
     this.#journal = createJournalSource(settings, objects, context, listener)
+    if (this.#journal) onJournal?.(this.#journal)
     this.#source = this.#journal ?? new MemorySource(settings, listener)
     const beforeAppend = this.#journal?.beforeAppend
     this.#destination = createDestination({ ...objects, beforeAppend }, context)

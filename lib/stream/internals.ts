@@ -6,7 +6,9 @@
 import type { AppenderOptions, Destination } from '../append/appender.ts'
 import type { StreamContext } from '../append/stream-context.ts'
 import type { Clock } from '../clock.ts'
+import type { OssError } from '../errors.ts'
 import type { Settings } from '../options.ts'
+import type { JournalSource } from './journal-source.ts'
 
 export interface StreamInternals {
   /** Used in place of what the options resolve to. */
@@ -17,6 +19,13 @@ export interface StreamInternals {
   readonly now?: () => Date
   /** Bytes of the least size of attempts. Tests make it small, so that short attempts are cheap. */
   readonly attemptFloor?: number | undefined
+  /** Gets the source of a stream with `journal`, when that is made. */
+  readonly onJournal?: (journal: JournalSource) => void
+  /**
+   * Called for a slot that can never be delivered as it is: the folder is renamed, and its files are kept. Without
+   * it the stream fails, now and at each start.
+   */
+  readonly onSetAside?: (error: OssError) => void
   readonly createDestination?: (options: AppenderOptions, context: StreamContext) => Destination
 }
 

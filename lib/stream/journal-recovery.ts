@@ -112,6 +112,13 @@ export class JournalRecovery {
     }
   }
 
+  /** Whether `deliverToAnchor()`, which failed with `error`, will fail each time. */
+  isFinal(error: unknown): error is OssError {
+    if (!(error instanceof OssError)) return false
+    const isOfOtherBucket = this.journal.recovered.anchor?.bucket !== this.#options.bucket
+    return isOfOtherBucket || isOfObject(error) || error.code === 'ObjectNotAppendable'
+  }
+
   async #deliverTo(anchor: Anchor): Promise<void> {
     let before: Tail = { position: anchor.position, crc64: anchor.crc64 }
     let refusal: OssConflictError | undefined

@@ -8,11 +8,13 @@
  * Counts are those of the stream: its first byte has the offset `#base` in the journal.
  */
 
+import { ok } from 'node:assert/strict'
 import type { AppendInfo, Destination } from '../append/appender.ts'
 import type { Target } from '../append/client-interface.ts'
 import type { StreamContext } from '../append/stream-context.ts'
 import type { Batch, Tail } from '../append/tail.ts'
-import { journalError } from '../errors.ts'
+import { journalError, type OssError, withContext } from '../errors.ts'
+import { ExitJournal } from '../journal/exit-journal.ts'
 import type { JournalChunk } from '../journal/frame-layout.ts'
 import { Journal, type WriteResult } from '../journal/journal.ts'
 import { claimSlots, clearSlot, type Slot } from '../journal/slots.ts'
@@ -36,6 +38,8 @@ export interface JournalSourceOptions extends SourceOptions {
 
 export interface JournalSourceListener extends SourceListener {
   readonly onRecover: (info: RecoverInfo) => void
+  /** A slot can never be delivered as it is. Undefined: the stream fails. */
+  readonly onSetAside: ((error: OssError) => void) | undefined
   /** Chunks that Node queues behind the one that is being accepted. */
   readonly queuedChunks: () => readonly WrittenChunk[]
 }
@@ -44,6 +48,8 @@ interface ClaimedSlot {
   readonly slot: Slot
   /** Undefined: it is not open yet, or could not be opened. */
   journal: Journal | undefined
+  /** It will never be delivered as it is, and makes room for another slot. */
+  isSetAside: boolean
 }
 
 export class JournalSource implements BatchSource {
@@ -107,6 +113,22 @@ export class JournalSource implements BatchSource {
     return this.#accepted
   }
 
+  /**
+   * Bytes of the stream that the journal has. Exact at any time, as `accepted` is not: it counts them once the
+   * journal says so.
+   */
+  get journaled(): number {
+    return this.#journal ? this.#journal.end - this.#base : 0
+  }
+
+  /** Bytes in its journals that no object has for certain. Undefined until the journal is open. */
+  get undelivered(): number | undefined {
+    if (!this.#journal) return undefined
+    return this.#claimed.reduce((sum, { journal, isSetAside }) => {
+      return journal && !isSetAside ? sum + journal.end - journal.acknowledged : sum
+    }, 0)
+  }
+
   get isAtRecordEnd(): boolean {
     return this.#whole === this.#accepted
   }
@@ -117,7 +139,7 @@ export class JournalSource implements BatchSource {
 
   async open(destination: Destination): Promise<Tail> {
     const { own, abandoned } = await claimSlots(this.#options.journal.dir)
-    for (const slot of [own, ...abandoned]) this.#claimed.push({ slot, journal: undefined })
+    for (const slot of [own, ...abandoned]) this.#claimed.push(unopened(slot))
     this.#context.slot = own.index
     const recoveries: JournalRecovery[] = []
     for (const claimed of this.#claimed) {
@@ -125,9 +147,10 @@ export class JournalSource implements BatchSource {
       if (claimed.slot === own) this.#startAccepting(journal)
       recoveries.push(new JournalRecovery(journal, this.#recovery, this.#context))
     }
-    for (const recovery of recoveries) await recovery.deliverToAnchor()
+    for (const recovery of recoveries) await this.#deliverToAnchor(recovery)
     const tail = await destination.open()
     for (const recovery of recoveries) {
+      if (this.#find(recovery).isSetAside) continue
       this.#delivering = recovery
       await recovery.deliver(batch => destination.append(batch))
       const { info } = recovery
@@ -137,6 +160,26 @@ export class JournalSource implements BatchSource {
     this.#delivering = undefined
     for (const claimed of this.#claimed.splice(1)) await closeDelivered(claimed)
     return destination.tail ?? tail
+  }
+
+  async #deliverToAnchor(recovery: JournalRecovery): Promise<void> {
+    try {
+      await recovery.deliverToAnchor()
+    } catch (error) {
+      const { onSetAside } = this.#listener
+      if (!onSetAside || !recovery.isFinal(error)) throw error
+      const claimed = this.#find(recovery)
+      claimed.isSetAside = true
+      onSetAside(withContext(error, {}, `; the folder is kept as ${claimed.slot.asideFolder}`))
+      // New bytes are behind what cannot be delivered: they need another stream.
+      if (recovery.journal === this.#journal) throw error
+    }
+  }
+
+  #find({ journal }: JournalRecovery): ClaimedSlot {
+    const claimed = this.#claimed.find(each => each.journal === journal)
+    ok(claimed)
+    return claimed
   }
 
   async #openJournal(claimed: ClaimedSlot): Promise<Journal> {
@@ -198,6 +241,31 @@ export class JournalSource implements BatchSource {
   #refuseWaiting(refusal: Error): void {
     this.#refusal ??= refusal
     for (const { journal } of this.#claimed) journal?.stopWaiting(refusal)
+  }
+
+  /** Whether `writeUnconfirmedSync()` can write. */
+  get isOpen(): boolean {
+    return this.#journal?.isOpen ?? false
+  }
+
+  /**
+   * For `process.exit()`, in place of what the stream does then: writes what the journal was given and has not
+   * written yet, and then `more`.
+   */
+  writeUnconfirmedSync(more: readonly JournalChunk[] = []): void {
+    setExitListener(this, undefined)
+    this.#journal?.writeUnconfirmedSync(more)
+  }
+
+  /**
+   * For `process.exit()`, if the journal is not open: a slot for the bytes that are not in it.
+   *
+   * @throws if the folder of the journal cannot be written to.
+   */
+  createExitJournal(): ExitJournal {
+    const { align, highWaterMark, journal } = this.#options
+    const { dir, maxBytes, sync } = journal
+    return new ExitJournal(dir, { maxBytes, sync, align, highWaterMark })
   }
 
   /** Resolves when all that is accepted is on stable storage. */
@@ -275,9 +343,9 @@ export class JournalSource implements BatchSource {
     this.#callback = undefined
     setExitListener(this, undefined)
     let failure: Error | undefined
-    for (const { journal, slot } of this.#claimed.splice(0)) {
+    for (const { journal, slot, isSetAside } of this.#claimed) {
       failure = (await journal?.close().catch(asError)) ?? failure
-      await slot.release().catch(() => {})
+      await (isSetAside ? slot.setAside() : slot.release()).catch(() => {})
     }
     return failure
   }
@@ -380,14 +448,19 @@ export class JournalSource implements BatchSource {
 }
 
 /** A slot of a dead process whose bytes are in objects: it is left empty. */
-async function closeDelivered({ journal, slot }: ClaimedSlot): Promise<void> {
+async function closeDelivered({ journal, slot, isSetAside }: ClaimedSlot): Promise<void> {
   try {
     await journal?.close()
+    if (isSetAside) return await slot.setAside()
     await clearSlot(slot.folder, journal?.recovered.damaged ?? [])
   } catch {
     // The files stay, and the next start reads them.
   }
   await slot.release().catch(() => {})
+}
+
+function unopened(slot: Slot): ClaimedSlot {
+  return { slot, journal: undefined, isSetAside: false }
 }
 
 function asError(thrown: unknown): Error {

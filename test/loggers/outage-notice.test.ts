@@ -20,7 +20,7 @@ t.test('an outage of 10 s is told once, and its end once', async t => {
   notice.onFailure('OSS_ERR_NETWORK')
   t.same(lines, [])
   timer.fire()
-  t.same(lines, ['all attempts have failed for 10 s (OSS_ERR_NETWORK); 21 bytes in memory'])
+  t.same(lines, ['all attempts have failed for 10 s (OSS_ERR_NETWORK); 21 bytes not acknowledged'])
   clock.time += 62_700
   notice.onFailure('OSS_ERR_NETWORK')
   t.equal(lines.length, 1)

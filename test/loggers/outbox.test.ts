@@ -331,7 +331,7 @@ t.test(
 
 t.test('shared is on, unless another option excludes it', async t => {
   const settings = (options: Partial<TransportOptions>) =>
-    resolveTransportOptions({ bucket: BUCKET, key: 'a', ...options }).streamOptions
+    resolveTransportOptions({ bucket: BUCKET, key: 'a{slot}', ...options }).streamOptions
   t.equal(settings({}).shared, true)
   t.equal(settings({ shared: false }).shared, false)
   for (const excluding of [{ seal: true }, { sealOnRoll: true }, { journal: '/var/lib/app' }]) {

@@ -27,7 +27,7 @@ t.test('a worker prints one line after 10 s of an outage, and one at its end', a
   await waitUntil(() => stderr.includes('\n') || child.exitCode !== null)
   t.match(
     stderr,
-    /\/.*: all attempts have failed for 10 s \(OSS_ERR_NETWORK\); 19 bytes in memory\n$/,
+    /\/.*: all attempts have failed for 10 s \(OSS_ERR_NETWORK\); 19 bytes not acknowledged\n$/,
   )
   await oss.server.listen()
   await waitUntil(() => stderr.includes('is over') || child.exitCode !== null)

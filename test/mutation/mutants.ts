@@ -98,9 +98,9 @@ export const MUTANTS: readonly Mutant[] = [
   {
     name: 'journal of a stream: slots that were not opened stay locked',
     file: 'lib/stream/journal-source.ts',
-    find: '    for (const slot of [own, ...abandoned]) this.#claimed.push({ slot, journal: undefined })\n',
+    find: '    for (const slot of [own, ...abandoned]) this.#claimed.push(unopened(slot))\n',
     replace:
-      '    for (const slot of [own, ...abandoned].slice(0, 1)) this.#claimed.push({ slot, journal: undefined })\n',
+      '    for (const slot of [own, ...abandoned].slice(0, 1)) this.#claimed.push(unopened(slot))\n',
     tests: ['stream/journal-disk', 'stream/journal-recovery'],
   },
   {
@@ -1203,10 +1203,20 @@ export const MUTANTS: readonly Mutant[] = [
     tests: ['loggers/outbox'],
   },
   {
+    name: 'a logger with a journal gives records up at closeTimeout',
+    file: 'lib/loggers/outbox.ts',
+    find: `      if (this.#journal) {
+        this.#suspend()`,
+    replace: `      if (false as boolean) {
+        this.#suspend()`,
+    tests: ['loggers/journal'],
+  },
+  {
     name: 'what a failed stream had is not sent again',
     file: 'lib/loggers/outbox.ts',
-    find: 'this.#queue.rewind()',
-    replace: '',
+    find: `      this.#queue.rewind()
+      for (const resolve`,
+    replace: '      for (const resolve',
     tests: ['loggers/outbox'],
   },
   {

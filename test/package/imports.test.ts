@@ -22,8 +22,8 @@ const LAYERS: Readonly<Record<string, string>> = {
   // Programs and adapters. They see what users see, and the command alone starts a server.
   cli: `node:* | uses process, timers, time | lazy server | type undici, server
     | folder-lock, index, client/credentials-module, rolling, stream, journal, options, client, client/agent, append, crc64, validate, clock, errors`,
-  loggers: `node:*, winston-transport | uses process, timers
-    | client/credentials-module, rolling, stream, options, validate, clock, errors | type client, append`,
+  loggers: `node:*, winston-transport | uses process, timers, time
+    | client/credentials-module, rolling, stream, options, validate, clock, errors | type client, append, journal`,
   index: `rolling, skip-existing, gzip-members, stream, client, crc64, errors
     | type options, append, journal`,
 

@@ -1,0 +1,16 @@
+/** Processes that log with a journal: each kind of logger once. `journal-process.slow.ts` has all scenarios. */
+
+import t from 'tap'
+import { JOURNAL_SCENARIOS, runJournalScenario } from './journal-scenarios.ts'
+import { pinoInProcess, pinoWorker, winston } from './logger-setups.ts'
+
+t.jobs = 3
+
+const [kill, exit] = JOURNAL_SCENARIOS
+for (const setup of [pinoWorker('pino'), pinoInProcess, winston]) {
+  for (const scenario of [kill!, exit!]) {
+    t.test(`${setup.name}: ${scenario.title} while OSS is down, and the next start`, t =>
+      runJournalScenario(t, setup, scenario),
+    )
+  }
+}
