@@ -59,7 +59,7 @@ t.test('--roll-key takes dates and folders, and --local reads each object back',
   const { code, stdout, stderr } = await runCli(args, { input: LINES })
   t.equal(code, 0, stderr)
   t.match(stdout, /^objects +3, the last one oss:\/\/lab\/\d{4}\/2$/m)
-  t.match(stdout, /read back\nSHA-256\n.*\nverified\n$/)
+  t.match(stdout, /read back\n.*read it by .*\n *SHA-256\n.*\n *verified\n$/)
   const year = /lab\/(\d{4})/.exec(stdout)?.[1]
   const first = await runCli(['stat', '--json', '--local', dir, `oss://lab/${year}/0`])
   t.match(JSON.parse(first.stdout), { length: 2000, sealed: true, sealedTime: /GMT/ })

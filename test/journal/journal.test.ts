@@ -334,6 +334,16 @@ async function tempFolder(t: Test): Promise<string> {
   return folder
 }
 
+t.test('a chunk that is longer than a segment is accepted in parts', async t => {
+  const { journal } = await setUp({ maxBytes: 1 << 20, highWaterMark: 65_536, align: 1 })
+  const chunk = 'x'.repeat(600_000)
+  const { pieces, rest, isFull } = await journal.write(chunks(chunk))
+  t.equal(isFull, false)
+  const accepted = pieces.reduce((sum, { bytes }) => sum + bytes.length, 0)
+  t.ok(accepted > 0 && rest?.chunk.length === chunk.length - accepted)
+  await journal.close()
+})
+
 t.test('on a real disk: folders 0700, files 0600, a slot for each stream, a report', async t => {
   const dir = join(await tempFolder(t), 'oss')
   const first = await claimSlots(dir)

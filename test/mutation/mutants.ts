@@ -852,7 +852,7 @@ export const MUTANTS: readonly Mutant[] = [
     file: 'lib/journal/journal.ts',
     find: 'Math.min(MAX_FRAME_BYTES, segmentBytes)',
     replace: 'MAX_FRAME_BYTES',
-    tests: ['cli/journal'],
+    tests: ['journal/journal'],
   },
   {
     name: 'a followed file is compared by length alone',

@@ -615,8 +615,8 @@ t.test('docs/cli.md has every command, and every flag that a document names exis
   const calls = table('commands').map(([cell]) => /`oss-append (\S+)/.exec(cell ?? '')?.[1] ?? '')
   const words = calls.map(word => (word.startsWith('oss://') ? 'append' : word))
   t.same(words.sort(), [...COMMANDS, 'help'].sort())
-  const ofDocker = /\bdocker run (?:-\S+ (?:[^-\s]\S* )?)*/g
-  const text = cli.replaceAll(ofDocker, '')
+  // The flags of Docker are its own.
+  const text = cli.replaceAll(/^docker .*$/gm, '')
   const flags = [...text.matchAll(/(?<![\w-])--([a-z][a-z0-9-]*)/g)].map(([, name]) => name ?? '')
   t.same(
     flags.filter(name => !Object.hasOwn(FLAGS, name)),
