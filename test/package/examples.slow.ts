@@ -201,6 +201,14 @@ t.test('the example of a failing source keeps the bytes from before the failure'
   t.match(await runModule(t, code, env), { code: 0, stdout, stderr: '' })
 })
 
+t.test('the example of a logger with a journal runs twice at the same time', async t => {
+  oss.server.requests.length = 0
+  const code = example('pino with a journal').replace('/var/lib/app/oss', t.testdir({}))
+  const results = await Promise.all([runModule(t, code, env), runModule(t, code, env)])
+  for (const result of results) t.match(result, { code: 0, stdout: '', stderr: '' })
+  t.equal(appendedText().match(/"msg":"hello"/g)?.length, 2)
+})
+
 /** The objects that were appended to since the log was empty, as one text. */
 function appendedText(): string {
   const keys = new Set(oss.server.requests.map(({ key = '' }) => key))

@@ -63,6 +63,7 @@ import transport, {
   type DropInfo as SameDropInfo,
   type RollInfo as SameRollInfo,
   type TransportOptions as SameTransportOptions,
+  type TransportStats as SameTransportStats,
   type UndeliveredError as SameUndeliveredError,
   type WorkerOptions,
 } from 'oss-append-stream/pino'
@@ -92,6 +93,7 @@ import {
   OssTransport,
   type OssTransportOptions,
   type TransportOptions,
+  type TransportStats,
   type UndeliveredError,
 } from 'oss-append-stream/winston'
 import { pino } from 'pino'
@@ -390,12 +392,14 @@ export async function loggers(): Promise<void> {
   const inProcess = createTransport(logging)
   same<typeof inProcess, PinoTransport>()
   same<
-    [SameDropInfo, SameRollInfo, SameTransportOptions, SameUndeliveredError],
-    [DropInfo, RollInfo, TransportOptions, UndeliveredError]
+    [SameDropInfo, SameRollInfo, SameTransportOptions, SameTransportStats, SameUndeliveredError],
+    [DropInfo, RollInfo, TransportOptions, TransportStats, UndeliveredError]
   >()
   same<OneRollInfo, RollInfo>()
   const logger = pino({ level: 'info' }, inProcess)
   logger.info('hello')
+  const stats = inProcess.stats()
+  same<typeof stats, TransportStats>()
   inProcess
     .on('drop', ({ records }: DropInfo) => logger.warn(`${records} dropped`))
     .once('warn', error => same<typeof error, OssError>())
