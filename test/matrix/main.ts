@@ -14,6 +14,7 @@ import { delimiter, dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { cleanEnv } from '../helpers/child-process.ts'
 import { findNode, MAJORS } from '../helpers/node-versions.ts'
+import { testFiles } from '../mutation/mutants.ts'
 
 const ROOT = fileURLToPath(new URL('../../', import.meta.url))
 const PARTS = ['lib', 'dist', 'test', 'benchmarks', 'README.md', 'docs', 'CHANGELOG.md', 'LICENSE']
@@ -28,11 +29,11 @@ const SETTINGS = [
 ]
 const SMOKE = [
   'stream/written-bytes',
-  'package/published-files',
+  'package/package-contents',
   'package/process-lifetime',
   'cli/append',
   'cli/process',
-].map(name => `test/${name}.test.ts`)
+].flatMap(testFiles)
 
 interface Cell {
   readonly node: string

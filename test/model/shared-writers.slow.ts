@@ -2,4 +2,4 @@
 
 import { testSharedSeeds } from './test-shared-seeds.ts'
 
-testSharedSeeds([251, 1750], 30)
+testSharedSeeds([121, 1750], 30)
