@@ -20,7 +20,7 @@ export async function load(url, context, nextLoad) {
   return { format: 'module', shortCircuit: true, source }
 }
 
-async function compile(file, text) {
+export async function compile(file, text) {
   // The path is part of the source map.
   const name = createHash('sha256').update(`${file}\n${text}`).digest('hex')
   const cached = new URL(`${name}.js`, CACHE)

@@ -65,7 +65,7 @@ t.test('README links to every page of docs/', async t => {
   }
 })
 
-/** Marks of the tables that other tests compare: `declarations.slow.ts`, `guides.test.ts`, and those of the loggers' exits. */
+/** Marks of the tables that other tests compare: `declarations.slow.ts`, `guides.slow.ts`, and those of the loggers' exits. */
 const COMPARED_ELSEWHERE = [
   ...['members', 'events', 'logger events', 'exit'],
   ...[

@@ -1,6 +1,6 @@
 /**
  * Every fence of README.md and `docs/` is checked. `ts` compiles, strictly, against the published types. `sh` is
- * parsed by bash, and each `oss-append` in it by the parser of the command. `json` is parsed, and `guides.test.ts`
+ * parsed by bash, and each `oss-append` in it by the parser of the command. `json` is parsed, and `guides.slow.ts`
  * uses it. `text` is one of a known list.
  */
 
