@@ -99,8 +99,8 @@ async function startServeProcess(t: Test, dir: string, port: string) {
   t.teardown(() => child.kill('SIGKILL'))
   let text = ''
   child.stdout?.setEncoding('utf8').on('data', more => (text += more))
-  await waitFor(() => /SECRET=.*\n$/.test(text))
-  const lines = text.matchAll(/^export (\w+)=(\S+)$/gm)
+  await waitFor(() => /SECRET=.*\n/.test(text))
+  const lines = text.matchAll(/^export (OSS_\w+)=(\S+)$/gm)
   const env: Record<string, string> = Object.fromEntries(
     [...lines].map(([, name, value]) => [name, value]),
   )

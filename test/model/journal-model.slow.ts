@@ -2,4 +2,4 @@
 
 import { testJournalSeeds } from './journal-seeds.ts'
 
-testJournalSeeds(251, 2250, 20)
+testJournalSeeds(251, 2250, 10)
