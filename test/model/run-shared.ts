@@ -114,11 +114,11 @@ class World implements SharedNetwork {
     if (this.#scenario.seals && chance(this.random, 50)) {
       object.isSealed = true
       this.count('sealed meanwhile')
-      this.log(`somebody seals ${object.key}`)
+      this.log(`another client seals ${object.key}`)
     } else if (this.#scenario.deletes) {
       this.store.delete(object)
       this.count('deleted meanwhile')
-      this.log(`somebody deletes ${object.key}`)
+      this.log(`another client deletes ${object.key}`)
       if (chance(this.random, 30)) this.#replace(object.key, object.length)
     }
   }

@@ -31,9 +31,9 @@ export interface SharedScenario {
   readonly align: Align
   /** Rolling streams: a pattern and `maxBytes`. Undefined: plain streams of one object. */
   readonly rolling: { readonly key: string; readonly maxBytes: number } | undefined
-  /** Somebody else seals objects. */
+  /** Another client seals objects. */
   readonly seals: boolean
-  /** Somebody else deletes objects, and may put others in their place. */
+  /** Another client deletes objects, and may put others in their place. */
   readonly deletes: boolean
   /** Attempts have lengths at random, and not those of `AttemptSize`. */
   readonly hasRandomSizes: boolean
