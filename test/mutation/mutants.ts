@@ -68,10 +68,24 @@ export const MUTANTS: readonly Mutant[] = [
     tests: ['stream/journal-recovery'],
   },
   {
-    name: 'journal of a stream: a full object gets a part of what it has room for',
+    name: 'journal of a stream: a full object takes none of the records that it has room for',
     file: 'lib/stream/journal-recovery.ts',
-    find: 'return part.length <= room ? part : batch',
-    replace: 'return part.length <= room && part !== batch ? batch : batch',
+    find: 'const part = batch.prefix(Math.max(0, limit - position))',
+    replace: 'const part = batch',
+    tests: ['stream/journal-recovery'],
+  },
+  {
+    name: 'journal of a stream: an object is left while a dead process may append to it',
+    file: 'lib/stream/journal-recovery.ts',
+    find: 'const limit = this.#delivered > 0 ? maxBytes : maxObjectBytes',
+    replace: 'const limit = maxBytes',
+    tests: ['stream/journal-recovery'],
+  },
+  {
+    name: 'journal of a stream: a delivered object grows beyond maxBytes',
+    file: 'lib/stream/journal-recovery.ts',
+    find: 'const limit = this.#delivered > 0 ? maxBytes : maxObjectBytes',
+    replace: 'const limit = maxObjectBytes',
     tests: ['stream/journal-recovery'],
   },
   {

@@ -157,6 +157,47 @@ t.test('bytes behind a roll go to the object that was in use last', async t => {
   t.equal(oss.read(`${key}1`).toString(), 'object 1\n-\n')
 })
 
+t.test('an attempt of a dead process may still land in an object that is to be left', async t => {
+  const oss = await startOss(t)
+  const dir = newFolder(t)
+  const key = oss.newKey()
+  const options = { ...oss.options(`${key}{index}`, { journal: dir, align: '\n' }), maxBytes: 12 }
+  const first = createRollingAppendStream(options)
+  first.write('object 0\n')
+  await first.flush()
+  oss.server.faults.push({ kind: 'late', how: 'hang', lands: 'afterLook' })
+  first.write('-\n')
+  first.flush().catch(() => {})
+  await waitUntil(() => oss.server.faults.fired.late)
+  first.write('behind\n')
+  await first.suspend()
+  const second = createRollingAppendStream(options)
+  second.write('new\n')
+  await finish(second)
+  t.equal(oss.read(`${key}0`).toString(), 'object 0\n-\n')
+  t.equal(oss.read(`${key}1`).toString(), 'behind\nnew\n')
+})
+
+t.test(
+  'once an append of its own is acknowledged, a rolling stream leaves a full object',
+  async t => {
+    const oss = await startOss(t)
+    const dir = newFolder(t)
+    const key = oss.newKey()
+    const options = { ...oss.options(`${key}{index}`, { journal: dir, align: '\n' }), maxBytes: 20 }
+    const first = createRollingAppendStream({ ...options, highWaterMark: 4 })
+    first.write('object 0\n')
+    await first.flush()
+    oss.server.faults.push({ kind: 'reset', when: 'before', times: Number.POSITIVE_INFINITY })
+    for (const line of ['aaa\n', 'bbb\n', 'ccc\n']) first.write(line)
+    await first.suspend()
+    oss.server.faults.clear()
+    await finish(createRollingAppendStream({ ...options, highWaterMark: 4 }))
+    t.equal(oss.read(`${key}0`).toString(), 'object 0\naaa\nbbb\n')
+    t.equal(oss.read(`${key}1`).toString(), 'ccc\n')
+  },
+)
+
 t.test('an identity that may not read: bytes are delivered all the same', async t => {
   const oss = await startOss(t)
   const journal = newFolder(t)
