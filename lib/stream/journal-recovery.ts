@@ -145,7 +145,13 @@ export class JournalRecovery {
 
   /** Delivers what is left to the object in use, or to the next. */
   async deliver(append: (batch: Batch) => Promise<AppendInfo>): Promise<void> {
-    const { end, align = 1 } = this.journal.recovered
+    const { markedEnds, end } = this.journal.recovered
+    for (const recordEnd of [...markedEnds, end]) await this.#deliverUpTo(recordEnd, append)
+  }
+
+  /** A record ends at `end`, and maybe `align` does not say so. */
+  async #deliverUpTo(end: number, append: (batch: Batch) => Promise<AppendInfo>): Promise<void> {
+    const { align = 1 } = this.journal.recovered
     const base = this.#acknowledged
     const length = end - base
     const { highWaterMark, contentMd5 } = this.#options
@@ -155,7 +161,7 @@ export class JournalRecovery {
       align,
       maxRecordBytes: MAX_RECORD_BYTES,
     })
-    while (this.#left > 0) {
+    while (this.#acknowledged < end) {
       await fillBatcher(batcher, this.journal, base, () => length)
       if (batcher.accepted === length) batcher.end()
       const batch = batcher.take()

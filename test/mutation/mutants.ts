@@ -204,9 +204,44 @@ export const MUTANTS: readonly Mutant[] = [
   {
     name: 'journal: a damaged anchor is passed over',
     file: 'lib/journal/recovery.ts',
-    find: 'if (newest?.damagedAnchorAt === undefined) return newest',
-    replace: 'if (newest?.anchor || !newest) return newest',
+    find: 'if (!newest?.isAnchorDamaged) return newest',
+    replace: 'if (newest !== undefined || !newest) return newest',
     tests: ['journal/damage'],
+  },
+  {
+    name: 'journal: the copies of an anchor are written at once',
+    file: 'lib/journal/segment-store.ts',
+    find: `        if (this.#current) await this.#datasyncNow()
+        else await home.file.datasync()
+        if (this.#isSuspect) break
+      }
+`,
+    replace: `      }
+      if (this.#current) await this.#datasyncNow()
+      else await home.file.datasync()
+`,
+    tests: ['model/journal-model', 'model/journal-model.slow'],
+  },
+  {
+    name: 'journal: the end of a stream is not marked',
+    file: 'lib/stream/journal-source.ts',
+    find: '    await journal.markEnd()\n',
+    replace: '    void journal\n',
+    tests: ['stream/journal-recovery'],
+  },
+  {
+    name: 'journal: a marked end counts for nothing',
+    file: 'lib/journal/recovery.ts',
+    find: 'if (segment.header.beginsRecord) this.#markEnd(segment.header.offset)',
+    replace: 'void this.#markEnd',
+    tests: ['model/journal-model', 'stream/journal-recovery'],
+  },
+  {
+    name: 'journal: settled across a marked end',
+    file: 'lib/journal/settle-journal.ts',
+    find: 'const isMarked = journal.markedEnds.includes(at)',
+    replace: 'const isMarked = at < 0',
+    tests: ['model/journal-model', 'stream/journal-recovery'],
   },
   {
     name: 'journal: a later segment does not cut an earlier one',

@@ -288,6 +288,55 @@ t.test('a request of the dead process may arrive late, and be longer than a batc
   t.equal(oss.read(key).toString(), `first\n${records}last\n`)
 })
 
+t.test(
+  'a last record without end, made whole by end(), is delivered by the next start',
+  async t => {
+    const oss = await startOss(t)
+    for (const align of ['\n', 4] as const) {
+      for (const hasLanded of [false, true]) {
+        const journal = newFolder(t)
+        const key = oss.newKey()
+        const first = oss.open(key, { journal, align, requestTimeout: 100 })
+        first.write('one\n')
+        await first.flush()
+        const fault = hasLanded ? HANG : ({ kind: 'reset', when: 'before', times: 1e9 } as const)
+        const { faults } = oss.server
+        const before = faults.fired[fault.kind] ?? 0
+        faults.push(fault)
+        first.end('la')
+        await waitUntil(() => (faults.fired[fault.kind] ?? 0) > before)
+        t.equal(oss.read(key).toString(), hasLanded ? 'one\nla' : 'one\n')
+        await first.suspend()
+        // One more life, which delivers nothing, has bytes behind that record.
+        const second = oss.open(key, { journal, align })
+        const accepted = new Promise(resolve => second.write('two\nthr\n', resolve))
+        await accepted
+        await second.suspend()
+        oss.server.faults.clear()
+        const third = oss.open(key, { journal, align })
+        const infos = watchRecover(third)
+        third.write('4th\n')
+        await finish(third)
+        t.equal(oss.read(key).toString(), 'one\nlatwo\nthr\n4th\n')
+        t.match(infos, [{ damaged: [] }])
+      }
+    }
+  },
+)
+
+t.test('end() makes the last record whole even if the stream is suspended at once', async t => {
+  const oss = await startOss(t)
+  const journal = newFolder(t)
+  const key = oss.newKey()
+  const first = oss.open(key, { journal, align: '\n' })
+  first.end('no newline')
+  await first.suspend()
+  const second = oss.open(key, { journal, align: '\n' })
+  second.write(', and one behind it\n')
+  await finish(second)
+  t.equal(oss.read(key).toString(), 'no newline, and one behind it\n')
+})
+
 t.test('process.exit() writes what is given to the stream, once', async t => {
   const oss = await startOss(t)
   const dir = newFolder(t)
