@@ -93,6 +93,7 @@ const EMPTY_FOLDER: FolderContent = {
   undeliverable: [],
   void: [],
   anchorFile: undefined,
+  staleAnchorAt: undefined,
   generation: 0,
   bytesOnDisk: 0,
 }

@@ -86,6 +86,8 @@ export interface FolderContent {
   readonly void: readonly string[]
   /** The file of the anchor, or else the newest segment with a valid header; undefined: there is none. */
   readonly anchorFile: string | undefined
+  /** Where in `anchorFile` the anchor is still to be written; undefined: nowhere. */
+  readonly staleAnchorAt: number | undefined
   /** The highest of all files. */
   readonly generation: number
   /** Bytes of all segments. */
@@ -130,6 +132,7 @@ export async function readFolder(fileSystem: FileSystem, folder: string): Promis
       ...replaced.map(({ file }) => file),
     ],
     anchorFile: anchorFile?.file ?? covered.at(-1)?.file,
+    staleAnchorAt: anchorFile?.staleAnchorAt,
     generation: Math.max(0, ...names.map(generationOf)),
     bytesOnDisk: files.reduce((sum, { size }) => sum + size, 0),
   }

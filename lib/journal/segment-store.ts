@@ -179,11 +179,17 @@ export class SegmentStore {
   /** Adopts what a dead process left: deletes what is delivered, keeps what is damaged. */
   async adopt(content: FolderContent): Promise<void> {
     const { fileSystem } = this.#options
-    const { segments, delivered, undeliverable, anchorFile } = content
+    const { segments, delivered, undeliverable, anchorFile, recovered, staleAnchorAt } = content
     this.#segments = [...delivered, ...segments]
     for (const { size } of this.#segments) this.#bytesOnDisk += size
     if (anchorFile !== undefined && !undeliverable.includes(anchorFile)) {
-      this.#anchorHome = { path: anchorFile, file: await fileSystem.open(anchorFile, true) }
+      const file = await fileSystem.open(anchorFile, true)
+      this.#anchorHome = { path: anchorFile, file }
+      // Otherwise a crash while the other place is written leaves the anchor before this one.
+      if (recovered.anchor && staleAnchorAt !== undefined) {
+        await writeAll(file, encodeAnchor(recovered.anchor), staleAnchorAt)
+        await file.datasync()
+      }
     }
     // Such a file may hold the anchor, or cut another file: a new segment takes its part first. On a full disk it
     // keeps its name until the next start.

@@ -223,6 +223,13 @@ export const MUTANTS: readonly Mutant[] = [
     tests: ['journal/journal'],
   },
   {
+    name: 'journal: a start leaves two different anchors in a file',
+    file: 'lib/journal/segment-store.ts',
+    find: 'if (recovered.anchor && staleAnchorAt !== undefined) {',
+    replace: 'if (recovered.anchor && staleAnchorAt === 0) {',
+    tests: ['journal/journal'],
+  },
+  {
     name: 'journal: the end of a stream is not marked',
     file: 'lib/stream/journal-source.ts',
     find: '    await journal.markEnd()\n',
@@ -300,6 +307,13 @@ export const MUTANTS: readonly Mutant[] = [
     find: 'if (isLiving(owner, self, isRunning)) {',
     replace: "if (isLiving(owner, self, isRunning) && owner.host === '') {",
     tests: ['journal/lock'],
+  },
+  {
+    name: 'journal: a slot that two starts refuse waits for the next',
+    file: 'lib/journal/slots.ts',
+    find: 'if (names?.some(parseSegmentName) && !names.includes(basename(lock))) folders.push(folder)',
+    replace: 'void [names, basename]',
+    tests: ['journal/journal'],
   },
   {
     name: 'journal: a lock lists before it creates',
