@@ -276,14 +276,6 @@ t.test(
   'the Fastify example serves, and at SIGTERM delivers what it logged until its end',
   async t => {
     const code = example('Fastify')
-    const isInstalled = await import('fastify').then(
-      () => true,
-      () => false,
-    )
-    if (!isInstalled) {
-      t.pass('skipped: fastify is not installed')
-      return
-    }
     oss.server.requests.length = 0
     const child = startModule(t, `${code}; console.log(app.server.address().port)`, {
       ...env,
