@@ -203,7 +203,7 @@ t.test('the example of a failing source keeps the bytes from before the failure'
 
 t.test('the example of a logger with a journal runs twice at the same time', async t => {
   oss.server.requests.length = 0
-  const code = example('pino with a journal').replace('/var/lib/app/oss', t.testdir({}))
+  const code = example('pino with a journal').replace('/var/lib/app/oss-logs', t.testdir({}))
   const results = await Promise.all([runModule(t, code, env), runModule(t, code, env)])
   for (const result of results) t.match(result, { code: 0, stdout: '', stderr: '' })
   t.equal(appendedText().match(/"msg":"hello"/g)?.length, 2)
