@@ -273,20 +273,23 @@ t.test(
 )
 
 t.test(
-  'the Fastify example serves, and at SIGTERM delivers what it logged until its end',
+  'the Fastify example, twice at the same time, serves, and at SIGTERM delivers what it logged',
   async t => {
-    const code = example('Fastify')
     oss.server.requests.length = 0
-    const child = startModule(t, `${code}; console.log(app.server.address().port)`, {
-      ...env,
-      PORT: '0',
-    })
-    const ended = waitForChild(child)
-    const port = await firstLine(child)
-    t.equal(await (await fetch(`http://127.0.0.1:${port}`)).text(), 'hello')
-    child.kill('SIGTERM')
-    t.match(await ended, { code: 0, stderr: '' })
-    t.match(appendedText(), /"msg":"Server listening.*"incoming request".*"request completed"/s)
+    const code = `${example('Fastify')}; console.log(app.server.address().port)`
+    const serveOnce = async () => {
+      const child = startModule(t, code, { ...env, PORT: '0' })
+      const ended = waitForChild(child)
+      const port = await firstLine(child)
+      t.equal(await (await fetch(`http://127.0.0.1:${port}`)).text(), 'hello')
+      child.kill('SIGTERM')
+      t.match(await ended, { code: 0, stderr: '' })
+    }
+    await Promise.all([serveOnce(), serveOnce()])
+    const delivered = appendedText()
+    for (const message of ['Server listening', 'incoming request', 'request completed']) {
+      t.equal(delivered.split(`"msg":"${message}`).length - 1, 2, message)
+    }
   },
 )
 
