@@ -503,6 +503,9 @@ class Process {
 
   async #append(journal: Journal, to: number, request: Request): Promise<boolean> {
     const reply = this.#world.append(request)
+    // The object may then have bytes that the journal has lost.
+    const { sync, losesPower } = this.#world.plan
+    if (sync === 'never' && losesPower && this.#world.chance(0.1)) this.#disk.operationsToLive = 0
     // A process can be killed before the reply comes.
     await journal.read(journal.acknowledged, 1)
     if (reply.name === 'unknown') this.#isInDoubt = true

@@ -220,7 +220,7 @@ export const MUTANTS: readonly Mutant[] = [
       if (this.#current) await this.#datasyncNow()
       else await home.file.datasync()
 `,
-    tests: ['model/journal-model', 'model/journal-model.slow'],
+    tests: ['journal/journal'],
   },
   {
     name: 'journal: the end of a stream is not marked',
