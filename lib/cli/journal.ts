@@ -35,7 +35,7 @@ function bytesOf({ recovered: { from, end } }: SlotReport): number {
 
 function formatJson(slot: SlotReport): string {
   const { index, folder, owner, bytesOnDisk, recovered, kept } = slot
-  const { anchor, align, damaged } = recovered
+  const { anchor, parts, damaged } = recovered
   return `${JSON.stringify({
     slot: index,
     folder,
@@ -45,7 +45,7 @@ function formatJson(slot: SlotReport): string {
     url: anchor && `oss://${anchor.bucket}/${anchor.key}`,
     position: anchor?.position,
     crc64: anchor?.crc64,
-    align,
+    align: parts.at(-1)?.align,
     whole: isWhole(slot),
     damaged: owner ? [] : damaged,
     kept,

@@ -338,17 +338,34 @@ t.test('an unfinished record is kept, and not recovered', async t => {
   t.equal(disk.paths.filter(path => path.endsWith('.damaged')).length, 1)
 })
 
-t.test('other records than the journal holds are refused while bytes are undelivered', async t => {
+t.test('records of processes with another align are parts of their own', async t => {
   const { journal, open } = await setUp({ align: '\n' })
-  await journal.write(chunks('one\n'))
+  await journal.write(chunks('one\nunfinished'))
   await journal.close()
-  await t.rejects(open({ align: 'chunk' }), {
-    code: 'OSS_ERR_JOURNAL',
-    message: /written with align "\\n", not "chunk": deliver them first, with oss-append drain/,
-  })
-  const next = await open({ align: undefined })
-  t.equal(next.align, '\n')
-  await next.close()
+  const second = await open({ align: 4 })
+  await second.write(chunks('1234567'))
+  await second.markEnd()
+  await second.close()
+  const third = await open({ align: 'chunk' })
+  await third.write(chunks('chunk'))
+  await third.close()
+  const last = await open({ align: undefined })
+  t.equal(last.align, 'chunk')
+  t.same(last.recovered.parts, [
+    { end: 4, align: '\n' },
+    { end: 11, align: 4 },
+    { end: 16, align: 'chunk' },
+  ])
+  const text = 'one\n1234567chunk'
+  const before = { position: 0, crc64: '0' }
+  const landed: number[] = []
+  for (let length = 1; length <= text.length; length++) {
+    const seen = { position: length, crc64: crc64(text.slice(0, length)) }
+    const { name } = await settleJournal(last, 0, before, seen)
+    if (name === 'landed') landed.push(length)
+  }
+  t.same(landed, [4, 8, 11, 16], 'an append may have ended there')
+  await last.close()
 })
 
 t.test(

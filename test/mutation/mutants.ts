@@ -239,16 +239,16 @@ export const MUTANTS: readonly Mutant[] = [
   {
     name: 'journal: a marked end counts for nothing',
     file: 'lib/journal/recovery.ts',
-    find: 'if (segment.header.beginsRecord) this.#markEnd(segment.header.offset)',
-    replace: 'void this.#markEnd',
+    find: 'if (beginsRecord && offset > this.from) {',
+    replace: 'if (beginsRecord && offset < this.from) {',
     tests: ['model/journal-model', 'stream/journal-recovery'],
   },
   {
     name: 'journal: settled across a marked end',
     file: 'lib/journal/settle-journal.ts',
-    find: 'const isMarked = journal.markedEnds.includes(at)',
-    replace: 'const isMarked = at < 0',
-    tests: ['model/journal-model', 'stream/journal-recovery'],
+    find: 'const isPartEnd = at === part?.end',
+    replace: 'const isPartEnd = at < 0',
+    tests: ['journal/journal'],
   },
   {
     name: 'journal: a later segment does not cut an earlier one',
@@ -267,8 +267,8 @@ export const MUTANTS: readonly Mutant[] = [
   {
     name: 'journal: the first anchor found rules',
     file: 'lib/journal/segment.ts',
-    find: 'else if (found && found.sequence > (anchor?.sequence ?? 0)) anchor = found',
-    replace: 'else if (found) anchor ??= found',
+    find: 'found.sequence > (anchor?.sequence ?? 0)) anchor = found',
+    replace: '!anchor) anchor = found',
     tests: ['journal/frame', 'model/journal-model'],
   },
   {
