@@ -13,7 +13,7 @@ import { InterruptedError, SourceError } from './failure.ts'
 import { formatCount } from './progress.ts'
 import type { Delivery, Suspension } from './report.ts'
 import type { Reporter } from './reporter.ts'
-import { DELIVERY_TIME, graceNotice, type Signals } from './signals.ts'
+import { DELIVERY_TIME, graceNotice, onAbort, type Signals } from './signals.ts'
 import { HashingPassThrough, type Source, StoppableSource } from './source.ts'
 import { pipeOrSuspend } from './suspend.ts'
 
@@ -136,10 +136,9 @@ function stopInGrace(
     reporter.note(graceNotice(signals, grace))
     timer = setTimeout(() => stoppable.stopWhenIdle(), Math.max(0, grace - DELIVERY_TIME))
   }
-  if (signals.first.aborted) onFirstSignal()
-  else signals.first.addEventListener('abort', onFirstSignal)
+  const stopListening = onAbort(signals.first, onFirstSignal)
   return () => {
     clearTimeout(timer)
-    signals.first.removeEventListener('abort', onFirstSignal)
+    stopListening()
   }
 }

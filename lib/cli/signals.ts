@@ -94,13 +94,19 @@ export function startGrace(
   const onFirstSignal = () => {
     timer = setTimeout(() => timeout.abort(), duration)
   }
-  if (first.aborted) onFirstSignal()
-  else first.addEventListener('abort', onFirstSignal)
+  const stopListening = onAbort(first, onFirstSignal)
   return {
     signal: AbortSignal.any([second, timeout.signal]),
     end() {
       clearTimeout(timer)
-      first.removeEventListener('abort', onFirstSignal)
+      stopListening()
     },
   }
+}
+
+/** Calls the listener when the signal is aborted, or at once if it is. Returns a function that stops listening. */
+export function onAbort(signal: AbortSignal, listener: () => void): () => void {
+  if (signal.aborted) listener()
+  else signal.addEventListener('abort', listener, { once: true })
+  return () => signal.removeEventListener('abort', listener)
 }
