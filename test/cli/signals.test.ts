@@ -103,37 +103,6 @@ t.test('a signal cuts a long wait short, also where full buffers delay the end',
   t.ok(server.read('examplebucket', 'cam.ts')?.equals(input))
 })
 
-t.test('bytes that a producer has left in the pipe are read after the time to read on', async t => {
-  const { server, env } = await startCliServer(t)
-  server.refuse()
-  // More than the command reads while nothing leaves it, so the rest waits in the pipe.
-  const input = Buffer.concat([Buffer.alloc(300_000, 'x'), Buffer.from('TRAILER')])
-  const args = [
-    '--json',
-    '--buffer=32KiB',
-    '--grace=2200ms',
-    '--min-delay=10ms',
-    '--max-delay=50ms',
-    OBJECT,
-    '-',
-  ]
-  const child = startProcess(args, { env, input })
-  t.teardown(() => child.kill('SIGKILL'))
-  const result = waitForExit(child)
-  let stderrText = ''
-  child.stderr?.on('data', text => (stderrText += text))
-  await waitFor(() => stderrText.includes('trying again'))
-  child.kill('SIGTERM')
-  await waitFor(() => GRACE_NOTICE.test(stderrText))
-  await delay(300)
-  await server.listen()
-  const { code, stdout, stderr } = await result
-  t.equal(code, 143)
-  t.notMatch(stderr, 'cut')
-  t.ok(server.read('examplebucket', 'cam.ts')?.equals(input))
-  t.match(JSON.parse(stdout.trimEnd().split('\n').at(-1)!), { event: 'finish', cut: false })
-})
-
 t.test('the second signal aborts, and the bytes without acknowledgement are reported', async t => {
   const { server, command, object, stderrMatches } = await startRecording(t, ['--json'])
   server.refuse()
