@@ -121,7 +121,7 @@ export class Follower {
   #onSignal(): void {
     const { command, reporter, signals } = this.#options
     reporter.note(graceNotice(signals, command.grace))
-    this.#deadline = performance.now() + Math.max(0, command.grace - DELIVERY_TIME)
+    this.#deadline = signals.clock.now() + Math.max(0, command.grace - DELIVERY_TIME)
     this.#hurryStream?.()
     this.#watcher?.pollNow()
   }
@@ -240,9 +240,10 @@ export class Follower {
   async #send(generation: Generation, isComplete: boolean): Promise<void> {
     const { align, maxRecordBytes = DEFAULT_MAX_RECORD_BYTES } = this.#options.options
     const isByLine = align === '\n' && !isComplete
+    const { clock } = this.#options.signals
     const { size } = generation
     if (generation.offset < size) await this.#findObject(generation)
-    while (generation.offset < size && performance.now() < this.#deadline) {
+    while (generation.offset < size && clock.now() < this.#deadline) {
       const buffer = this.#buffer.subarray(0, size - generation.offset)
       const length = await generation.read(buffer, generation.offset)
       if (length === 0) return

@@ -13,6 +13,7 @@ import { RetryingReader } from '../../lib/cli/retrying-reader.ts'
 import { createSampleData } from '../../lib/cli/sample-data.ts'
 import { openSampleData, openSource } from '../../lib/cli/source.ts'
 import { OssClient } from '../../lib/client/client.ts'
+import { systemClock } from '../../lib/clock.ts'
 import { crc64, createAppendStream } from '../../lib/index.ts'
 import { createOssServer } from '../../lib/server/index.ts'
 import { Output } from '../helpers/run-cli.ts'
@@ -23,7 +24,13 @@ const MIB = 1024 * 1024
 const OBJECT = 'oss://examplebucket/logs/run 7.csv'
 const TEXT = Buffer.from('温度,21.5 °C\n'.repeat(1000))
 const { signal } = new AbortController()
-const signals = { first: signal, second: signal, received: undefined, exitCode: 0 }
+const signals = {
+  first: signal,
+  second: signal,
+  received: undefined,
+  exitCode: 0,
+  clock: systemClock,
+}
 const outputs = { stdout: new Output(), stderr: new Output(), env: {} }
 const listener = { note() {} }
 
