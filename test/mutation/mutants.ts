@@ -876,6 +876,27 @@ export const MUTANTS: readonly Mutant[] = [
     tests: ['cli/append'],
   },
   {
+    name: 'drain and journal pass over slots that were set aside',
+    file: 'lib/journal/slots.ts',
+    find: 'return [...slots.map(String), ...aside.sort()]',
+    replace: 'return [...slots.map(String), ...aside.slice(aside.length)]',
+    tests: ['cli/journal'],
+  },
+  {
+    name: 'a slot that cannot be read fails the whole report',
+    file: 'lib/journal/inspect.ts',
+    find: 'inspectSlot(fileSystem, folder, name).catch(unreadable)',
+    replace: 'inspectSlot(fileSystem, folder, name).finally(() => void unreadable)',
+    tests: ['cli/journal'],
+  },
+  {
+    name: 'drain says nothing of damaged files of earlier starts',
+    file: 'lib/cli/drain.ts',
+    find: 'if (count === 0) return',
+    replace: 'if (count >= 0) return',
+    tests: ['cli/journal'],
+  },
+  {
     name: 'a followed file that shrank is a success',
     file: 'lib/cli/follow.ts',
     find: 'return cut ? 1 : 0',
