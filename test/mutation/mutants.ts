@@ -936,7 +936,7 @@ export const MUTANTS: readonly Mutant[] = [
     file: 'lib/cli/signals.ts',
     find: "['SIGINT', 'SIGTERM', 'SIGHUP'] as const",
     replace: "['SIGINT', 'SIGTERM'] as const",
-    tests: ['cli/signals'],
+    tests: ['cli/signals.slow'],
   },
   {
     name: 'http endpoints go through CONNECT',
