@@ -953,10 +953,10 @@ export const MUTANTS: readonly Mutant[] = [
     tests: ['cli/follow'],
   },
   {
-    name: 'a followed file that shrank is not cut',
-    file: 'lib/cli/follower.ts',
-    find: '    this.#isCut = true\n',
-    replace: '',
+    name: 'the event of a followed file that shrank has no cut',
+    file: 'lib/cli/follow.ts',
+    find: 'const state = { url, bytes, cut, appends,',
+    replace: 'const state = { url, bytes, appends,',
     tests: ['cli/follow'],
   },
   {
