@@ -59,7 +59,7 @@ function formatUnreadable({ name, folder, error }: UnreadableSlot): string {
 
 function formatJson(slot: SlotReport): string {
   const { name, folder, owner, bytesOnDisk, recovered, kept } = slot
-  const { anchor, align, damaged } = recovered
+  const { anchor, parts, damaged } = recovered
   return `${JSON.stringify({
     slot: slotId(name),
     folder,
@@ -69,7 +69,7 @@ function formatJson(slot: SlotReport): string {
     url: anchor && `oss://${anchor.bucket}/${anchor.key}`,
     position: anchor?.position,
     crc64: anchor?.crc64,
-    align,
+    align: parts.at(-1)?.align,
     whole: isWhole(slot),
     damaged: owner ? [] : damaged,
     kept,

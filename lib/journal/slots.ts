@@ -3,9 +3,10 @@
  * restarts never share one. A slot whose owner is dead is locked too, so that its bytes are delivered.
  */
 
-import { randomBytes } from 'node:crypto'
+import { randomBytes, randomInt } from 'node:crypto'
 import { hostname } from 'node:os'
-import { join, resolve } from 'node:path'
+import { basename, dirname, join, resolve } from 'node:path'
+import { setTimeout as delay } from 'node:timers/promises'
 import { journalError } from '../errors.ts'
 import { isAlive, processIdentity } from '../folder-lock.ts'
 import { type FileSystem, nodeFileSystem } from './file-system.ts'
@@ -40,6 +41,9 @@ export const MAX_SLOTS = 1024
 
 /** The name that `setAside()` gives to a folder. */
 const ASIDE = /^\d{1,4}\.kept-[0-9a-f]+$/
+
+/** Milliseconds, from and below. A start that refuses a slot removes its lock well before. */
+const RETRY_DELAY = [5, 25] as const
 
 /**
  * Locks slots of `dir`, which is made if it does not exist.
@@ -123,21 +127,59 @@ async function claimFree(fileSystem: FileSystem, dir: string): Promise<Slot> {
   throw journalError(`all ${MAX_SLOTS} slots of the journal are in use`, { file: dir })
 }
 
-/** Locks the other slots with segments, where no living process is. */
+/**
+ * Locks the other slots with segments, where no living process is. Of two that start at once both may refuse a slot.
+ * Their locks are gone then, and each tries again after a random time.
+ */
 async function claimAbandoned(
   fileSystem: FileSystem,
   dir: string,
   own: number,
 ): Promise<readonly Slot[]> {
   const slots: Slot[] = []
-  for (const index of await listSlots(fileSystem, dir)) {
-    if (index === own) continue
-    const names = await fileSystem.list(join(dir, String(index)))
-    if (!names.some(parseSegmentName)) continue
-    const slot = await tryClaim(fileSystem, dir, index)
-    if (slot) slots.push(slot)
+  let folders = await foldersWithSegments(fileSystem, dir, own)
+  while (folders.length > 0) {
+    const locks: string[] = []
+    for (const folder of folders) {
+      const result = await ifThere(lockSlot(fileSystem, folder, newOwner(), isRunning))
+      if (result?.name === 'refused') locks.push(result.file)
+      if (result?.name !== 'locked') continue
+      slots.push(createSlot(fileSystem, folder, indexOf(folder), result.unlock))
+    }
+    if (locks.length > 0) await delay(randomInt(...RETRY_DELAY))
+    folders = []
+    for (const lock of locks) {
+      const folder = dirname(lock)
+      const names = await ifThere(fileSystem.list(folder))
+      if (names?.some(parseSegmentName) && !names.includes(basename(lock))) folders.push(folder)
+    }
   }
   return slots
+}
+
+async function foldersWithSegments(
+  fileSystem: FileSystem,
+  dir: string,
+  own: number,
+): Promise<string[]> {
+  const folders: string[] = []
+  for (const index of await listSlots(fileSystem, dir)) {
+    const folder = join(dir, String(index))
+    if (index === own) continue
+    const names = await ifThere(fileSystem.list(folder))
+    if (names?.some(parseSegmentName)) folders.push(folder)
+  }
+  return folders
+}
+
+/** Undefined: another stream has just set the folder aside. */
+async function ifThere<T>(result: Promise<T>): Promise<T | undefined> {
+  try {
+    return await result
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return undefined
+    throw error
+  }
 }
 
 /** Indexes of the slots of a folder, upward. */

@@ -223,6 +223,13 @@ export const MUTANTS: readonly Mutant[] = [
     tests: ['journal/journal'],
   },
   {
+    name: 'journal: a start leaves two different anchors in a file',
+    file: 'lib/journal/segment-store.ts',
+    find: 'if (recovered.anchor && staleAnchorAt !== undefined) {',
+    replace: 'if (recovered.anchor && staleAnchorAt === 0) {',
+    tests: ['journal/journal'],
+  },
+  {
     name: 'journal: the end of a stream is not marked',
     file: 'lib/stream/journal-source.ts',
     find: '    await journal.markEnd()\n',
@@ -232,16 +239,16 @@ export const MUTANTS: readonly Mutant[] = [
   {
     name: 'journal: a marked end counts for nothing',
     file: 'lib/journal/recovery.ts',
-    find: 'if (segment.header.beginsRecord) this.#markEnd(segment.header.offset)',
-    replace: 'void this.#markEnd',
+    find: 'if (beginsRecord && offset > this.from) {',
+    replace: 'if (beginsRecord && offset < this.from) {',
     tests: ['model/journal-model', 'stream/journal-recovery'],
   },
   {
     name: 'journal: settled across a marked end',
     file: 'lib/journal/settle-journal.ts',
-    find: 'const isMarked = journal.markedEnds.includes(at)',
-    replace: 'const isMarked = at < 0',
-    tests: ['model/journal-model', 'stream/journal-recovery'],
+    find: 'const isPartEnd = at === part?.end',
+    replace: 'const isPartEnd = at < 0',
+    tests: ['journal/journal'],
   },
   {
     name: 'journal: a later segment does not cut an earlier one',
@@ -260,8 +267,8 @@ export const MUTANTS: readonly Mutant[] = [
   {
     name: 'journal: the first anchor found rules',
     file: 'lib/journal/segment.ts',
-    find: 'else if (found && found.sequence > (anchor?.sequence ?? 0)) anchor = found',
-    replace: 'else if (found) anchor ??= found',
+    find: 'found.sequence > (anchor?.sequence ?? 0)) anchor = found',
+    replace: '!anchor) anchor = found',
     tests: ['journal/frame', 'model/journal-model'],
   },
   {
@@ -300,6 +307,13 @@ export const MUTANTS: readonly Mutant[] = [
     find: 'if (isLiving(owner, self, isRunning)) {',
     replace: "if (isLiving(owner, self, isRunning) && owner.host === '') {",
     tests: ['journal/lock'],
+  },
+  {
+    name: 'journal: a slot that two starts refuse waits for the next',
+    file: 'lib/journal/slots.ts',
+    find: 'if (names?.some(parseSegmentName) && !names.includes(basename(lock))) folders.push(folder)',
+    replace: 'void [names, basename]',
+    tests: ['journal/journal'],
   },
   {
     name: 'journal: a lock lists before it creates',
