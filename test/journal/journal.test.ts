@@ -440,8 +440,8 @@ t.test('on a real disk: folders 0700, files 0600, a slot for each stream, a repo
     message: new RegExp(`in use by process ${process.pid} on `),
   })
   t.match(await inspectJournal(dir), [
-    { index: 0, owner: { pid: process.pid }, recovered: { from: 0, end: 5 }, kept: [] },
-    { index: 1, owner: { pid: process.pid }, recovered: { end: 0 } },
+    { name: '0', owner: { pid: process.pid }, recovered: { from: 0, end: 5 }, kept: [] },
+    { name: '1', owner: { pid: process.pid }, recovered: { end: 0 } },
   ])
   await first.own.release()
   await second.own.release()
