@@ -405,7 +405,7 @@ export class Journal {
       const isSynced = await this.#exclusive(async () => {
         // The next start then asks nothing of what is delivered, and the object may be deleted meanwhile.
         if (this.#store.isAnchorBehind) await this.#store.putAnchor()
-        if (this.#store.anchor) await this.#trim()
+        await this.#trim()
         const isSynced = await this.#store.syncAll()
         // So that an idle journal shows that nothing is left, without a question to OSS.
         if (this.#store.anchor && !this.#store.isAnchoredAt(this.#acknowledged)) {

@@ -436,7 +436,8 @@ export class SegmentStore {
   async deleteBefore(offset: number): Promise<boolean> {
     const segments = this.#deletable(offset)
     const isAnchored = segments.every(({ end }) => end <= this.#anchoredOffset)
-    if (!isAnchored && !(await this.putAnchor())) return false
+    // Without an anchor nothing was ever sent, so these segments are empty.
+    if (this.anchor && !isAnchored && !(await this.putAnchor())) return false
     for (const segment of this.#deletable(offset)) {
       if (segment.isDamaged) await this.#keepDamaged(segment.file)
       await this.#delete(segment)

@@ -6,7 +6,7 @@
 import { randomBytes, randomInt } from 'node:crypto'
 import { hostname } from 'node:os'
 import { basename, dirname, join, resolve } from 'node:path'
-import { setTimeout as delay } from 'node:timers/promises'
+import { systemClock } from '../clock.ts'
 import { journalError } from '../errors.ts'
 import { isAlive, processIdentity } from '../folder-lock.ts'
 import { type FileSystem, nodeFileSystem } from './file-system.ts'
@@ -146,7 +146,9 @@ async function claimAbandoned(
       if (result?.name !== 'locked') continue
       slots.push(createSlot(fileSystem, folder, indexOf(folder), result.unlock))
     }
-    if (locks.length > 0) await delay(randomInt(...RETRY_DELAY))
+    if (locks.length > 0) {
+      await new Promise<void>(resolve => systemClock.setTimeout(resolve, randomInt(...RETRY_DELAY)))
+    }
     folders = []
     for (const lock of locks) {
       const folder = dirname(lock)
