@@ -142,8 +142,8 @@ export const MUTANTS: readonly Mutant[] = [
   {
     name: 'journal: no anchor before segments are deleted',
     file: 'lib/journal/segment-store.ts',
-    find: 'if (!isAnchored && !(await this.putAnchor())) return false',
-    replace: 'if (!isAnchored && !anchorPosition) return false',
+    find: 'if (this.anchor && !isAnchored && !(await this.putAnchor())) return false',
+    replace: 'if (this.anchor && !isAnchored && !ANCHOR_PLACES) return false',
     tests: ['model/journal-model'],
   },
   {
