@@ -44,7 +44,8 @@ t.test('serve --dir keeps its objects when the process is killed', async t => {
   const appended = await runCli([OBJECT, '-'], { env: first.env, input: TEXT })
   t.match(appended, { code: 0, stdout: /verified/ })
   const { port } = new URL(first.env.OSS_ENDPOINT ?? '')
-  t.match(await runCli(['serve', '--port', port]), { code: 1, stderr: /EADDRINUSE/ })
+  const inUse = new RegExp(`port ${port} is in use \\(EADDRINUSE\\): name another one`)
+  t.match(await runCli(['serve', '--port', port]), { code: 2, stderr: inUse })
   first.child.kill('SIGKILL')
   await first.result
   const second = await startServe(t, ['--dir', dir, '--port', port])
