@@ -170,14 +170,15 @@ export class Journal {
     this.align = align
     this.#options = options
     this.#clock = clock
+    const store = new SegmentStore({ folder, fileSystem, align, maxBytes, segmentBytes }, content)
+    this.#store = store
     this.#layout = {
       capacity: Math.min(highWaterMark, MAX_WRITE_BYTES, segmentBytes),
       // A frame that is longer than a segment would never find room.
       frameBytes: options.frameBytes ?? Math.min(MAX_FRAME_BYTES, segmentBytes),
       isByChunk: align === 'chunk',
+      allocate: size => store.allocate(size),
     }
-    const store = new SegmentStore({ folder, fileSystem, align, maxBytes, segmentBytes }, content)
-    this.#store = store
     this.#reader = new SegmentReader(fileSystem, offset => store.find(offset))
     this.#acknowledged = recovered.from
   }
@@ -343,6 +344,7 @@ export class Journal {
     ok(offset >= this.#acknowledged && offset <= Math.max(this.end, this.#acknowledged))
     this.#acknowledged = offset
     this.#store.anchor = { ...this.#store.anchor, offset, position, crc64 }
+    if (offset === this.end) this.#store.freeMemory()
     if (this.#hasWaste) this.#trimming ??= this.#trimInBackground()
   }
 

@@ -101,6 +101,8 @@ export class SegmentStore {
   #syncedEnd: number
   #unsynced: UnsyncedFrames[] = []
   #unsyncedBytes = 0
+  /** Memory of frames that are on stable storage, for the next ones. */
+  #spare: Buffer | undefined
   #syncing: Promise<void> | undefined
   /** A write or an fdatasync of the current segment failed. The kernel may have dropped its pages: no retry. */
   #isSuspect = false
@@ -285,7 +287,20 @@ export class SegmentStore {
       this.#syncedEnd += next.length
       this.#unsyncedBytes -= next.buffer.length
       this.#unsynced.shift()
+      this.#spare = Buffer.from(next.buffer.buffer)
     }
+  }
+
+  /** Memory for frames. New pages for each write would cost as much as the copy into them. */
+  allocate(size: number): Buffer {
+    const spare = this.#spare
+    this.#spare = undefined
+    return spare && spare.length >= size ? spare : Buffer.allocUnsafeSlow(size)
+  }
+
+  /** Nothing is written for a while. */
+  freeMemory(): void {
+    this.#spare = undefined
   }
 
   /** Makes all that is written stable, in a new segment if the current one fails. */

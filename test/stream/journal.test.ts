@@ -44,6 +44,27 @@ t.test('written bytes arrive through the journal, which is small afterwards', as
   t.match(readdirSync(join(journal, '0')), [/\.journal$/])
 })
 
+t.test('texts of one turn are encoded as if each was written alone', async t => {
+  const oss = await startOss(t)
+  const key = oss.newKey()
+  const stream = oss.open(key, { journal: newFolder(t) })
+  const turns = [
+    ['ä', 'b', '', '\ud83d\ude00', 'c'],
+    ['d', '\ud83d', '\ude00', 'e'],
+    ['f', Buffer.from('g'), 'h'],
+  ]
+  for (const turn of turns) {
+    for (const chunk of turn) stream.write(chunk)
+    await new Promise(setImmediate)
+  }
+  stream.write('ff', 'hex')
+  stream.write('\u00e4', 'latin1')
+  await stream.flush()
+  const chunks = turns.flat().map(chunk => (typeof chunk === 'string' ? Buffer.from(chunk) : chunk))
+  t.same(oss.read(key), Buffer.concat([...chunks, Buffer.from([0xff, 0xe4])]))
+  await finish(stream)
+})
+
 t.test('journaled() resolves while OSS is down, and the next stream delivers', async t => {
   const oss = await startOss(t)
   const journal = newFolder(t)
