@@ -80,7 +80,14 @@ export interface WriteResult {
 }
 
 const EMPTY_FOLDER: FolderContent = {
-  recovered: { anchor: undefined, from: 0, end: 0, align: undefined, damaged: [] },
+  recovered: {
+    anchor: undefined,
+    from: 0,
+    end: 0,
+    align: undefined,
+    markedEnds: [],
+    damaged: [],
+  },
   segments: [],
   delivered: [],
   undeliverable: [],
@@ -189,6 +196,11 @@ export class Journal {
   /** Stream offset behind the last acknowledged byte. */
   get acknowledged(): number {
     return this.#acknowledged
+  }
+
+  /** Stream offsets at which a record ends, whatever `align` says. Upward. */
+  get markedEnds(): readonly number[] {
+    return this.#store.markedEnds
   }
 
   /** Bytes of the segments on disk. */
@@ -313,6 +325,14 @@ export class Journal {
     this.#store.anchor = anchor
     this.#acknowledged = anchor.offset
     while (!(await this.#exclusive(() => this.#store.putAnchor()))) await this.waitForRoom()
+  }
+
+  /**
+   * Says that a record ends with the last byte, whatever `align` says, and resolves when that is on stable storage.
+   * To be called before an append that ends there.
+   */
+  async markEnd(): Promise<void> {
+    while (!(await this.#exclusive(() => this.#store.markEnd()))) await this.waitForRoom()
   }
 
   /**

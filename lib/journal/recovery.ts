@@ -17,6 +17,7 @@ import { type FileSystem, readAll } from './file-system.ts'
 import { type DecodedFrame, firstCrc } from './frame.ts'
 import { FrameReader } from './frame-reader.ts'
 import {
+  ANCHOR_PLACES,
   decodeHead,
   HEAD_BYTES,
   isUnfinishedName,
@@ -52,6 +53,8 @@ export interface Recovered {
   readonly end: number
   /** Where the records of these bytes end: the option of the process that wrote them. Undefined: no bytes. */
   readonly align: Align | undefined
+  /** Stream offsets behind `from` at which a record ends, whatever `align` says. Upward. */
+  readonly markedEnds: readonly number[]
   readonly damaged: readonly Damage[]
 }
 
@@ -114,11 +117,11 @@ export async function readFolder(fileSystem: FileSystem, folder: string): Promis
     ...lost.map(file => wholeFile(file, 'gap')),
     ...scan.damaged,
   ]
-  const { anchor, from, recordEnd, segments, delivered } = scan
+  const { anchor, from, recordEnd, markedEnds, segments, delivered } = scan
   const align = segments[0]?.header.align
   const isRead = new Set([...segments, ...delivered].map(({ file }) => file))
   return {
-    recovered: { anchor, from, end: recordEnd, align, damaged },
+    recovered: { anchor, from, end: recordEnd, align, markedEnds, damaged },
     segments,
     delivered,
     undeliverable: damaged.map(({ file }) => file).filter(file => !isRead.has(file)),
@@ -158,16 +161,16 @@ function newerVersion(file: string, version: number): OssError {
 }
 
 /**
- * The file of the anchor that rules. Anchors are written to the newest segment, so a damaged one there may be the
- * one that ruled: the bytes behind it went to another object, and would be doubled in the object before it.
+ * The file of the anchor that rules. Anchors are written to the newest segment, so where both copies are damaged
+ * they may have ruled: the bytes behind went to another object, and would be doubled in the object before it.
  */
 function findAnchorFile(files: readonly FoundFile[]): FoundFile | undefined {
-  const newest = files.findLast(({ anchor, damagedAnchorAt }) => anchor ?? damagedAnchorAt)
-  if (newest?.damagedAnchorAt === undefined) return newest
+  const newest = files.findLast(({ anchor, isAnchorDamaged }) => anchor || isAnchorDamaged)
+  if (!newest?.isAnchorDamaged) return newest
   throw journalError(
     'the anchor is damaged, so the journal does not tell where its bytes were going: ' +
       'nothing was sent or deleted. Move the folder away to start without it',
-    { file: newest.file, offset: newest.damagedAnchorAt },
+    { file: newest.file, offset: ANCHOR_PLACES[0] },
   )
 }
 
@@ -224,6 +227,7 @@ class Scan {
   readonly from: number
   /** Stream offset behind the last whole record. */
   recordEnd: number
+  readonly markedEnds: number[] = []
   /** Where the record behind it begins. */
   #unfinished: { readonly segment: SegmentFile; readonly position: number } | undefined
   readonly #fileSystem: FileSystem
@@ -250,6 +254,7 @@ class Scan {
         this.damaged.push(...rest.map(each => wholeFile(each, 'gap')))
         break
       }
+      if (segment.header.beginsRecord) this.#markEnd(segment.header.offset)
       await this.#read(segment, this.#covered[index + 1]?.header)
       const isDelivered = segment.end <= this.from
       if (isDelivered) this.delivered.push(segment)
@@ -286,6 +291,12 @@ class Scan {
     } finally {
       await opened.close()
     }
+  }
+
+  #markEnd(offset: number): void {
+    if (offset <= this.from) return
+    this.recordEnd = offset
+    this.markedEnds.push(offset)
   }
 
   /** Moves `recordEnd` to the last end of a record in a frame that begins at `offset` of the stream. */

@@ -25,8 +25,8 @@ import { chainFrames, firstCrc } from './frame.ts'
 import type { Layout } from './frame-layout.ts'
 import type { FolderContent, SegmentFile } from './recovery.ts'
 import {
+  ANCHOR_PLACES,
   type Anchor,
-  anchorPosition,
   damagedName,
   encodeAnchor,
   encodeHead,
@@ -94,6 +94,10 @@ export class SegmentStore {
   #generation: number
   readonly #firstGeneration: number
   #bytesOnDisk = 0
+  /** Stream offsets of undelivered bytes at which a record ends, whatever `align` says. */
+  readonly #markedEnds: number[]
+  /** The last of these, or where this process began. */
+  #recordStart: number
   #end: number
   #syncedEnd: number
   #unsynced: UnsyncedFrames[] = []
@@ -106,13 +110,15 @@ export class SegmentStore {
   #exitSegment: CurrentSegment<SyncFile> | undefined
 
   constructor(options: SegmentStoreOptions, { recovered, generation }: FolderContent) {
-    const { anchor, end } = recovered
+    const { anchor, end, markedEnds } = recovered
     this.#options = options
     this.anchor = anchor
     this.#anchoredOffset = anchor?.offset ?? -1
     this.#sequence = anchor?.sequence ?? 0
     this.#generation = generation
     this.#firstGeneration = generation + 1
+    this.#markedEnds = [...markedEnds]
+    this.#recordStart = end
     this.#end = end
     this.#syncedEnd = end
   }
@@ -130,6 +136,10 @@ export class SegmentStore {
   /** Stream offset behind the last byte that is known to be on stable storage. */
   get syncedEnd(): number {
     return this.#syncedEnd
+  }
+
+  get markedEnds(): readonly number[] {
+    return this.#markedEnds
   }
 
   /** Bytes of memory that hold unsynced frames. */
@@ -300,6 +310,15 @@ export class SegmentStore {
     return this.#makeSegment()
   }
 
+  /** Begins a segment whose head says that a record ends before it. */
+  async markEnd(): Promise<boolean> {
+    if (!(await this.syncAll())) return false
+    this.#recordStart = this.#end
+    if (!(await this.startSegment())) return false
+    this.#markedEnds.push(this.#end)
+    return true
+  }
+
   /** Makes a segment of the unsynced frames. It counts once all of it is stable. */
   async #makeSegment(): Promise<boolean> {
     const { fileSystem, folder } = this.#options
@@ -339,6 +358,7 @@ export class SegmentStore {
       salt: randomBytes(8),
       align,
       firstGeneration: this.#firstGeneration,
+      beginsRecord: this.#syncedEnd === this.#recordStart,
     }
     const anchor = this.anchor && { ...this.anchor, sequence: this.#sequence + 1 }
     const frames = this.#unsynced
@@ -376,7 +396,7 @@ export class SegmentStore {
     this.#anchoredOffset = anchor.offset
   }
 
-  /** Makes the anchor stable, in the place that the last one does not have. */
+  /** Makes the anchor stable, in one place after the other: a crash damages one of them at most. */
   async putAnchor(): Promise<boolean> {
     const { anchor } = this
     ok(anchor)
@@ -386,9 +406,12 @@ export class SegmentStore {
     this.#sequence += 1
     const numbered = { ...anchor, sequence: this.#sequence }
     try {
-      await writeAll(home.file, encodeAnchor(numbered), anchorPosition(this.#sequence))
-      if (this.#current) await this.#datasyncNow()
-      else await home.file.datasync()
+      for (const place of ANCHOR_PLACES) {
+        await writeAll(home.file, encodeAnchor(numbered), place)
+        if (this.#current) await this.#datasyncNow()
+        else await home.file.datasync()
+        if (this.#isSuspect) break
+      }
     } catch {
       this.#isSuspect = true
     }

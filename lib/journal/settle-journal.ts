@@ -47,20 +47,25 @@ export async function advanceOver(
   before: Tail,
   length: number,
 ): Promise<{ readonly tail: Tail; readonly isRecordEnd: boolean }> {
+  const end = offset + length
   let crc = BigInt(before.crc64)
   let isRecordEnd = false
-  for (let read = 0; read < length; ) {
-    const pieces = await journal.read(offset + read, Math.min(READ_BYTES, length - read))
+  let start = offset
+  for (let at = offset; at < end; ) {
+    const stop = journal.markedEnds.find(marked => marked > at && marked < end) ?? end
+    const pieces = await journal.read(at, Math.min(READ_BYTES, stop - at))
     for (const { bytes } of pieces) {
       crc = update(crc, bytes)
-      read += bytes.length
+      at += bytes.length
     }
-    isRecordEnd = endsRecord(journal, pieces.at(-1), read)
+    const isMarked = journal.markedEnds.includes(at)
+    isRecordEnd = isMarked || endsRecord(journal, pieces.at(-1), at - start)
+    if (isMarked) start = at
   }
   return { tail: { position: before.position + length, crc64: crc.toString() }, isRecordEnd }
 }
 
-/** Whether a record ends with `piece`, the last of `length` bytes. */
+/** Whether a record ends with `piece`, the last of `length` bytes that begin with a record. */
 function endsRecord({ align }: Journal, piece: JournalPiece | undefined, length: number): boolean {
   if (!piece) return false
   if (align === 'chunk') return piece.isEnd

@@ -646,6 +646,8 @@ export class OssAppendStream extends Writable {
       this.#waiters.reject(why)
       this.#addresses.reject(why)
       for (const { reject } of this.#acceptances.splice(0)) reject(why)
+      // Node does not call `_final()` any more.
+      if (this.writableEnded && this.#copiedChunks === this.#writtenChunks) this.#source.end()
       const unsaved = await this.#source.close(why)
       // What a suspended stream has accepted is in the journal alone.
       if (this.#isSuspended && !this.#isComplete) reason ??= unsaved

@@ -84,6 +84,8 @@ export class JournalSource implements BatchSource {
   /** The read that fills the batcher. */
   #filling: Promise<void> | undefined
   #isEnded = false
+  /** The last record has no end of its own, and the journal does not say yet that it is whole. */
+  #isEndUnmarked = false
   #isStopped = false
   #isTooLong = false
   /** Why nothing waits for room in a full journal. */
@@ -286,19 +288,31 @@ export class JournalSource implements BatchSource {
 
   end(): void {
     this.#isEnded = true
+    this.#isEndUnmarked = this.#whole < this.#accepted
     this.#whole = this.#accepted
   }
 
   async take(): Promise<Batch | undefined> {
     if (!this.#journal) return undefined
     await this.#fill()
-    if (this.#isEnded && this.#batcher.accepted === this.#accepted) this.#batcher.end()
+    const { accepted, hasReady } = this.#batcher
+    if (this.#isEnded && accepted === this.#accepted && !hasReady) {
+      await this.#markEnd(this.#journal)
+      this.#batcher.end()
+    }
     if (!this.#flushTimer.isDue) return undefined
     const batch = this.#batcher.take()
     this.#flushTimer.onBatch()
     // Bytes that a crash of the machine may take away must not be in the object.
     if (batch && this.#options.journal.sync !== 'never') await this.#journal.sync()
     return batch
+  }
+
+  /** The last record has no end of its own, and is whole all the same: the next start sees that in the journal. */
+  async #markEnd(journal: Journal): Promise<void> {
+    if (!this.#isEndUnmarked) return
+    await journal.markEnd()
+    this.#isEndUnmarked = false
   }
 
   onSending(): void {
@@ -343,6 +357,7 @@ export class JournalSource implements BatchSource {
     this.#callback = undefined
     setExitListener(this, undefined)
     let failure: Error | undefined
+    if (this.#journal) await this.#markEnd(this.#journal).catch(() => {})
     for (const { journal, slot, isSetAside } of this.#claimed) {
       failure = (await journal?.close().catch(asError)) ?? failure
       await (isSetAside ? slot.setAside() : slot.release()).catch(() => {})

@@ -203,6 +203,29 @@ t.test('a full disk accepts nothing, and goes on when bytes are delivered', asyn
   await journal.close()
 })
 
+t.test('a crash while an anchor is written leaves one that may rule', async t => {
+  const found = new Set<string | undefined>()
+  for (let seed = 1; seed <= 1500; seed++) {
+    const random = createRandom(seed)
+    const disk = new SimulatedDisk(random)
+    const options = {
+      ...{ folder: '/j/0', maxBytes: 1e9, sync: 'always', align: 'chunk', highWaterMark: 1000 },
+      clock: new FakeClock(),
+    } as const
+    const journal = await Journal.open({ ...options, fileSystem: disk.fileSystem() })
+    await journal.write(chunks('record'))
+    await journal.anchor(ANCHOR)
+    disk.operationsToLive = random.integer(0, 4)
+    const killed = disk.nextKill()
+    await Promise.race([killed, journal.anchor({ ...ANCHOR, key: 'next', offset: 6 })])
+    disk.kill()
+    disk.losePower()
+    const next = await Journal.open({ ...options, fileSystem: disk.fileSystem() })
+    found.add(next.recovered.anchor?.key)
+  }
+  t.same([...found].sort(), ['k', 'next'])
+})
+
 t.test('maxBytes holds back writes, and counts heads', async t => {
   const { journal } = await setUp({ maxBytes: HEAD_BYTES + 100, segmentBytes: 1e6 })
   t.equal((await journal.write(chunks('x'.repeat(60)))).isFull, false)

@@ -68,10 +68,24 @@ export const MUTANTS: readonly Mutant[] = [
     tests: ['stream/journal-recovery'],
   },
   {
-    name: 'journal of a stream: a full object gets a part of what it has room for',
+    name: 'journal of a stream: a full object takes none of the records that it has room for',
     file: 'lib/stream/journal-recovery.ts',
-    find: 'return part.length <= room ? part : batch',
-    replace: 'return part.length <= room && part !== batch ? batch : batch',
+    find: 'const part = batch.prefix(Math.max(0, limit - position))',
+    replace: 'const part = batch',
+    tests: ['stream/journal-recovery'],
+  },
+  {
+    name: 'journal of a stream: an object is left while a dead process may append to it',
+    file: 'lib/stream/journal-recovery.ts',
+    find: 'const limit = this.#delivered > 0 ? maxBytes : maxObjectBytes',
+    replace: 'const limit = maxBytes',
+    tests: ['stream/journal-recovery'],
+  },
+  {
+    name: 'journal of a stream: a delivered object grows beyond maxBytes',
+    file: 'lib/stream/journal-recovery.ts',
+    find: 'const limit = this.#delivered > 0 ? maxBytes : maxObjectBytes',
+    replace: 'const limit = maxObjectBytes',
     tests: ['stream/journal-recovery'],
   },
   {
@@ -190,9 +204,44 @@ export const MUTANTS: readonly Mutant[] = [
   {
     name: 'journal: a damaged anchor is passed over',
     file: 'lib/journal/recovery.ts',
-    find: 'if (newest?.damagedAnchorAt === undefined) return newest',
-    replace: 'if (newest?.anchor || !newest) return newest',
+    find: 'if (!newest?.isAnchorDamaged) return newest',
+    replace: 'if (newest !== undefined || !newest) return newest',
     tests: ['journal/damage'],
+  },
+  {
+    name: 'journal: the copies of an anchor are written at once',
+    file: 'lib/journal/segment-store.ts',
+    find: `        if (this.#current) await this.#datasyncNow()
+        else await home.file.datasync()
+        if (this.#isSuspect) break
+      }
+`,
+    replace: `      }
+      if (this.#current) await this.#datasyncNow()
+      else await home.file.datasync()
+`,
+    tests: ['journal/journal'],
+  },
+  {
+    name: 'journal: the end of a stream is not marked',
+    file: 'lib/stream/journal-source.ts',
+    find: '    await journal.markEnd()\n',
+    replace: '    void journal\n',
+    tests: ['stream/journal-recovery'],
+  },
+  {
+    name: 'journal: a marked end counts for nothing',
+    file: 'lib/journal/recovery.ts',
+    find: 'if (segment.header.beginsRecord) this.#markEnd(segment.header.offset)',
+    replace: 'void this.#markEnd',
+    tests: ['model/journal-model', 'stream/journal-recovery'],
+  },
+  {
+    name: 'journal: settled across a marked end',
+    file: 'lib/journal/settle-journal.ts',
+    find: 'const isMarked = journal.markedEnds.includes(at)',
+    replace: 'const isMarked = at < 0',
+    tests: ['model/journal-model', 'stream/journal-recovery'],
   },
   {
     name: 'journal: a later segment does not cut an earlier one',
