@@ -38,6 +38,8 @@ t.test('a chunk that is written and not synced yet is not written twice', async 
     ...nodeFileSystem,
     create: async path => {
       const file = await nodeFileSystem.create(path)
+      // The journal is left open, as by an exit.
+      t.teardown(() => file.close())
       let count = 0
       const datasync = async () => {
         // The first one is that of the new segment.

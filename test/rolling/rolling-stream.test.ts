@@ -475,7 +475,7 @@ t.test(
       'none is torn',
     )
     t.ok(objects.every(({ length }) => length <= 64))
-    t.ok(objects.length > 20, `${objects.length} objects`)
+    t.ok(objects.length > 12, `${objects.length} objects`)
   },
 )
 
