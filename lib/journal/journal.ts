@@ -23,7 +23,7 @@ import {
   layOut,
 } from './frame-layout.ts'
 import { asJournalError, diskFull } from './journal-error.ts'
-import { type FolderContent, type Recovered, readFolder } from './recovery.ts'
+import { type FolderContent, type JournalPart, type Recovered, readFolder } from './recovery.ts'
 import type { Anchor } from './segment.ts'
 import { SegmentReader } from './segment-reader.ts'
 import { SegmentStore } from './segment-store.ts'
@@ -55,7 +55,7 @@ export interface JournalOptions {
   /** Bytes on disk. At least 4 MiB. */
   readonly maxBytes: number
   readonly sync: JournalSync
-  /** Where records end. Undefined: as the process that wrote the journal said. Only for delivery. */
+  /** Where new records end. Undefined: there are none, since the journal is only delivered. */
   readonly align: Align | undefined
   /** Bytes of one memory buffer of the stream. The journal keeps at most two of unsynced bytes. */
   readonly highWaterMark: number
@@ -84,8 +84,7 @@ const EMPTY_FOLDER: FolderContent = {
     anchor: undefined,
     from: 0,
     end: 0,
-    align: undefined,
-    markedEnds: [],
+    parts: [],
     damaged: [],
   },
   segments: [],
@@ -93,6 +92,7 @@ const EMPTY_FOLDER: FolderContent = {
   undeliverable: [],
   void: [],
   anchorFile: undefined,
+  staleAnchorAt: undefined,
   generation: 0,
   bytesOnDisk: 0,
 }
@@ -114,7 +114,7 @@ export class Journal {
   /** What the folder held when the journal was opened. */
   readonly recovered: Recovered
   readonly folder: string
-  /** Where records end. */
+  /** Where new records end. */
   readonly align: Align
   readonly #options: JournalOptions
   readonly #clock: Clock
@@ -146,7 +146,6 @@ export class Journal {
     const { folder, fileSystem = nodeFileSystem } = options
     try {
       const content = await readFolder(fileSystem, folder)
-      checkAlign(content, options)
       await syncFiles(content, fileSystem, folder)
       const journal = new Journal(options, fileSystem, content)
       await journal.#store.adopt(content)
@@ -164,7 +163,7 @@ export class Journal {
   private constructor(options: JournalOptions, fileSystem: FileSystem, content: FolderContent) {
     const { folder, maxBytes, highWaterMark, clock = systemClock } = options
     const { recovered } = content
-    const align = options.align ?? recovered.align ?? 1
+    const align = options.align ?? recovered.parts.at(-1)?.align ?? 1
     const segmentBytes = options.segmentBytes ?? Math.min(SEGMENT_BYTES, Math.floor(maxBytes / 4))
     this.recovered = recovered
     this.folder = folder
@@ -198,9 +197,9 @@ export class Journal {
     return this.#acknowledged
   }
 
-  /** Stream offsets at which a record ends, whatever `align` says. Upward. */
-  get markedEnds(): readonly number[] {
-    return this.#store.markedEnds
+  /** Bytes of dead processes, and of a stream that has ended. What is behind the last part is still written. */
+  get parts(): readonly JournalPart[] {
+    return this.#store.parts
   }
 
   /** Bytes of the segments on disk. */
@@ -406,7 +405,7 @@ export class Journal {
       const isSynced = await this.#exclusive(async () => {
         // The next start then asks nothing of what is delivered, and the object may be deleted meanwhile.
         if (this.#store.isAnchorBehind) await this.#store.putAnchor()
-        if (this.#store.anchor) await this.#trim()
+        await this.#trim()
         const isSynced = await this.#store.syncAll()
         // So that an idle journal shows that nothing is left, without a question to OSS.
         if (this.#store.anchor && !this.#store.isAnchoredAt(this.#acknowledged)) {
@@ -498,16 +497,6 @@ function behind(
 ): readonly JournalChunk[] {
   const left = chunks.slice(count)
   return rest ? [rest, ...left.slice(1)] : left
-}
-
-/** Bytes of other records cannot be cut as the options say. */
-function checkAlign({ recovered, segments }: FolderContent, { align }: JournalOptions): void {
-  if (align === undefined || recovered.align === undefined || align === recovered.align) return
-  throw journalError(
-    `the journal holds bytes that were written with align ${JSON.stringify(recovered.align)}, not ` +
-      `${JSON.stringify(align)}: deliver them first, with oss-append drain`,
-    { file: segments[0]?.file ?? '' },
-  )
 }
 
 /** What a killed process has written may be in the page cache alone, and is to be sent. */

@@ -23,7 +23,7 @@ import {
 } from './file-system.ts'
 import { chainFrames, firstCrc } from './frame.ts'
 import type { Layout } from './frame-layout.ts'
-import type { FolderContent, SegmentFile } from './recovery.ts'
+import type { FolderContent, JournalPart, SegmentFile } from './recovery.ts'
 import {
   ANCHOR_PLACES,
   type Anchor,
@@ -94,9 +94,8 @@ export class SegmentStore {
   #generation: number
   readonly #firstGeneration: number
   #bytesOnDisk = 0
-  /** Stream offsets of undelivered bytes at which a record ends, whatever `align` says. */
-  readonly #markedEnds: number[]
-  /** The last of these, or where this process began. */
+  readonly #parts: JournalPart[]
+  /** Where the last part ends, and so a record. */
   #recordStart: number
   #end: number
   #syncedEnd: number
@@ -110,14 +109,14 @@ export class SegmentStore {
   #exitSegment: CurrentSegment<SyncFile> | undefined
 
   constructor(options: SegmentStoreOptions, { recovered, generation }: FolderContent) {
-    const { anchor, end, markedEnds } = recovered
+    const { anchor, end, parts } = recovered
     this.#options = options
     this.anchor = anchor
     this.#anchoredOffset = anchor?.offset ?? -1
     this.#sequence = anchor?.sequence ?? 0
     this.#generation = generation
     this.#firstGeneration = generation + 1
-    this.#markedEnds = [...markedEnds]
+    this.#parts = [...parts]
     this.#recordStart = end
     this.#end = end
     this.#syncedEnd = end
@@ -138,8 +137,9 @@ export class SegmentStore {
     return this.#syncedEnd
   }
 
-  get markedEnds(): readonly number[] {
-    return this.#markedEnds
+  /** Parts that have ended. */
+  get parts(): readonly JournalPart[] {
+    return this.#parts
   }
 
   /** Bytes of memory that hold unsynced frames. */
@@ -179,11 +179,17 @@ export class SegmentStore {
   /** Adopts what a dead process left: deletes what is delivered, keeps what is damaged. */
   async adopt(content: FolderContent): Promise<void> {
     const { fileSystem } = this.#options
-    const { segments, delivered, undeliverable, anchorFile } = content
+    const { segments, delivered, undeliverable, anchorFile, recovered, staleAnchorAt } = content
     this.#segments = [...delivered, ...segments]
     for (const { size } of this.#segments) this.#bytesOnDisk += size
     if (anchorFile !== undefined && !undeliverable.includes(anchorFile)) {
-      this.#anchorHome = { path: anchorFile, file: await fileSystem.open(anchorFile, true) }
+      const file = await fileSystem.open(anchorFile, true)
+      this.#anchorHome = { path: anchorFile, file }
+      // Otherwise a crash while the other place is written leaves the anchor before this one.
+      if (recovered.anchor && staleAnchorAt !== undefined) {
+        await writeAll(file, encodeAnchor(recovered.anchor), staleAnchorAt)
+        await file.datasync()
+      }
     }
     // Such a file may hold the anchor, or cut another file: a new segment takes its part first. On a full disk it
     // keeps its name until the next start.
@@ -297,17 +303,18 @@ export class SegmentStore {
     const old = this.#current?.segment
     if (!(await this.#makeSegment())) return false
     this.#isSuspect = false
-    if (!old) return true
-    old.end = this.#syncedEnd
+    if (old) old.end = this.#syncedEnd
     this.#markSynced(this.#end)
-    if (old.header.offset === old.end) await this.#delete(old)
+    await this.#deleteEmpty()
     return true
   }
 
   /** Begins a segment. Only when all that is written is stable: a crash must not leave a gap before it. */
   async startSegment(): Promise<boolean> {
     ok(this.#syncedEnd === this.#end, 'the segments before are synced')
-    return this.#makeSegment()
+    if (!(await this.#makeSegment())) return false
+    await this.#deleteEmpty()
+    return true
   }
 
   /** Begins a segment whose head says that a record ends before it. */
@@ -315,7 +322,7 @@ export class SegmentStore {
     if (!(await this.syncAll())) return false
     this.#recordStart = this.#end
     if (!(await this.startSegment())) return false
-    this.#markedEnds.push(this.#end)
+    this.#parts.push({ end: this.#end, align: this.#options.align })
     return true
   }
 
@@ -429,7 +436,8 @@ export class SegmentStore {
   async deleteBefore(offset: number): Promise<boolean> {
     const segments = this.#deletable(offset)
     const isAnchored = segments.every(({ end }) => end <= this.#anchoredOffset)
-    if (!isAnchored && !(await this.putAnchor())) return false
+    // Without an anchor nothing was ever sent, so these segments are empty.
+    if (this.anchor && !isAnchored && !(await this.putAnchor())) return false
     for (const segment of this.#deletable(offset)) {
       if (segment.isDamaged) await this.#keepDamaged(segment.file)
       await this.#delete(segment)
@@ -441,6 +449,13 @@ export class SegmentStore {
     return this.#segments.filter(
       ({ end, file }) => end <= offset && file !== this.#anchorHome?.path,
     )
+  }
+
+  /** The newest segment says all that an empty one before it does. */
+  async #deleteEmpty(): Promise<void> {
+    const older = this.#segments.slice(0, -1)
+    const empty = older.filter(({ header, end, isDamaged }) => header.offset === end && !isDamaged)
+    for (const segment of empty) await this.#delete(segment)
   }
 
   async #delete(segment: SegmentFile): Promise<void> {

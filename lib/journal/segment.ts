@@ -5,8 +5,8 @@
  *      | header | anchor | anchor | frame | frame | ...
  *
  * The anchor is there twice. It is written to one place, synced, written to the other, and synced, before it counts.
- * So one damaged place, torn by a crash or by the disk, leaves an anchor that may rule. Anchors never need more
- * room, so a full disk can drain.
+ * So one damaged place, torn by a crash or by the disk, leaves an anchor that may rule. A start that finds two
+ * makes them one. Anchors never need more room, so a full disk can drain.
  */
 
 import { crc32 } from 'node:zlib'
@@ -66,6 +66,8 @@ export interface SegmentHead {
   readonly header: SegmentHeader | undefined
   /** The undamaged anchor with the higher sequence number; undefined: there is none. */
   readonly anchor: NumberedAnchor | undefined
+  /** The place that does not have `anchor`; undefined: both have it, or there is none. */
+  readonly staleAnchorAt: number | undefined
   /** Both places are damaged, so there was an anchor. */
   readonly isAnchorDamaged: boolean
 }
@@ -94,15 +96,21 @@ export function encodeHead(header: SegmentHeader, anchor: NumberedAnchor | undef
 
 /** `bytes`: the first `HEAD_BYTES` of a file, or all of a shorter one. */
 export function decodeHead(bytes: Buffer): SegmentHead {
+  const copies = ANCHOR_PLACES.map(place => {
+    return { place, found: decodeAnchor(bytes.subarray(place, place + PAGE_BYTES)) }
+  })
   let anchor: NumberedAnchor | undefined
-  let damaged = 0
-  for (const place of ANCHOR_PLACES) {
-    const found = decodeAnchor(bytes.subarray(place, place + PAGE_BYTES))
-    if (found === 'damaged') damaged += 1
-    else if (found && found.sequence > (anchor?.sequence ?? 0)) anchor = found
+  for (const { found } of copies) {
+    if (found && found !== 'damaged' && found.sequence > (anchor?.sequence ?? 0)) anchor = found
   }
-  const isAnchorDamaged = damaged === ANCHOR_PLACES.length
-  return { header: decodeHeader(bytes), anchor, isAnchorDamaged }
+  const isStale = ({ found }: (typeof copies)[number]) =>
+    anchor && (!found || found === 'damaged' || found.sequence < anchor.sequence)
+  return {
+    header: decodeHeader(bytes),
+    anchor,
+    staleAnchorAt: copies.find(isStale)?.place,
+    isAnchorDamaged: copies.every(({ found }) => found === 'damaged'),
+  }
 }
 
 function decodeHeader(bytes: Buffer): SegmentHeader | undefined {

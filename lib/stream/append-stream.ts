@@ -237,6 +237,7 @@ export class OssAppendStream extends Writable {
       attemptFloor,
       onJournal,
       onSetAside,
+      onHurry,
     } = internalsOf(first)
     const { highWaterMark, signal } = settings
     super({ highWaterMark, decodeStrings: false })
@@ -258,6 +259,7 @@ export class OssAppendStream extends Writable {
     this.#source = this.#journal ?? new MemorySource(settings, listener)
     const beforeAppend = this.#journal?.beforeAppend
     this.#destination = createDestination({ ...objects, beforeAppend }, context)
+    onHurry?.(() => this.#destination.hurry())
     this.#ended = this.#run()
     // Not by Writable's own option: with an aborted signal it destroys the stream before its fields exist.
     if (signal) destroyOnAbort(this, signal)

@@ -186,11 +186,9 @@ export class JournalSource implements BatchSource {
 
   async #openJournal(claimed: ClaimedSlot): Promise<Journal> {
     this.#throwIfAborted()
-    const { highWaterMark, journal: settings } = this.#options
+    const { align, highWaterMark, journal: settings } = this.#options
     const { maxBytes, sync } = settings
     const { folder } = claimed.slot
-    // The records of a dead process end where its own options said.
-    const align = this.#journal ? undefined : this.#options.align
     const journal = await Journal.open({ folder, maxBytes, sync, align, highWaterMark })
     claimed.journal = journal
     if (this.#refusal) journal.stopWaiting(this.#refusal)

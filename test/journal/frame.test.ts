@@ -70,7 +70,12 @@ t.test('a head is read as it was written', async t => {
     const { header: found } = decodeHead(encodeHead({ ...header, align }, undefined))
     t.same(found, { ...header, align })
   }
-  t.same(decodeHead(encodeHead(header, anchor)), { header, anchor, isAnchorDamaged: false })
+  t.same(decodeHead(encodeHead(header, anchor)), {
+    header,
+    anchor,
+    staleAnchorAt: undefined,
+    isAnchorDamaged: false,
+  })
   t.same(decodeHead(encodeHead(header, undefined)).anchor, undefined)
 })
 

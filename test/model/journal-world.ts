@@ -157,6 +157,7 @@ class World {
   /** What a conflict leaves undelivered is still in the journal. */
   async #checkKept(): Promise<void> {
     this.#disk.kill()
+    this.#disk.trouble = NO_TROUBLE
     const journal = await Journal.open(journalOptions(this.plan, this.#disk))
     await this.checkRecovered(journal)
     const { from } = journal.recovered
@@ -396,6 +397,7 @@ class Process {
     const world = this.#world
     const { process } = this.#disk
     for (;;) {
+      if (world.chance(0.1)) await new Promise(setImmediate)
       // A killed process does not run on, not even where it waits for no operation of the disk.
       if (this.#disk.process !== process) return new Promise(() => {})
       world.step()
@@ -404,7 +406,6 @@ class Process {
       if (world.chance(0.5) || world.isCalm) {
         if (!(await this.#send(journal))) return 'conflict'
       }
-      if (world.chance(0.1)) await new Promise(setImmediate)
       world.noteSynced(journal.syncedEnd)
       if (!world.isCalm && world.chance(0.01)) await this.#exit(journal)
       if (this.#ended === 'accepting' && this.#waiting.length === 0) {
