@@ -1,9 +1,8 @@
 /** The class Journal: what is accepted, synced, read back, kept and deleted. */
 
-import { mkdtemp, readdir, rm, stat } from 'node:fs/promises'
-import { tmpdir } from 'node:os'
+import { readdir, stat } from 'node:fs/promises'
 import { join } from 'node:path'
-import t, { type Test } from 'tap'
+import t from 'tap'
 import { crc64 } from '../../lib/crc64/index.ts'
 import type { FileSystem } from '../../lib/journal/file-system.ts'
 import { inspectJournal } from '../../lib/journal/inspect.ts'
@@ -12,6 +11,7 @@ import { HEAD_BYTES } from '../../lib/journal/segment.ts'
 import { settleJournal } from '../../lib/journal/settle-journal.ts'
 import { claimSlot, claimSlots } from '../../lib/journal/slots.ts'
 import { FakeClock } from '../helpers/fake-clock.ts'
+import { newFolder } from '../helpers/journal.ts'
 import { createRandom } from '../helpers/random.ts'
 import { SimulatedDisk } from './simulated-disk.ts'
 
@@ -284,7 +284,7 @@ t.test('segments are deleted once they are acknowledged whole, and the last one 
 })
 
 t.test('the folder of a stream that has delivered all holds one small file', async t => {
-  const folder = await tempFolder(t)
+  const folder = newFolder(t)
   const details = { maxBytes: 1e9, sync: 200, align: 'chunk', highWaterMark: 4_000_000 } as const
   const journal = await Journal.open({ folder, ...details })
   await journal.anchor(ANCHOR)
@@ -406,12 +406,6 @@ t.test('the journal settles by prefix, at the ends of records', async t => {
   await journal.close()
 })
 
-async function tempFolder(t: Test): Promise<string> {
-  const folder = await mkdtemp(join(tmpdir(), 'journal-'))
-  t.teardown(() => rm(folder, { recursive: true, force: true }))
-  return folder
-}
-
 t.test('a chunk that is longer than a segment is accepted in parts', async t => {
   const { journal } = await setUp({ maxBytes: 1 << 20, highWaterMark: 65_536, align: 1 })
   const chunk = 'x'.repeat(600_000)
@@ -423,7 +417,7 @@ t.test('a chunk that is longer than a segment is accepted in parts', async t => 
 })
 
 t.test('on a real disk: folders 0700, files 0600, a slot for each stream, a report', async t => {
-  const dir = join(await tempFolder(t), 'oss')
+  const dir = join(newFolder(t), 'oss')
   const first = await claimSlots(dir)
   const second = await claimSlots(dir)
   t.match([first.own.index, second.own.index, second.abandoned], [0, 1, []])
@@ -451,7 +445,7 @@ t.test('on a real disk: folders 0700, files 0600, a slot for each stream, a repo
 })
 
 t.test('of streams that start at once, one takes each slot of a dead process', async t => {
-  const dir = await tempFolder(t)
+  const dir = newFolder(t)
   const options = { maxBytes: 1e9, sync: 200, align: 'chunk', highWaterMark: 1000 } as const
   const dead = await Promise.all(Array.from({ length: 4 }, () => claimSlots(dir)))
   for (const { own } of dead) {
