@@ -344,7 +344,7 @@ export class Journal {
     ok(offset >= this.#acknowledged && offset <= Math.max(this.end, this.#acknowledged))
     this.#acknowledged = offset
     this.#store.anchor = { ...this.#store.anchor, offset, position, crc64 }
-    if (offset === this.end) this.#store.freeMemory()
+    if (offset === this.end && !this.#writing) this.#store.freeMemory()
     if (this.#hasWaste) this.#trimming ??= this.#trimInBackground()
   }
 

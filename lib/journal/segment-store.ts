@@ -80,6 +80,9 @@ interface UnsyncedFrames {
   readonly length: number
 }
 
+/** One fills while others are being synced. */
+const MAX_SPARES = 2
+
 export class SegmentStore {
   /** What the next anchor says; undefined: nothing was ever sent. */
   anchor: Anchor | undefined
@@ -102,7 +105,7 @@ export class SegmentStore {
   #unsynced: UnsyncedFrames[] = []
   #unsyncedBytes = 0
   /** Memory of frames that are on stable storage, for the next ones. */
-  #spare: Buffer | undefined
+  #spares: Buffer[] = []
   #syncing: Promise<void> | undefined
   /** A write or an fdatasync of the current segment failed. The kernel may have dropped its pages: no retry. */
   #isSuspect = false
@@ -287,20 +290,19 @@ export class SegmentStore {
       this.#syncedEnd += next.length
       this.#unsyncedBytes -= next.buffer.length
       this.#unsynced.shift()
-      this.#spare = Buffer.from(next.buffer.buffer)
+      if (this.#spares.length < MAX_SPARES) this.#spares.push(Buffer.from(next.buffer.buffer))
     }
   }
 
   /** Memory for frames. New pages for each write would cost as much as the copy into them. */
   allocate(size: number): Buffer {
-    const spare = this.#spare
-    this.#spare = undefined
+    const spare = this.#spares.pop()
     return spare && spare.length >= size ? spare : Buffer.allocUnsafeSlow(size)
   }
 
   /** Nothing is written for a while. */
   freeMemory(): void {
-    this.#spare = undefined
+    this.#spares = []
   }
 
   /** Makes all that is written stable, in a new segment if the current one fails. */

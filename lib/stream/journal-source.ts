@@ -357,7 +357,8 @@ export class JournalSource implements BatchSource {
   }
 
   release(): void {
-    this.#batcher.release(this.#batcher.accepted < this.#accepted)
+    const isWriting = this.#rest.length > 0
+    this.#batcher.release(isWriting || this.#batcher.accepted < this.#accepted)
   }
 
   stop(): void {
