@@ -239,10 +239,11 @@ export function withContext<E extends Error>(error: E, context: ErrorContext, hi
   // A native error of the same class, which `util.inspect()` and `structuredClone()` know, without a run of
   // its constructor.
   const copy = Reflect.construct(Error, [message], error.constructor as typeof OssError) as E
-  const { message: _, stack, ...own } = Object.getOwnPropertyDescriptors(error)
+  const { message: _, stack: __, ...own } = Object.getOwnPropertyDescriptors(error)
   Object.defineProperties(copy, own)
-  const text = error.stack?.replace(error.message, () => message)
-  Object.defineProperty(copy, 'stack', { ...stack, value: text, writable: true })
+  // V8 15: `stack` is an accessor, so its descriptor cannot be used with another value.
+  const value = error.stack?.replace(error.message, () => message)
+  Object.defineProperty(copy, 'stack', { value, writable: true, configurable: true })
   for (const [name, value] of Object.entries(context)) setKnown(copy, name, value)
   return copy
 }

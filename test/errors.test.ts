@@ -260,6 +260,15 @@ t.test('withContext makes a copy that says more, and leaves the error as it was'
   t.equal(withContext(foreign, { tail }), foreign)
 })
 
+t.test('withContext copies an error whose stack is an accessor, as in V8 15', async t => {
+  const original = new OssError('X', 'x')
+  const { stack } = original
+  Object.defineProperty(original, 'stack', { get: () => stack, set() {}, configurable: true })
+  const copy = withContext(original, { bucket: 'b' }, ': do this')
+  t.ok(copy.stack?.startsWith('OssError: x: do this\n'))
+  t.notOk(Object.keys(copy).includes('stack'))
+})
+
 t.test('which class says what', async t => {
   const plain = new OssError('X', 'x')
   const rivalry = conflict(before, after, seen, cause)

@@ -23,7 +23,7 @@ import {
   layOut,
 } from './frame-layout.ts'
 import { asJournalError, diskFull } from './journal-error.ts'
-import { type FolderContent, type Recovered, readFolder } from './recovery.ts'
+import { type FolderContent, type JournalPart, type Recovered, readFolder } from './recovery.ts'
 import type { Anchor } from './segment.ts'
 import { SegmentReader } from './segment-reader.ts'
 import { SegmentStore } from './segment-store.ts'
@@ -55,7 +55,7 @@ export interface JournalOptions {
   /** Bytes on disk. At least 4 MiB. */
   readonly maxBytes: number
   readonly sync: JournalSync
-  /** Where records end. Undefined: as the process that wrote the journal said. Only for delivery. */
+  /** Where new records end. Undefined: there are none, since the journal is only delivered. */
   readonly align: Align | undefined
   /** Bytes of one memory buffer of the stream. The journal keeps at most two of unsynced bytes. */
   readonly highWaterMark: number
@@ -80,12 +80,19 @@ export interface WriteResult {
 }
 
 const EMPTY_FOLDER: FolderContent = {
-  recovered: { anchor: undefined, from: 0, end: 0, align: undefined, damaged: [] },
+  recovered: {
+    anchor: undefined,
+    from: 0,
+    end: 0,
+    parts: [],
+    damaged: [],
+  },
   segments: [],
   delivered: [],
   undeliverable: [],
   void: [],
   anchorFile: undefined,
+  staleAnchorAt: undefined,
   generation: 0,
   bytesOnDisk: 0,
 }
@@ -107,7 +114,7 @@ export class Journal {
   /** What the folder held when the journal was opened. */
   readonly recovered: Recovered
   readonly folder: string
-  /** Where records end. */
+  /** Where new records end. */
   readonly align: Align
   readonly #options: JournalOptions
   readonly #clock: Clock
@@ -139,7 +146,6 @@ export class Journal {
     const { folder, fileSystem = nodeFileSystem } = options
     try {
       const content = await readFolder(fileSystem, folder)
-      checkAlign(content, options)
       await syncFiles(content, fileSystem, folder)
       const journal = new Journal(options, fileSystem, content)
       await journal.#store.adopt(content)
@@ -157,21 +163,22 @@ export class Journal {
   private constructor(options: JournalOptions, fileSystem: FileSystem, content: FolderContent) {
     const { folder, maxBytes, highWaterMark, clock = systemClock } = options
     const { recovered } = content
-    const align = options.align ?? recovered.align ?? 1
+    const align = options.align ?? recovered.parts.at(-1)?.align ?? 1
     const segmentBytes = options.segmentBytes ?? Math.min(SEGMENT_BYTES, Math.floor(maxBytes / 4))
     this.recovered = recovered
     this.folder = folder
     this.align = align
     this.#options = options
     this.#clock = clock
+    const store = new SegmentStore({ folder, fileSystem, align, maxBytes, segmentBytes }, content)
+    this.#store = store
     this.#layout = {
       capacity: Math.min(highWaterMark, MAX_WRITE_BYTES, segmentBytes),
       // A frame that is longer than a segment would never find room.
       frameBytes: options.frameBytes ?? Math.min(MAX_FRAME_BYTES, segmentBytes),
       isByChunk: align === 'chunk',
+      allocate: size => store.allocate(size),
     }
-    const store = new SegmentStore({ folder, fileSystem, align, maxBytes, segmentBytes }, content)
-    this.#store = store
     this.#reader = new SegmentReader(fileSystem, offset => store.find(offset))
     this.#acknowledged = recovered.from
   }
@@ -189,6 +196,11 @@ export class Journal {
   /** Stream offset behind the last acknowledged byte. */
   get acknowledged(): number {
     return this.#acknowledged
+  }
+
+  /** Bytes of dead processes, and of a stream that has ended. What is behind the last part is still written. */
+  get parts(): readonly JournalPart[] {
+    return this.#store.parts
   }
 
   /** Bytes of the segments on disk. */
@@ -316,6 +328,14 @@ export class Journal {
   }
 
   /**
+   * Says that a record ends with the last byte, whatever `align` says, and resolves when that is on stable storage.
+   * To be called before an append that ends there.
+   */
+  async markEnd(): Promise<void> {
+    while (!(await this.#exclusive(() => this.#store.markEnd()))) await this.waitForRoom()
+  }
+
+  /**
    * All bytes before `offset` are in objects, and `tail` is the tail of the anchored one there. Segments that are
    * acknowledged whole are deleted in the background, behind an anchor of this tail.
    */
@@ -324,6 +344,7 @@ export class Journal {
     ok(offset >= this.#acknowledged && offset <= Math.max(this.end, this.#acknowledged))
     this.#acknowledged = offset
     this.#store.anchor = { ...this.#store.anchor, offset, position, crc64 }
+    if (offset === this.end) this.#store.freeMemory()
     if (this.#hasWaste) this.#trimming ??= this.#trimInBackground()
   }
 
@@ -386,7 +407,7 @@ export class Journal {
       const isSynced = await this.#exclusive(async () => {
         // The next start then asks nothing of what is delivered, and the object may be deleted meanwhile.
         if (this.#store.isAnchorBehind) await this.#store.putAnchor()
-        if (this.#store.anchor) await this.#trim()
+        await this.#trim()
         const isSynced = await this.#store.syncAll()
         // So that an idle journal shows that nothing is left, without a question to OSS.
         if (this.#store.anchor && !this.#store.isAnchoredAt(this.#acknowledged)) {
@@ -478,16 +499,6 @@ function behind(
 ): readonly JournalChunk[] {
   const left = chunks.slice(count)
   return rest ? [rest, ...left.slice(1)] : left
-}
-
-/** Bytes of other records cannot be cut as the options say. */
-function checkAlign({ recovered, segments }: FolderContent, { align }: JournalOptions): void {
-  if (align === undefined || recovered.align === undefined || align === recovered.align) return
-  throw journalError(
-    `the journal holds bytes that were written with align ${JSON.stringify(recovered.align)}, not ` +
-      `${JSON.stringify(align)}: deliver them first, with oss-append drain`,
-    { file: segments[0]?.file ?? '' },
-  )
 }
 
 /** What a killed process has written may be in the page cache alone, and is to be sent. */

@@ -17,6 +17,7 @@ import { type FileSystem, readAll } from './file-system.ts'
 import { type DecodedFrame, firstCrc } from './frame.ts'
 import { FrameReader } from './frame-reader.ts'
 import {
+  ANCHOR_PLACES,
   decodeHead,
   HEAD_BYTES,
   isUnfinishedName,
@@ -42,6 +43,14 @@ export interface Damage {
   readonly reason: 'broken' | 'gap' | 'unfinished'
 }
 
+/** Bytes that one process wrote for one stream. A record ends with them, whatever `align` says. */
+export interface JournalPart {
+  /** Stream offset. */
+  readonly end: number
+  /** Where their records end. */
+  readonly align: Align
+}
+
 /** What a journal held when it was opened. */
 export interface Recovered {
   /** Where the bytes go. Undefined: nothing was ever sent, so the bytes go where the options say. */
@@ -50,8 +59,8 @@ export interface Recovered {
   readonly from: number
   /** Stream offset behind the last byte to deliver. The first new byte has this offset. */
   readonly end: number
-  /** Where the records of these bytes end: the option of the process that wrote them. Undefined: no bytes. */
-  readonly align: Align | undefined
+  /** The bytes to deliver: those of one process or stream after another. The last part ends at `end`. */
+  readonly parts: readonly JournalPart[]
   readonly damaged: readonly Damage[]
 }
 
@@ -83,6 +92,8 @@ export interface FolderContent {
   readonly void: readonly string[]
   /** The file of the anchor, or else the newest segment with a valid header; undefined: there is none. */
   readonly anchorFile: string | undefined
+  /** Where in `anchorFile` the anchor is still to be written; undefined: nowhere. */
+  readonly staleAnchorAt: number | undefined
   /** The highest of all files. */
   readonly generation: number
   /** Bytes of all segments. */
@@ -114,11 +125,10 @@ export async function readFolder(fileSystem: FileSystem, folder: string): Promis
     ...lost.map(file => wholeFile(file, 'gap')),
     ...scan.damaged,
   ]
-  const { anchor, from, recordEnd, segments, delivered } = scan
-  const align = segments[0]?.header.align
+  const { anchor, from, recordEnd, parts, segments, delivered } = scan
   const isRead = new Set([...segments, ...delivered].map(({ file }) => file))
   return {
-    recovered: { anchor, from, end: recordEnd, align, damaged },
+    recovered: { anchor, from, end: recordEnd, parts, damaged },
     segments,
     delivered,
     undeliverable: damaged.map(({ file }) => file).filter(file => !isRead.has(file)),
@@ -127,6 +137,7 @@ export async function readFolder(fileSystem: FileSystem, folder: string): Promis
       ...replaced.map(({ file }) => file),
     ],
     anchorFile: anchorFile?.file ?? covered.at(-1)?.file,
+    staleAnchorAt: anchorFile?.staleAnchorAt,
     generation: Math.max(0, ...names.map(generationOf)),
     bytesOnDisk: files.reduce((sum, { size }) => sum + size, 0),
   }
@@ -158,16 +169,16 @@ function newerVersion(file: string, version: number): OssError {
 }
 
 /**
- * The file of the anchor that rules. Anchors are written to the newest segment, so a damaged one there may be the
- * one that ruled: the bytes behind it went to another object, and would be doubled in the object before it.
+ * The file of the anchor that rules. Anchors are written to the newest segment, so where both copies are damaged
+ * they may have ruled: the bytes behind went to another object, and would be doubled in the object before it.
  */
 function findAnchorFile(files: readonly FoundFile[]): FoundFile | undefined {
-  const newest = files.findLast(({ anchor, damagedAnchorAt }) => anchor ?? damagedAnchorAt)
-  if (newest?.damagedAnchorAt === undefined) return newest
+  const newest = files.findLast(({ anchor, isAnchorDamaged }) => anchor || isAnchorDamaged)
+  if (!newest?.isAnchorDamaged) return newest
   throw journalError(
     'the anchor is damaged, so the journal does not tell where its bytes were going: ' +
       'nothing was sent or deleted. Move the folder away to start without it',
-    { file: newest.file, offset: newest.damagedAnchorAt },
+    { file: newest.file, offset: ANCHOR_PLACES[0] },
   )
 }
 
@@ -224,6 +235,9 @@ class Scan {
   readonly from: number
   /** Stream offset behind the last whole record. */
   recordEnd: number
+  readonly parts: JournalPart[] = []
+  /** Of the part that is being read. */
+  #align: Align = 1
   /** Where the record behind it begins. */
   #unfinished: { readonly segment: SegmentFile; readonly position: number } | undefined
   readonly #fileSystem: FileSystem
@@ -250,12 +264,14 @@ class Scan {
         this.damaged.push(...rest.map(each => wholeFile(each, 'gap')))
         break
       }
+      this.#begin(segment.header)
       await this.#read(segment, this.#covered[index + 1]?.header)
       const isDelivered = segment.end <= this.from
       if (isDelivered) this.delivered.push(segment)
       else this.segments.push(segment)
       end = Math.max(end, segment.end)
     }
+    this.#endPart()
     this.#cutUnfinished()
     return this
   }
@@ -286,6 +302,20 @@ class Scan {
     } finally {
       await opened.close()
     }
+  }
+
+  /** Where a process or a stream has ended, a record ends. */
+  #begin({ offset, align, beginsRecord }: SegmentHeader): void {
+    if (beginsRecord && offset > this.from) {
+      this.recordEnd = offset
+      this.#endPart()
+    }
+    this.#align = align
+  }
+
+  #endPart(): void {
+    const start = this.parts.at(-1)?.end ?? this.from
+    if (this.recordEnd > start) this.parts.push({ end: this.recordEnd, align: this.#align })
   }
 
   /** Moves `recordEnd` to the last end of a record in a frame that begins at `offset` of the stream. */

@@ -23,10 +23,10 @@ import {
 } from './file-system.ts'
 import { chainFrames, firstCrc } from './frame.ts'
 import type { Layout } from './frame-layout.ts'
-import type { FolderContent, SegmentFile } from './recovery.ts'
+import type { FolderContent, JournalPart, SegmentFile } from './recovery.ts'
 import {
+  ANCHOR_PLACES,
   type Anchor,
-  anchorPosition,
   damagedName,
   encodeAnchor,
   encodeHead,
@@ -94,10 +94,15 @@ export class SegmentStore {
   #generation: number
   readonly #firstGeneration: number
   #bytesOnDisk = 0
+  readonly #parts: JournalPart[]
+  /** Where the last part ends, and so a record. */
+  #recordStart: number
   #end: number
   #syncedEnd: number
   #unsynced: UnsyncedFrames[] = []
   #unsyncedBytes = 0
+  /** Memory of frames that are on stable storage, for the next ones. */
+  #spare: Buffer | undefined
   #syncing: Promise<void> | undefined
   /** A write or an fdatasync of the current segment failed. The kernel may have dropped its pages: no retry. */
   #isSuspect = false
@@ -106,13 +111,15 @@ export class SegmentStore {
   #exitSegment: CurrentSegment<SyncFile> | undefined
 
   constructor(options: SegmentStoreOptions, { recovered, generation }: FolderContent) {
-    const { anchor, end } = recovered
+    const { anchor, end, parts } = recovered
     this.#options = options
     this.anchor = anchor
     this.#anchoredOffset = anchor?.offset ?? -1
     this.#sequence = anchor?.sequence ?? 0
     this.#generation = generation
     this.#firstGeneration = generation + 1
+    this.#parts = [...parts]
+    this.#recordStart = end
     this.#end = end
     this.#syncedEnd = end
   }
@@ -130,6 +137,11 @@ export class SegmentStore {
   /** Stream offset behind the last byte that is known to be on stable storage. */
   get syncedEnd(): number {
     return this.#syncedEnd
+  }
+
+  /** Parts that have ended. */
+  get parts(): readonly JournalPart[] {
+    return this.#parts
   }
 
   /** Bytes of memory that hold unsynced frames. */
@@ -169,11 +181,17 @@ export class SegmentStore {
   /** Adopts what a dead process left: deletes what is delivered, keeps what is damaged. */
   async adopt(content: FolderContent): Promise<void> {
     const { fileSystem } = this.#options
-    const { segments, delivered, undeliverable, anchorFile } = content
+    const { segments, delivered, undeliverable, anchorFile, recovered, staleAnchorAt } = content
     this.#segments = [...delivered, ...segments]
     for (const { size } of this.#segments) this.#bytesOnDisk += size
     if (anchorFile !== undefined && !undeliverable.includes(anchorFile)) {
-      this.#anchorHome = { path: anchorFile, file: await fileSystem.open(anchorFile, true) }
+      const file = await fileSystem.open(anchorFile, true)
+      this.#anchorHome = { path: anchorFile, file }
+      // Otherwise a crash while the other place is written leaves the anchor before this one.
+      if (recovered.anchor && staleAnchorAt !== undefined) {
+        await writeAll(file, encodeAnchor(recovered.anchor), staleAnchorAt)
+        await file.datasync()
+      }
     }
     // Such a file may hold the anchor, or cut another file: a new segment takes its part first. On a full disk it
     // keeps its name until the next start.
@@ -269,7 +287,20 @@ export class SegmentStore {
       this.#syncedEnd += next.length
       this.#unsyncedBytes -= next.buffer.length
       this.#unsynced.shift()
+      this.#spare = Buffer.from(next.buffer.buffer)
     }
+  }
+
+  /** Memory for frames. New pages for each write would cost as much as the copy into them. */
+  allocate(size: number): Buffer {
+    const spare = this.#spare
+    this.#spare = undefined
+    return spare && spare.length >= size ? spare : Buffer.allocUnsafeSlow(size)
+  }
+
+  /** Nothing is written for a while. */
+  freeMemory(): void {
+    this.#spare = undefined
   }
 
   /** Makes all that is written stable, in a new segment if the current one fails. */
@@ -287,17 +318,27 @@ export class SegmentStore {
     const old = this.#current?.segment
     if (!(await this.#makeSegment())) return false
     this.#isSuspect = false
-    if (!old) return true
-    old.end = this.#syncedEnd
+    if (old) old.end = this.#syncedEnd
     this.#markSynced(this.#end)
-    if (old.header.offset === old.end) await this.#delete(old)
+    await this.#deleteEmpty()
     return true
   }
 
   /** Begins a segment. Only when all that is written is stable: a crash must not leave a gap before it. */
   async startSegment(): Promise<boolean> {
     ok(this.#syncedEnd === this.#end, 'the segments before are synced')
-    return this.#makeSegment()
+    if (!(await this.#makeSegment())) return false
+    await this.#deleteEmpty()
+    return true
+  }
+
+  /** Begins a segment whose head says that a record ends before it. */
+  async markEnd(): Promise<boolean> {
+    if (!(await this.syncAll())) return false
+    this.#recordStart = this.#end
+    if (!(await this.startSegment())) return false
+    this.#parts.push({ end: this.#end, align: this.#options.align })
+    return true
   }
 
   /** Makes a segment of the unsynced frames. It counts once all of it is stable. */
@@ -339,6 +380,7 @@ export class SegmentStore {
       salt: randomBytes(8),
       align,
       firstGeneration: this.#firstGeneration,
+      beginsRecord: this.#syncedEnd === this.#recordStart,
     }
     const anchor = this.anchor && { ...this.anchor, sequence: this.#sequence + 1 }
     const frames = this.#unsynced
@@ -376,7 +418,7 @@ export class SegmentStore {
     this.#anchoredOffset = anchor.offset
   }
 
-  /** Makes the anchor stable, in the place that the last one does not have. */
+  /** Makes the anchor stable, in one place after the other: a crash damages one of them at most. */
   async putAnchor(): Promise<boolean> {
     const { anchor } = this
     ok(anchor)
@@ -386,9 +428,12 @@ export class SegmentStore {
     this.#sequence += 1
     const numbered = { ...anchor, sequence: this.#sequence }
     try {
-      await writeAll(home.file, encodeAnchor(numbered), anchorPosition(this.#sequence))
-      if (this.#current) await this.#datasyncNow()
-      else await home.file.datasync()
+      for (const place of ANCHOR_PLACES) {
+        await writeAll(home.file, encodeAnchor(numbered), place)
+        if (this.#current) await this.#datasyncNow()
+        else await home.file.datasync()
+        if (this.#isSuspect) break
+      }
     } catch {
       this.#isSuspect = true
     }
@@ -406,7 +451,8 @@ export class SegmentStore {
   async deleteBefore(offset: number): Promise<boolean> {
     const segments = this.#deletable(offset)
     const isAnchored = segments.every(({ end }) => end <= this.#anchoredOffset)
-    if (!isAnchored && !(await this.putAnchor())) return false
+    // Without an anchor nothing was ever sent, so these segments are empty.
+    if (this.anchor && !isAnchored && !(await this.putAnchor())) return false
     for (const segment of this.#deletable(offset)) {
       if (segment.isDamaged) await this.#keepDamaged(segment.file)
       await this.#delete(segment)
@@ -418,6 +464,13 @@ export class SegmentStore {
     return this.#segments.filter(
       ({ end, file }) => end <= offset && file !== this.#anchorHome?.path,
     )
+  }
+
+  /** The newest segment says all that an empty one before it does. */
+  async #deleteEmpty(): Promise<void> {
+    const older = this.#segments.slice(0, -1)
+    const empty = older.filter(({ header, end, isDamaged }) => header.offset === end && !isDamaged)
+    for (const segment of empty) await this.#delete(segment)
   }
 
   async #delete(segment: SegmentFile): Promise<void> {

@@ -1,11 +1,12 @@
 /**
  * The head of a segment, and the names of files. Pure.
  *
- *      0        4096       8192       12288
- *      | header | anchor 0 | anchor 1 | frame | frame | ...
+ *      0        4096     8192     12288
+ *      | header | anchor | anchor | frame | frame | ...
  *
- * Two anchors take turns in two places, so a torn write leaves the one before. They never need more room, so a
- * full disk can drain. Each is in a page of its own.
+ * The anchor is there twice. It is written to one place, synced, written to the other, and synced, before it counts.
+ * So one damaged place, torn by a crash or by the disk, leaves an anchor that may rule. A start that finds two
+ * makes them one. Anchors never need more room, so a full disk can drain.
  */
 
 import { crc32 } from 'node:zlib'
@@ -16,7 +17,9 @@ export const VERSION = 1
 /** Bytes of a segment before its first frame. */
 export const HEAD_BYTES = 12_288
 const PAGE_BYTES = 4096
-const HEADER_BYTES = 44
+/** Where the anchor is in a file. */
+export const ANCHOR_PLACES = [PAGE_BYTES, 2 * PAGE_BYTES] as const
+const HEADER_BYTES = 48
 const MAGIC = Buffer.from('OSSJRNL\n')
 const ANCHOR_FIELDS_BYTES = 44
 
@@ -34,6 +37,8 @@ export interface SegmentHeader {
    * is void: this segment has those bytes.
    */
   readonly firstGeneration: number
+  /** A record begins at `offset`, whatever `align` says: a process or a stream has ended before it. */
+  readonly beginsRecord: boolean
 }
 
 /**
@@ -59,15 +64,19 @@ export interface NumberedAnchor extends Anchor {
 export interface SegmentHead {
   /** Undefined: the header is damaged, so no frame can be checked. */
   readonly header: SegmentHeader | undefined
-  /** The anchor with the higher sequence number; undefined: there is none. */
+  /** The undamaged anchor with the higher sequence number; undefined: there is none. */
   readonly anchor: NumberedAnchor | undefined
-  /** Where in the file a damaged anchor is; undefined: none is. */
-  readonly damagedAnchorAt: number | undefined
+  /** The place that does not have `anchor`; undefined: both have it, or there is none. */
+  readonly staleAnchorAt: number | undefined
+  /** Both places are damaged, so there was an anchor. */
+  readonly isAnchorDamaged: boolean
 }
 
 /** How the header writes `align`. */
 const ALIGN_NEWLINE = 0
 const ALIGN_CHUNK = 0xff_ff_ff_ff
+/** Flag of the header. */
+const BEGINS_RECORD = 1
 
 /** All bytes before the first frame. */
 export function encodeHead(header: SegmentHeader, anchor: NumberedAnchor | undefined): Buffer {
@@ -79,26 +88,34 @@ export function encodeHead(header: SegmentHeader, anchor: NumberedAnchor | undef
   header.salt.copy(head, 24, 0, 8)
   head.writeUInt32LE(encodeAlign(header.align), 32)
   head.writeUInt32LE(header.firstGeneration, 36)
-  head.writeUInt32LE(crc32(head.subarray(0, 40)), 40)
-  if (anchor) encodeAnchor(anchor).copy(head, anchorPosition(anchor.sequence))
+  head.writeUInt32LE(header.beginsRecord ? BEGINS_RECORD : 0, 40)
+  head.writeUInt32LE(crc32(head.subarray(0, 44)), 44)
+  if (anchor) for (const place of ANCHOR_PLACES) encodeAnchor(anchor).copy(head, place)
   return head
 }
 
 /** `bytes`: the first `HEAD_BYTES` of a file, or all of a shorter one. */
 export function decodeHead(bytes: Buffer): SegmentHead {
+  const copies = ANCHOR_PLACES.map(place => {
+    return { place, found: decodeAnchor(bytes.subarray(place, place + PAGE_BYTES)) }
+  })
   let anchor: NumberedAnchor | undefined
-  let damagedAnchorAt: number | undefined
-  for (const position of [anchorPosition(0), anchorPosition(1)]) {
-    const found = decodeAnchor(bytes.subarray(position, position + PAGE_BYTES))
-    if (found === 'damaged') damagedAnchorAt ??= position
-    else if (found && found.sequence > (anchor?.sequence ?? 0)) anchor = found
+  for (const { found } of copies) {
+    if (found && found !== 'damaged' && found.sequence > (anchor?.sequence ?? 0)) anchor = found
   }
-  return { header: decodeHeader(bytes), anchor, damagedAnchorAt }
+  const isStale = ({ found }: (typeof copies)[number]) =>
+    anchor && (!found || found === 'damaged' || found.sequence < anchor.sequence)
+  return {
+    header: decodeHeader(bytes),
+    anchor,
+    staleAnchorAt: copies.find(isStale)?.place,
+    isAnchorDamaged: copies.every(({ found }) => found === 'damaged'),
+  }
 }
 
 function decodeHeader(bytes: Buffer): SegmentHeader | undefined {
   if (bytes.length < HEADER_BYTES || !bytes.subarray(0, 8).equals(MAGIC)) return undefined
-  if (bytes.readUInt32LE(40) !== crc32(bytes.subarray(0, 40))) return undefined
+  if (bytes.readUInt32LE(44) !== crc32(bytes.subarray(0, 44))) return undefined
   return {
     version: bytes.readUInt32LE(8),
     generation: bytes.readUInt32LE(12),
@@ -106,6 +123,7 @@ function decodeHeader(bytes: Buffer): SegmentHeader | undefined {
     salt: Buffer.from(bytes.subarray(24, 32)),
     align: decodeAlign(bytes.readUInt32LE(32)),
     firstGeneration: bytes.readUInt32LE(36),
+    beginsRecord: bytes.readUInt32LE(40) === BEGINS_RECORD,
   }
 }
 
@@ -117,11 +135,6 @@ function encodeAlign(align: Align): number {
 function decodeAlign(code: number): Align {
   if (code === ALIGN_NEWLINE) return '\n'
   return code === ALIGN_CHUNK ? 'chunk' : code
-}
-
-/** Where the anchor with this sequence number is in its file. */
-export function anchorPosition(sequence: number): number {
-  return PAGE_BYTES * (1 + (sequence % 2))
 }
 
 /** One page. */

@@ -3,9 +3,10 @@
  * restarts never share one. A slot whose owner is dead is locked too, so that its bytes are delivered.
  */
 
-import { randomBytes } from 'node:crypto'
+import { randomBytes, randomInt } from 'node:crypto'
 import { hostname } from 'node:os'
-import { join, resolve } from 'node:path'
+import { basename, dirname, join, resolve } from 'node:path'
+import { systemClock } from '../clock.ts'
 import { journalError } from '../errors.ts'
 import { isAlive, processIdentity } from '../folder-lock.ts'
 import { type FileSystem, nodeFileSystem } from './file-system.ts'
@@ -37,6 +38,12 @@ export interface ClaimedSlots {
 
 /** Slots that are tried at most: one for each stream on the folder at the same time. */
 export const MAX_SLOTS = 1024
+
+/** The name that `setAside()` gives to a folder. */
+const ASIDE = /^\d{1,4}\.kept-[0-9a-f]+$/
+
+/** Milliseconds, from and below. A start that refuses a slot removes its lock well before. */
+const RETRY_DELAY = [5, 25] as const
 
 /**
  * Locks slots of `dir`, which is made if it does not exist.
@@ -103,9 +110,13 @@ export async function clearSlot(
   await fileSystem.syncFolder(folder)
 }
 
-/** Locks the slot with this index, such as to drain it. Undefined: a living process has locked it. */
-export function claimSlotIfFree(dir: string, index: number): Promise<Slot | undefined> {
-  return tryClaim(nodeFileSystem, dir, index)
+/**
+ * Locks the folder of a slot to drain it, also of one that was set aside. Resolves to a function that unlocks it, or to
+ * undefined: a living process has locked it.
+ */
+export async function lockIfFree(folder: string): Promise<(() => Promise<void>) | undefined> {
+  const result = await lockSlot(nodeFileSystem, folder, newOwner(), isRunning)
+  return result.name === 'locked' ? () => result.unlock() : undefined
 }
 
 async function claimFree(fileSystem: FileSystem, dir: string): Promise<Slot> {
@@ -116,21 +127,61 @@ async function claimFree(fileSystem: FileSystem, dir: string): Promise<Slot> {
   throw journalError(`all ${MAX_SLOTS} slots of the journal are in use`, { file: dir })
 }
 
-/** Locks the other slots with segments, where no living process is. */
+/**
+ * Locks the other slots with segments, where no living process is. Of two that start at once both may refuse a slot.
+ * Their locks are gone then, and each tries again after a random time.
+ */
 async function claimAbandoned(
   fileSystem: FileSystem,
   dir: string,
   own: number,
 ): Promise<readonly Slot[]> {
   const slots: Slot[] = []
-  for (const index of await listSlots(fileSystem, dir)) {
-    if (index === own) continue
-    const names = await fileSystem.list(join(dir, String(index)))
-    if (!names.some(parseSegmentName)) continue
-    const slot = await tryClaim(fileSystem, dir, index)
-    if (slot) slots.push(slot)
+  let folders = await foldersWithSegments(fileSystem, dir, own)
+  while (folders.length > 0) {
+    const locks: string[] = []
+    for (const folder of folders) {
+      const result = await ifThere(lockSlot(fileSystem, folder, newOwner(), isRunning))
+      if (result?.name === 'refused') locks.push(result.file)
+      if (result?.name !== 'locked') continue
+      slots.push(createSlot(fileSystem, folder, indexOf(folder), result.unlock))
+    }
+    if (locks.length > 0) {
+      await new Promise<void>(resolve => systemClock.setTimeout(resolve, randomInt(...RETRY_DELAY)))
+    }
+    folders = []
+    for (const lock of locks) {
+      const folder = dirname(lock)
+      const names = await ifThere(fileSystem.list(folder))
+      if (names?.some(parseSegmentName) && !names.includes(basename(lock))) folders.push(folder)
+    }
   }
   return slots
+}
+
+async function foldersWithSegments(
+  fileSystem: FileSystem,
+  dir: string,
+  own: number,
+): Promise<string[]> {
+  const folders: string[] = []
+  for (const index of await listSlots(fileSystem, dir)) {
+    const folder = join(dir, String(index))
+    if (index === own) continue
+    const names = await ifThere(fileSystem.list(folder))
+    if (names?.some(parseSegmentName)) folders.push(folder)
+  }
+  return folders
+}
+
+/** Undefined: another stream has just set the folder aside. */
+async function ifThere<T>(result: Promise<T>): Promise<T | undefined> {
+  try {
+    return await result
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return undefined
+    throw error
+  }
 }
 
 /** Indexes of the slots of a folder, upward. */
@@ -141,6 +192,13 @@ export async function listSlots(fileSystem: FileSystem, dir: string): Promise<nu
     .filter(isIndex)
     .map(Number)
     .sort((a, b) => a - b)
+}
+
+/** Names of all folders that may hold bytes: slots, upward, and behind them those that were set aside. */
+export async function listSlotNames(fileSystem: FileSystem, dir: string): Promise<string[]> {
+  const slots = await listSlots(fileSystem, dir)
+  const aside = (await fileSystem.list(dir)).filter(name => ASIDE.test(name))
+  return [...slots.map(String), ...aside.sort()]
 }
 
 /** Undefined: a living process has locked it. */

@@ -237,6 +237,7 @@ export class OssAppendStream extends Writable {
       attemptFloor,
       onJournal,
       onSetAside,
+      onHurry,
     } = internalsOf(first)
     const { highWaterMark, signal } = settings
     super({ highWaterMark, decodeStrings: false })
@@ -258,6 +259,7 @@ export class OssAppendStream extends Writable {
     this.#source = this.#journal ?? new MemorySource(settings, listener)
     const beforeAppend = this.#journal?.beforeAppend
     this.#destination = createDestination({ ...objects, beforeAppend }, context)
+    onHurry?.(() => this.#destination.hurry())
     this.#ended = this.#run()
     // Not by Writable's own option: with an aborted signal it destroys the stream before its fields exist.
     if (signal) destroyOnAbort(this, signal)
@@ -646,6 +648,8 @@ export class OssAppendStream extends Writable {
       this.#waiters.reject(why)
       this.#addresses.reject(why)
       for (const { reject } of this.#acceptances.splice(0)) reject(why)
+      // Node does not call `_final()` any more.
+      if (this.writableEnded && this.#copiedChunks === this.#writtenChunks) this.#source.end()
       const unsaved = await this.#source.close(why)
       // What a suspended stream has accepted is in the journal alone.
       if (this.#isSuspended && !this.#isComplete) reason ??= unsaved

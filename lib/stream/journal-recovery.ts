@@ -20,11 +20,12 @@ import {
   journalError,
   OssConflictError,
   OssError,
+  objectFull,
   replaced,
   withContext,
 } from '../errors.ts'
 import type { Journal } from '../journal/journal.ts'
-import type { Damage } from '../journal/recovery.ts'
+import type { Damage, JournalPart } from '../journal/recovery.ts'
 import type { Anchor } from '../journal/segment.ts'
 import { advanceOver, settleJournal } from '../journal/settle-journal.ts'
 import { MIB } from '../options.ts'
@@ -87,8 +88,8 @@ export class JournalRecovery {
   }
 
   /**
-   * Delivers to the anchored object. It gets all bytes, whatever the options say of keys and lengths: before
-   * the first success any of them may be in it. Of a sealed or full object the rest is left.
+   * Delivers to the anchored object, whatever key the options name. Of a sealed or full object the rest is
+   * left.
    *
    * @throws {OssConflictError} The object is not as the journal knows it. The journal stays as it is.
    */
@@ -130,8 +131,7 @@ export class JournalRecovery {
       await appender.open()
       const start = this.#acknowledged
       try {
-        // Where a whole batch has no room, a shorter one of the dead process may still arrive.
-        await this.deliver(batch => appender.append(this.#fitting(batch, appender)))
+        await this.deliver(batch => this.#append(appender, batch))
         return
       } catch (error) {
         if (isFull(error)) return
@@ -145,7 +145,13 @@ export class JournalRecovery {
 
   /** Delivers what is left to the object in use, or to the next. */
   async deliver(append: (batch: Batch) => Promise<AppendInfo>): Promise<void> {
-    const { end, align = 1 } = this.journal.recovered
+    for (const part of this.journal.recovered.parts) await this.#deliverPart(part, append)
+  }
+
+  async #deliverPart(
+    { end, align }: JournalPart,
+    append: (batch: Batch) => Promise<AppendInfo>,
+  ): Promise<void> {
     const base = this.#acknowledged
     const length = end - base
     const { highWaterMark, contentMd5 } = this.#options
@@ -155,7 +161,7 @@ export class JournalRecovery {
       align,
       maxRecordBytes: MAX_RECORD_BYTES,
     })
-    while (this.#left > 0) {
+    while (this.#acknowledged < end) {
       await fillBatcher(batcher, this.journal, base, () => length)
       if (batcher.accepted === length) batcher.end()
       const batch = batcher.take()
@@ -170,11 +176,20 @@ export class JournalRecovery {
     }
   }
 
-  /** The records that the object has room for; all, if it has room for none. */
-  #fitting(batch: Batch, { tail }: Appender): Batch {
-    const room = this.#options.maxObjectBytes - (tail?.position ?? 0)
-    const part = batch.prefix(Math.max(0, room))
-    return part.length <= room ? part : batch
+  /**
+   * Appends the records that the object has room for. Until the first append is acknowledged, an attempt of the
+   * dead process may land there, so `maxBytes` is not asked: the same records would go to the next object too.
+   *
+   * @throws {OssError} `OSS_ERR_OBJECT_FULL` if there is no room for the first record.
+   */
+  async #append(appender: Appender, batch: Batch): Promise<AppendInfo> {
+    const { maxObjectBytes, maxBytes = maxObjectBytes } = this.#options
+    const position = appender.tail?.position ?? 0
+    const limit = this.#delivered > 0 ? maxBytes : maxObjectBytes
+    const part = batch.prefix(Math.max(0, limit - position))
+    const end = position + part.length
+    if (end > limit) throw objectFull(end, limit)
+    return appender.append(part)
   }
 
   /** Finds out how much of the journal is in the object, and where the rest goes. */
@@ -232,7 +247,9 @@ export class JournalRecovery {
 
   #createAppender({ bucket, key }: Anchor, { position, crc64 }: Tail, exists: boolean): Appender {
     const target = { bucket, key }
-    return new Appender({ ...this.#options, target, position, crc64, exists }, this.#context)
+    const { maxObjectBytes: maxBytes } = this.#options
+    const options = { ...this.#options, maxBytes, target, position, crc64, exists }
+    return new Appender(options, this.#context)
   }
 
   #acknowledge(key: string, length: number, tail: Tail): void {

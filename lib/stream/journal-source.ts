@@ -32,6 +32,8 @@ import type { SourceOptions } from './memory-source.ts'
 /** Encodings whose text has as many newlines as its bytes, and whose length in bytes is exact. */
 const DIRECT: ReadonlySet<string> = new Set(['utf8', 'utf-8', 'latin1', 'binary'])
 
+const UTF8: ReadonlySet<string> = new Set(['utf8', 'utf-8'])
+
 export interface JournalSourceOptions extends SourceOptions {
   readonly journal: JournalSettings
 }
@@ -74,6 +76,8 @@ export class JournalSource implements BatchSource {
   #callback: WriteCallback | undefined
   /** What of that write is not accepted. */
   #rest: readonly JournalChunk[] = []
+  /** How many chunks of the stream are one in `#rest`. */
+  #joined = 1
   /** The journal is writing `#rest`. */
   #isGiven = false
   #accepting: Promise<void> = Promise.resolve()
@@ -84,6 +88,8 @@ export class JournalSource implements BatchSource {
   /** The read that fills the batcher. */
   #filling: Promise<void> | undefined
   #isEnded = false
+  /** The last record has no end of its own, and the journal does not say yet that it is whole. */
+  #isEndUnmarked = false
   #isStopped = false
   #isTooLong = false
   /** Why nothing waits for room in a full journal. */
@@ -184,11 +190,9 @@ export class JournalSource implements BatchSource {
 
   async #openJournal(claimed: ClaimedSlot): Promise<Journal> {
     this.#throwIfAborted()
-    const { highWaterMark, journal: settings } = this.#options
+    const { align, highWaterMark, journal: settings } = this.#options
     const { maxBytes, sync } = settings
     const { folder } = claimed.slot
-    // The records of a dead process end where its own options said.
-    const align = this.#journal ? undefined : this.#options.align
     const journal = await Journal.open({ folder, maxBytes, sync, align, highWaterMark })
     claimed.journal = journal
     if (this.#refusal) journal.stopWaiting(this.#refusal)
@@ -226,11 +230,27 @@ export class JournalSource implements BatchSource {
 
   writev(chunks: readonly WrittenChunk[], callback: WriteCallback): void {
     this.#callback = callback
-    this.#rest = chunks.map(toWritable)
+    const text = this.#joinTexts(chunks)
+    this.#joined = text ? chunks.length : 1
+    this.#rest = text ? [text] : chunks.map(toWritable)
     this.#accepting = this.#accept().catch((error: Error) => {
       // `close()` fails the write of a stream that was destroyed.
       if (!this.#isStopped) this.#callBack(error)
     })
+  }
+
+  /** All chunks as one, which is encoded faster. Undefined: their ends are needed, or they are not all text. */
+  #joinTexts(chunks: readonly WrittenChunk[]): JournalChunk | undefined {
+    if (this.#options.align === 'chunk' || chunks.length < 2) return undefined
+    let joined = ''
+    for (const { chunk, encoding } of chunks) {
+      if (typeof chunk !== 'string' || !UTF8.has(encoding) || endsInHalf(chunk)) return undefined
+      joined += chunk
+    }
+    // Which of them has a record that is too long has to be known.
+    const open = this.#accepted - this.#whole
+    if (open + joined.length * 3 > this.#options.maxRecordBytes) return undefined
+    return { chunk: joined, encoding: 'utf8' }
   }
 
   /** A write that finds the journal full fails from now on, instead of waiting for room. */
@@ -286,19 +306,31 @@ export class JournalSource implements BatchSource {
 
   end(): void {
     this.#isEnded = true
+    this.#isEndUnmarked = this.#whole < this.#accepted
     this.#whole = this.#accepted
   }
 
   async take(): Promise<Batch | undefined> {
     if (!this.#journal) return undefined
     await this.#fill()
-    if (this.#isEnded && this.#batcher.accepted === this.#accepted) this.#batcher.end()
+    const { accepted, hasReady } = this.#batcher
+    if (this.#isEnded && accepted === this.#accepted && !hasReady) {
+      await this.#markEnd(this.#journal)
+      this.#batcher.end()
+    }
     if (!this.#flushTimer.isDue) return undefined
     const batch = this.#batcher.take()
     this.#flushTimer.onBatch()
     // Bytes that a crash of the machine may take away must not be in the object.
     if (batch && this.#options.journal.sync !== 'never') await this.#journal.sync()
     return batch
+  }
+
+  /** The last record has no end of its own, and is whole all the same: the next start sees that in the journal. */
+  async #markEnd(journal: Journal): Promise<void> {
+    if (!this.#isEndUnmarked) return
+    await journal.markEnd()
+    this.#isEndUnmarked = false
   }
 
   onSending(): void {
@@ -343,6 +375,7 @@ export class JournalSource implements BatchSource {
     this.#callback = undefined
     setExitListener(this, undefined)
     let failure: Error | undefined
+    if (this.#journal) await this.#markEnd(this.#journal).catch(() => {})
     for (const { journal, slot, isSetAside } of this.#claimed) {
       failure = (await journal?.close().catch(asError)) ?? failure
       await (isSetAside ? slot.setAside() : slot.release()).catch(() => {})
@@ -406,7 +439,7 @@ export class JournalSource implements BatchSource {
     const behind = this.#rest.slice(count)
     for (const chunk of this.#rest.slice(0, count)) {
       this.#countChunk(chunk, true)
-      this.#listener.onChunk()
+      for (let i = 0; i < this.#joined; i++) this.#listener.onChunk()
     }
     if (rest) {
       for (const { bytes } of pieces) this.#countChunk({ chunk: bytes, encoding: 'utf8' }, false)
@@ -471,6 +504,11 @@ function asError(thrown: unknown): Error {
 function toWritable({ chunk, encoding }: WrittenChunk): JournalChunk {
   const isDirect = typeof chunk !== 'string' || DIRECT.has(encoding)
   return isDirect ? { chunk, encoding } : { chunk: Buffer.from(chunk, encoding), encoding }
+}
+
+/** The text ends with the first half of a character: joined with the next text it would be another character. */
+function endsInHalf(text: string): boolean {
+  return (text.charCodeAt(text.length - 1) & 0xfc00) === 0xd800
 }
 
 function byteLength({ chunk, encoding }: JournalChunk): number {

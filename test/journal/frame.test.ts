@@ -5,7 +5,7 @@ import t from 'tap'
 import { chainFrames, decodeFrame, firstCrc } from '../../lib/journal/frame.ts'
 import { type JournalChunk, layOut } from '../../lib/journal/frame-layout.ts'
 import {
-  anchorPosition,
+  ANCHOR_PLACES,
   decodeHead,
   encodeHead,
   HEAD_BYTES,
@@ -24,6 +24,7 @@ const header: SegmentHeader = {
   salt,
   align: 'chunk',
   firstGeneration: 5,
+  beginsRecord: true,
 }
 const anchor = {
   sequence: 3,
@@ -38,7 +39,8 @@ function text(value: string): JournalChunk {
   return { chunk: value, encoding: 'utf8' }
 }
 
-const options = { capacity: 100, frameBytes: 10, isByChunk: true }
+const allocate = (size: number) => Buffer.alloc(size)
+const options = { capacity: 100, frameBytes: 10, isByChunk: true, allocate }
 
 /** Frames of these chunks, as they lie in a segment. */
 function frames(chunks: readonly JournalChunk[], isByChunk = true): Buffer {
@@ -49,9 +51,9 @@ function frames(chunks: readonly JournalChunk[], isByChunk = true): Buffer {
 
 t.test('a header, an anchor and two frames have the bytes of docs/journal.md', async t => {
   const head = encodeHead(header, anchor)
-  const at = anchorPosition(anchor.sequence)
+  const [at] = ANCHOR_PLACES
   const bytes = {
-    header: head.subarray(0, 44),
+    header: head.subarray(0, 48),
     anchor: head.subarray(at, at + 44 + 9 + 12),
     frames: frames([text('ab'), text('c'), text('defghijk')]),
   }
@@ -69,33 +71,41 @@ t.test('a head is read as it was written', async t => {
     const { header: found } = decodeHead(encodeHead({ ...header, align }, undefined))
     t.same(found, { ...header, align })
   }
-  t.same(decodeHead(encodeHead(header, anchor)), { header, anchor, damagedAnchorAt: undefined })
+  t.same(decodeHead(encodeHead(header, anchor)), {
+    header,
+    anchor,
+    staleAnchorAt: undefined,
+    isAnchorDamaged: false,
+  })
   t.same(decodeHead(encodeHead(header, undefined)).anchor, undefined)
 })
 
 t.test('of two anchors the one with the higher sequence number is read', async t => {
   const head = encodeHead(header, anchor)
-  for (const sequence of [2, 4]) {
-    const at = anchorPosition(sequence)
+  for (const [index, at] of ANCHOR_PLACES.entries()) {
+    const sequence = 4 + index
     encodeHead(header, { ...anchor, sequence }).copy(head, at, at, at + 4096)
-    t.equal(decodeHead(head).anchor?.sequence, Math.max(3, sequence))
+    t.equal(decodeHead(head).anchor?.sequence, sequence)
   }
 })
 
 t.test('each flipped bit of a header or an anchor is noticed', async t => {
   const head = encodeHead(header, anchor)
-  const at = anchorPosition(anchor.sequence)
-  for (let bit = 0; bit < 44 * 8; bit++) {
+  const [first, second] = ANCHOR_PLACES
+  for (let bit = 0; bit < 48 * 8; bit++) {
     const flipped = Buffer.from(head)
     flipped[bit >> 3]! ^= 1 << (bit & 7)
     if (decodeHead(flipped).header) t.fail(`bit ${bit} of the header`)
   }
   for (let bit = 0; bit < 65 * 8; bit++) {
     const flipped = Buffer.from(head)
-    flipped[at + (bit >> 3)]! ^= 1 << (bit & 7)
-    if (decodeHead(flipped).damagedAnchorAt !== at) t.fail(`bit ${bit} of the anchor`)
+    flipped[first + (bit >> 3)]! ^= 1 << (bit & 7)
+    t.same(decodeHead(flipped).anchor, anchor, 'the other copy is read')
+    flipped[second + (bit >> 3)]! ^= 1 << (bit & 7)
+    const { anchor: none, isAnchorDamaged } = decodeHead(flipped)
+    if (none || !isAnchorDamaged) t.fail(`bit ${bit} of both copies`)
   }
-  t.equal(decodeHead(head.subarray(0, 5000)).damagedAnchorAt, 4096, 'a file that is cut')
+  t.ok(decodeHead(head.subarray(0, 5000)).isAnchorDamaged, 'a file that is cut')
 })
 
 t.test('names of segments sort by stream offset', async t => {

@@ -1,9 +1,8 @@
 /** The class Journal: what is accepted, synced, read back, kept and deleted. */
 
-import { mkdtemp, readdir, rm, stat } from 'node:fs/promises'
-import { tmpdir } from 'node:os'
+import { readdir, stat } from 'node:fs/promises'
 import { join } from 'node:path'
-import t, { type Test } from 'tap'
+import t from 'tap'
 import { crc64 } from '../../lib/crc64/index.ts'
 import type { FileSystem } from '../../lib/journal/file-system.ts'
 import { inspectJournal } from '../../lib/journal/inspect.ts'
@@ -12,6 +11,7 @@ import { HEAD_BYTES } from '../../lib/journal/segment.ts'
 import { settleJournal } from '../../lib/journal/settle-journal.ts'
 import { claimSlot, claimSlots } from '../../lib/journal/slots.ts'
 import { FakeClock } from '../helpers/fake-clock.ts'
+import { newFolder } from '../helpers/journal.ts'
 import { createRandom } from '../helpers/random.ts'
 import { SimulatedDisk } from './simulated-disk.ts'
 
@@ -203,6 +203,67 @@ t.test('a full disk accepts nothing, and goes on when bytes are delivered', asyn
   await journal.close()
 })
 
+t.test('a crash while an anchor is written leaves one that may rule', async t => {
+  const found = new Set<string | undefined>()
+  for (let seed = 1; seed <= 1500; seed++) {
+    const random = createRandom(seed)
+    const disk = new SimulatedDisk(random)
+    const details = { maxBytes: 1e9, sync: 'always', align: 'chunk', highWaterMark: 1000 } as const
+    const options = { ...details, folder: '/j/0', clock: new FakeClock() }
+    const journal = await Journal.open({ ...options, fileSystem: disk.fileSystem() })
+    await journal.write(chunks('record'))
+    await journal.anchor(ANCHOR)
+    disk.operationsToLive = random.integer(0, 4)
+    const killed = disk.nextKill()
+    await Promise.race([killed, journal.anchor({ ...ANCHOR, key: 'next', offset: 6 })])
+    disk.kill()
+    disk.losePower()
+    const next = await Journal.open({ ...options, fileSystem: disk.fileSystem() })
+    const key = next.recovered.anchor?.key
+    found.add(key)
+    // From now on appends may go there, so no crash brings an earlier anchor back.
+    disk.operationsToLive = random.integer(0, 4)
+    const again = disk.nextKill()
+    await Promise.race([again, next.anchor({ ...ANCHOR, key: 'third', offset: 6 })])
+    disk.kill()
+    disk.losePower()
+    const last = await Journal.open({ ...options, fileSystem: disk.fileSystem() })
+    const lastKey = last.recovered.anchor?.key
+    if (lastKey !== key && lastKey !== 'third') t.fail(`seed ${seed}: ${lastKey} behind ${key}`)
+  }
+  t.same([...found].sort(), ['k', 'next'])
+})
+
+t.test('a write waits while two buffers of bytes are not on stable storage', async t => {
+  const disk = new SimulatedDisk(createRandom(1))
+  const fileSystem = disk.fileSystem()
+  let openGate = () => {}
+  let gate: Promise<void> | undefined
+  const create: FileSystem['create'] = async path => {
+    const file = await fileSystem.create(path)
+    const datasync = async () => {
+      await gate
+      await file.datasync()
+    }
+    return { ...file, datasync }
+  }
+  const journal = await Journal.open({
+    ...({ folder: '/j/0', maxBytes: 1e9, sync: 'never', align: 'chunk' } as const),
+    ...{ highWaterMark: 1000, clock: new FakeClock(), fileSystem: { ...fileSystem, create } },
+  })
+  const buffer = () => [{ chunk: Buffer.alloc(900), encoding: 'utf8' as const }]
+  await journal.write(buffer())
+  gate = new Promise(resolve => (openGate = resolve))
+  await journal.write(buffer())
+  let isAccepted = false
+  const third = journal.write(buffer()).then(() => (isAccepted = true))
+  for (let turn = 0; turn < 20; turn++) await new Promise(setImmediate)
+  t.notOk(isAccepted, 'the disk does not answer')
+  openGate()
+  await third
+  await journal.close()
+})
+
 t.test('maxBytes holds back writes, and counts heads', async t => {
   const { journal } = await setUp({ maxBytes: HEAD_BYTES + 100, segmentBytes: 1e6 })
   t.equal((await journal.write(chunks('x'.repeat(60)))).isFull, false)
@@ -223,7 +284,7 @@ t.test('segments are deleted once they are acknowledged whole, and the last one 
 })
 
 t.test('the folder of a stream that has delivered all holds one small file', async t => {
-  const folder = await tempFolder(t)
+  const folder = newFolder(t)
   const details = { maxBytes: 1e9, sync: 200, align: 'chunk', highWaterMark: 4_000_000 } as const
   const journal = await Journal.open({ folder, ...details })
   await journal.anchor(ANCHOR)
@@ -277,17 +338,34 @@ t.test('an unfinished record is kept, and not recovered', async t => {
   t.equal(disk.paths.filter(path => path.endsWith('.damaged')).length, 1)
 })
 
-t.test('other records than the journal holds are refused while bytes are undelivered', async t => {
+t.test('records of processes with another align are parts of their own', async t => {
   const { journal, open } = await setUp({ align: '\n' })
-  await journal.write(chunks('one\n'))
+  await journal.write(chunks('one\nunfinished'))
   await journal.close()
-  await t.rejects(open({ align: 'chunk' }), {
-    code: 'OSS_ERR_JOURNAL',
-    message: /written with align "\\n", not "chunk": deliver them first, with oss-append drain/,
-  })
-  const next = await open({ align: undefined })
-  t.equal(next.align, '\n')
-  await next.close()
+  const second = await open({ align: 4 })
+  await second.write(chunks('1234567'))
+  await second.markEnd()
+  await second.close()
+  const third = await open({ align: 'chunk' })
+  await third.write(chunks('chunk'))
+  await third.close()
+  const last = await open({ align: undefined })
+  t.equal(last.align, 'chunk')
+  t.same(last.recovered.parts, [
+    { end: 4, align: '\n' },
+    { end: 11, align: 4 },
+    { end: 16, align: 'chunk' },
+  ])
+  const text = 'one\n1234567chunk'
+  const before = { position: 0, crc64: '0' }
+  const landed: number[] = []
+  for (let length = 1; length <= text.length; length++) {
+    const seen = { position: length, crc64: crc64(text.slice(0, length)) }
+    const { name } = await settleJournal(last, 0, before, seen)
+    if (name === 'landed') landed.push(length)
+  }
+  t.same(landed, [4, 8, 11, 16], 'an append may have ended there')
+  await last.close()
 })
 
 t.test(
@@ -328,12 +406,6 @@ t.test('the journal settles by prefix, at the ends of records', async t => {
   await journal.close()
 })
 
-async function tempFolder(t: Test): Promise<string> {
-  const folder = await mkdtemp(join(tmpdir(), 'journal-'))
-  t.teardown(() => rm(folder, { recursive: true, force: true }))
-  return folder
-}
-
 t.test('a chunk that is longer than a segment is accepted in parts', async t => {
   const { journal } = await setUp({ maxBytes: 1 << 20, highWaterMark: 65_536, align: 1 })
   const chunk = 'x'.repeat(600_000)
@@ -345,7 +417,7 @@ t.test('a chunk that is longer than a segment is accepted in parts', async t => 
 })
 
 t.test('on a real disk: folders 0700, files 0600, a slot for each stream, a report', async t => {
-  const dir = join(await tempFolder(t), 'oss')
+  const dir = join(newFolder(t), 'oss')
   const first = await claimSlots(dir)
   const second = await claimSlots(dir)
   t.match([first.own.index, second.own.index, second.abandoned], [0, 1, []])
@@ -362,12 +434,32 @@ t.test('on a real disk: folders 0700, files 0600, a slot for each stream, a repo
     message: new RegExp(`in use by process ${process.pid} on `),
   })
   t.match(await inspectJournal(dir), [
-    { index: 0, owner: { pid: process.pid }, recovered: { from: 0, end: 5 }, kept: [] },
-    { index: 1, owner: { pid: process.pid }, recovered: { end: 0 } },
+    { name: '0', owner: { pid: process.pid }, recovered: { from: 0, end: 5 }, kept: [] },
+    { name: '1', owner: { pid: process.pid }, recovered: { end: 0 } },
   ])
   await first.own.release()
   await second.own.release()
   const third = await claimSlots(dir)
   t.match([third.own.index, third.abandoned], [0, []])
   await third.own.release()
+})
+
+t.test('of streams that start at once, one takes each slot of a dead process', async t => {
+  const dir = newFolder(t)
+  const options = { maxBytes: 1e9, sync: 200, align: 'chunk', highWaterMark: 1000 } as const
+  const dead = await Promise.all(Array.from({ length: 4 }, () => claimSlots(dir)))
+  for (const { own } of dead) {
+    const journal = await Journal.open({ ...options, folder: own.folder })
+    await journal.write(chunks('left'))
+    await journal.close()
+    await own.release()
+  }
+  for (let round = 1; round <= 5; round++) {
+    const claims = await Promise.all(Array.from({ length: 3 }, () => claimSlots(dir)))
+    const slots = claims.flatMap(({ own, abandoned }) => [own, ...abandoned])
+    const indexes = slots.map(({ index }) => index).sort()
+    t.equal(new Set(indexes).size, indexes.length, 'none is taken twice')
+    for (const { own } of dead) t.ok(indexes.includes(own.index), `slot ${own.index}`)
+    for (const slot of slots) await slot.release()
+  }
 })

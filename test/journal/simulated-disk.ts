@@ -92,7 +92,10 @@ export class SimulatedDisk {
     this.#changes = []
     this.#files = new Map(this.#stable)
     for (const inode of new Set(this.#files.values())) {
-      for (const page of inode.dirty) if (this.#chance(0.5)) writeBack(inode, page)
+      for (const page of inode.dirty) {
+        if (this.#chance(0.5)) writeBack(inode, page)
+        else if (this.#chance(0.2)) writeBack(inode, page, this.#random.integer(1, 64))
+      }
       inode.bytes = Buffer.from(inode.stable)
       inode.dirty.clear()
       inode.dropped.clear()
@@ -269,9 +272,10 @@ function pageStart(page: number): number {
   return small < 0 ? page * PAGE_BYTES : HEAD_BYTES + small * SMALL_PAGE_BYTES
 }
 
-function writeBack(inode: Inode, page: number): void {
+/** `most`: bytes, of a page that is torn. */
+function writeBack(inode: Inode, page: number, most = Number.POSITIVE_INFINITY): void {
   const start = pageStart(page)
-  const end = Math.min(pageStart(page + 1), inode.bytes.length)
+  const end = Math.min(pageStart(page + 1), start + most, inode.bytes.length)
   if (start >= end) return
   if (end > inode.stable.length) {
     inode.stable = Buffer.concat([inode.stable, Buffer.alloc(end - inode.stable.length)])

@@ -8,7 +8,7 @@ const REQUIRED = [
   ...['done', 'killed', 'power lost', 'suspended', 'failed', 'process.exit()', 'full'],
   ...['anchored', 'landed', 'absent', 'beyond', 'a late request landed'],
   ...['an fdatasync failed', 'the disk is full', 'a removed file is back'],
-  ...['damaged: broken', 'damaged: unfinished'],
+  ...['damaged: broken', 'damaged: unfinished', 'an end was marked'],
 ]
 
 /** Adds a test: each promise is kept in these seeds, and they meet each case `minCount` times. */

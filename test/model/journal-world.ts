@@ -8,7 +8,7 @@ import { EMPTY_TAIL, type Tail } from '../../lib/append/tail.ts'
 import type { Clock, Timer } from '../../lib/clock.ts'
 import { crc64 } from '../../lib/crc64/index.ts'
 import { OssError } from '../../lib/errors.ts'
-import { Journal, type JournalSync } from '../../lib/journal/journal.ts'
+import { Journal, type JournalOptions, type JournalSync } from '../../lib/journal/journal.ts'
 import { settleJournal } from '../../lib/journal/settle-journal.ts'
 import type { Align } from '../../lib/options.ts'
 import { createRandom, type Random } from '../helpers/random.ts'
@@ -40,6 +40,8 @@ interface GivenRecord {
   isPromised: boolean
   /** No power loss takes it. */
   isSafe: boolean
+  /** It has no end of its own, and the journal was not told that it is whole. */
+  isOpen: boolean
 }
 
 interface Request {
@@ -148,7 +150,18 @@ class World {
     this.log.push(`--- ${ending}`)
     this.count(ending)
     if (ending === 'conflict' && !this.#mayConflict) this.report('a conflict without a rival')
+    if (ending === 'conflict') await this.#checkKept()
     return ending === 'done' || ending === 'conflict' || this.#problem !== undefined
+  }
+
+  /** What a conflict leaves undelivered is still in the journal. */
+  async #checkKept(): Promise<void> {
+    this.#disk.kill()
+    this.#disk.trouble = NO_TROUBLE
+    const journal = await Journal.open(journalOptions(this.plan, this.#disk))
+    await this.checkRecovered(journal)
+    const { from } = journal.recovered
+    for (const record of this.#given) record.isPromised &&= record.offset < from
   }
 
   #die(): void {
@@ -170,13 +183,20 @@ class World {
   // ---- Records
 
   /** A new record, which is given to the journal at this stream offset. */
-  give(offset: number): GivenRecord | undefined {
+  give(offset: number, isOpen = false): GivenRecord | undefined {
     if (this.#named === this.plan.records) return undefined
-    const text = nameRecord(this.#named++, this.plan.align, this.random)
-    const record = { text, offset, isPromised: false, isSafe: false }
+    const index = this.#named++
+    const { align } = this.plan
+    const text = isOpen ? nameOpenRecord(index, align) : nameRecord(index, align, this.random)
+    const record = { text, offset, isPromised: false, isSafe: false, isOpen }
     this.#given.push(record)
     this.log.push(`give ${text.trim()} at ${offset}`)
     return record
+  }
+
+  /** Records may lack their end, since the bytes tell where records end. */
+  get hasOpenRecords(): boolean {
+    return this.plan.align === '\n' || this.plan.align === 4
   }
 
   get hasRecords(): boolean {
@@ -184,9 +204,18 @@ class World {
   }
 
   accept(record: GivenRecord): void {
-    record.isPromised = true
+    record.isPromised = !record.isOpen
     if (this.plan.sync === 'always') record.isSafe = true
     this.log.push(`accepted ${record.text.trim()}`)
+  }
+
+  /** The journal knows that the last record is whole. */
+  closeLastRecord(): void {
+    const record = this.#given.at(-1)
+    if (!record) return
+    Object.assign(record, { isOpen: false, isPromised: true, isSafe: true })
+    this.count('an end was marked')
+    this.log.push(`marked the end of ${record.text}`)
   }
 
   /** What is before this stream offset is on stable storage. */
@@ -207,14 +236,14 @@ class World {
     if (text !== expected.map(record => record.text).join('')) this.report(`recovered ${text}`)
     // A start syncs what it has read, and sends it.
     for (const record of expected) {
-      record.isPromised = true
-      record.isSafe = true
+      Object.assign(record, { isOpen: false, isPromised: true, isSafe: true })
     }
   }
 
   /** Ends of records behind an offset. */
   endsBehind(offset: number, limit: number): number[] {
-    return this.#given.map(endOf).filter(end => end > offset && end <= limit)
+    const closed = this.#given.filter(({ isOpen }) => !isOpen)
+    return closed.map(endOf).filter(end => end > offset && end <= limit)
   }
 
   textOf(from: number, to: number): string {
@@ -304,6 +333,8 @@ class Process {
   #tail: Tail = EMPTY_TAIL
   /** A request may still land at the tail: of this process, or of a dead one. */
   #isInDoubt = false
+  /** `end()` was called behind a record without end. `'marked'`: the journal knows. */
+  #ended: 'no' | 'accepting' | 'marked' = 'no'
 
   constructor(world: World, disk: SimulatedDisk) {
     this.#world = world
@@ -312,18 +343,16 @@ class Process {
 
   async run(): Promise<Ending> {
     try {
-      const { sync, align, highWaterMark, segmentBytes, frameBytes, maxBytes } = this.#world.plan
-      const journal = await Journal.open({
-        ...{ folder: FOLDER, sync, align, highWaterMark, segmentBytes, frameBytes, maxBytes },
-        fileSystem: this.#disk.fileSystem(),
-        clock: immediateClock,
-      })
+      const journal = await Journal.open(journalOptions(this.#world.plan, this.#disk))
       await this.#world.checkRecovered(journal)
       if (!this.#world.isCalm) this.#disk.trouble = this.#world.plan.trouble
       if (!(await this.#settle(journal))) return 'conflict'
       return await this.#work(journal)
     } catch (error) {
-      if (error instanceof OssError && error.code === 'OSS_ERR_JOURNAL') return 'failed'
+      if (error instanceof OssError && error.code === 'OSS_ERR_JOURNAL') {
+        this.#world.log.push(error.message)
+        return 'failed'
+      }
       throw error
     }
   }
@@ -368,18 +397,26 @@ class Process {
     const world = this.#world
     const { process } = this.#disk
     for (;;) {
+      if (world.chance(0.1)) await new Promise(setImmediate)
       // A killed process does not run on, not even where it waits for no operation of the disk.
       if (this.#disk.process !== process) return new Promise(() => {})
       world.step()
+      if (this.#ended === 'no' && world.hasOpenRecords && world.chance(0.05)) this.#end(journal)
       if (world.chance(0.5) || world.isCalm) await this.#write(journal)
       if (world.chance(0.5) || world.isCalm) {
         if (!(await this.#send(journal))) return 'conflict'
       }
-      if (world.chance(0.1)) await new Promise(setImmediate)
       world.noteSynced(journal.syncedEnd)
       if (!world.isCalm && world.chance(0.01)) await this.#exit(journal)
-      const isDone = !world.hasRecords && this.#waiting.length === 0 && !this.#hasUnsent(journal)
-      if (!isDone && (world.isCalm || !world.chance(0.01))) continue
+      if (this.#ended === 'accepting' && this.#waiting.length === 0) {
+        await journal.markEnd()
+        this.#ended = 'marked'
+        world.closeLastRecord()
+      }
+      const isSent = this.#waiting.length === 0 && !this.#hasUnsent(journal)
+      const isDone = isSent && !world.hasRecords
+      const isEnded = isSent && this.#ended === 'marked'
+      if (!isDone && !isEnded && (world.isCalm || !world.chance(0.01))) continue
       await journal.close()
       world.noteSynced(journal.end)
       return isDone ? 'done' : 'suspended'
@@ -390,7 +427,17 @@ class Process {
     return acknowledged < end
   }
 
+  /** The stream ends behind a record without end, if no other record waits. */
+  #end(journal: Journal): void {
+    if (this.#waiting.length > 0) return
+    const record = this.#world.give(journal.end, true)
+    if (!record) return
+    this.#waiting.push({ record, rest: record.text })
+    this.#ended = 'accepting'
+  }
+
   #giveMore(journal: Journal): void {
+    if (this.#ended !== 'no') return
     let offset = journal.end
     for (const { rest } of this.#waiting) offset += rest.length
     for (let more = this.#world.random.integer(1, 4); more > 0; more--) {
@@ -457,6 +504,9 @@ class Process {
 
   async #append(journal: Journal, to: number, request: Request): Promise<boolean> {
     const reply = this.#world.append(request)
+    // The object may then have bytes that the journal has lost.
+    const { sync, losesPower } = this.#world.plan
+    if (sync === 'never' && losesPower && this.#world.chance(0.1)) this.#disk.operationsToLive = 0
     // A process can be killed before the reply comes.
     await journal.read(journal.acknowledged, 1)
     if (reply.name === 'unknown') this.#isInDoubt = true
@@ -471,6 +521,15 @@ class Process {
     await journal.anchor({ offset: journal.acknowledged, bucket: 'b', key, ...this.#tail })
     this.#world.count('anchored')
     return key
+  }
+}
+
+function journalOptions(plan: Plan, disk: SimulatedDisk): JournalOptions {
+  const { sync, align, highWaterMark, segmentBytes, frameBytes, maxBytes } = plan
+  return {
+    ...{ folder: FOLDER, sync, align, highWaterMark, segmentBytes, frameBytes, maxBytes },
+    fileSystem: disk.fileSystem(),
+    clock: immediateClock,
   }
 }
 
@@ -514,6 +573,11 @@ function nameRecord(index: number, align: Align, random: Random): string {
   if (align === 4) return `${String(index).padStart(3, '0')};`
   const text = `<${index}${'z'.repeat(random.integer(0, 20))}>`
   return align === '\n' || random.integer(0, 3) === 0 ? `${text}\n` : text
+}
+
+/** A record without the end that `align` wants. */
+function nameOpenRecord(index: number, align: Align): string {
+  return align === 4 ? `${String(index).padStart(2, '0')}.` : `<${index}!>`
 }
 
 function endOf({ offset, text }: GivenRecord): number {

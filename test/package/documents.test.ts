@@ -227,6 +227,30 @@ t.test('every file and every heading that a document links to exists', async t =
   t.ok(count > 20, `${count} headings are linked to`)
 })
 
+/** What the documents link to outside. A page with an id (`doc-detail/N`) keeps its address when OSS moves it. */
+const OUTSIDE = [
+  /^https:\/\/www\.alibabacloud\.com\/help\/(doc-detail\/\d+\.html?|en\/[\w/-]+)$/,
+  /^https:\/\/www\.alibabacloud\.com\/help\/en\/object-storage-service\/latest\/[\w-]+$/,
+  /^https:\/\/help\.aliyun\.com\/en\/[\w/-]+$/,
+  /^https:\/\/img\.shields\.io\/badge\/[\w%.-]+$/,
+  /^https:\/\/(www\.npmjs\.com\/package|duckdb\.org\/docs|clickhouse\.com\/docs|pm2\.keymetrics\.io\/docs)\/[\w@/-]+$/,
+]
+
+t.test('every link to the outside is https, to a page of a known site', t => {
+  let count = 0
+  for (const [file, text] of documents) {
+    for (const [, url = ''] of text.matchAll(/\]\((\w+:[^)\s]*)/g)) {
+      t.ok(
+        OUTSIDE.some(known => known.test(url)),
+        `${file}: ${url}`,
+      )
+      count += 1
+    }
+  }
+  t.ok(count > 30, `${count} links`)
+  t.end()
+})
+
 t.test('the tarball has every file that a page links to', async t => {
   const entries: string[] = ['README.md', 'LICENSE', ...published]
   for (const [file, text] of pages) {

@@ -1,42 +1,17 @@
 /** What a stream does with the journals of streams before it, whatever has become of their objects. */
 
 import { once } from 'node:events'
-import { mkdirSync, mkdtempSync, readdirSync, rmSync } from 'node:fs'
-import { tmpdir } from 'node:os'
+import { mkdirSync, readdirSync } from 'node:fs'
 import { join } from 'node:path'
-import t, { type Test } from 'tap'
+import t from 'tap'
 import {
   type AppendStreamOptions,
   createRollingAppendStream,
   type OssAppendStream,
-  type RecoverInfo,
 } from '../../lib/index.ts'
 import { runModule } from '../helpers/child-process.ts'
+import { failureOf, finish, HANG, newFolder, watchRecover } from '../helpers/journal.ts'
 import { networkOptions, type Oss, startOss, waitUntil } from '../helpers/test-oss.ts'
-
-const HANG = { kind: 'lost', how: 'hang', on: 'any', times: Number.POSITIVE_INFINITY } as const
-
-function newFolder(t: Test): string {
-  const folder = mkdtempSync(join(tmpdir(), 'journal-'))
-  t.teardown(() => rmSync(folder, { recursive: true, force: true }))
-  return folder
-}
-
-async function finish(stream: OssAppendStream): Promise<void> {
-  stream.end()
-  await once(stream, 'close')
-}
-
-async function failure(stream: OssAppendStream): Promise<unknown> {
-  await new Promise<void>(resolve => stream.on('error', () => {}).on('close', resolve))
-  return stream.errored
-}
-
-function watchRecover(stream: OssAppendStream): RecoverInfo[] {
-  const infos: RecoverInfo[] = []
-  stream.on('recover', info => infos.push(info))
-  return infos
-}
 
 /** The object gets `delivered`; `left` stays in the journal, and was never sent. */
 async function leave(
@@ -68,7 +43,7 @@ t.test('bytes for an object of another bucket: the stream refuses, and they stay
   const key = oss.newKey()
   await leave(oss, key, { journal }, { delivered: 'a', left: 'b' })
   const other = oss.open(key, { journal, bucket: 'otherbucket' })
-  t.match(await failure(other), {
+  t.match(await failureOf(other), {
     code: 'OSS_ERR_JOURNAL',
     message: /1 byte for oss:\/\/examplebucket\/.*otherbucket/,
   })
@@ -106,8 +81,8 @@ t.test('an object that is gone or replaced: the stream fails, and the bytes stay
     await leave(oss, key, { journal }, { delivered: 'four', left: 'kept' })
     oss.server.faults.push(fault)
     const code = 'by' in fault && fault.by === 'Normal' ? 'ObjectNotAppendable' : /REPLACED/
-    t.match(await failure(oss.open(key, { journal })), { code, message: /4 bytes .*stay/ })
-    t.match(await failure(oss.open(key, { journal })), { code }, 'again')
+    t.match(await failureOf(oss.open(key, { journal })), { code, message: /4 bytes .*stay/ })
+    t.match(await failureOf(oss.open(key, { journal })), { code }, 'again')
   }
 })
 
@@ -133,7 +108,7 @@ t.test('a sealed object: a plain stream fails, and a rolling stream takes the ne
       t.equal(oss.read(key).toString(), 'a')
       t.equal(oss.read(`${key.slice(0, -1)}1`).toString(), 'bcd')
     } else {
-      t.match(await failure(oss.open(key, { journal })), { code: 'AppendSealedObjectNotAllowed' })
+      t.match(await failureOf(oss.open(key, { journal })), { code: 'AppendSealedObjectNotAllowed' })
     }
   }
 })
@@ -156,6 +131,47 @@ t.test('bytes behind a roll go to the object that was in use last', async t => {
   t.equal(oss.read(`${key}0`).toString(), 'object 0\n')
   t.equal(oss.read(`${key}1`).toString(), 'object 1\n-\n')
 })
+
+t.test('an attempt of a dead process may still land in an object that is to be left', async t => {
+  const oss = await startOss(t)
+  const dir = newFolder(t)
+  const key = oss.newKey()
+  const options = { ...oss.options(`${key}{index}`, { journal: dir, align: '\n' }), maxBytes: 12 }
+  const first = createRollingAppendStream(options)
+  first.write('object 0\n')
+  await first.flush()
+  oss.server.faults.push({ kind: 'late', how: 'hang', lands: 'afterLook' })
+  first.write('-\n')
+  first.flush().catch(() => {})
+  await waitUntil(() => oss.server.faults.fired.late)
+  first.write('behind\n')
+  await first.suspend()
+  const second = createRollingAppendStream({ ...options, maxBytes: 9 })
+  second.write('new\n')
+  await finish(second)
+  const objects = [0, 1, 2].map(index => oss.read(`${key}${index}`).toString())
+  t.same(objects, ['object 0\n-\n', 'behind\n', 'new\n'])
+})
+
+t.test(
+  'once an append of its own is acknowledged, a rolling stream leaves a full object',
+  async t => {
+    const oss = await startOss(t)
+    const dir = newFolder(t)
+    const key = oss.newKey()
+    const options = { ...oss.options(`${key}{index}`, { journal: dir, align: '\n' }), maxBytes: 20 }
+    const first = createRollingAppendStream({ ...options, highWaterMark: 4 })
+    first.write('object 0\n')
+    await first.flush()
+    oss.server.faults.push({ kind: 'reset', when: 'before', times: Number.POSITIVE_INFINITY })
+    for (const line of ['aaa\n', 'bbb\n', 'ccc\n']) first.write(line)
+    await first.suspend()
+    oss.server.faults.clear()
+    await finish(createRollingAppendStream({ ...options, highWaterMark: 4 }))
+    t.equal(oss.read(`${key}0`).toString(), 'object 0\naaa\nbbb\n')
+    t.equal(oss.read(`${key}1`).toString(), 'ccc\n')
+  },
+)
 
 t.test('an identity that may not read: bytes are delivered all the same', async t => {
   const oss = await startOss(t)
@@ -245,6 +261,55 @@ t.test('a request of the dead process may arrive late, and be longer than a batc
   second.write('last\n')
   await finish(second)
   t.equal(oss.read(key).toString(), `first\n${records}last\n`)
+})
+
+t.test(
+  'a last record without end, made whole by end(), is delivered by the next start',
+  async t => {
+    const oss = await startOss(t)
+    for (const align of ['\n', 4] as const) {
+      for (const hasLanded of [false, true]) {
+        const journal = newFolder(t)
+        const key = oss.newKey()
+        const first = oss.open(key, { journal, align, requestTimeout: 100 })
+        first.write('one\n')
+        await first.flush()
+        const fault = hasLanded ? HANG : ({ kind: 'reset', when: 'before', times: 1e9 } as const)
+        const { faults } = oss.server
+        const before = faults.fired[fault.kind] ?? 0
+        faults.push(fault)
+        first.end('la')
+        await waitUntil(() => (faults.fired[fault.kind] ?? 0) > before)
+        t.equal(oss.read(key).toString(), hasLanded ? 'one\nla' : 'one\n')
+        await first.suspend()
+        // One more life, which delivers nothing, has bytes behind that record.
+        const second = oss.open(key, { journal, align })
+        const accepted = new Promise(resolve => second.write('two\nthr\n', resolve))
+        await accepted
+        await second.suspend()
+        oss.server.faults.clear()
+        const third = oss.open(key, { journal, align })
+        const infos = watchRecover(third)
+        third.write('4th\n')
+        await finish(third)
+        t.equal(oss.read(key).toString(), 'one\nlatwo\nthr\n4th\n')
+        t.match(infos, [{ damaged: [] }])
+      }
+    }
+  },
+)
+
+t.test('end() makes the last record whole even if the stream is suspended at once', async t => {
+  const oss = await startOss(t)
+  const journal = newFolder(t)
+  const key = oss.newKey()
+  const first = oss.open(key, { journal, align: '\n' })
+  first.end('no newline')
+  await first.suspend()
+  const second = oss.open(key, { journal, align: '\n' })
+  second.write(', and one behind it\n')
+  await finish(second)
+  t.equal(oss.read(key).toString(), 'no newline, and one behind it\n')
 })
 
 t.test('process.exit() writes what is given to the stream, once', async t => {
