@@ -29,7 +29,7 @@ const IDLE_BYTES = 65_536
 /** Bytes. Between two chunk ends that are remembered: the least that an append is cut to. */
 const CHUNK_END_STEP = 65_536
 /** Bytes. The CRC is updated in steps of this size: they are still in the cache, and none blocks for long. */
-const DIGEST_STEP = 262_144
+const DIGEST_STEP = 524_288
 
 /**
  * What `buffer.write()` calls. For a line of 100 bytes the checks of `write()` take as long as the copy. If a

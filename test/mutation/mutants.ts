@@ -770,6 +770,20 @@ export const MUTANTS: readonly Mutant[] = [
     tests: ['client/connections'],
   },
   {
+    name: 'parts of a body grow on a slow link',
+    file: 'lib/client/agent.ts',
+    find: 'if (!isFast) connection.part = PART',
+    replace: 'if (!isFast) connection.part *= 2',
+    tests: ['client/deadline'],
+  },
+  {
+    name: 'parts of a body never grow',
+    file: 'lib/client/agent.ts',
+    find: 'else if (end <= length) connection.part *= 2',
+    replace: '',
+    tests: ['client/deadline'],
+  },
+  {
     name: 'an aborted exchange opens another connection',
     file: 'lib/client/agent.ts',
     find: 'if (isAbort(error)) this.#discardClient(origin, client)',

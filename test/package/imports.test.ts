@@ -43,7 +43,7 @@ const LAYERS: Readonly<Record<string, string>> = {
   'client/credentials-module': 'node:* | uses process | lazy url | client, errors',
   client: `node:crypto, node:net, node:stream | uses process, timers, time | type undici
     | client/agent, crc64, validate, clock, errors | type append`,
-  'client/agent': 'lazy undici, type undici, type node:net | errors',
+  'client/agent': 'uses time, lazy undici, type undici, type node:net | errors',
 
   // The core: no streams, no HTTP, no process, and every clock is an argument.
   append: 'node:assert/strict, node:crypto, node:diagnostics_channel | crc64, errors | type clock',
