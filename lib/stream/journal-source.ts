@@ -33,6 +33,10 @@ import type { SourceOptions } from './memory-source.ts'
 const DIRECT: ReadonlySet<string> = new Set(['utf8', 'utf-8', 'latin1', 'binary'])
 
 const UTF8: ReadonlySet<string> = new Set(['utf8', 'utf-8'])
+/** Bytes that a UTF-16 code unit has in UTF-8. */
+const MOST_BYTES = 3
+/** Code units of texts that are joined: far less than a frame, so the journal takes all or none of them. */
+const JOINED_LENGTH = 65_536
 
 export interface JournalSourceOptions extends SourceOptions {
   readonly journal: JournalSettings
@@ -44,6 +48,12 @@ export interface JournalSourceListener extends SourceListener {
   readonly onSetAside: ((error: OssError) => void) | undefined
   /** Chunks that Node queues behind the one that is being accepted. */
   readonly queuedChunks: () => readonly WrittenChunk[]
+}
+
+/** What the journal takes as one chunk. */
+interface WritableChunk extends JournalChunk {
+  /** The chunks of the stream that it was joined from. */
+  readonly members?: readonly WrittenChunk[]
 }
 
 interface ClaimedSlot {
@@ -75,9 +85,7 @@ export class JournalSource implements BatchSource {
   /** Callback of the write that is being accepted. */
   #callback: WriteCallback | undefined
   /** What of that write is not accepted. */
-  #rest: readonly JournalChunk[] = []
-  /** How many chunks of the stream are one in `#rest`. */
-  #joined = 1
+  #rest: readonly WritableChunk[] = []
   /** The journal is writing `#rest`. */
   #isGiven = false
   #accepting: Promise<void> = Promise.resolve()
@@ -230,27 +238,20 @@ export class JournalSource implements BatchSource {
 
   writev(chunks: readonly WrittenChunk[], callback: WriteCallback): void {
     this.#callback = callback
-    const text = this.#joinTexts(chunks)
-    this.#joined = text ? chunks.length : 1
-    this.#rest = text ? [text] : chunks.map(toWritable)
+    this.#rest = this.#canJoin(chunks) ? joinTexts(chunks) : chunks.map(toWritable)
     this.#accepting = this.#accept().catch((error: Error) => {
       // `close()` fails the write of a stream that was destroyed.
       if (!this.#isStopped) this.#callBack(error)
     })
   }
 
-  /** All chunks as one, which is encoded faster. Undefined: their ends are needed, or they are not all text. */
-  #joinTexts(chunks: readonly WrittenChunk[]): JournalChunk | undefined {
-    if (this.#options.align === 'chunk' || chunks.length < 2) return undefined
-    let joined = ''
-    for (const { chunk, encoding } of chunks) {
-      if (typeof chunk !== 'string' || !UTF8.has(encoding) || endsInHalf(chunk)) return undefined
-      joined += chunk
-    }
-    // Which of them has a record that is too long has to be known.
-    const open = this.#accepted - this.#whole
-    if (open + joined.length * 3 > this.#options.maxRecordBytes) return undefined
-    return { chunk: joined, encoding: 'utf8' }
+  /** Neither the ends of the chunks are needed, nor which of them has a record that is too long. */
+  #canJoin(chunks: readonly WrittenChunk[]): boolean {
+    const { align, maxRecordBytes } = this.#options
+    if (align === 'chunk') return false
+    let most = this.#accepted - this.#whole
+    for (const { chunk } of chunks) most += chunk.length * MOST_BYTES
+    return typeof align === 'number' || most <= maxRecordBytes
   }
 
   /** A write that finds the journal full fails from now on, instead of waiting for room. */
@@ -439,8 +440,10 @@ export class JournalSource implements BatchSource {
     const isNext = this.#batcher.accepted === this.#accepted
     const behind = this.#rest.slice(count)
     for (const chunk of this.#rest.slice(0, count)) {
-      this.#countChunk(chunk, true)
-      for (let i = 0; i < this.#joined; i++) this.#listener.onChunk()
+      for (const member of chunk.members ?? [chunk]) {
+        this.#countChunk(member, true)
+        this.#listener.onChunk()
+      }
     }
     if (rest) {
       for (const { bytes } of pieces) this.#countChunk({ chunk: bytes, encoding: 'utf8' }, false)
@@ -505,6 +508,29 @@ function asError(thrown: unknown): Error {
 function toWritable({ chunk, encoding }: WrittenChunk): JournalChunk {
   const isDirect = typeof chunk !== 'string' || DIRECT.has(encoding)
   return isDirect ? { chunk, encoding } : { chunk: Buffer.from(chunk, encoding), encoding }
+}
+
+/** Neighbouring texts as one, which is encoded faster than each alone. */
+function joinTexts(chunks: readonly WrittenChunk[]): WritableChunk[] {
+  const joined: WritableChunk[] = []
+  let text = ''
+  let members: WrittenChunk[] = []
+  const endText = () => {
+    if (members.length > 0) joined.push({ chunk: text, encoding: 'utf8', members })
+    text = ''
+    members = []
+  }
+  for (const written of chunks) {
+    const { chunk, encoding } = written
+    const isText = typeof chunk === 'string' && UTF8.has(encoding) && !endsInHalf(chunk)
+    if (!isText || text.length + chunk.length > JOINED_LENGTH) endText()
+    if (isText && chunk.length <= JOINED_LENGTH) {
+      text += chunk
+      members.push(written)
+    } else joined.push(toWritable(written))
+  }
+  endText()
+  return joined
 }
 
 /** The text ends with the first half of a character: joined with the next text it would be another character. */
