@@ -233,7 +233,7 @@ export class Journal {
     const layout = layOut(chunks, this.#layout)
     this.#writing = { chunks, layout, end: this.end + layout.length }
     try {
-      await this.#limitUnsynced(layout.buffer.length)
+      await this.#limitUnsynced(layout.length)
       const isWritten = layout.length === 0 || (await this.#exclusive(() => this.#append(layout)))
       this.#isFull = !isWritten
       if (!isWritten) return { pieces: [], chunks: 0, rest: undefined, isFull: true }
@@ -253,8 +253,7 @@ export class Journal {
   /** While one buffer is being synced, the next one fills. More is not kept in memory. */
   async #limitUnsynced(length: number): Promise<void> {
     const most = 2 * this.#options.highWaterMark
-    const { unsyncedBytes } = this.#store
-    if (unsyncedBytes > 0 && unsyncedBytes + length > most) await this.sync()
+    await this.sync(Math.min(this.end, this.end + length - most))
   }
 
   #syncLater(): void {
@@ -303,11 +302,11 @@ export class Journal {
   }
 
   /**
-   * Resolves when all that is accepted by now is on stable storage: for `journaled()`, and before each batch
-   * leaves, unless `sync` is `'never'`. Costs nothing if it is there already. Calls share an fdatasync.
+   * Resolves when the bytes before `end` are on stable storage, by default all that are accepted by now: for
+   * `journaled()`, and before each batch leaves, unless `sync` is `'never'`. Costs nothing if they are there
+   * already. Calls share an fdatasync.
    */
-  async sync(): Promise<void> {
-    const { end } = this.#store
+  async sync(end = this.#store.end): Promise<void> {
     while (this.#store.syncedEnd < end) {
       this.#throwIfFailed()
       if (!this.#store.isSuspect) await this.#store.datasync()

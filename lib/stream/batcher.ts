@@ -126,6 +126,12 @@ export class Batcher {
     return this.#isTooLong
   }
 
+  /** Bytes that its two buffers still take. */
+  get free(): number {
+    const taken = (this.#ready?.batch.length ?? 0) + (this.#inFlight?.batch.length ?? 0)
+    return 2 * this.#highWaterMark - taken - this.#length
+  }
+
   /** A full batch waits to be taken. */
   get hasReady(): boolean {
     return this.#ready !== undefined

@@ -32,6 +32,8 @@ import type { SourceOptions } from './memory-source.ts'
 /** Encodings whose text has as many newlines as its bytes, and whose length in bytes is exact. */
 const DIRECT: ReadonlySet<string> = new Set(['utf8', 'utf-8', 'latin1', 'binary'])
 
+/** Milliseconds that a write waits for a buffer. */
+const MEMORY_WAIT = 20
 const UTF8: ReadonlySet<string> = new Set(['utf8', 'utf-8'])
 /** Bytes that a UTF-16 code unit has in UTF-8. */
 const MOST_BYTES = 3
@@ -93,6 +95,8 @@ export class JournalSource implements BatchSource {
   /** Accepted bytes of whole records. */
   #whole = 0
   #acknowledged = 0
+  /** Ends the wait for a buffer. */
+  #onFreed: (() => void) | undefined
   /** The read that fills the batcher. */
   #filling: Promise<void> | undefined
   #isEnded = false
@@ -323,7 +327,9 @@ export class JournalSource implements BatchSource {
     const batch = this.#batcher.take()
     this.#flushTimer.onBatch()
     // Bytes that a crash of the machine may take away must not be in the object.
-    if (batch && this.#options.journal.sync !== 'never') await this.#journal.sync()
+    if (batch && this.#options.journal.sync !== 'never') {
+      await this.#journal.sync(this.#base + this.#acknowledged + batch.length)
+    }
     return batch
   }
 
@@ -360,10 +366,12 @@ export class JournalSource implements BatchSource {
   release(): void {
     const isWriting = this.#rest.length > 0
     this.#batcher.release(isWriting || this.#batcher.accepted < this.#accepted)
+    this.#onFreed?.()
   }
 
   stop(): void {
     this.#isStopped = true
+    this.#onFreed?.()
     this.#flushTimer.stop()
     const { aborted } = this.#context.retryLoop
     if (aborted) this.#refuseWaiting(aborted)
@@ -393,6 +401,7 @@ export class JournalSource implements BatchSource {
     this.#rest = this.#rest.slice(0, count)
     while (this.#rest.length > 0) {
       this.#throwIfAborted()
+      await this.#waitForMemory()
       this.#isGiven = true
       const result = await journal.write(this.#rest)
       this.#isGiven = false
@@ -401,6 +410,24 @@ export class JournalSource implements BatchSource {
     }
     if (isLong) this.#onLongRecord()
     else this.#callBack()
+  }
+
+  /**
+   * Waits for a buffer, but not for a slow network. Bytes that no buffer has room for are read back from the disk,
+   * which takes about as long as to send them. Once some are, all that follow are too.
+   */
+  async #waitForMemory(): Promise<void> {
+    const { accepted, free } = this.#batcher
+    const length = this.#rest.reduce((sum, chunk) => sum + byteLength(chunk), 0)
+    if (accepted < this.#accepted || free >= Math.min(length, this.#options.highWaterMark)) return
+    await new Promise<void>(resolve => {
+      const timer = setTimeout(resolve, MEMORY_WAIT)
+      this.#onFreed = () => {
+        clearTimeout(timer)
+        resolve()
+      }
+    })
+    this.#onFreed = undefined
   }
 
   /** In a tick of its own: what a listener of 'drain' throws is no failure of the write. */
@@ -461,9 +488,9 @@ export class JournalSource implements BatchSource {
     const { chunk, encoding } = written
     const open = this.#accepted - this.#whole
     this.#accepted += byteLength(written)
-    if (align === 'chunk' ? isWhole : align === '\n' && isEnd(align, chunk)) {
-      this.#whole = this.#accepted
-    } else this.#whole += findLastRecordEnd(align, toBytes(chunk, encoding), open)
+    if (typeof align === 'number') this.#whole = this.#accepted - (this.#accepted % align)
+    else if (align === 'chunk' ? isWhole : isEnd(align, chunk)) this.#whole = this.#accepted
+    else this.#whole += findLastRecordEnd(align, toBytes(chunk, encoding), open)
   }
 
   /** Reads back what the batcher has room for. */

@@ -33,8 +33,8 @@ export const MUTANTS: readonly Mutant[] = [
   {
     name: 'journal of a stream: a batch leaves before it is synced',
     file: 'lib/stream/journal-source.ts',
-    find: "if (batch && this.#options.journal.sync !== 'never') await this.#journal.sync()",
-    replace: "if (batch && this.#options.journal.sync === 'always') await this.#journal.sync()",
+    find: "if (batch && this.#options.journal.sync !== 'never') {",
+    replace: "if (batch && this.#options.journal.sync === 'always') {",
     tests: ['journal/disk'],
   },
   {
@@ -94,6 +94,13 @@ export const MUTANTS: readonly Mutant[] = [
     find: 'if (length > 0 && !this.#isStopped) this.#flushTimer.onBytes()',
     replace: 'if (length < 0) this.#flushTimer.onBytes()',
     tests: ['journal/stream'],
+  },
+  {
+    name: 'journal of a stream: a write waits for memory for as long as an outage lasts',
+    file: 'lib/stream/journal-source.ts',
+    find: 'const timer = setTimeout(resolve, MEMORY_WAIT)',
+    replace: 'const timer = setTimeout(resolve, MEMORY_WAIT * 1e6)',
+    tests: ['journal/stream', 'journal/disk'],
   },
   {
     name: 'journal of a stream: a write that waits for room outlives its stream',
@@ -339,8 +346,8 @@ export const MUTANTS: readonly Mutant[] = [
   {
     name: 'journal: unsynced bytes grow without bound',
     file: 'lib/journal/journal.ts',
-    find: 'if (unsyncedBytes > 0 && unsyncedBytes + length > most) await this.sync()',
-    replace: 'if (unsyncedBytes > 0 && unsyncedBytes + length > most * 100) await this.sync()',
+    find: 'await this.sync(Math.min(this.end, this.end + length - most))',
+    replace: 'await this.sync(Math.min(0, length - most))',
     tests: ['journal/journal'],
   },
   {
