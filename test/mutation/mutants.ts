@@ -96,13 +96,6 @@ export const MUTANTS: readonly Mutant[] = [
     tests: ['journal/stream'],
   },
   {
-    name: 'journal of a stream: a write waits for memory for as long as an outage lasts',
-    file: 'lib/stream/journal-source.ts',
-    find: 'const timer = setTimeout(resolve, MEMORY_WAIT)',
-    replace: 'const timer = setTimeout(resolve, MEMORY_WAIT * 1e6)',
-    tests: ['journal/stream', 'journal/disk'],
-  },
-  {
     name: 'journal of a stream: a write that waits for room outlives its stream',
     file: 'lib/stream/journal-source.ts',
     find: '    if (aborted) this.#refuseWaiting(aborted)\n',
