@@ -36,6 +36,13 @@ export interface ClaimedSlots {
   readonly abandoned: readonly Slot[]
 }
 
+/** Where slots are, and which processes run there. */
+export interface Machine {
+  readonly fileSystem: FileSystem
+  readonly newOwner: () => LockOwner
+  readonly isRunning: IsRunning
+}
+
 /** Slots that are tried at most: one for each stream on the folder at the same time. */
 export const MAX_SLOTS = 1024
 
@@ -49,15 +56,16 @@ const RETRY_DELAY = [5, 25] as const
  */
 export async function claimSlots(
   dir: string,
-  fileSystem: FileSystem = nodeFileSystem,
+  machine: Machine = thisMachine,
 ): Promise<ClaimedSlots> {
+  const { fileSystem } = machine
   const folder = resolve(dir)
   try {
     await fileSystem.makeFolder(folder)
     if (!(await fileSystem.isLocal(folder))) throw notLocal(folder)
-    const own = await claimFree(fileSystem, folder)
+    const own = await claimFree(machine, folder)
     try {
-      return { own, abandoned: await claimAbandoned(fileSystem, folder, own.index) }
+      return { own, abandoned: await claimAbandoned(machine, folder, own.index) }
     } catch (error) {
       await own.release()
       throw error
@@ -109,12 +117,12 @@ export async function clearSlot(
 
 /** Locks the slot with this index, such as to drain it. Undefined: a living process has locked it. */
 export function claimSlotIfFree(dir: string, index: number): Promise<Slot | undefined> {
-  return tryClaim(nodeFileSystem, dir, index)
+  return tryClaim(thisMachine, dir, index)
 }
 
-async function claimFree(fileSystem: FileSystem, dir: string): Promise<Slot> {
+async function claimFree(machine: Machine, dir: string): Promise<Slot> {
   for (let index = 0; index < MAX_SLOTS; index++) {
-    const slot = await tryClaim(fileSystem, dir, index)
+    const slot = await tryClaim(machine, dir, index)
     if (slot) return slot
   }
   throw journalError(`all ${MAX_SLOTS} slots of the journal are in use`, { file: dir })
@@ -125,7 +133,7 @@ async function claimFree(fileSystem: FileSystem, dir: string): Promise<Slot> {
  * Their locks are gone then, and each tries again after a random time.
  */
 async function claimAbandoned(
-  fileSystem: FileSystem,
+  { fileSystem, newOwner, isRunning }: Machine,
   dir: string,
   own: number,
 ): Promise<readonly Slot[]> {
@@ -187,7 +195,7 @@ export async function listSlots(fileSystem: FileSystem, dir: string): Promise<nu
 
 /** Undefined: a living process has locked it. */
 async function tryClaim(
-  fileSystem: FileSystem,
+  { fileSystem, newOwner, isRunning }: Machine,
   dir: string,
   index: number,
 ): Promise<Slot | undefined> {
@@ -222,6 +230,8 @@ export function newOwner(): LockOwner {
 export const isRunning: IsRunning = ({ pid, start, boot }) => {
   return isAlive(pid, start === '' ? '' : `${start}~${boot}`)
 }
+
+const thisMachine: Machine = { fileSystem: nodeFileSystem, newOwner, isRunning }
 
 function indexOf(folder: string): number {
   return Number(/(\d+)\/?$/.exec(folder)?.[1] ?? 0)

@@ -15,9 +15,10 @@ import type { StreamContext } from '../append/stream-context.ts'
 import type { Batch, Tail } from '../append/tail.ts'
 import { journalError, type OssError, withContext } from '../errors.ts'
 import { ExitJournal } from '../journal/exit-journal.ts'
+import type { FileSystem } from '../journal/file-system.ts'
 import type { JournalChunk } from '../journal/frame-layout.ts'
-import { Journal, type WriteResult } from '../journal/journal.ts'
-import { claimSlots, clearSlot, type Slot } from '../journal/slots.ts'
+import { Journal, type JournalOptions, type WriteResult } from '../journal/journal.ts'
+import { claimSlots, clearSlot, type Machine, type Slot } from '../journal/slots.ts'
 import type { Align, JournalSettings } from '../options.ts'
 import { findFirstRecordEnd, findLastRecordEnd, NEWLINE } from './align.ts'
 import type { BatchSource, SourceListener } from './batch-source.ts'
@@ -32,8 +33,15 @@ import type { SourceOptions } from './memory-source.ts'
 /** Encodings whose text has as many newlines as its bytes, and whose length in bytes is exact. */
 const DIRECT: ReadonlySet<string> = new Set(['utf8', 'utf-8', 'latin1', 'binary'])
 
+/** Bytes. */
+export type JournalSizes = Partial<Pick<JournalOptions, 'maxBytes' | 'segmentBytes' | 'frameBytes'>>
+
 export interface JournalSourceOptions extends SourceOptions {
   readonly journal: JournalSettings
+  /** Default: this machine. */
+  readonly machine?: Machine | undefined
+  /** In place of what `journal` says. */
+  readonly journalSizes?: JournalSizes | undefined
 }
 
 export interface JournalSourceListener extends SourceListener {
@@ -102,7 +110,12 @@ export class JournalSource implements BatchSource {
     this.#context = context
     this.#listener = listener
     this.#batcher = new Batcher(options)
-    this.#flushTimer = new FlushTimer(this.#batcher, options.flushInterval, listener.onDue)
+    this.#flushTimer = new FlushTimer(
+      this.#batcher,
+      options.flushInterval,
+      listener.onDue,
+      recovery.clock,
+    )
     this.#journalOpened = new Promise((resolve, reject) => {
       this.#resolveOpened = resolve
       this.#rejectOpened = reject
@@ -140,7 +153,8 @@ export class JournalSource implements BatchSource {
   }
 
   async open(destination: Destination): Promise<Tail> {
-    const { own, abandoned } = await claimSlots(this.#options.journal.dir)
+    const { journal: settings, machine } = this.#options
+    const { own, abandoned } = await claimSlots(settings.dir, machine)
     for (const slot of [own, ...abandoned]) this.#claimed.push(unopened(slot))
     this.#context.slot = own.index
     const recoveries: JournalRecovery[] = []
@@ -160,7 +174,9 @@ export class JournalSource implements BatchSource {
       if (bytes + bytesBehind + damaged.length > 0) this.#listener.onRecover(info)
     }
     this.#delivering = undefined
-    for (const claimed of this.#claimed.splice(1)) await closeDelivered(claimed)
+    for (const claimed of this.#claimed.splice(1)) {
+      await closeDelivered(claimed, machine?.fileSystem)
+    }
     return destination.tail ?? tail
   }
 
@@ -186,12 +202,16 @@ export class JournalSource implements BatchSource {
 
   async #openJournal(claimed: ClaimedSlot): Promise<Journal> {
     this.#throwIfAborted()
-    const { highWaterMark, journal: settings } = this.#options
+    const { highWaterMark, journal: settings, journalSizes, machine } = this.#options
     const { maxBytes, sync } = settings
     const { folder } = claimed.slot
     // The records of a dead process end where its own options said.
     const align = this.#journal ? undefined : this.#options.align
-    const journal = await Journal.open({ folder, maxBytes, sync, align, highWaterMark })
+    const journal = await Journal.open({
+      ...{ folder, maxBytes, sync, align, highWaterMark, ...journalSizes },
+      ...(machine && { fileSystem: machine.fileSystem }),
+      clock: this.#recovery.clock,
+    })
     claimed.journal = journal
     if (this.#refusal) journal.stopWaiting(this.#refusal)
     return journal
@@ -463,11 +483,14 @@ export class JournalSource implements BatchSource {
 }
 
 /** A slot of a dead process whose bytes are in objects: it is left empty. */
-async function closeDelivered({ journal, slot, isSetAside }: ClaimedSlot): Promise<void> {
+async function closeDelivered(
+  { journal, slot, isSetAside }: ClaimedSlot,
+  fileSystem: FileSystem | undefined,
+): Promise<void> {
   try {
     await journal?.close()
     if (isSetAside) return await slot.setAside()
-    await clearSlot(slot.folder, journal?.recovered.damaged ?? [])
+    await clearSlot(slot.folder, journal?.recovered.damaged ?? [], fileSystem)
   } catch {
     // The files stay, and the next start reads them.
   }
