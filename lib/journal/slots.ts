@@ -6,7 +6,7 @@
 import { randomBytes, randomInt } from 'node:crypto'
 import { hostname } from 'node:os'
 import { basename, dirname, join, resolve } from 'node:path'
-import { setTimeout as delay } from 'node:timers/promises'
+import { type Clock, systemClock } from '../clock.ts'
 import { journalError } from '../errors.ts'
 import { isAlive, processIdentity } from '../folder-lock.ts'
 import { type FileSystem, nodeFileSystem } from './file-system.ts'
@@ -39,6 +39,7 @@ export interface ClaimedSlots {
 /** Where slots are, and which processes run there. */
 export interface Machine {
   readonly fileSystem: FileSystem
+  readonly clock: Clock
   readonly newOwner: () => LockOwner
   readonly isRunning: IsRunning
 }
@@ -133,7 +134,7 @@ async function claimFree(machine: Machine, dir: string): Promise<Slot> {
  * Their locks are gone then, and each tries again after a random time.
  */
 async function claimAbandoned(
-  { fileSystem, newOwner, isRunning }: Machine,
+  { fileSystem, clock, newOwner, isRunning }: Machine,
   dir: string,
   own: number,
 ): Promise<readonly Slot[]> {
@@ -147,7 +148,7 @@ async function claimAbandoned(
       if (result?.name !== 'locked') continue
       slots.push(createSlot(fileSystem, folder, indexOf(folder), result.unlock))
     }
-    if (locks.length > 0) await delay(randomInt(...RETRY_DELAY))
+    if (locks.length > 0) await sleep(clock, randomInt(...RETRY_DELAY))
     folders = []
     for (const lock of locks) {
       const folder = dirname(lock)
@@ -231,7 +232,13 @@ export const isRunning: IsRunning = ({ pid, start, boot }) => {
   return isAlive(pid, start === '' ? '' : `${start}~${boot}`)
 }
 
-const thisMachine: Machine = { fileSystem: nodeFileSystem, newOwner, isRunning }
+const thisMachine: Machine = {
+  ...{ fileSystem: nodeFileSystem, clock: systemClock, newOwner, isRunning },
+}
+
+function sleep(clock: Clock, delay: number): Promise<void> {
+  return new Promise(resolve => clock.setTimeout(resolve, delay))
+}
 
 function indexOf(folder: string): number {
   return Number(/(\d+)\/?$/.exec(folder)?.[1] ?? 0)

@@ -114,7 +114,7 @@ export class JournalSource implements BatchSource {
       this.#batcher,
       options.flushInterval,
       listener.onDue,
-      recovery.clock,
+      options.machine?.clock,
     )
     this.#journalOpened = new Promise((resolve, reject) => {
       this.#resolveOpened = resolve
@@ -209,8 +209,7 @@ export class JournalSource implements BatchSource {
     const align = this.#journal ? undefined : this.#options.align
     const journal = await Journal.open({
       ...{ folder, maxBytes, sync, align, highWaterMark, ...journalSizes },
-      ...(machine && { fileSystem: machine.fileSystem }),
-      clock: this.#recovery.clock,
+      ...(machine && { fileSystem: machine.fileSystem, clock: machine.clock }),
     })
     claimed.journal = journal
     if (this.#refusal) journal.stopWaiting(this.#refusal)

@@ -171,6 +171,7 @@ export class Life implements Sender {
     const { number, undead } = this.plan
     const owner = { host: 'h', pid: number, start: '1', boot: 'b', nonce: `n${number}` }
     return {
+      clock: this.#clock,
       fileSystem: slowFileSystem(this.#world.disk.fileSystem(), () => this.#waitForDisk()),
       newOwner: () => owner,
       isRunning: ({ pid }: LockOwner) => pid === undead || pid === number,
@@ -309,7 +310,9 @@ export class Life implements Sender {
     log(`write ${JSON.stringify(record.text)}`)
     const { text } = record
     const cut =
-      align === 'chunk' || random.integer(0, 3) > 0 ? 0 : random.integer(1, text.length - 1)
+      align === 'chunk' || align === 1 || random.integer(0, 3) > 0
+        ? 0
+        : random.integer(1, text.length - 1)
     if (cut > 0) this.#stream.write(text.slice(0, cut), () => {})
     this.#lastWrite = new Promise(resolve => {
       this.#stream.write(text.slice(cut), error => {

@@ -236,7 +236,10 @@ class World {
     this.log('--- power lost')
     this.count('power lost')
     this.disk.losePower()
-    if (this.plan.isUnsynced) this.#mayConflict = true
+    if (this.plan.isUnsynced) {
+      this.#mayConflict = true
+      this.records.mayBeTorn = this.plan.align === 1
+    }
     this.records.forgetUnsafe()
   }
 
@@ -317,8 +320,8 @@ class World {
       sizes: {
         maxBytes: pick([HEAD_BYTES * 12, 1e9, 1e9]),
         segmentBytes: HEAD_BYTES + pick([integer(40, 200), 1000, 1e6]),
-        // Where each byte is a record, frames cut it anywhere.
-        frameBytes: pick([8, 20, 1_048_576, 1_048_576]),
+        // Where each byte is a record, a record of this model must not be cut.
+        frameBytes: plan.align === 1 ? 1_048_576 : pick([8, 20, 1_048_576, 1_048_576]),
       },
       acts: integer(0, 14),
       lastAct: pick<LastAct>([
