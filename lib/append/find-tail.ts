@@ -104,7 +104,7 @@ export class TailFinder {
 
   async #findEnd(known: number): Promise<FoundEnd> {
     const head = await this.#head()
-    if (head === 'forbidden') return { ...(await this.#findByProbe(known || 1)), isSealed: false }
+    if (head === 'forbidden') return { ...(await this.#probeEnd(known)), isSealed: false }
     if (head === null) return { tail: EMPTY_TAIL, exists: false, isSealed: false }
     const isSealed = head.sealedTime !== undefined
     return { ...found(await this.#withCrc64(head), true), isSealed }
@@ -112,6 +112,13 @@ export class TailFinder {
 
   async #findByProbe(from: number): Promise<FoundTail> {
     const tail = await this.#probe(from, EMPTY_TAIL.position)
+    return found(tail, tail.position > 0)
+  }
+
+  /** A response that tells no length must not look as if a known object were gone. */
+  async #probeEnd(known: number): Promise<FoundTail> {
+    if (known === 0) return this.#findByProbe(1)
+    const tail = await this.#probe(known)
     return found(tail, tail.position > 0)
   }
 

@@ -184,6 +184,9 @@ export class StreamsNetwork {
       case 'not OSS, stored':
         return serveThen(networkError())
       case '409 without a length':
+        // An object of unknown length counts as empty then, and is found to be another's.
+        if (text === '' && position === 1)
+          return this.#exchange(sender, signal, fate, line, () => serve(false))
         return refuse(positionConflict())
     }
   }

@@ -66,6 +66,8 @@ class World {
   #landed = 0
   #recovered = 0
   #undead = -1
+  #wasSealed = false
+  readonly #checkedReady = new Set<number>()
 
   constructor(seed: number) {
     this.#seed = seed
@@ -165,8 +167,6 @@ class World {
     if (life.isReady && !this.#checkedReady.has(number)) this.#checkRecovered(number)
   }
 
-  readonly #checkedReady = new Set<number>()
-
   /** What was recovered is what has landed since the start, less what the dead process had sent. */
   #checkRecovered(number: number): void {
     this.#checkedReady.add(number)
@@ -201,24 +201,21 @@ class World {
 
   #checkFailure(life: Life): void {
     const { error } = life
-    const { code } = error as { code?: string }
-    const { trouble, capacity, isHeadForbidden } = this.plan
-    this.count(`failed: ${code}`)
-    const isDiskUnsound =
-      capacity < NEVER || trouble.shortWrite + trouble.writeError + trouble.syncError > 0
-    const isRight =
-      (life.isConflict && this.#mayConflict) ||
-      (code === 'OSS_ERR_JOURNAL' &&
-        isDiskUnsound &&
-        !/anchor is damaged/.test(`${error?.message}`)) ||
-      (code === 'AppendSealedObjectNotAllowed' && this.#wasSealed && !isHeadForbidden)
-    if (!isRight || this.network.isCalm) {
-      if (!(life.isConflict && this.#mayConflict))
-        this.report(`the stream failed: ${error?.message}`)
-    }
+    this.count(`failed: ${(error as { code?: string }).code}`)
+    if (!this.#hasCause(life)) this.report(`the stream failed: ${error?.message}`)
   }
 
-  #wasSealed = false
+  /** Whether the world explains why the stream has failed. */
+  #hasCause({ isConflict, error, plan }: Life): boolean {
+    const { code, message } = error as Error & { code?: string }
+    const { trouble, capacity, isHeadForbidden } = this.plan
+    if (isConflict) return this.#mayConflict
+    if (this.network.isCalm) return false
+    if (code === 'AppendSealedObjectNotAllowed') return this.#wasSealed && !isHeadForbidden
+    if (code !== 'OSS_ERR_JOURNAL' || message.includes('anchor is damaged')) return false
+    if (message.includes('is full')) return plan.lastAct === 'suspend'
+    return capacity < NEVER || trouble.shortWrite + trouble.writeError + trouble.syncError > 0
+  }
 
   // ---- Between processes
 
@@ -340,6 +337,7 @@ function makePlan({ integer, pick }: Random): WorldPlan {
   const hasTrouble = integer(0, 9) < 3
   const rate = () => (hasTrouble ? pick([0, 0.02, 0.1]) : 0)
   const align = pick<Align>(['\n', '\n', 'chunk', 'chunk', 1, RECORD_BYTES])
+  const capacity = integer(0, 9) < 2 ? HEAD_BYTES * 4 + integer(0, 600) : NEVER
   const isHeadForbidden = integer(0, 4) === 0
   return {
     align,
@@ -347,11 +345,12 @@ function makePlan({ integer, pick }: Random): WorldPlan {
     lives: integer(1, 6),
     losesPower: integer(0, 1) === 0,
     trouble: { shortWrite: rate(), writeError: rate(), syncError: rate() },
-    capacity: integer(0, 9) < 2 ? HEAD_BYTES * 4 + integer(0, 600) : NEVER,
+    capacity,
     isHeadForbidden,
     faultRate: pick([0, 10, 30, 50]),
     hasSeals: !isHeadForbidden && integer(0, 3) === 0,
-    hasUndead: align !== 1 && integer(0, 3) === 0,
+    // The other slots may have all of a small disk.
+    hasUndead: capacity === NEVER && align !== 1 && integer(0, 3) === 0,
     pattern: pick(['s{slot}-r{index}', 's{slot}-r{index}', 's{slot}-{HH}{mm}-{index}']),
   }
 }
