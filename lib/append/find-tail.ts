@@ -155,8 +155,8 @@ export class TailFinder {
   /**
    * Asks by appends of no bytes. At a wrong position OSS refuses and tells the length; at the right one it
    * tells the CRC. Position 0 is never asked: on an absent key that would create the object, without its
-   * metadata. `unknown`: the position to go on with where OSS refuses and tells no length; without it the
-   * attempt failed.
+   * metadata. `unknown`: the position to go on with where OSS refuses the first and tells no length; without it,
+   * and later, the attempt failed.
    */
   async #probe(from: number, unknown?: number): Promise<TailResponse> {
     let position = from
@@ -164,7 +164,8 @@ export class TailFinder {
       try {
         return await this.#appendNothing(position)
       } catch (error) {
-        const length = isPositionRefused(error) ? (error.nextPosition ?? unknown) : undefined
+        const assumed = round === 1 ? unknown : undefined
+        const length = isPositionRefused(error) ? (error.nextPosition ?? assumed) : undefined
         if (length === undefined || round === PROBE_ROUNDS) throw error
         position = length
       }

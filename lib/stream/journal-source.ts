@@ -395,11 +395,17 @@ export class JournalSource implements BatchSource {
       this.#isGiven = true
       const result = await journal.write(this.#rest)
       this.#isGiven = false
-      if (result.isFull) await journal.waitForRoom()
+      if (result.isFull) await this.#makeRoom(journal)
       else this.#onAccepted(result)
     }
     if (isLong) this.#onLongRecord()
     else this.#callBack()
+  }
+
+  /** Sends what is accepted: a batch that waits to be full would wait for bytes that find no room. */
+  async #makeRoom(journal: Journal): Promise<void> {
+    this.flushNow()
+    await journal.waitForRoom()
   }
 
   /** In a tick of its own: what a listener of 'drain' throws is no failure of the write. */
