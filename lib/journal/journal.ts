@@ -24,7 +24,7 @@ import {
 } from './frame-layout.ts'
 import { asJournalError, diskFull } from './journal-error.ts'
 import { type FolderContent, type Recovered, readFolder } from './recovery.ts'
-import type { Anchor } from './segment.ts'
+import { type Anchor, NO_OBJECT } from './segment.ts'
 import { SegmentReader } from './segment-reader.ts'
 import { SegmentStore } from './segment-store.ts'
 
@@ -88,6 +88,7 @@ const EMPTY_FOLDER: FolderContent = {
     markedEnds: [],
     damaged: [],
   },
+  anchor: undefined,
   segments: [],
   delivered: [],
   undeliverable: [],
@@ -326,6 +327,15 @@ export class Journal {
     this.#store.anchor = anchor
     this.#acknowledged = anchor.offset
     while (!(await this.#exclusive(() => this.#store.putAnchor()))) await this.waitForRoom()
+  }
+
+  /**
+   * Says that nothing behind the acknowledged bytes was sent, and resolves when that is on stable storage. To be
+   * called before bytes of another journal go to the anchored object, which then has bytes that this journal does not
+   * know.
+   */
+  async leaveObject(): Promise<void> {
+    if (this.#store.anchor) await this.anchor({ offset: this.#acknowledged, ...NO_OBJECT })
   }
 
   /**

@@ -165,8 +165,11 @@ export class JournalSource implements BatchSource {
     }
     for (const recovery of recoveries) await this.#deliverToAnchor(recovery)
     const tail = await destination.open()
+    const delivered: Journal[] = []
     for (const recovery of recoveries) {
       if (this.#find(recovery).isSetAside) continue
+      if (recovery.left > 0) await this.#leaveObjects(delivered)
+      delivered.push(recovery.journal)
       this.#delivering = recovery
       await recovery.deliver(batch => destination.append(batch))
       const { info } = recovery
@@ -192,6 +195,12 @@ export class JournalSource implements BatchSource {
       // New bytes are behind what cannot be delivered: they need another stream.
       if (recovery.journal === this.#journal) throw error
     }
+  }
+
+  /** Bytes of another journal go to the object in use, which these may be anchored at. */
+  async #leaveObjects(journals: readonly Journal[]): Promise<void> {
+    this.#anchored = undefined
+    for (const journal of journals) await journal.leaveObject()
   }
 
   #find({ journal }: JournalRecovery): ClaimedSlot {

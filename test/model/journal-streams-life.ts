@@ -52,6 +52,8 @@ export interface LifePlan {
   readonly sizes: JournalSizes
   /** Acts before the last. */
   readonly acts: number
+  /** It writes at least one record. */
+  readonly isLast: boolean
   readonly lastAct: LastAct
   /** Operations of the disk, exchanges, and turns after which the process is killed. */
   readonly operationsToLive: number
@@ -232,6 +234,7 @@ export class Life implements Sender {
       else if (choice < 13) await this.#lastWrite
       else await this.#drain()
     }
+    if (this.plan.isLast) this.#write(1)
     if (!this.#stream.destroyed) await this.#actLast()
   }
 

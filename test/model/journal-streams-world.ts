@@ -146,11 +146,19 @@ class World {
       life.onTurn()
       const { ending } = life
       if (ending) return ending
+      if (turn === MAX_TURNS / 2) this.#makeRoom()
       if (!this.clock.fireNext()) throw new Error('the process waits for nothing')
     }
     throw new Error(
       `the process does not end: ${this.disk.paths.map(path => `${path} ${this.disk.read(path).length}`)}`,
     )
+  }
+
+  /** Damaged files may have all of a small disk, until an operator looks at them. */
+  #makeRoom(): void {
+    if (!Object.keys(this.#counts).some(name => name.startsWith('damaged'))) return
+    this.disk.capacity = NEVER
+    this.count('an operator makes room')
   }
 
   onReady = (life: Life): void => {
@@ -270,7 +278,13 @@ class World {
     const plan = this.#planLife(this.plan.lives)
     const isConflict = await this.#live({
       ...{ ...plan, key: plan.isRolling ? plan.key : 'last', sealOnRoll: false },
-      ...{ lastAct: 'end', operationsToLive: NEVER, exchangesToLive: NEVER, turnsToLive: NEVER },
+      ...{
+        lastAct: 'end',
+        isLast: true,
+        operationsToLive: NEVER,
+        exchangesToLive: NEVER,
+        turnsToLive: NEVER,
+      },
     })
     while (this.clock.fireNext());
     this.log(JSON.stringify(this.network.store.objects.map(({ key, content }) => [key, content])))
@@ -323,6 +337,7 @@ class World {
         frameBytes: plan.align === 1 ? 1_048_576 : pick([8, 20, 1_048_576, 1_048_576]),
       },
       acts: integer(0, 14),
+      isLast: false,
       lastAct: pick<LastAct>([
         ...(['end', 'suspend', 'destroy', 'exit', 'idle', 'idle', 'idle'] as const),
         hasOpen ? 'end open' : 'end',
