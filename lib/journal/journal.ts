@@ -371,7 +371,12 @@ export class Journal {
 
   async #trimInBackground(): Promise<void> {
     try {
-      await this.#exclusive(() => this.#trim())
+      let trimmed: number
+      do {
+        trimmed = this.#acknowledged
+        await this.#exclusive(() => this.#trim())
+        // An acknowledgement that came meanwhile may be the last.
+      } while (this.#acknowledged > trimmed && this.#hasWaste)
     } catch {
       // The next call of a method reports the failure.
     } finally {

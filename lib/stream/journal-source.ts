@@ -324,7 +324,9 @@ export class JournalSource implements BatchSource {
     if (!this.#journal) return undefined
     await this.#fill()
     const { accepted, hasReady } = this.#batcher
-    if (this.#isEnded && accepted === this.#accepted && !hasReady) {
+    const isLast = this.#isEnded && accepted === this.#accepted && !hasReady
+    // Whole records are sent before: their room may be what the mark needs.
+    if (isLast && !(this.#isEndUnmarked && this.#batcher.whole > 0)) {
       await this.#markEnd(this.#journal)
       this.#batcher.end()
     }

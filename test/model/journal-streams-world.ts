@@ -65,8 +65,14 @@ class World {
   /** Bytes that have landed since the process began. */
   #landed = 0
   #recovered = 0
+  /** Keys that bytes have landed at since the process began, in the order of their first. */
+  #landedKeys: string[] = []
+  #plainKey = ''
+  #recoveries = 0
   #undead = -1
   #wasSealed = false
+  /** Keys of objects that were there when the process began. */
+  #oldKeys = new Set<string>()
   readonly #checkedReady = new Set<number>()
 
   constructor(seed: number) {
@@ -77,8 +83,9 @@ class World {
     this.disk = new SimulatedDisk(this.random)
     this.records = new Records(this.plan.align, this.random, this.report)
     this.network = new StreamsNetwork(this.plan, this.clock, this.random, {
-      onLanded: (_key, text) => {
+      onLanded: (key, text) => {
         this.#landed += text.length
+        if (!this.#landedKeys.includes(key)) this.#landedKeys.push(key)
         this.records.onLanded(text)
       },
       count: this.count,
@@ -127,7 +134,13 @@ class World {
   async #live(plan: LifePlan): Promise<boolean> {
     this.log(`--- process ${plan.number}: ${JSON.stringify(plan)}`)
     this.#landed = 0
+    this.#landedKeys = []
+    this.#oldKeys = new Set(this.network.store.objects.map(({ key }) => key))
     this.#recovered = 0
+    this.#recoveries = 0
+    if (this.plan.isHeadForbidden) this.count('HEAD forbidden')
+    if (!plan.isRolling && this.#plainKey !== plan.key) this.count('another plain key')
+    if (!plan.isRolling) this.#plainKey = plan.key
     const life = new Life(plan, this)
     const ending = await this.#runLife(life)
     this.log(`--- ${ending}`)
@@ -180,14 +193,25 @@ class World {
   /** What was recovered is what has landed since the start, less what the dead process had sent. */
   #checkRecovered(number: number): void {
     this.#checkedReady.add(number)
+    this.#countRecovery()
     if (this.#recovered > this.#landed) {
       this.report(`${this.#recovered} bytes were recovered, and ${this.#landed} landed`)
+    }
+  }
+
+  #countRecovery(): void {
+    if (this.#recovered === 0) return
+    const [first = ''] = this.#landedKeys
+    if (this.#oldKeys.has(first)) this.count('recovered into an old object')
+    if (this.#oldKeys.has(first) && this.#landedKeys.length > 1) {
+      this.count('an object was left at a start, since it was full')
     }
   }
 
   onRecover = ({ key, bytes, bytesBehind, damaged }: RecoverInfo): void => {
     this.count('recovered')
     if (bytes > 0) this.count('recovered bytes')
+    if (bytes > 0 && ++this.#recoveries === 2) this.count('two slots delivered')
     if (bytesBehind > 0) this.count('recovered behind the journal')
     for (const { reason } of damaged) this.count(`damaged: ${reason}`)
     this.#recovered += bytes
@@ -233,7 +257,7 @@ class World {
     const { losesPower, hasUndead, hasSeals } = this.plan
     const { random } = this
     if (losesPower && random.integer(0, 9) < 5) this.#losePower()
-    this.#undead = hasUndead && random.integer(0, 2) === 0 ? number : -1
+    this.#undead = hasUndead && random.integer(0, 1) === 0 ? number : -1
     if (this.#lockedSlots().size > 0) this.count('a dead process counts as living')
     if (hasSeals && random.integer(0, 3) === 0) this.#sealOne()
     if (random.integer(0, 1) === 0) this.#passTime(random.integer(1, random.pick([500, 20_000])))
@@ -351,7 +375,7 @@ class World {
 }
 
 function makePlan({ integer, pick }: Random): WorldPlan {
-  const capacity = integer(0, 9) < 2 ? HEAD_BYTES * 4 + integer(0, 600) : NEVER
+  const capacity = integer(0, 9) < 3 ? HEAD_BYTES * 4 + integer(0, 600) : NEVER
   // What a failing disk has not synced needs room in a new file.
   const hasTrouble = capacity === NEVER && integer(0, 9) < 3
   const rate = () => (hasTrouble ? pick([0, 0.02, 0.1]) : 0)
@@ -368,7 +392,7 @@ function makePlan({ integer, pick }: Random): WorldPlan {
     faultRate: pick([0, 10, 30, 50]),
     hasSeals: !isHeadForbidden && integer(0, 3) === 0,
     // The other slots may have all of a small disk.
-    hasUndead: capacity === NEVER && align !== 1 && integer(0, 3) === 0,
+    hasUndead: capacity === NEVER && align !== 1 && integer(0, 2) === 0,
     pattern: pick(['s{slot}-r{index}', 's{slot}-r{index}', 's{slot}-{HH}{mm}-{index}']),
   }
 }
