@@ -110,7 +110,7 @@ export class TailFinder {
 
   async #findEnd(known: number): Promise<FoundEnd> {
     const head = await this.#head()
-    if (head === 'forbidden') return { ...(await this.#findByProbe(known || 1)), isSealed: false }
+    if (head === 'forbidden') return { ...(await this.#probeEnd(known)), isSealed: false }
     if (head === null) return { tail: EMPTY_TAIL, exists: false, isSealed: false }
     const isSealed = head.sealedTime !== undefined
     return { ...found(await this.#withCrc64(head), true), isSealed }
@@ -118,6 +118,13 @@ export class TailFinder {
 
   async #findByProbe(from: number): Promise<FoundTail> {
     const tail = await this.#probe(from, EMPTY_TAIL.position)
+    return found(tail, tail.position > 0)
+  }
+
+  /** A response that tells no length must not look as if a known object were gone. */
+  async #probeEnd(known: number): Promise<FoundTail> {
+    if (known === 0) return this.#findByProbe(1)
+    const tail = await this.#probe(known)
     return found(tail, tail.position > 0)
   }
 
@@ -154,8 +161,8 @@ export class TailFinder {
   /**
    * Asks by appends of no bytes. At a wrong position OSS refuses and tells the length; at the right one it
    * tells the CRC. Position 0 is never asked: on an absent key that would create the object, without its
-   * metadata. `unknown`: the position to go on with where OSS refuses and tells no length; without it the
-   * attempt failed.
+   * metadata. `unknown`: the position to go on with where OSS refuses the first and tells no length; without it,
+   * and later, the attempt failed.
    */
   async #probe(from: number, unknown?: number): Promise<TailResponse> {
     let position = from
@@ -163,7 +170,8 @@ export class TailFinder {
       try {
         return await this.#appendNothing(position)
       } catch (error) {
-        const length = isPositionRefused(error) ? (error.nextPosition ?? unknown) : undefined
+        const assumed = round === 1 ? unknown : undefined
+        const length = isPositionRefused(error) ? (error.nextPosition ?? assumed) : undefined
         if (length === undefined || round === PROBE_ROUNDS) throw error
         position = length
       }

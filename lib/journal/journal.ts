@@ -24,7 +24,7 @@ import {
 } from './frame-layout.ts'
 import { asJournalError, diskFull } from './journal-error.ts'
 import { type FolderContent, type JournalPart, type Recovered, readFolder } from './recovery.ts'
-import type { Anchor } from './segment.ts'
+import { type Anchor, NO_OBJECT } from './segment.ts'
 import { SegmentReader } from './segment-reader.ts'
 import { SegmentStore } from './segment-store.ts'
 
@@ -87,6 +87,7 @@ const EMPTY_FOLDER: FolderContent = {
     parts: [],
     damaged: [],
   },
+  anchor: undefined,
   segments: [],
   delivered: [],
   undeliverable: [],
@@ -327,6 +328,15 @@ export class Journal {
   }
 
   /**
+   * Says that nothing behind the acknowledged bytes was sent, and resolves when that is on stable storage. To be
+   * called before bytes of another journal go to the anchored object, which then has bytes that this journal does not
+   * know.
+   */
+  async leaveObject(): Promise<void> {
+    if (this.#store.anchor) await this.anchor({ offset: this.#acknowledged, ...NO_OBJECT })
+  }
+
+  /**
    * Says that a record ends with the last byte, whatever `align` says, and resolves when that is on stable storage.
    * To be called before an append that ends there.
    */
@@ -360,7 +370,12 @@ export class Journal {
 
   async #trimInBackground(): Promise<void> {
     try {
-      await this.#exclusive(() => this.#trim())
+      let trimmed: number
+      do {
+        trimmed = this.#acknowledged
+        await this.#exclusive(() => this.#trim())
+        // An acknowledgement that came meanwhile may be the last.
+      } while (this.#acknowledged > trimmed && this.#hasWaste)
     } catch {
       // The next call of a method reports the failure.
     } finally {

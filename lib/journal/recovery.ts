@@ -22,6 +22,7 @@ import {
   HEAD_BYTES,
   isUnfinishedName,
   type NumberedAnchor,
+  namesObject,
   parseSegmentName,
   type SegmentHead,
   type SegmentHeader,
@@ -53,9 +54,9 @@ export interface JournalPart {
 
 /** What a journal held when it was opened. */
 export interface Recovered {
-  /** Where the bytes go. Undefined: nothing was ever sent, so the bytes go where the options say. */
+  /** Where the bytes go. Undefined: nothing of them was sent, so they go where the options say. */
   readonly anchor: NumberedAnchor | undefined
-  /** Stream offset of the first byte that is not known to be acknowledged: that of the anchor, if there is one. */
+  /** Stream offset of the first byte that is not known to be acknowledged: that of the last anchor. */
   readonly from: number
   /** Stream offset behind the last byte to deliver. The first new byte has this offset. */
   readonly end: number
@@ -82,6 +83,8 @@ export interface SegmentFile {
 /** What a slot holds, file by file. */
 export interface FolderContent {
   readonly recovered: Recovered
+  /** The last one, also if it names no object. */
+  readonly anchor: NumberedAnchor | undefined
   /** Segments with bytes to deliver, in order. */
   readonly segments: readonly SegmentFile[]
   /** Segments that end before the anchor: their unlink was lost, or was still to come. */
@@ -128,7 +131,11 @@ export async function readFolder(fileSystem: FileSystem, folder: string): Promis
   const { anchor, from, recordEnd, parts, segments, delivered } = scan
   const isRead = new Set([...segments, ...delivered].map(({ file }) => file))
   return {
-    recovered: { anchor, from, end: recordEnd, parts, damaged },
+    recovered: {
+      anchor: anchor && namesObject(anchor) ? anchor : undefined,
+      ...{ from, end: recordEnd, parts, damaged },
+    },
+    anchor,
     segments,
     delivered,
     undeliverable: damaged.map(({ file }) => file).filter(file => !isRead.has(file)),

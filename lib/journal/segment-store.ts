@@ -84,7 +84,7 @@ interface UnsyncedFrames {
 const MAX_SPARES = 2
 
 export class SegmentStore {
-  /** What the next anchor says; undefined: nothing was ever sent. */
+  /** What the next anchor says; undefined: nothing was ever sent. It may name no object. */
   anchor: Anchor | undefined
   readonly #options: SegmentStoreOptions
   /** By stream offset. */
@@ -113,8 +113,8 @@ export class SegmentStore {
   /** The segment that `appendSync()` writes to. */
   #exitSegment: CurrentSegment<SyncFile> | undefined
 
-  constructor(options: SegmentStoreOptions, { recovered, generation }: FolderContent) {
-    const { anchor, end, parts } = recovered
+  constructor(options: SegmentStoreOptions, { recovered, anchor, generation }: FolderContent) {
+    const { end, parts } = recovered
     this.#options = options
     this.anchor = anchor
     this.#anchoredOffset = anchor?.offset ?? -1
@@ -184,15 +184,16 @@ export class SegmentStore {
   /** Adopts what a dead process left: deletes what is delivered, keeps what is damaged. */
   async adopt(content: FolderContent): Promise<void> {
     const { fileSystem } = this.#options
-    const { segments, delivered, undeliverable, anchorFile, recovered, staleAnchorAt } = content
+    const { segments, delivered, undeliverable, anchor, anchorFile, staleAnchorAt } = content
     this.#segments = [...delivered, ...segments]
     for (const { size } of this.#segments) this.#bytesOnDisk += size
-    if (anchorFile !== undefined && !undeliverable.includes(anchorFile)) {
+    // Also one that is undeliverable: on a full disk no other takes its place.
+    if (anchorFile !== undefined) {
       const file = await fileSystem.open(anchorFile, true)
       this.#anchorHome = { path: anchorFile, file }
       // Otherwise a crash while the other place is written leaves the anchor before this one.
-      if (recovered.anchor && staleAnchorAt !== undefined) {
-        await writeAll(file, encodeAnchor(recovered.anchor), staleAnchorAt)
+      if (anchor && staleAnchorAt !== undefined) {
+        await writeAll(file, encodeAnchor(anchor), staleAnchorAt)
         await file.datasync()
       }
     }

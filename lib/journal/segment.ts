@@ -137,6 +137,13 @@ function decodeAlign(code: number): Align {
   return code === ALIGN_CHUNK ? 'chunk' : code
 }
 
+/** Of an anchor behind which nothing was sent. */
+export const NO_OBJECT = { bucket: '', key: '', position: 0, crc64: '0' } as const
+
+export function namesObject({ key }: Anchor): boolean {
+  return key !== ''
+}
+
 /** One page. */
 export function encodeAnchor(anchor: NumberedAnchor): Buffer {
   const page = Buffer.alloc(PAGE_BYTES)

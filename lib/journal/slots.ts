@@ -6,7 +6,7 @@
 import { randomBytes, randomInt } from 'node:crypto'
 import { hostname } from 'node:os'
 import { basename, dirname, join, resolve } from 'node:path'
-import { systemClock } from '../clock.ts'
+import { type Clock, systemClock } from '../clock.ts'
 import { journalError } from '../errors.ts'
 import { isAlive, processIdentity } from '../folder-lock.ts'
 import { type FileSystem, nodeFileSystem } from './file-system.ts'
@@ -36,6 +36,14 @@ export interface ClaimedSlots {
   readonly abandoned: readonly Slot[]
 }
 
+/** Where slots are, and which processes run there. */
+export interface Machine {
+  readonly fileSystem: FileSystem
+  readonly clock: Clock
+  readonly newOwner: () => LockOwner
+  readonly isRunning: IsRunning
+}
+
 /** Slots that are tried at most: one for each stream on the folder at the same time. */
 export const MAX_SLOTS = 1024
 
@@ -52,15 +60,16 @@ const RETRY_DELAY = [5, 25] as const
  */
 export async function claimSlots(
   dir: string,
-  fileSystem: FileSystem = nodeFileSystem,
+  machine: Machine = thisMachine,
 ): Promise<ClaimedSlots> {
+  const { fileSystem } = machine
   const folder = resolve(dir)
   try {
     await fileSystem.makeFolder(folder)
     if (!(await fileSystem.isLocal(folder))) throw notLocal(folder)
-    const own = await claimFree(fileSystem, folder)
+    const own = await claimFree(machine, folder)
     try {
-      return { own, abandoned: await claimAbandoned(fileSystem, folder, own.index) }
+      return { own, abandoned: await claimAbandoned(machine, folder, own.index) }
     } catch (error) {
       await own.release()
       throw error
@@ -115,13 +124,14 @@ export async function clearSlot(
  * undefined: a living process has locked it.
  */
 export async function lockIfFree(folder: string): Promise<(() => Promise<void>) | undefined> {
-  const result = await lockSlot(nodeFileSystem, folder, newOwner(), isRunning)
+  const { fileSystem, newOwner, isRunning } = thisMachine
+  const result = await lockSlot(fileSystem, folder, newOwner(), isRunning)
   return result.name === 'locked' ? () => result.unlock() : undefined
 }
 
-async function claimFree(fileSystem: FileSystem, dir: string): Promise<Slot> {
+async function claimFree(machine: Machine, dir: string): Promise<Slot> {
   for (let index = 0; index < MAX_SLOTS; index++) {
-    const slot = await tryClaim(fileSystem, dir, index)
+    const slot = await tryClaim(machine, dir, index)
     if (slot) return slot
   }
   throw journalError(`all ${MAX_SLOTS} slots of the journal are in use`, { file: dir })
@@ -132,7 +142,7 @@ async function claimFree(fileSystem: FileSystem, dir: string): Promise<Slot> {
  * Their locks are gone then, and each tries again after a random time.
  */
 async function claimAbandoned(
-  fileSystem: FileSystem,
+  { fileSystem, clock, newOwner, isRunning }: Machine,
   dir: string,
   own: number,
 ): Promise<readonly Slot[]> {
@@ -146,9 +156,7 @@ async function claimAbandoned(
       if (result?.name !== 'locked') continue
       slots.push(createSlot(fileSystem, folder, indexOf(folder), result.unlock))
     }
-    if (locks.length > 0) {
-      await new Promise<void>(resolve => systemClock.setTimeout(resolve, randomInt(...RETRY_DELAY)))
-    }
+    if (locks.length > 0) await sleep(clock, randomInt(...RETRY_DELAY))
     folders = []
     for (const lock of locks) {
       const folder = dirname(lock)
@@ -203,7 +211,7 @@ export async function listSlotNames(fileSystem: FileSystem, dir: string): Promis
 
 /** Undefined: a living process has locked it. */
 async function tryClaim(
-  fileSystem: FileSystem,
+  { fileSystem, newOwner, isRunning }: Machine,
   dir: string,
   index: number,
 ): Promise<Slot | undefined> {
@@ -237,6 +245,14 @@ export function newOwner(): LockOwner {
 /** This process and its threads run. Others are looked up. */
 export const isRunning: IsRunning = ({ pid, start, boot }) => {
   return isAlive(pid, start === '' ? '' : `${start}~${boot}`)
+}
+
+const thisMachine: Machine = {
+  ...{ fileSystem: nodeFileSystem, clock: systemClock, newOwner, isRunning },
+}
+
+function sleep(clock: Clock, delay: number): Promise<void> {
+  return new Promise(resolve => clock.setTimeout(resolve, delay))
 }
 
 function indexOf(folder: string): number {

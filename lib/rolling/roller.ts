@@ -202,7 +202,14 @@ export class Roller implements Destination {
     const { current, tail } = this.#requireCurrent()
     const { appender, startedAt, endedAt } = current
     const { exists, key } = appender
-    if (exists && this.#options.sealOnRoll) await appender.seal()
+    if (exists && this.#options.sealOnRoll) {
+      // Where HEAD is forbidden, a sealed object tells a later process nothing.
+      await this.#options.objects.beforeAppend?.(
+        { bucket: this.#options.bucket, key: found.key },
+        found.tail,
+      )
+      await appender.seal()
+    }
     await this.#switchTo(found, date)
     const { position: bytes, crc64 } = tail
     if (exists) this.#options.onRoll({ key, bytes, crc64, startedAt, endedAt })

@@ -39,7 +39,11 @@ import type {
 } from './event-types.ts'
 import { internalsOf } from './internals.ts'
 import type { RecoverInfo } from './journal-recovery.ts'
-import { JournalSource, type JournalSourceListener } from './journal-source.ts'
+import {
+  JournalSource,
+  type JournalSourceListener,
+  type JournalSourceOptions,
+} from './journal-source.ts'
 import { MemorySource } from './memory-source.ts'
 import { type RecordAddress, RecordAddresses } from './record-addresses.ts'
 import { Waiters } from './waiters.ts'
@@ -238,6 +242,8 @@ export class OssAppendStream extends Writable {
       onJournal,
       onSetAside,
       onHurry,
+      machine,
+      journalSizes,
     } = internalsOf(first)
     const { highWaterMark, signal } = settings
     super({ highWaterMark, decodeStrings: false })
@@ -254,7 +260,12 @@ export class OssAppendStream extends Writable {
     const onRetry = (info: RetryInfo) => this.#emitLater('retry', info)
     const objects: AppenderOptions = { ...settings, attemptFloor, clock, onRetry }
     const context = new StreamContext(objects)
-    this.#journal = createJournalSource(settings, objects, context, listener)
+    this.#journal = createJournalSource(
+      { ...settings, machine, journalSizes },
+      objects,
+      context,
+      listener,
+    )
     if (this.#journal) onJournal?.(this.#journal)
     this.#source = this.#journal ?? new MemorySource(settings, listener)
     const beforeAppend = this.#journal?.beforeAppend
@@ -701,7 +712,7 @@ interface QueueOwner {
 const NODE_EVENTS: ReadonlySet<EventName> = new Set(['drain', 'prefinish', 'finish', 'error'])
 
 function createJournalSource(
-  settings: Settings,
+  settings: Settings & Pick<JournalSourceOptions, 'machine' | 'journalSizes'>,
   objects: AppenderOptions,
   context: StreamContext,
   listener: JournalSourceListener,

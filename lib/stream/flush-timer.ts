@@ -4,6 +4,7 @@
  * unacknowledged, so the timer holds the process. A record that is not whole cannot be sent, and sets none.
  */
 
+import { type Clock, systemClock, type Timer } from '../clock.ts'
 import type { Batcher } from './batcher.ts'
 
 export class FlushTimer {
@@ -11,17 +12,19 @@ export class FlushTimer {
   /** Milliseconds; 0: no timer. */
   readonly #flushInterval: number
   readonly #onDue: () => void
+  readonly #clock: Clock
   /** Count of accepted bytes. Bytes before it are due without a full batch. */
   #due = 0
-  #timer: NodeJS.Timeout | undefined
+  #timer: Timer | undefined
   /** Count of accepted bytes at which the filling buffer begins, and the time of its first byte. */
   #fillingFrom = -1
   #fillingSince = 0
 
-  constructor(batcher: Batcher, flushInterval: number, onDue: () => void) {
+  constructor(batcher: Batcher, flushInterval: number, onDue: () => void, clock = systemClock) {
     this.#batcher = batcher
     this.#flushInterval = flushInterval
     this.#onDue = onDue
+    this.#clock = clock
   }
 
   /** Whether the next batch should be sent as soon as no append is in flight; also true if a record is too long. */
@@ -59,7 +62,7 @@ export class FlushTimer {
   }
 
   stop(): void {
-    clearTimeout(this.#timer)
+    if (this.#timer) this.#clock.clearTimeout(this.#timer)
     this.#timer = undefined
   }
 
@@ -69,15 +72,15 @@ export class FlushTimer {
     if (filling === 0 || this.#flushInterval === 0) return
     if (accepted - filling !== this.#fillingFrom) {
       this.#fillingFrom = accepted - filling
-      this.#fillingSince = performance.now()
+      this.#fillingSince = this.#clock.now()
     }
     // A due batch takes along all records that are whole when it is sent.
     if (this.#timer || this.isDue || this.#batcher.whole === 0) return
-    this.#timer = setTimeout(this.#onTime, Math.ceil(this.#timeLeft))
+    this.#timer = this.#clock.setTimeout(this.#onTime, Math.ceil(this.#timeLeft))
   }
 
   get #timeLeft(): number {
-    return this.#fillingSince + this.#flushInterval - performance.now()
+    return this.#fillingSince + this.#flushInterval - this.#clock.now()
   }
 
   /** The timer may have been set for an earlier batch; then the present one still has time. */

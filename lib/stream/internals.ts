@@ -7,8 +7,9 @@ import type { AppenderOptions, Destination } from '../append/appender.ts'
 import type { StreamContext } from '../append/stream-context.ts'
 import type { Clock } from '../clock.ts'
 import type { OssError } from '../errors.ts'
+import type { Machine } from '../journal/slots.ts'
 import type { Settings } from '../options.ts'
-import type { JournalSource } from './journal-source.ts'
+import type { JournalSizes, JournalSource } from './journal-source.ts'
 
 export interface StreamInternals {
   /** Used in place of what the options resolve to. */
@@ -19,6 +20,10 @@ export interface StreamInternals {
   readonly now?: () => Date
   /** Bytes of the least size of attempts. Tests make it small, so that short attempts are cheap. */
   readonly attemptFloor?: number | undefined
+  /** The machine that the journal is on. */
+  readonly machine?: Machine | undefined
+  /** Sizes of the journal that options cannot make so small. */
+  readonly journalSizes?: JournalSizes | undefined
   /** Gets the source of a stream with `journal`, when that is made. */
   readonly onJournal?: (journal: JournalSource) => void
   /**

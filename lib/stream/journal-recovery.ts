@@ -78,7 +78,7 @@ export class JournalRecovery {
   }
 
   /** Bytes that are still to be delivered. */
-  get #left(): number {
+  get left(): number {
     return this.journal.recovered.end - this.#acknowledged
   }
 
@@ -95,12 +95,12 @@ export class JournalRecovery {
    */
   async deliverToAnchor(): Promise<void> {
     const { anchor } = this.journal.recovered
-    const isAll = this.#left === 0
+    const isAll = this.left === 0
     if (!anchor || (isAll && !this.#options.isUnsynced)) return
     const { bucket, key } = anchor
     if (bucket !== this.#options.bucket) {
       if (isAll) return
-      throw otherBucket(anchor, this.#options.bucket, this.#left, this.journal.folder)
+      throw otherBucket(anchor, this.#options.bucket, this.left, this.journal.folder)
     }
     if (!isAll) this.#context.retryLoop.keepProcessAlive()
     try {
@@ -108,7 +108,7 @@ export class JournalRecovery {
     } catch (error) {
       // With nothing to deliver it is no matter what became of the object.
       if (isAll && isOfObject(error)) return
-      const hint = `; ${count(this.#left, 'byte')} for it stay in the journal ${this.journal.folder}`
+      const hint = `; ${count(this.left, 'byte')} for it stay in the journal ${this.journal.folder}`
       throw withContext(error as Error, { bucket, key }, hint)
     }
   }
@@ -125,7 +125,7 @@ export class JournalRecovery {
     let refusal: OssConflictError | undefined
     for (;;) {
       const { tail, exists, isSealed } = await this.#settle(anchor, before, refusal)
-      if (isSealed || this.#left === 0) return
+      if (isSealed || this.left === 0) return
       before = tail
       const appender = this.#createAppender(anchor, tail, exists)
       await appender.open()
@@ -227,7 +227,7 @@ export class JournalRecovery {
   async #acceptBeyond(target: Target, before: Tail, bytes: number): Promise<FoundEnd> {
     const { isUnsynced } = this.#options
     const client = this.#options.client as Required<Client>
-    const { tail: end } = await advanceOver(this.journal, this.#acknowledged, before, this.#left)
+    const { tail: end } = await advanceOver(this.journal, this.#acknowledged, before, this.left)
     const seen = { position: end.position + bytes }
     if (!isUnsynced || !client.read) throw conflict(before, end, seen)
     const { position: start } = end
@@ -241,7 +241,7 @@ export class JournalRecovery {
     if (!isWhole) throw conflict(before, end, seen)
     const tail = { ...seen, crc64 }
     this.#bytesBehind = bytes
-    this.#acknowledge(target.key, this.#left, tail)
+    this.#acknowledge(target.key, this.left, tail)
     return { tail, exists: true, isSealed: false }
   }
 

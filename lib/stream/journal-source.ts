@@ -13,11 +13,13 @@ import type { AppendInfo, Destination } from '../append/appender.ts'
 import type { Target } from '../append/client-interface.ts'
 import type { StreamContext } from '../append/stream-context.ts'
 import type { Batch, Tail } from '../append/tail.ts'
+import { systemClock } from '../clock.ts'
 import { journalError, type OssError, withContext } from '../errors.ts'
 import { ExitJournal } from '../journal/exit-journal.ts'
+import type { FileSystem } from '../journal/file-system.ts'
 import type { JournalChunk } from '../journal/frame-layout.ts'
-import { Journal, type WriteResult } from '../journal/journal.ts'
-import { claimSlots, clearSlot, type Slot } from '../journal/slots.ts'
+import { Journal, type JournalOptions, type WriteResult } from '../journal/journal.ts'
+import { claimSlots, clearSlot, type Machine, type Slot } from '../journal/slots.ts'
 import type { Align, JournalSettings } from '../options.ts'
 import { findFirstRecordEnd, findLastRecordEnd, NEWLINE } from './align.ts'
 import type { BatchSource, SourceListener } from './batch-source.ts'
@@ -37,11 +39,18 @@ const MEMORY_WAIT = 20
 const UTF8: ReadonlySet<string> = new Set(['utf8', 'utf-8'])
 /** Bytes that a UTF-16 code unit has in UTF-8. */
 const MOST_BYTES = 3
-/** Code units of texts that are joined: far less than a frame, so the journal takes all or none of them. */
-const JOINED_LENGTH = 65_536
+/** Bytes of texts that are joined: less than a frame, so the journal takes all or none of them. */
+const JOINED_BYTES = 196_608
+
+/** Bytes. */
+export type JournalSizes = Partial<Pick<JournalOptions, 'maxBytes' | 'segmentBytes' | 'frameBytes'>>
 
 export interface JournalSourceOptions extends SourceOptions {
   readonly journal: JournalSettings
+  /** Default: this machine. */
+  readonly machine?: Machine | undefined
+  /** In place of what `journal` says. */
+  readonly journalSizes?: JournalSizes | undefined
 }
 
 export interface JournalSourceListener extends SourceListener {
@@ -118,7 +127,12 @@ export class JournalSource implements BatchSource {
     this.#context = context
     this.#listener = listener
     this.#batcher = new Batcher(options)
-    this.#flushTimer = new FlushTimer(this.#batcher, options.flushInterval, listener.onDue)
+    this.#flushTimer = new FlushTimer(
+      this.#batcher,
+      options.flushInterval,
+      listener.onDue,
+      options.machine?.clock,
+    )
     this.#journalOpened = new Promise((resolve, reject) => {
       this.#resolveOpened = resolve
       this.#rejectOpened = reject
@@ -156,7 +170,8 @@ export class JournalSource implements BatchSource {
   }
 
   async open(destination: Destination): Promise<Tail> {
-    const { own, abandoned } = await claimSlots(this.#options.journal.dir)
+    const { journal: settings, machine } = this.#options
+    const { own, abandoned } = await claimSlots(settings.dir, machine)
     for (const slot of [own, ...abandoned]) this.#claimed.push(unopened(slot))
     this.#context.slot = own.index
     const recoveries: JournalRecovery[] = []
@@ -167,8 +182,11 @@ export class JournalSource implements BatchSource {
     }
     for (const recovery of recoveries) await this.#deliverToAnchor(recovery)
     const tail = await destination.open()
+    const delivered: Journal[] = []
     for (const recovery of recoveries) {
       if (this.#find(recovery).isSetAside) continue
+      if (recovery.left > 0) await this.#leaveObjects(delivered)
+      delivered.push(recovery.journal)
       this.#delivering = recovery
       await recovery.deliver(batch => destination.append(batch))
       const { info } = recovery
@@ -176,7 +194,9 @@ export class JournalSource implements BatchSource {
       if (bytes + bytesBehind + damaged.length > 0) this.#listener.onRecover(info)
     }
     this.#delivering = undefined
-    for (const claimed of this.#claimed.splice(1)) await closeDelivered(claimed)
+    for (const claimed of this.#claimed.splice(1)) {
+      await closeDelivered(claimed, machine?.fileSystem)
+    }
     return destination.tail ?? tail
   }
 
@@ -194,6 +214,12 @@ export class JournalSource implements BatchSource {
     }
   }
 
+  /** Bytes of another journal go to the object in use, which these may be anchored at. */
+  async #leaveObjects(journals: readonly Journal[]): Promise<void> {
+    this.#anchored = undefined
+    for (const journal of journals) await journal.leaveObject()
+  }
+
   #find({ journal }: JournalRecovery): ClaimedSlot {
     const claimed = this.#claimed.find(each => each.journal === journal)
     ok(claimed)
@@ -202,10 +228,13 @@ export class JournalSource implements BatchSource {
 
   async #openJournal(claimed: ClaimedSlot): Promise<Journal> {
     this.#throwIfAborted()
-    const { align, highWaterMark, journal: settings } = this.#options
+    const { align, highWaterMark, journal: settings, journalSizes, machine } = this.#options
     const { maxBytes, sync } = settings
     const { folder } = claimed.slot
-    const journal = await Journal.open({ folder, maxBytes, sync, align, highWaterMark })
+    const journal = await Journal.open({
+      ...{ folder, maxBytes, sync, align, highWaterMark, ...journalSizes },
+      ...(machine && { fileSystem: machine.fileSystem, clock: machine.clock }),
+    })
     claimed.journal = journal
     if (this.#refusal) journal.stopWaiting(this.#refusal)
     return journal
@@ -242,7 +271,8 @@ export class JournalSource implements BatchSource {
 
   writev(chunks: readonly WrittenChunk[], callback: WriteCallback): void {
     this.#callback = callback
-    this.#rest = this.#canJoin(chunks) ? joinTexts(chunks) : chunks.map(toWritable)
+    const { frameBytes = JOINED_BYTES } = this.#options.journalSizes ?? {}
+    this.#rest = this.#canJoin(chunks) ? joinTexts(chunks, frameBytes) : chunks.map(toWritable)
     this.#accepting = this.#accept().catch((error: Error) => {
       // `close()` fails the write of a stream that was destroyed.
       if (!this.#isStopped) this.#callBack(error)
@@ -319,7 +349,9 @@ export class JournalSource implements BatchSource {
     if (!this.#journal) return undefined
     await this.#fill()
     const { accepted, hasReady } = this.#batcher
-    if (this.#isEnded && accepted === this.#accepted && !hasReady) {
+    const isLast = this.#isEnded && accepted === this.#accepted && !hasReady
+    // Whole records are sent before: their room may be what the mark needs.
+    if (isLast && !(this.#isEndUnmarked && this.#batcher.whole > 0)) {
       await this.#markEnd(this.#journal)
       this.#batcher.end()
     }
@@ -405,7 +437,7 @@ export class JournalSource implements BatchSource {
       this.#isGiven = true
       const result = await journal.write(this.#rest)
       this.#isGiven = false
-      if (result.isFull) await journal.waitForRoom()
+      if (result.isFull) await this.#makeRoom(journal)
       else this.#onAccepted(result)
     }
     if (isLong) this.#onLongRecord()
@@ -420,14 +452,21 @@ export class JournalSource implements BatchSource {
     const { accepted, free } = this.#batcher
     const length = this.#rest.reduce((sum, chunk) => sum + byteLength(chunk), 0)
     if (accepted < this.#accepted || free >= Math.min(length, this.#options.highWaterMark)) return
+    const { clock } = this.#options.machine ?? { clock: systemClock }
     await new Promise<void>(resolve => {
-      const timer = setTimeout(resolve, MEMORY_WAIT)
+      const timer = clock.setTimeout(resolve, MEMORY_WAIT)
       this.#onFreed = () => {
-        clearTimeout(timer)
+        clock.clearTimeout(timer)
         resolve()
       }
     })
     this.#onFreed = undefined
+  }
+
+  /** Sends what is accepted: a batch that waits to be full would wait for bytes that find no room. */
+  async #makeRoom(journal: Journal): Promise<void> {
+    this.flushNow()
+    await journal.waitForRoom()
   }
 
   /** In a tick of its own: what a listener of 'drain' throws is no failure of the write. */
@@ -512,11 +551,14 @@ export class JournalSource implements BatchSource {
 }
 
 /** A slot of a dead process whose bytes are in objects: it is left empty. */
-async function closeDelivered({ journal, slot, isSetAside }: ClaimedSlot): Promise<void> {
+async function closeDelivered(
+  { journal, slot, isSetAside }: ClaimedSlot,
+  fileSystem: FileSystem | undefined,
+): Promise<void> {
   try {
     await journal?.close()
     if (isSetAside) return await slot.setAside()
-    await clearSlot(slot.folder, journal?.recovered.damaged ?? [])
+    await clearSlot(slot.folder, journal?.recovered.damaged ?? [], fileSystem)
   } catch {
     // The files stay, and the next start reads them.
   }
@@ -537,8 +579,9 @@ function toWritable({ chunk, encoding }: WrittenChunk): JournalChunk {
   return isDirect ? { chunk, encoding } : { chunk: Buffer.from(chunk, encoding), encoding }
 }
 
-/** Neighbouring texts as one, which is encoded faster than each alone. */
-function joinTexts(chunks: readonly WrittenChunk[]): WritableChunk[] {
+/** Neighbouring texts as one of at most `maxBytes`, which is encoded faster than each alone. */
+function joinTexts(chunks: readonly WrittenChunk[], maxBytes: number): WritableChunk[] {
+  const maxLength = Math.floor(maxBytes / MOST_BYTES)
   const joined: WritableChunk[] = []
   let text = ''
   let members: WrittenChunk[] = []
@@ -550,8 +593,8 @@ function joinTexts(chunks: readonly WrittenChunk[]): WritableChunk[] {
   for (const written of chunks) {
     const { chunk, encoding } = written
     const isText = typeof chunk === 'string' && UTF8.has(encoding) && !endsInHalf(chunk)
-    if (!isText || text.length + chunk.length > JOINED_LENGTH) endText()
-    if (isText && chunk.length <= JOINED_LENGTH) {
+    if (!isText || text.length + chunk.length > maxLength) endText()
+    if (isText && chunk.length <= maxLength) {
       text += chunk
       members.push(written)
     } else joined.push(toWritable(written))

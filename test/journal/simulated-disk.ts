@@ -166,8 +166,8 @@ export class SimulatedDisk {
       isLocal: async () => true,
       list: path =>
         run(() => {
-          const names = this.paths.filter(each => dirname(each) === path)
-          return names.map(each => each.slice(path.length + 1))
+          const inside = this.paths.filter(each => each.startsWith(`${path}/`))
+          return [...new Set(inside.map(each => each.slice(path.length + 1).replace(/\/.*/, '')))]
         }),
       open: path => run(() => open(this.#inode(path))),
       create: path => run(() => open(this.#create(path))),

@@ -225,8 +225,8 @@ export const MUTANTS: readonly Mutant[] = [
   {
     name: 'journal: a start leaves two different anchors in a file',
     file: 'lib/journal/segment-store.ts',
-    find: 'if (recovered.anchor && staleAnchorAt !== undefined) {',
-    replace: 'if (recovered.anchor && staleAnchorAt === 0) {',
+    find: 'if (anchor && staleAnchorAt !== undefined) {',
+    replace: 'if (anchor && staleAnchorAt === 0) {',
     tests: ['journal/journal'],
   },
   {

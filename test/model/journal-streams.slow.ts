@@ -1,0 +1,5 @@
+/** The model of streams with a journal, with the seeds that the quick test leaves out. */
+
+import { testStreamSeeds } from './journal-streams-cases.ts'
+
+testStreamSeeds(101, 1100, 5)
