@@ -16,7 +16,7 @@ const GIB = 1024 * MIB
  * @property {string} name
  * @property {string} title
  * @property {string} about
- * @property {'appends' | 'lines' | 'records' | 'engines' | 'compression' | 'attempts' | 'starts' | 'idle' | 'growth'} shape of its table
+ * @property {'appends' | 'lines' | 'records' | 'engines' | 'compression' | 'attempts' | 'starts' | 'connections' | 'idle' | 'growth'} shape of its table
  * @property {Contender[]} contenders
  * @property {string} [reference] the contender that the others are compared with
  * @property {number} rounds
@@ -32,11 +32,17 @@ export const OURS_ECMA = 'ours, crc64-ecma182.js as engine'
 export const OURS_NULL = 'ours, no network'
 export const UNDICI = 'bare undici loop'
 export const UNDICI_SINGLE = 'bare undici loop, one connection'
+export const UNDICI_COPY = 'bare undici loop with copy and CRC'
 export const UNDICI_TLS = 'bare undici loop over TLS'
+export const UNDICI_COPY_TLS = 'bare undici loop with copy and CRC, over TLS'
 export const ALI = 'ali-oss'
+export const DIRECT = 'the sink'
+export const PYTHON = 'a sink in Python, without Connection, HEAD without length'
+export const NGINX = 'the sink behind nginx'
 export const FS = "fs.createWriteStream('/dev/null')"
 export const SONIC = "sonic-boom to '/dev/null'"
 export const COPY = 'a Writable that only copies'
+export const COPY_SUM = 'a Writable with two buffers and the CRC'
 export const OURS_200 = 'ours, 200 streams'
 export const UNDICI_200 = '200 bare undici loops'
 export const PINO_DESTINATION = "pino.destination('/dev/null')"
@@ -74,12 +80,14 @@ function appendCase(mib) {
     contenders: [
       append(UNDICI, 'undici', params),
       append(UNDICI_SINGLE, 'undici', { ...params, isSingle: true }),
+      append(UNDICI_COPY, 'undici-copy', params),
       append(OURS, 'ours', { ...params, options: withoutMd5 }),
       append(OURS_MD5, 'ours', params),
       // Without SIMD the fallback engine runs. V8 also compiles its own code without SSE 4.1, at little cost.
       append(OURS_ECMA, 'ours', { ...params, options: withoutMd5 }, ['--no-enable-sse4-1']),
       append(ALI, 'ali-oss', params),
       append(UNDICI_TLS, 'undici', { ...params, tls: true }),
+      append(UNDICI_COPY_TLS, 'undici-copy', { ...params, tls: true }),
       append(OURS_TLS, 'ours', { ...params, tls: true }),
     ],
   }
@@ -92,7 +100,7 @@ function linesCase(isText, isCorked) {
   return {
     name: `lines-${kind.toLowerCase()}${isCorked ? '-corked' : ''}`,
     title: `Lines of 100 bytes, ${kind}, ${isCorked ? 'corked by the hundred' : 'uncorked'}`,
-    about: `A million lines per turn, with one \`write()\` each. Ours sends them to the sink in batches of 4 MiB. With "no network" a client in memory takes the place of the sink. The Writable that only copies has the same \`highWaterMark\` and discards its bytes.`,
+    about: `A million lines per turn, with one \`write()\` each. Ours sends them to the sink in batches of 4 MiB. With "no network" a client in memory takes the place of the sink. The Writable that only copies has the same \`highWaterMark\` and discards its bytes. The one with two buffers is the bound of what the contract asks: it computes the CRC of each full buffer, and frees the buffer in a later turn of the event loop, so writes wait as in ours.`,
     shape: 'lines',
     reference: COPY,
     rounds: 7,
@@ -100,6 +108,7 @@ function linesCase(isText, isCorked) {
       line(OURS, 'ours'),
       line(OURS_NULL, 'ours-null'),
       line(COPY, 'copy'),
+      line(COPY_SUM, 'copy-sum'),
       line(FS, 'fs'),
       // sonic-boom has no `cork()`.
       ...(isCorked ? [] : [line(SONIC, 'sonic-boom')]),
@@ -308,6 +317,19 @@ export const cases = [
       [OURS, 'ours'],
       [ALI, 'ali-oss'],
     ].map(([label, contender]) => ({ label, file: 'start', params: { contender } })),
+  },
+  {
+    name: 'connections',
+    title: 'Connections after the first',
+    about:
+      '100 appends of 1 KiB and a HEAD per turn, a new stream in each turn. The first connection is opened before the turns that count.',
+    shape: 'connections',
+    rounds: 3,
+    contenders: [
+      [DIRECT, 'sink'],
+      [PYTHON, 'python'],
+      [NGINX, 'nginx'],
+    ].map(([label, server]) => ({ label, file: 'connections', params: { server, appends: 100 } })),
   },
   {
     name: 'idle',

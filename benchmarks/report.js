@@ -223,6 +223,15 @@ const shapes = {
     return table(head, rows)
   },
 
+  connections(results) {
+    const rows = Object.entries(results).map(([label, { turns }]) => [
+      label,
+      turns[0].skipped ? 'not installed' : String(turns[0].appends),
+      turns[0].skipped ? '-' : String(Math.max(...turns.map(({ connections }) => connections))),
+    ])
+    return table(['server', 'appends per turn', 'new connections, most of a turn'], rows)
+  },
+
   idle(results) {
     const columns = Object.keys(Object.values(results)[0].turns[0].idle)
     const rows = Object.entries(results).map(([label, { turns }]) => [

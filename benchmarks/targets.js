@@ -7,10 +7,13 @@ import {
   AT_START,
   BY_ITSELF,
   COPY,
+  COPY_SUM,
   cases,
+  DIRECT,
   FOUR_MIB,
   FS,
   MEMBERS_DEFAULT,
+  NGINX,
   ONE_KIB,
   ONE_STREAM,
   OURS,
@@ -18,7 +21,10 @@ import {
   OURS_TLS,
   PINO_DESTINATION,
   PINO_FILE,
+  PYTHON,
   UNDICI,
+  UNDICI_COPY,
+  UNDICI_COPY_TLS,
   UNDICI_TLS,
   UNSUBSCRIBED,
   WINSTON_STREAM,
@@ -83,6 +89,27 @@ export const targets = [
     1.35,
     atMost,
   ),
+  ...[
+    ['4 MiB', [OURS, UNDICI_COPY]],
+    ['4 MiB over TLS', [OURS_TLS, UNDICI_COPY_TLS]],
+  ].map(([text, labels]) =>
+    compare(
+      'append-4MiB',
+      `${text}: CPU per byte, x the bound, bare undici with copy and CRC`,
+      labels,
+      cpuPerByte,
+      1.35,
+      atMost,
+    ),
+  ),
+  ...[DIRECT, PYTHON, NGINX].map(label => ({
+    case: 'connections',
+    text: `new connections per stream after the first: ${label}`,
+    isLeast: false,
+    // undici 7.30 closes the connection after a HEAD without Connection and Content-Length.
+    limit: label === PYTHON ? 1 : 0,
+    value: at => Math.max(...at[label].turns.map(({ connections }) => connections)),
+  })),
   ...[1, 4, 8].flatMap(mib => [
     {
       case: `append-${mib}MiB`,
@@ -112,6 +139,13 @@ export const targets = [
         [OURS, COPY],
         speed,
         name.startsWith('lines-strings') ? 0.6 : 0.5,
+      ),
+      compare(
+        name,
+        `${name}: x the bound, a Writable with two buffers and the CRC`,
+        [OURS, COPY_SUM],
+        speed,
+        0.8,
       ),
     ]),
   ...['records-strings', 'records-buffers'].map(name => ({

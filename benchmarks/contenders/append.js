@@ -3,13 +3,18 @@
  * Parameters: `{ contender, batch, total, streams, tls, options, sink }`, sizes in bytes.
  */
 
+import { setImmediate as nextTurn } from 'node:timers/promises'
 import OSS from 'ali-oss'
 import { Agent, Client } from 'undici'
+import { update } from '../../dist/crc64/index.js'
 import { feed } from './feed.js'
 import { createClient, createStream, IDENTITY } from './ours.js'
 
+/** Bytes. Copied and summed in one turn of the event loop. */
+const PIECE = 524_288
+
 let objects = 0
-const contenders = { undici, 'ali-oss': aliOss, ours }
+const contenders = { undici, 'undici-copy': undiciCopy, 'ali-oss': aliOss, ours }
 
 export async function open(params) {
   const bytes = Buffer.alloc(params.batch)
@@ -34,6 +39,39 @@ function undici({ sink, tls = false, isSingle = false }, bytes, count) {
   }
   return async streams => {
     await Promise.all(Array.from({ length: streams }, loop))
+  }
+}
+
+/**
+ * The bound for a client that accepts bytes before they are sent, and checks their CRC: the same requests, where
+ * each batch is copied and summed in pieces while the batch before it is sent.
+ */
+function undiciCopy({ sink, tls = false }, bytes, count) {
+  const origin = tls ? `https://127.0.0.1:${sink.tlsPort}` : `http://127.0.0.1:${sink.port}`
+  const client = new Client(origin, { connect: { ca: sink.ca } })
+  const batches = [0, 1].map(() => Buffer.allocUnsafeSlow(bytes.length))
+  const fill = async batch => {
+    let crc = 0n
+    for (let at = 0; at < bytes.length; at += PIECE) {
+      await nextTurn()
+      const part = batch.subarray(at, at + PIECE)
+      part.set(bytes.subarray(at, at + PIECE))
+      crc = update(crc, part)
+    }
+    return crc
+  }
+  return async () => {
+    const name = `/benchmark/${process.pid}-${++objects}`
+    await fill(batches[0])
+    for (let i = 0; i < count; i++) {
+      const path = `${name}?append&position=${i * bytes.length}`
+      const body = batches[i % 2]
+      const sending = client.request({ path, method: 'POST', body })
+      if (i + 1 < count) await fill(batches[(i + 1) % 2])
+      const response = await sending
+      if (response.statusCode !== 200) throw new Error(`the sink responds ${response.statusCode}`)
+      await response.body.dump()
+    }
   }
 }
 

@@ -6,6 +6,7 @@
 import { createWriteStream } from 'node:fs'
 import { Writable } from 'node:stream'
 import SonicBoom from 'sonic-boom'
+import { update } from '../../dist/crc64/index.js'
 import { Body, Tails } from '../tails.js'
 import { feed } from './feed.js'
 import { createClient, createStream } from './ours.js'
@@ -13,6 +14,8 @@ import { createClient, createStream } from './ours.js'
 const LINE = `2026-01-02T03:04:05.678Z INFO sensor=17 temperature=21.5 humidity=0.43 message="all is well" ${'.'.repeat(6)}\n`
 const CORKED = 100
 const MIB = 1024 * 1024
+/** Bytes. What the CRC is computed of at once. */
+const STEP = 524_288
 
 const contenders = {
   ours: ({ sink }) => {
@@ -29,6 +32,7 @@ const contenders = {
     return () => new SonicBoom({ dest: '/dev/null', sync: false, minLength: 4096, contentMode })
   },
   copy: () => () => new Copy(),
+  'copy-sum': () => () => new CopyAndSum(),
 }
 
 export async function open(params) {
@@ -80,6 +84,59 @@ class Copy extends Writable {
       this.#buffer.set(chunk, this.#length)
       this.#length += chunk.length
     }
+  }
+}
+
+/** Also computes the CRC, and holds a write while one buffer is full and the other is not free yet. */
+class CopyAndSum extends Writable {
+  #filling = Buffer.allocUnsafeSlow(4 * MIB)
+  #spare = Buffer.allocUnsafeSlow(4 * MIB)
+  #length = 0
+  #crc = 0n
+  #held
+
+  constructor() {
+    super({ highWaterMark: 4 * MIB, decodeStrings: false })
+  }
+
+  _write(chunk, _encoding, callback) {
+    if (this.#copy(chunk)) callback()
+    else this.#held = () => this._write(chunk, _encoding, callback)
+  }
+
+  _writev(chunks, callback) {
+    const next = chunks.findIndex(({ chunk }) => !this.#copy(chunk))
+    if (next === -1) callback()
+    else this.#held = () => this._writev(chunks.slice(next), callback)
+  }
+
+  #copy(chunk) {
+    if (this.#length + chunk.length > this.#filling.length && !this.#rotate()) return false
+    if (typeof chunk === 'string') {
+      this.#length += this.#filling.utf8Write(chunk, this.#length, chunk.length)
+    } else {
+      this.#filling.set(chunk, this.#length)
+      this.#length += chunk.length
+    }
+    return true
+  }
+
+  #rotate() {
+    const full = this.#filling
+    if (!this.#spare) return false
+    for (let at = 0; at < this.#length; at += STEP) {
+      this.#crc = update(this.#crc, full.subarray(at, Math.min(this.#length, at + STEP)))
+    }
+    this.#filling = this.#spare
+    this.#spare = undefined
+    this.#length = 0
+    setImmediate(() => {
+      this.#spare = full
+      const held = this.#held
+      this.#held = undefined
+      held?.()
+    })
+    return true
   }
 }
 

@@ -75,9 +75,15 @@ export class TailFinder {
   }
 
   /** The tail after OSS refused an append that would have ended at `after`; `null`: there is no object. */
-  async findAfterRefusal(after: ObservedTail, refusal: OssServiceError): Promise<Tail | null> {
+  async findAfterRefusal(
+    after: ObservedTail,
+    refusal: OssServiceError,
+  ): Promise<ObservedTail | null> {
     const head = await this.#head()
     if (head === null) return null
+    // A sealed object refuses the append of no bytes that would tell its CRC.
+    const isMute = head !== 'forbidden' && head.sealedTime !== undefined && head.crc64 === undefined
+    if (isMute) return { position: head.length }
     if (head !== 'forbidden') return tailIn(await this.#withCrc64(head))
     // The refusal tells all of an empty or absent object.
     if (refusal.nextPosition === 0) return EMPTY_TAIL

@@ -19,6 +19,7 @@ import {
   type Target,
   type UrlOptions,
 } from '../index.ts'
+import { withInternals } from '../stream/internals.ts'
 import { type OpenBackend, withBackend } from './backend.ts'
 import type { AppendCommand, Backend, CommandIO, DemoCommand, RollOptions } from './commands.ts'
 import { type DeliveryOptions, deliver } from './delivery.ts'
@@ -26,7 +27,7 @@ import { MismatchError } from './failure.ts'
 import { compareDelivery, compareRolledObjects, readBack } from './read-back.ts'
 import { Reporter } from './reporter.ts'
 import { RetryingReader } from './retrying-reader.ts'
-import { type Signals, startGrace } from './signals.ts'
+import { onAbort, type Signals, startGrace } from './signals.ts'
 import {
   isStdinRedirected,
   openSampleData,
@@ -135,7 +136,11 @@ async function runJob(job: AppendJob): Promise<number> {
     try {
       client.checkBucket(bucket)
       source = await job.openInput()
-      const stream = createStream(job, target, { ...job.options, client, retry })
+      // Not by the end of the stream alone: full buffers delay that, perhaps by as long as a wait lasts.
+      const onHurry = (hurry: () => void) => void onAbort(signals.first, hurry)
+      const options = { ...job.options, ...job.roll, ...target, client, retry }
+      const create = job.roll ? createRollingAppendStream : createAppendStream
+      const stream = create(withInternals(options, { onHurry }))
       const rolled = isLocal ? collectRolled(stream) : new Map<string, RollInfo>()
       const stages = createStages(job, source, stream)
       const delivery = await deliver({
@@ -180,15 +185,6 @@ export function parseTarget({ url, roll }: Pick<AppendJob, 'url' | 'roll'>): Tar
   if (!roll) return parseUrl(url)
   const prefix = /^oss:\/\/[^/]*$/.test(url) ? `${url}/` : url
   return parseUrl(prefix + (roll.key ?? ''))
-}
-
-function createStream(
-  { roll }: AppendJob,
-  { bucket, key }: Target,
-  options: UrlOptions,
-): OssAppendStream {
-  if (!roll) return createAppendStream({ ...options, bucket, key })
-  return createRollingAppendStream({ ...options, ...roll, bucket, key })
 }
 
 /** The last roll of each key: a clock that goes back brings a key into use again. */

@@ -1,6 +1,7 @@
 /** The commands as `arguments.ts` reads them, and the streams they run with. Types alone. */
 
 import type { Readable, Writable } from 'node:stream'
+import type { Clock } from '../clock.ts'
 import type {
   ClientOptions,
   Credentials,
@@ -25,6 +26,8 @@ export interface CommandIO {
   closeStdout?(): void
   /** Emits `'SIGINT'`, `'SIGTERM'` and `'SIGHUP'`, as `process` does. */
   readonly signals: NodeJS.EventEmitter
+  /** Counts the time after a signal. Default: the clock of the system. */
+  readonly clock?: Clock
 }
 
 /** Where the object is, and how to get there. */

@@ -8,12 +8,13 @@
 
 import type { Duplex } from 'node:stream'
 import { pipeline } from 'node:stream/promises'
+import type { Timer } from '../clock.ts'
 import type { OssAppendStream, ReadyInfo } from '../index.ts'
 import { InterruptedError, SourceError } from './failure.ts'
 import { formatCount } from './progress.ts'
 import type { Delivery, Suspension } from './report.ts'
 import type { Reporter } from './reporter.ts'
-import { DELIVERY_TIME, graceNotice, type Signals } from './signals.ts'
+import { DELIVERY_TIME, graceNotice, onAbort, type Signals } from './signals.ts'
 import { HashingPassThrough, type Source, StoppableSource } from './source.ts'
 import { pipeOrSuspend } from './suspend.ts'
 
@@ -27,7 +28,7 @@ export interface DeliveryOptions {
   /** Bytes of the input that are in the object. Default: unknown where there are `transforms`. */
   readonly bytesDone?: (() => number) | undefined
   readonly reporter: Reporter
-  readonly signals: Pick<Signals, 'first' | 'second' | 'received' | 'exitCode'>
+  readonly signals: Pick<Signals, 'first' | 'second' | 'received' | 'exitCode' | 'clock'>
   /** Aborts the delivery: at the first signal, or at the end of the grace. */
   readonly signal: AbortSignal
   /** Milliseconds to finish in after the first signal. Undefined: the first signal aborts. */
@@ -131,15 +132,15 @@ function stopInGrace(
   grace: number,
   { signals, reporter }: Pick<DeliveryOptions, 'signals' | 'reporter'>,
 ): () => void {
-  let timer: NodeJS.Timeout | undefined
+  const { clock } = signals
+  let timer: Timer | undefined
   const onFirstSignal = () => {
     reporter.note(graceNotice(signals, grace))
-    timer = setTimeout(() => stoppable.stopWhenIdle(), Math.max(0, grace - DELIVERY_TIME))
+    timer = clock.setTimeout(() => stoppable.stopWhenIdle(), Math.max(0, grace - DELIVERY_TIME))
   }
-  if (signals.first.aborted) onFirstSignal()
-  else signals.first.addEventListener('abort', onFirstSignal)
+  const stopListening = onAbort(signals.first, onFirstSignal)
   return () => {
-    clearTimeout(timer)
-    signals.first.removeEventListener('abort', onFirstSignal)
+    if (timer) clock.clearTimeout(timer)
+    stopListening()
   }
 }

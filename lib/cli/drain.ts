@@ -14,7 +14,9 @@ import { systemClock } from '../clock.ts'
 import type { RetryInfo } from '../index.ts'
 import { nodeFileSystem } from '../journal/file-system.ts'
 import { Journal } from '../journal/journal.ts'
-import { claimSlotIfFree, listSlots } from '../journal/slots.ts'
+import { asJournalError } from '../journal/journal-error.ts'
+import { isDamagedName } from '../journal/segment.ts'
+import { listSlotNames, lockIfFree } from '../journal/slots.ts'
 import { resolveOptions, type Settings } from '../options.ts'
 import { JournalRecovery } from '../stream/journal-recovery.ts'
 import { withRetryDefaults } from './append.ts'
@@ -22,7 +24,7 @@ import { withBackend } from './backend.ts'
 import type { CommandIO, DrainCommand } from './commands.ts'
 import { describeDamage } from './damage.ts'
 import { describeError, errorEvent, exitCodeOf, InterruptedError } from './failure.ts'
-import { checkFolder } from './journal.ts'
+import { checkFolder, slotId } from './journal.ts'
 import { formatCount } from './progress.ts'
 import { formatRows } from './report.ts'
 import { Reporter } from './reporter.ts'
@@ -57,7 +59,7 @@ export async function drain(
 
 /** A journal that is being delivered, and what its deliveries need. */
 interface OpenSlot {
-  readonly index: number
+  readonly name: string
   readonly journal: Journal
   readonly settings: Settings
   readonly context: StreamContext
@@ -88,17 +90,13 @@ class Drainer {
 
   async run(): Promise<number> {
     const dir = resolve(this.#command.dir)
-    for (const index of await listSlots(nodeFileSystem, dir)) {
-      const slot = await claimSlotIfFree(dir, index)
-      if (!slot) {
-        const remedy = `see oss-append journal ${this.#command.dir}`
-        this.#reporter.note(`slot ${index} is left to the process that uses it: ${remedy}`)
-        continue
-      }
+    for (const name of await listSlotNames(nodeFileSystem, dir)) {
+      const folder = join(dir, name)
       try {
-        await this.#drainSlot(index, join(dir, String(index)))
-      } finally {
-        await slot.release()
+        await this.#drainFolder(name, folder)
+      } catch (error) {
+        if (error instanceof InterruptedError) throw error
+        this.#fail(asJournalError(error, folder), {})
       }
     }
     const { isJson } = this.#command
@@ -107,7 +105,37 @@ class Drainer {
     return this.#exitCode
   }
 
-  async #drainSlot(index: number, folder: string): Promise<void> {
+  async #drainFolder(name: string, folder: string): Promise<void> {
+    const unlock = await lockIfFree(folder)
+    if (!unlock) {
+      this.#reporter.note(`slot ${name} is left to the process that uses it: ${this.#seeJournal}`)
+      return
+    }
+    try {
+      const names = await nodeFileSystem.list(folder)
+      await this.#drainSlot(name, folder)
+      this.#reportKept(name, names.filter(isDamagedName).length)
+    } finally {
+      await unlock()
+    }
+  }
+
+  /** Damaged files of earlier starts. This command names those that it keeps itself. */
+  #reportKept(name: string, count: number): void {
+    if (count === 0) return
+    const files = formatCount(count, 'damaged file')
+    const verb = count === 1 ? 'is' : 'are'
+    this.#reporter.note(
+      `slot ${name}: ${files} ${verb} kept, and not delivered: ${this.#seeJournal}`,
+    )
+    this.#exitCode ||= 1
+  }
+
+  get #seeJournal(): string {
+    return `see oss-append journal ${this.#command.dir}`
+  }
+
+  async #drainSlot(name: string, folder: string): Promise<void> {
     const { first } = this.#signals
     let url: string | undefined
     let journal: Journal | undefined
@@ -117,17 +145,17 @@ class Drainer {
       if (end === from && damaged.length === 0) return
       url = anchor && urlOf(anchor)
       this.#slots++
-      await this.#deliver(this.#openSlot(index, journal))
+      await this.#deliver(this.#openSlot(name, journal))
     } catch (error) {
       if (first.aborted) throw this.#interrupted()
-      this.#fail(error, url)
+      this.#fail(error, { url, journal: folder })
     } finally {
       // The files stay, so the next start reads what could not be closed.
       await journal?.close().catch(() => {})
     }
   }
 
-  #openSlot(index: number, journal: Journal): OpenSlot {
+  #openSlot(name: string, journal: Journal): OpenSlot {
     const { retry: given, isUnsynced } = this.#command
     const { anchor } = journal.recovered
     const retry = withRetryDefaults(given, { isLocal: false })
@@ -142,11 +170,11 @@ class Drainer {
     // Nothing else holds the process between two attempts.
     context.retryLoop.keepProcessAlive()
     const recovery = new JournalRecovery(journal, { ...objects, bucket, isUnsynced }, context)
-    return { index, journal, settings, context, recovery }
+    return { name, journal, settings, context, recovery }
   }
 
   async #deliver(slot: OpenSlot): Promise<void> {
-    const { index, journal, context, recovery } = slot
+    const { name, journal, context, recovery } = slot
     const { first } = this.#signals
     const abort = () => context.retryLoop.abort(first.reason)
     first.addEventListener('abort', abort)
@@ -158,7 +186,7 @@ class Drainer {
       first.removeEventListener('abort', abort)
     }
     this.#retryNotice.onSuccess()
-    this.#report(index, recovery, bytesLeft(slot), journal)
+    this.#report(name, recovery, bytesLeft(slot), journal)
   }
 
   /** Appends what has no object yet, or what its object does not take. */
@@ -177,33 +205,33 @@ class Drainer {
     await recovery.deliver(batch => appender.append(batch))
   }
 
-  #report(index: number, recovery: JournalRecovery, left: number, journal: Journal): void {
+  #report(name: string, recovery: JournalRecovery, left: number, journal: Journal): void {
     const { key, bytes, bytesBehind, damaged } = recovery.info
     const { anchor } = journal.recovered
     const bucket = left === 0 && this.#target ? this.#target.bucket : anchor?.bucket
     const url = key === undefined ? undefined : `oss://${bucket}/${key}`
     this.#bytes += bytes
-    this.#reporter.emit('recover', { slot: index, url, bytes, bytesBehind, damaged, left })
+    this.#reporter.emit('recover', { slot: slotId(name), url, bytes, bytesBehind, damaged, left })
     if (!this.#command.isJson && url !== undefined) {
-      const row: [string, string] = [`slot ${index}`, `${formatCount(bytes, 'byte')} to ${url}`]
+      const row: [string, string] = [`slot ${name}`, `${formatCount(bytes, 'byte')} to ${url}`]
       this.#io.stdout.write(formatRows([row]))
     }
     for (const damage of damaged) this.#reporter.note(describeDamage(damage))
-    if (left > 0) this.#reporter.note(this.#describeLeft(index, left, journal))
+    if (left > 0) this.#reporter.note(this.#describeLeft(name, left, journal))
     if (left > 0 || damaged.length > 0) this.#exitCode ||= 1
   }
 
-  #describeLeft(index: number, left: number, journal: Journal): string {
+  #describeLeft(name: string, left: number, journal: Journal): string {
     const { anchor } = journal.recovered
     const reason = anchor
       ? `${urlOf(anchor)} takes no more: it is sealed or full`
       : 'nothing of it was ever sent, so the journal does not say where it goes'
     const remedy = `name the object, as in oss-append drain ${this.#command.dir} oss://BUCKET/KEY`
-    return `slot ${index}: ${formatCount(left, 'byte')} stay: ${reason}. To deliver them, ${remedy}`
+    return `slot ${name}: ${formatCount(left, 'byte')} stay: ${reason}. To deliver them, ${remedy}`
   }
 
-  #fail(error: unknown, url: string | undefined): void {
-    const context = { ...(url !== undefined && { url }), actions: ACTIONS }
+  #fail(error: unknown, { url, journal }: { url?: string | undefined; journal?: string }): void {
+    const context = { ...(url !== undefined && { url }), journal, actions: ACTIONS }
     this.#reporter.emit('error', errorEvent(error, context))
     this.#io.stderr.write(describeError(error, context))
     this.#exitCode ||= exitCodeOf(error)

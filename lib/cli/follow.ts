@@ -7,8 +7,8 @@ import { hostname } from 'node:os'
 import { StreamContext } from '../append/stream-context.ts'
 import { OssClient } from '../client/client.ts'
 import { systemClock } from '../clock.ts'
-import type { RetryInfo } from '../index.ts'
-import { DEFAULT_RETRY } from '../options.ts'
+import type { RetryInfo, RetryPolicy } from '../index.ts'
+import { resolveOptions } from '../options.ts'
 import { compileKeyPattern } from '../rolling/key-pattern.ts'
 import { parseTarget, withRetryDefaults } from './append.ts'
 import { withBackend } from './backend.ts'
@@ -42,8 +42,10 @@ export async function follow(
     const client = new OssClient(clientOptions)
     const retry = withRetryDefaults(command.options.retry, { isLocal })
     const options = { ...command.options, client, retry, signal }
+    // Wrong options are refused here: a stream is made only when the file has bytes.
+    const settings = resolveOptions({ ...options, bucket, key })
     const notice = new RetryNotice(text => reporter.note(text))
-    const context = createContext(reporter, notice, retry.maxElapsed)
+    const context = createContext(reporter, notice, settings.retry)
     const { retryLoop } = context
     const { headers = {} } = options
     const isDated = DATE.test(key)
@@ -54,9 +56,12 @@ export async function follow(
     )
     const follower = new Follower({ command, bucket, options, series, reporter, signals, signal })
     const abort = () => retryLoop.abort(signal.reason)
-    const abortStart = () => follower.isStarted || retryLoop.abort(signals.first.reason)
+    const onFirstSignal = () => {
+      if (follower.isStarted) retryLoop.hurry()
+      else retryLoop.abort(signals.first.reason)
+    }
     signal.addEventListener('abort', abort)
-    signals.first.addEventListener('abort', abortStart)
+    signals.first.addEventListener('abort', onFirstSignal)
     try {
       client.checkBucket(bucket)
       await follower.run()
@@ -64,17 +69,17 @@ export async function follow(
       return report(follower, command, reporter, io) || signals.exitCode
     } finally {
       signal.removeEventListener('abort', abort)
-      signals.first.removeEventListener('abort', abortStart)
+      signals.first.removeEventListener('abort', onFirstSignal)
       await client.close()
     }
   }).finally(end)
 }
 
 /** For the search of objects; a stream has a context of its own. */
-function createContext(reporter: Reporter, notice: RetryNotice, maxElapsed: number): StreamContext {
+function createContext(reporter: Reporter, notice: RetryNotice, retry: RetryPolicy): StreamContext {
   return new StreamContext({
     clock: systemClock,
-    retry: { ...DEFAULT_RETRY, maxElapsed },
+    retry,
     // The search appends no bytes.
     highWaterMark: 1,
     onRetry(info: RetryInfo) {

@@ -11,6 +11,7 @@ import { update } from '../crc64/index.ts'
 import { createAppendStream, type OssAppendStream, type Tail, type UrlOptions } from '../index.ts'
 import { DEFAULT_MAX_RECORD_BYTES } from '../options.ts'
 import type { FoundObject } from '../rolling/find-object.ts'
+import { withInternals } from '../stream/internals.ts'
 import type { FollowCommand } from './commands.ts'
 import { InterruptedError, MismatchError, NotContinuedError } from './failure.ts'
 import { closeAll, type Generation, openIfExists, openRotated } from './follow-files.ts'
@@ -18,7 +19,7 @@ import { findStart, type ObjectSeries, type Start } from './follow-objects.ts'
 import { FileWatcher } from './follow-watcher.ts'
 import { formatCount } from './progress.ts'
 import type { Reporter } from './reporter.ts'
-import { DELIVERY_TIME, graceNotice, type Signals } from './signals.ts'
+import { DELIVERY_TIME, graceNotice, onAbort, type Signals } from './signals.ts'
 
 /** Bytes. */
 const READ_BYTES = 262_144
@@ -52,6 +53,8 @@ export class Follower {
   #previous: FoundObject | undefined
   /** Opened at the first byte: the end of a stream would create an empty object. */
   #stream: OssAppendStream | undefined
+  /** Makes the waits of that stream short. */
+  #hurryStream: (() => void) | undefined
   /** Bytes given to that stream. */
   #bytesSent = 0
   /** Bytes acknowledged by the streams before. */
@@ -99,9 +102,7 @@ export class Follower {
   /** Resolves after a signal, when everything that was read is acknowledged. */
   async run(): Promise<void> {
     const { reporter, signals, signal } = this.#options
-    const onSignal = () => this.#onSignal()
-    if (signals.first.aborted) onSignal()
-    else signals.first.addEventListener('abort', onSignal)
+    const stopListening = onAbort(signals.first, () => this.#onSignal())
     try {
       do {
         await this.#watcher?.close()
@@ -110,7 +111,7 @@ export class Follower {
     } catch (error) {
       throw signal.aborted ? this.#interrupted() : error
     } finally {
-      signals.first.removeEventListener('abort', onSignal)
+      stopListening()
       reporter.stop()
       this.#stream?.destroy()
       await this.#watcher?.close()
@@ -120,7 +121,8 @@ export class Follower {
   #onSignal(): void {
     const { command, reporter, signals } = this.#options
     reporter.note(graceNotice(signals, command.grace))
-    this.#deadline = performance.now() + Math.max(0, command.grace - DELIVERY_TIME)
+    this.#deadline = signals.clock.now() + Math.max(0, command.grace - DELIVERY_TIME)
+    this.#hurryStream?.()
     this.#watcher?.pollNow()
   }
 
@@ -131,7 +133,12 @@ export class Follower {
   #interrupted(): InterruptedError {
     const { command, signals } = this.#options
     const position = this.#stream?.position
-    const unacknowledged = this.#bytesSent - (this.#stream?.bytesWritten ?? 0)
+    const generations = this.#watcher?.generations ?? []
+    const unread = generations.reduce(
+      (sum, { size, offset }) => sum + Math.max(0, size - offset),
+      0,
+    )
+    const unacknowledged = this.#bytesSent - (this.#stream?.bytesWritten ?? 0) + unread
     const limit = signals.second.aborted ? '' : `, and not done after ${command.grace / 1000} s`
     const end = position === undefined ? '' : `, which ends at ${position}`
     const count = formatCount(unacknowledged, 'byte')
@@ -233,9 +240,10 @@ export class Follower {
   async #send(generation: Generation, isComplete: boolean): Promise<void> {
     const { align, maxRecordBytes = DEFAULT_MAX_RECORD_BYTES } = this.#options.options
     const isByLine = align === '\n' && !isComplete
+    const { clock } = this.#options.signals
     const { size } = generation
     if (generation.offset < size) await this.#findObject(generation)
-    while (generation.offset < size && performance.now() < this.#deadline) {
+    while (generation.offset < size && clock.now() < this.#deadline) {
       const buffer = this.#buffer.subarray(0, size - generation.offset)
       const length = await generation.read(buffer, generation.offset)
       if (length === 0) return
@@ -286,7 +294,13 @@ export class Follower {
   #openStream(): OssAppendStream {
     const { bucket, options, reporter } = this.#options
     const { key, tail } = this.#current!.object
-    const stream = createAppendStream({ ...options, bucket, key, ...tail })
+    const onHurry = (hurry: () => void) => {
+      this.#hurryStream = hurry
+      if (this.#isStopping) hurry()
+    }
+    const stream = createAppendStream(
+      withInternals({ ...options, bucket, key, ...tail }, { onHurry }),
+    )
     // The next step throws it.
     stream.on('error', () => {})
     this.#objects += 1

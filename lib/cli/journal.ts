@@ -1,9 +1,10 @@
 /** `oss-append journal`: what a journal holds, slot by slot. Reads, and changes nothing. */
 
 import { statSync } from 'node:fs'
-import { inspectJournal, type SlotReport } from '../journal/inspect.ts'
+import { inspectJournal, type SlotReport, type UnreadableSlot } from '../journal/inspect.ts'
 import type { CommandIO, JournalCommand } from './commands.ts'
 import { describeDamage } from './damage.ts'
+import { errorFields } from './failure.ts'
 import { formatCount } from './progress.ts'
 import { formatRows } from './report.ts'
 import { UsageError } from './usage-error.ts'
@@ -12,10 +13,14 @@ import { UsageError } from './usage-error.ts'
 export async function journal({ dir, isJson }: JournalCommand, io: CommandIO): Promise<number> {
   checkFolder(dir)
   const slots = await inspectJournal(dir)
-  const format = isJson ? formatJson : formatSlot
-  for (const slot of slots) io.stdout.write(format(slot))
+  for (const slot of slots) io.stdout.write(format(slot, isJson))
   if (slots.length === 0 && !isJson) io.stdout.write('no journal is there\n')
-  return slots.every(isWhole) ? 0 : 1
+  return slots.every(slot => !('error' in slot) && isWhole(slot)) ? 0 : 1
+}
+
+function format(slot: SlotReport | UnreadableSlot, isJson: boolean): string {
+  if ('error' in slot) return isJson ? formatUnreadableJson(slot) : formatUnreadable(slot)
+  return isJson ? formatJson(slot) : formatSlot(slot)
 }
 
 /** @throws {UsageError} A wrong name would look like an empty journal. */
@@ -33,11 +38,30 @@ function bytesOf({ recovered: { from, end } }: SlotReport): number {
   return end - from
 }
 
+/** The number of a slot, or the name of a folder that was set aside. */
+export function slotId(name: string): number | string {
+  return /^\d+$/.test(name) ? Number(name) : name
+}
+
+function formatUnreadableJson({ name, folder, error }: UnreadableSlot): string {
+  const state = { slot: slotId(name), folder, whole: false, error: errorFields(error) }
+  return `${JSON.stringify(state)}\n`
+}
+
+function formatUnreadable({ name, folder, error }: UnreadableSlot): string {
+  const rows: [string, string][] = [
+    ['slot', `${name}, ${folder}`],
+    ['state', 'not readable, so it is not known what it holds'],
+    ['error', error.message],
+  ]
+  return `${formatRows(rows)}\n`
+}
+
 function formatJson(slot: SlotReport): string {
-  const { index, folder, owner, bytesOnDisk, recovered, kept } = slot
-  const { anchor, align, damaged } = recovered
+  const { name, folder, owner, bytesOnDisk, recovered, kept } = slot
+  const { anchor, parts, damaged } = recovered
   return `${JSON.stringify({
-    slot: index,
+    slot: slotId(name),
     folder,
     owner: owner && { pid: owner.pid, host: owner.host },
     bytes: bytesOf(slot),
@@ -45,7 +69,7 @@ function formatJson(slot: SlotReport): string {
     url: anchor && `oss://${anchor.bucket}/${anchor.key}`,
     position: anchor?.position,
     crc64: anchor?.crc64,
-    align,
+    align: parts.at(-1)?.align,
     whole: isWhole(slot),
     damaged: owner ? [] : damaged,
     kept,
@@ -58,11 +82,11 @@ const USES = [
 ]
 
 function formatSlot(slot: SlotReport): string {
-  const { index, folder, owner, bytesOnDisk, recovered, kept } = slot
+  const { name, folder, owner, bytesOnDisk, recovered, kept } = slot
   const { anchor, damaged } = recovered
   const bytes = bytesOf(slot)
   const rows: [string, string | undefined][] = [
-    ['slot', `${index}, ${folder}`],
+    ['slot', `${name}, ${folder}`],
     ['owner', owner ? `process ${owner.pid} on ${owner.host}, which delivers it` : 'none'],
     ['bytes', `${formatCount(bytes, 'byte')} to deliver, ${bytesOnDisk} on disk`],
     ['object', bytes > 0 || anchor ? describeTarget(slot) : undefined],

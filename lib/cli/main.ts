@@ -25,7 +25,7 @@ const DISK_ERRORS = ['ENOSPC', 'EDQUOT', 'EFBIG']
 
 /** Resolves to the exit code. Never rejects. */
 export async function main(args: readonly string[], io: CommandIO): Promise<number> {
-  const signals = new Signals(io.signals)
+  const signals = new Signals(io.signals, io.clock)
   let diskError: NodeJS.ErrnoException | undefined
   const onStdoutError = (error: NodeJS.ErrnoException) => {
     if (DISK_ERRORS.includes(error.code ?? '')) diskError ??= error

@@ -96,7 +96,8 @@ const BAR_WIDTH = 10
 
 /**
  * `[####------] 41%  412.0 MiB  103.0 MiB/s  ETA 6 s  8.0 MiB waiting  ack 0.3 s ago  103 appends  at 412.0 MiB`,
- * and in an outage `3 retries, next in 4 s`. Parts that do not fit are left out, from the first such part on.
+ * and in an outage `3 retries, next in 4 s` in place of rate and ETA. Parts that do not fit are left out, from the
+ * first such part on.
  */
 export function describeProgress(state: ProgressState, width: number): string {
   const { acknowledged, length, rate, appends, position, waiting, retries, nextAttempt } = state
@@ -107,13 +108,15 @@ export function describeProgress(state: ProgressState, width: number): string {
     const bar = '#'.repeat(Math.floor(fraction * BAR_WIDTH)).padEnd(BAR_WIDTH, '-')
     parts.push(`[${bar}] ${Math.floor(fraction * 100)}%`)
   }
-  parts.push(formatBytes(acknowledged), `${formatBytes(rate)}/s`)
-  if (length && rate > 0 && acknowledged < length) {
-    parts.push(`ETA ${formatTime((length - acknowledged) / rate)}`)
-  }
+  parts.push(formatBytes(acknowledged))
   if (retries > 0) {
     const next = nextAttempt > 0 ? `next in ${formatTime(nextAttempt / 1000)}` : 'trying'
     parts.push(`${formatCount(retries, 'retry', 'retries')}, ${next}`)
+  } else {
+    parts.push(`${formatBytes(rate)}/s`)
+    if (length && rate > 0 && acknowledged < length) {
+      parts.push(`ETA ${formatTime((length - acknowledged) / rate)}`)
+    }
   }
   if (waiting > 0) parts.push(`${formatBytes(waiting)} waiting`)
   if (ackAge !== undefined) parts.push(`ack ${(ackAge / 1000).toFixed(1)} s ago`)

@@ -59,6 +59,10 @@ async function startServer(
   const server = await createOssServer({
     ...options,
     ...(control !== undefined && { control: { port: control } }),
+  }).catch(error => {
+    const { code, port: used } = error as NodeJS.ErrnoException & { port?: number }
+    if (code !== 'EADDRINUSE') throw error
+    throw new UsageError(`port ${used} is in use (EADDRINUSE): name another one, or 0 for any`)
   })
   try {
     server.latency = latency

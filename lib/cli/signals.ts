@@ -5,6 +5,7 @@
  */
 
 import { constants } from 'node:os'
+import { type Clock, systemClock, type Timer } from '../clock.ts'
 
 /**
  * Milliseconds in which several signals count as one. A terminal sends Ctrl-C to the whole process group,
@@ -17,14 +18,15 @@ export class Signals {
   readonly #first = new AbortController()
   readonly #second = new AbortController()
   readonly #emitter: NodeJS.EventEmitter
-  readonly #now: () => number
+  /** Counts the time after a signal. */
+  readonly clock: Clock
   #received: NodeJS.Signals | undefined
   #firstAt = 0
 
-  /** Listens until the second signal, or `dispose()`. `now` returns milliseconds. */
-  constructor(emitter: NodeJS.EventEmitter, now = () => performance.now()) {
+  /** Listens until the second signal, or `dispose()`. */
+  constructor(emitter: NodeJS.EventEmitter, clock: Clock = systemClock) {
     this.#emitter = emitter
-    this.#now = now
+    this.clock = clock
     for (const name of SIGNAL_NAMES) emitter.on(name, this.#onSignal)
   }
 
@@ -54,7 +56,7 @@ export class Signals {
   }
 
   readonly #onSignal = (name: NodeJS.Signals): void => {
-    const now = this.#now()
+    const now = this.clock.now()
     if (!this.first.aborted) {
       this.#received = name
       this.#firstAt = now
@@ -86,21 +88,27 @@ export function graceNotice({ received }: Pick<Signals, 'received'>, grace: numb
 
 /** A grace of `duration` milliseconds. */
 export function startGrace(
-  { first, second }: Pick<Signals, 'first' | 'second'>,
+  { first, second, clock }: Pick<Signals, 'first' | 'second' | 'clock'>,
   duration: number,
 ): Grace {
   const timeout = new AbortController()
-  let timer: NodeJS.Timeout | undefined
+  let timer: Timer | undefined
   const onFirstSignal = () => {
-    timer = setTimeout(() => timeout.abort(), duration)
+    timer = clock.setTimeout(() => timeout.abort(), duration)
   }
-  if (first.aborted) onFirstSignal()
-  else first.addEventListener('abort', onFirstSignal)
+  const stopListening = onAbort(first, onFirstSignal)
   return {
     signal: AbortSignal.any([second, timeout.signal]),
     end() {
-      clearTimeout(timer)
-      first.removeEventListener('abort', onFirstSignal)
+      if (timer) clock.clearTimeout(timer)
+      stopListening()
     },
   }
+}
+
+/** Calls the listener when the signal is aborted, or at once if it is. Returns a function that stops listening. */
+export function onAbort(signal: AbortSignal, listener: () => void): () => void {
+  if (signal.aborted) listener()
+  else signal.addEventListener('abort', listener, { once: true })
+  return () => signal.removeEventListener('abort', listener)
 }

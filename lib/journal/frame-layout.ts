@@ -22,6 +22,8 @@ export interface LayoutOptions {
   readonly frameBytes: number
   /** Chunks are records, so frames list their ends. */
   readonly isByChunk: boolean
+  /** Memory of at least `size` bytes that nothing else uses. */
+  readonly allocate: (size: number) => Buffer
 }
 
 export interface Layout {
@@ -52,7 +54,7 @@ export function layOut(chunks: readonly JournalChunk[], options: LayoutOptions):
   const size = plans.reduce((sum, { from, to, length }) => {
     return sum + frameLength(length, options.isByChunk ? to - from : 0)
   }, 0)
-  const buffer = Buffer.allocUnsafeSlow(size)
+  const buffer = options.allocate(size)
   const pieces: JournalPiece[] = []
   let at = 0
   for (const { from, to, length } of plans) {
@@ -95,12 +97,11 @@ function planFrames(
 }
 
 /** A chunk that is longer than a frame, or the first part of it, in frames of its own. */
-function layOutLong(chunk: JournalChunk, { capacity, frameBytes }: LayoutOptions): Layout {
+function layOutLong(chunk: JournalChunk, options: LayoutOptions): Layout {
+  const { capacity, frameBytes, allocate } = options
   const bytes = encode(chunk)
   const length = Math.min(bytes.length, Math.max(capacity, frameBytes))
-  const buffer = Buffer.allocUnsafeSlow(
-    length + Math.ceil(length / frameBytes) * FRAME_HEADER_BYTES,
-  )
+  const buffer = allocate(length + Math.ceil(length / frameBytes) * FRAME_HEADER_BYTES)
   const pieces: JournalPiece[] = []
   let at = 0
   for (let from = 0; from < length; from += frameBytes) {
@@ -113,7 +114,8 @@ function layOutLong(chunk: JournalChunk, { capacity, frameBytes }: LayoutOptions
   }
   const isWhole = length === bytes.length
   const rest: JournalChunk = { chunk: bytes.subarray(length), encoding: 'utf8' }
-  return { buffer, length, pieces, chunks: isWhole ? 1 : 0, rest: isWhole ? undefined : rest }
+  const laidOut = { buffer: buffer.subarray(0, at), length, pieces }
+  return { ...laidOut, chunks: isWhole ? 1 : 0, rest: isWhole ? undefined : rest }
 }
 
 /** The chunks of a frame; all its bytes, where it does not list the ends of chunks. */

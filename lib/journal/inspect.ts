@@ -6,10 +6,11 @@ import { asJournalError } from './journal-error.ts'
 import { isLiving, type LockOwner, parseLockName } from './lock.ts'
 import { type Recovered, readFolder } from './recovery.ts'
 import { isDamagedName } from './segment.ts'
-import { isRunning, listSlots, newOwner } from './slots.ts'
+import { isRunning, listSlotNames, newOwner } from './slots.ts'
 
 export interface SlotReport {
-  readonly index: number
+  /** Of the folder: `0`, or `0.kept-…` if it was set aside. */
+  readonly name: string
   /** Absolute path. */
   readonly folder: string
   /** The living process that has locked it. */
@@ -22,16 +23,29 @@ export interface SlotReport {
   readonly kept: readonly string[]
 }
 
-/** @throws {OssError} `OSS_ERR_JOURNAL` if a slot cannot be read. */
+/** A slot whose files cannot be read. `error`: `OSS_ERR_JOURNAL`, with the file and a remedy. */
+export interface UnreadableSlot {
+  readonly name: string
+  readonly folder: string
+  readonly error: Error
+}
+
+/** @throws {OssError} `OSS_ERR_JOURNAL` if `dir` cannot be read. */
 export async function inspectJournal(
   dir: string,
   fileSystem: FileSystem = nodeFileSystem,
-): Promise<SlotReport[]> {
+): Promise<(SlotReport | UnreadableSlot)[]> {
   const parent = resolve(dir)
-  const reports: SlotReport[] = []
+  const reports: (SlotReport | UnreadableSlot)[] = []
   try {
-    for (const index of await listSlots(fileSystem, parent)) {
-      reports.push(await inspectSlot(fileSystem, join(parent, String(index)), index))
+    for (const name of await listSlotNames(fileSystem, parent)) {
+      const folder = join(parent, name)
+      const unreadable = (error: unknown) => ({
+        name,
+        folder,
+        error: asJournalError(error, folder),
+      })
+      reports.push(await inspectSlot(fileSystem, folder, name).catch(unreadable))
     }
   } catch (error) {
     throw asJournalError(error, parent)
@@ -42,7 +56,7 @@ export async function inspectJournal(
 async function inspectSlot(
   fileSystem: FileSystem,
   folder: string,
-  index: number,
+  name: string,
 ): Promise<SlotReport> {
   const names = await fileSystem.list(folder)
   const self = newOwner()
@@ -50,5 +64,5 @@ async function inspectSlot(
   const owner = owners.find(each => isLiving(each, self, isRunning))
   const { recovered, bytesOnDisk } = await readFolder(fileSystem, folder)
   const kept = names.filter(isDamagedName).map(name => join(folder, name))
-  return { index, folder, owner, bytesOnDisk, recovered, kept }
+  return { name, folder, owner, bytesOnDisk, recovered, kept }
 }

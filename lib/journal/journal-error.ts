@@ -4,8 +4,9 @@ import { journalError, nameAndCode, OssError } from '../errors.ts'
 
 /** By the code of Node. */
 const REMEDIES: Readonly<Record<string, string>> = {
-  EACCES: 'the process may not write there',
-  EPERM: 'the process may not write there',
+  EACCES: 'the process may not read or write there',
+  EPERM: 'the process may not read or write there',
+  ENOTDIR: 'it is no folder',
   EROFS: 'the file system is read-only',
   ENOSPC: 'the disk is full',
   EDQUOT: 'the quota of the disk is used up',

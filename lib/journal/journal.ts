@@ -23,7 +23,7 @@ import {
   layOut,
 } from './frame-layout.ts'
 import { asJournalError, diskFull } from './journal-error.ts'
-import { type FolderContent, type Recovered, readFolder } from './recovery.ts'
+import { type FolderContent, type JournalPart, type Recovered, readFolder } from './recovery.ts'
 import { type Anchor, NO_OBJECT } from './segment.ts'
 import { SegmentReader } from './segment-reader.ts'
 import { SegmentStore } from './segment-store.ts'
@@ -55,7 +55,7 @@ export interface JournalOptions {
   /** Bytes on disk. At least 4 MiB. */
   readonly maxBytes: number
   readonly sync: JournalSync
-  /** Where records end. Undefined: as the process that wrote the journal said. Only for delivery. */
+  /** Where new records end. Undefined: there are none, since the journal is only delivered. */
   readonly align: Align | undefined
   /** Bytes of one memory buffer of the stream. The journal keeps at most two of unsynced bytes. */
   readonly highWaterMark: number
@@ -84,8 +84,7 @@ const EMPTY_FOLDER: FolderContent = {
     anchor: undefined,
     from: 0,
     end: 0,
-    align: undefined,
-    markedEnds: [],
+    parts: [],
     damaged: [],
   },
   anchor: undefined,
@@ -116,7 +115,7 @@ export class Journal {
   /** What the folder held when the journal was opened. */
   readonly recovered: Recovered
   readonly folder: string
-  /** Where records end. */
+  /** Where new records end. */
   readonly align: Align
   readonly #options: JournalOptions
   readonly #clock: Clock
@@ -148,7 +147,6 @@ export class Journal {
     const { folder, fileSystem = nodeFileSystem } = options
     try {
       const content = await readFolder(fileSystem, folder)
-      checkAlign(content, options)
       await syncFiles(content, fileSystem, folder)
       const journal = new Journal(options, fileSystem, content)
       await journal.#store.adopt(content)
@@ -166,21 +164,22 @@ export class Journal {
   private constructor(options: JournalOptions, fileSystem: FileSystem, content: FolderContent) {
     const { folder, maxBytes, highWaterMark, clock = systemClock } = options
     const { recovered } = content
-    const align = options.align ?? recovered.align ?? 1
+    const align = options.align ?? recovered.parts.at(-1)?.align ?? 1
     const segmentBytes = options.segmentBytes ?? Math.min(SEGMENT_BYTES, Math.floor(maxBytes / 4))
     this.recovered = recovered
     this.folder = folder
     this.align = align
     this.#options = options
     this.#clock = clock
+    const store = new SegmentStore({ folder, fileSystem, align, maxBytes, segmentBytes }, content)
+    this.#store = store
     this.#layout = {
       capacity: Math.min(highWaterMark, MAX_WRITE_BYTES, segmentBytes),
       // A frame that is longer than a segment would never find room.
       frameBytes: options.frameBytes ?? Math.min(MAX_FRAME_BYTES, segmentBytes),
       isByChunk: align === 'chunk',
+      allocate: size => store.allocate(size),
     }
-    const store = new SegmentStore({ folder, fileSystem, align, maxBytes, segmentBytes }, content)
-    this.#store = store
     this.#reader = new SegmentReader(fileSystem, offset => store.find(offset))
     this.#acknowledged = recovered.from
   }
@@ -200,9 +199,9 @@ export class Journal {
     return this.#acknowledged
   }
 
-  /** Stream offsets at which a record ends, whatever `align` says. Upward. */
-  get markedEnds(): readonly number[] {
-    return this.#store.markedEnds
+  /** Bytes of dead processes, and of a stream that has ended. What is behind the last part is still written. */
+  get parts(): readonly JournalPart[] {
+    return this.#store.parts
   }
 
   /** Bytes of the segments on disk. */
@@ -235,7 +234,7 @@ export class Journal {
     const layout = layOut(chunks, this.#layout)
     this.#writing = { chunks, layout, end: this.end + layout.length }
     try {
-      await this.#limitUnsynced(layout.buffer.length)
+      await this.#limitUnsynced(layout.length)
       const isWritten = layout.length === 0 || (await this.#exclusive(() => this.#append(layout)))
       this.#isFull = !isWritten
       if (!isWritten) return { pieces: [], chunks: 0, rest: undefined, isFull: true }
@@ -255,8 +254,7 @@ export class Journal {
   /** While one buffer is being synced, the next one fills. More is not kept in memory. */
   async #limitUnsynced(length: number): Promise<void> {
     const most = 2 * this.#options.highWaterMark
-    const { unsyncedBytes } = this.#store
-    if (unsyncedBytes > 0 && unsyncedBytes + length > most) await this.sync()
+    await this.sync(Math.min(this.end, this.end + length - most))
   }
 
   #syncLater(): void {
@@ -305,11 +303,11 @@ export class Journal {
   }
 
   /**
-   * Resolves when all that is accepted by now is on stable storage: for `journaled()`, and before each batch
-   * leaves, unless `sync` is `'never'`. Costs nothing if it is there already. Calls share an fdatasync.
+   * Resolves when the bytes before `end` are on stable storage, by default all that are accepted by now: for
+   * `journaled()`, and before each batch leaves, unless `sync` is `'never'`. Costs nothing if they are there
+   * already. Calls share an fdatasync.
    */
-  async sync(): Promise<void> {
-    const { end } = this.#store
+  async sync(end = this.#store.end): Promise<void> {
     while (this.#store.syncedEnd < end) {
       this.#throwIfFailed()
       if (!this.#store.isSuspect) await this.#store.datasync()
@@ -355,6 +353,7 @@ export class Journal {
     ok(offset >= this.#acknowledged && offset <= Math.max(this.end, this.#acknowledged))
     this.#acknowledged = offset
     this.#store.anchor = { ...this.#store.anchor, offset, position, crc64 }
+    if (offset === this.end && !this.#writing) this.#store.freeMemory()
     if (this.#hasWaste) this.#trimming ??= this.#trimInBackground()
   }
 
@@ -422,7 +421,7 @@ export class Journal {
       const isSynced = await this.#exclusive(async () => {
         // The next start then asks nothing of what is delivered, and the object may be deleted meanwhile.
         if (this.#store.isAnchorBehind) await this.#store.putAnchor()
-        if (this.#store.anchor) await this.#trim()
+        await this.#trim()
         const isSynced = await this.#store.syncAll()
         // So that an idle journal shows that nothing is left, without a question to OSS.
         if (this.#store.anchor && !this.#store.isAnchoredAt(this.#acknowledged)) {
@@ -514,16 +513,6 @@ function behind(
 ): readonly JournalChunk[] {
   const left = chunks.slice(count)
   return rest ? [rest, ...left.slice(1)] : left
-}
-
-/** Bytes of other records cannot be cut as the options say. */
-function checkAlign({ recovered, segments }: FolderContent, { align }: JournalOptions): void {
-  if (align === undefined || recovered.align === undefined || align === recovered.align) return
-  throw journalError(
-    `the journal holds bytes that were written with align ${JSON.stringify(recovered.align)}, not ` +
-      `${JSON.stringify(align)}: deliver them first, with oss-append drain`,
-    { file: segments[0]?.file ?? '' },
-  )
 }
 
 /** What a killed process has written may be in the page cache alone, and is to be sent. */

@@ -44,6 +44,14 @@ export interface Damage {
   readonly reason: 'broken' | 'gap' | 'unfinished'
 }
 
+/** Bytes that one process wrote for one stream. A record ends with them, whatever `align` says. */
+export interface JournalPart {
+  /** Stream offset. */
+  readonly end: number
+  /** Where their records end. */
+  readonly align: Align
+}
+
 /** What a journal held when it was opened. */
 export interface Recovered {
   /** Where the bytes go. Undefined: nothing of them was sent, so they go where the options say. */
@@ -52,10 +60,8 @@ export interface Recovered {
   readonly from: number
   /** Stream offset behind the last byte to deliver. The first new byte has this offset. */
   readonly end: number
-  /** Where the records of these bytes end: the option of the process that wrote them. Undefined: no bytes. */
-  readonly align: Align | undefined
-  /** Stream offsets behind `from` at which a record ends, whatever `align` says. Upward. */
-  readonly markedEnds: readonly number[]
+  /** The bytes to deliver: those of one process or stream after another. The last part ends at `end`. */
+  readonly parts: readonly JournalPart[]
   readonly damaged: readonly Damage[]
 }
 
@@ -122,13 +128,12 @@ export async function readFolder(fileSystem: FileSystem, folder: string): Promis
     ...lost.map(file => wholeFile(file, 'gap')),
     ...scan.damaged,
   ]
-  const { anchor, from, recordEnd, markedEnds, segments, delivered } = scan
-  const align = segments[0]?.header.align
+  const { anchor, from, recordEnd, parts, segments, delivered } = scan
   const isRead = new Set([...segments, ...delivered].map(({ file }) => file))
   return {
     recovered: {
       anchor: anchor && namesObject(anchor) ? anchor : undefined,
-      ...{ from, end: recordEnd, align, markedEnds, damaged },
+      ...{ from, end: recordEnd, parts, damaged },
     },
     anchor,
     segments,
@@ -237,7 +242,9 @@ class Scan {
   readonly from: number
   /** Stream offset behind the last whole record. */
   recordEnd: number
-  readonly markedEnds: number[] = []
+  readonly parts: JournalPart[] = []
+  /** Of the part that is being read. */
+  #align: Align = 1
   /** Where the record behind it begins. */
   #unfinished: { readonly segment: SegmentFile; readonly position: number } | undefined
   readonly #fileSystem: FileSystem
@@ -264,13 +271,14 @@ class Scan {
         this.damaged.push(...rest.map(each => wholeFile(each, 'gap')))
         break
       }
-      if (segment.header.beginsRecord) this.#markEnd(segment.header.offset)
+      this.#begin(segment.header)
       await this.#read(segment, this.#covered[index + 1]?.header)
       const isDelivered = segment.end <= this.from
       if (isDelivered) this.delivered.push(segment)
       else this.segments.push(segment)
       end = Math.max(end, segment.end)
     }
+    this.#endPart()
     this.#cutUnfinished()
     return this
   }
@@ -303,10 +311,18 @@ class Scan {
     }
   }
 
-  #markEnd(offset: number): void {
-    if (offset <= this.from) return
-    this.recordEnd = offset
-    this.markedEnds.push(offset)
+  /** Where a process or a stream has ended, a record ends. */
+  #begin({ offset, align, beginsRecord }: SegmentHeader): void {
+    if (beginsRecord && offset > this.from) {
+      this.recordEnd = offset
+      this.#endPart()
+    }
+    this.#align = align
+  }
+
+  #endPart(): void {
+    const start = this.parts.at(-1)?.end ?? this.from
+    if (this.recordEnd > start) this.parts.push({ end: this.recordEnd, align: this.#align })
   }
 
   /** Moves `recordEnd` to the last end of a record in a frame that begins at `offset` of the stream. */

@@ -23,7 +23,7 @@ import {
 } from './file-system.ts'
 import { chainFrames, firstCrc } from './frame.ts'
 import type { Layout } from './frame-layout.ts'
-import type { FolderContent, SegmentFile } from './recovery.ts'
+import type { FolderContent, JournalPart, SegmentFile } from './recovery.ts'
 import {
   ANCHOR_PLACES,
   type Anchor,
@@ -80,6 +80,9 @@ interface UnsyncedFrames {
   readonly length: number
 }
 
+/** One fills while others are being synced. */
+const MAX_SPARES = 2
+
 export class SegmentStore {
   /** What the next anchor says; undefined: nothing was ever sent. It may name no object. */
   anchor: Anchor | undefined
@@ -94,14 +97,15 @@ export class SegmentStore {
   #generation: number
   readonly #firstGeneration: number
   #bytesOnDisk = 0
-  /** Stream offsets of undelivered bytes at which a record ends, whatever `align` says. */
-  readonly #markedEnds: number[]
-  /** The last of these, or where this process began. */
+  readonly #parts: JournalPart[]
+  /** Where the last part ends, and so a record. */
   #recordStart: number
   #end: number
   #syncedEnd: number
   #unsynced: UnsyncedFrames[] = []
   #unsyncedBytes = 0
+  /** Memory of frames that are on stable storage, for the next ones. */
+  #spares: Buffer[] = []
   #syncing: Promise<void> | undefined
   /** A write or an fdatasync of the current segment failed. The kernel may have dropped its pages: no retry. */
   #isSuspect = false
@@ -110,14 +114,14 @@ export class SegmentStore {
   #exitSegment: CurrentSegment<SyncFile> | undefined
 
   constructor(options: SegmentStoreOptions, { recovered, anchor, generation }: FolderContent) {
-    const { end, markedEnds } = recovered
+    const { end, parts } = recovered
     this.#options = options
     this.anchor = anchor
     this.#anchoredOffset = anchor?.offset ?? -1
     this.#sequence = anchor?.sequence ?? 0
     this.#generation = generation
     this.#firstGeneration = generation + 1
-    this.#markedEnds = [...markedEnds]
+    this.#parts = [...parts]
     this.#recordStart = end
     this.#end = end
     this.#syncedEnd = end
@@ -138,8 +142,9 @@ export class SegmentStore {
     return this.#syncedEnd
   }
 
-  get markedEnds(): readonly number[] {
-    return this.#markedEnds
+  /** Parts that have ended. */
+  get parts(): readonly JournalPart[] {
+    return this.#parts
   }
 
   /** Bytes of memory that hold unsynced frames. */
@@ -286,7 +291,19 @@ export class SegmentStore {
       this.#syncedEnd += next.length
       this.#unsyncedBytes -= next.buffer.length
       this.#unsynced.shift()
+      if (this.#spares.length < MAX_SPARES) this.#spares.push(Buffer.from(next.buffer.buffer))
     }
+  }
+
+  /** Memory for frames. New pages for each write would cost as much as the copy into them. */
+  allocate(size: number): Buffer {
+    const spare = this.#spares.pop()
+    return spare && spare.length >= size ? spare : Buffer.allocUnsafeSlow(size)
+  }
+
+  /** Nothing is written for a while. */
+  freeMemory(): void {
+    this.#spares = []
   }
 
   /** Makes all that is written stable, in a new segment if the current one fails. */
@@ -304,17 +321,18 @@ export class SegmentStore {
     const old = this.#current?.segment
     if (!(await this.#makeSegment())) return false
     this.#isSuspect = false
-    if (!old) return true
-    old.end = this.#syncedEnd
+    if (old) old.end = this.#syncedEnd
     this.#markSynced(this.#end)
-    if (old.header.offset === old.end) await this.#delete(old)
+    await this.#deleteEmpty()
     return true
   }
 
   /** Begins a segment. Only when all that is written is stable: a crash must not leave a gap before it. */
   async startSegment(): Promise<boolean> {
     ok(this.#syncedEnd === this.#end, 'the segments before are synced')
-    return this.#makeSegment()
+    if (!(await this.#makeSegment())) return false
+    await this.#deleteEmpty()
+    return true
   }
 
   /** Begins a segment whose head says that a record ends before it. */
@@ -322,7 +340,7 @@ export class SegmentStore {
     if (!(await this.syncAll())) return false
     this.#recordStart = this.#end
     if (!(await this.startSegment())) return false
-    this.#markedEnds.push(this.#end)
+    this.#parts.push({ end: this.#end, align: this.#options.align })
     return true
   }
 
@@ -436,7 +454,8 @@ export class SegmentStore {
   async deleteBefore(offset: number): Promise<boolean> {
     const segments = this.#deletable(offset)
     const isAnchored = segments.every(({ end }) => end <= this.#anchoredOffset)
-    if (!isAnchored && !(await this.putAnchor())) return false
+    // Without an anchor nothing was ever sent, so these segments are empty.
+    if (this.anchor && !isAnchored && !(await this.putAnchor())) return false
     for (const segment of this.#deletable(offset)) {
       if (segment.isDamaged) await this.#keepDamaged(segment.file)
       await this.#delete(segment)
@@ -448,6 +467,13 @@ export class SegmentStore {
     return this.#segments.filter(
       ({ end, file }) => end <= offset && file !== this.#anchorHome?.path,
     )
+  }
+
+  /** The newest segment says all that an empty one before it does. */
+  async #deleteEmpty(): Promise<void> {
+    const older = this.#segments.slice(0, -1)
+    const empty = older.filter(({ header, end, isDamaged }) => header.offset === end && !isDamaged)
+    for (const segment of empty) await this.#delete(segment)
   }
 
   async #delete(segment: SegmentFile): Promise<void> {

@@ -6,6 +6,7 @@
 import { Batch, isSameTail, NO_BYTES, settle, type Tail, type Verdict } from '../append/tail.ts'
 import { update } from '../crc64/index.ts'
 import type { ObservedTail } from '../errors.ts'
+import type { Align } from '../options.ts'
 import { createRecordEnds } from '../stream/align.ts'
 import type { JournalPiece } from './frame-layout.ts'
 import type { Journal } from './journal.ts'
@@ -52,21 +53,22 @@ export async function advanceOver(
   let isRecordEnd = false
   let start = offset
   for (let at = offset; at < end; ) {
-    const stop = journal.markedEnds.find(marked => marked > at && marked < end) ?? end
+    const part = journal.parts.find(each => each.end > at)
+    const stop = Math.min(end, part?.end ?? end)
     const pieces = await journal.read(at, Math.min(READ_BYTES, stop - at))
     for (const { bytes } of pieces) {
       crc = update(crc, bytes)
       at += bytes.length
     }
-    const isMarked = journal.markedEnds.includes(at)
-    isRecordEnd = isMarked || endsRecord(journal, pieces.at(-1), at - start)
-    if (isMarked) start = at
+    const isPartEnd = at === part?.end
+    isRecordEnd = isPartEnd || endsRecord(part?.align ?? journal.align, pieces.at(-1), at - start)
+    if (isPartEnd) start = at
   }
   return { tail: { position: before.position + length, crc64: crc.toString() }, isRecordEnd }
 }
 
 /** Whether a record ends with `piece`, the last of `length` bytes that begin with a record. */
-function endsRecord({ align }: Journal, piece: JournalPiece | undefined, length: number): boolean {
+function endsRecord(align: Align, piece: JournalPiece | undefined, length: number): boolean {
   if (!piece) return false
   if (align === 'chunk') return piece.isEnd
   const { bytes } = piece

@@ -47,6 +47,9 @@ export interface Machine {
 /** Slots that are tried at most: one for each stream on the folder at the same time. */
 export const MAX_SLOTS = 1024
 
+/** The name that `setAside()` gives to a folder. */
+const ASIDE = /^\d{1,4}\.kept-[0-9a-f]+$/
+
 /** Milliseconds, from and below. A start that refuses a slot removes its lock well before. */
 const RETRY_DELAY = [5, 25] as const
 
@@ -116,9 +119,13 @@ export async function clearSlot(
   await fileSystem.syncFolder(folder)
 }
 
-/** Locks the slot with this index, such as to drain it. Undefined: a living process has locked it. */
-export function claimSlotIfFree(dir: string, index: number): Promise<Slot | undefined> {
-  return tryClaim(thisMachine, dir, index)
+/**
+ * Locks the folder of a slot to drain it, also of one that was set aside. Resolves to a function that unlocks it, or to
+ * undefined: a living process has locked it.
+ */
+export async function lockIfFree(folder: string): Promise<(() => Promise<void>) | undefined> {
+  const result = await lockSlot(nodeFileSystem, folder, newOwner(), isRunning)
+  return result.name === 'locked' ? () => result.unlock() : undefined
 }
 
 async function claimFree(machine: Machine, dir: string): Promise<Slot> {
@@ -192,6 +199,13 @@ export async function listSlots(fileSystem: FileSystem, dir: string): Promise<nu
     .filter(isIndex)
     .map(Number)
     .sort((a, b) => a - b)
+}
+
+/** Names of all folders that may hold bytes: slots, upward, and behind them those that were set aside. */
+export async function listSlotNames(fileSystem: FileSystem, dir: string): Promise<string[]> {
+  const slots = await listSlots(fileSystem, dir)
+  const aside = (await fileSystem.list(dir)).filter(name => ASIDE.test(name))
+  return [...slots.map(String), ...aside.sort()]
 }
 
 /** Undefined: a living process has locked it. */

@@ -243,6 +243,7 @@ export class OssAppendStream extends Writable {
       onSetAside,
       machine,
       journalSizes,
+      onHurry,
     } = internalsOf(first)
     const { highWaterMark, signal } = settings
     super({ highWaterMark, decodeStrings: false })
@@ -269,6 +270,7 @@ export class OssAppendStream extends Writable {
     this.#source = this.#journal ?? new MemorySource(settings, listener)
     const beforeAppend = this.#journal?.beforeAppend
     this.#destination = createDestination({ ...objects, beforeAppend }, context)
+    onHurry?.(() => this.#destination.hurry())
     this.#ended = this.#run()
     // Not by Writable's own option: with an aborted signal it destroys the stream before its fields exist.
     if (signal) destroyOnAbort(this, signal)

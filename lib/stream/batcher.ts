@@ -29,7 +29,7 @@ const IDLE_BYTES = 65_536
 /** Bytes. Between two chunk ends that are remembered: the least that an append is cut to. */
 const CHUNK_END_STEP = 65_536
 /** Bytes. The CRC is updated in steps of this size: they are still in the cache, and none blocks for long. */
-const DIGEST_STEP = 262_144
+const DIGEST_STEP = 524_288
 
 /**
  * What `buffer.write()` calls. For a line of 100 bytes the checks of `write()` take as long as the copy. If a
@@ -124,6 +124,12 @@ export class Batcher {
   /** A record is longer than `maxRecordBytes`. No further byte is accepted, and none of that record is sent. */
   get isTooLong(): boolean {
     return this.#isTooLong
+  }
+
+  /** Bytes that its two buffers still take. */
+  get free(): number {
+    const taken = (this.#ready?.batch.length ?? 0) + (this.#inFlight?.batch.length ?? 0)
+    return 2 * this.#highWaterMark - taken - this.#length
   }
 
   /** A full batch waits to be taken. */

@@ -31,6 +31,11 @@ export interface StreamInternals {
    * it the stream fails, now and at each start.
    */
   readonly onSetAside?: (error: OssError) => void
+  /**
+   * Gets a function that makes waits between attempts short, as `end()` does. Where full buffers delay the end,
+   * it can be called before.
+   */
+  readonly onHurry?: (hurry: () => void) => void
   readonly createDestination?: (options: AppenderOptions, context: StreamContext) => Destination
 }
 

@@ -25,7 +25,7 @@ import {
   withContext,
 } from '../errors.ts'
 import type { Journal } from '../journal/journal.ts'
-import type { Damage } from '../journal/recovery.ts'
+import type { Damage, JournalPart } from '../journal/recovery.ts'
 import type { Anchor } from '../journal/segment.ts'
 import { advanceOver, settleJournal } from '../journal/settle-journal.ts'
 import { MIB } from '../options.ts'
@@ -145,13 +145,13 @@ export class JournalRecovery {
 
   /** Delivers what is left to the object in use, or to the next. */
   async deliver(append: (batch: Batch) => Promise<AppendInfo>): Promise<void> {
-    const { markedEnds, end } = this.journal.recovered
-    for (const recordEnd of [...markedEnds, end]) await this.#deliverUpTo(recordEnd, append)
+    for (const part of this.journal.recovered.parts) await this.#deliverPart(part, append)
   }
 
-  /** A record ends at `end`, and maybe `align` does not say so. */
-  async #deliverUpTo(end: number, append: (batch: Batch) => Promise<AppendInfo>): Promise<void> {
-    const { align = 1 } = this.journal.recovered
+  async #deliverPart(
+    { end, align }: JournalPart,
+    append: (batch: Batch) => Promise<AppendInfo>,
+  ): Promise<void> {
     const base = this.#acknowledged
     const length = end - base
     const { highWaterMark, contentMd5 } = this.#options

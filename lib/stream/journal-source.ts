@@ -13,6 +13,7 @@ import type { AppendInfo, Destination } from '../append/appender.ts'
 import type { Target } from '../append/client-interface.ts'
 import type { StreamContext } from '../append/stream-context.ts'
 import type { Batch, Tail } from '../append/tail.ts'
+import { type Clock, systemClock } from '../clock.ts'
 import { journalError, type OssError, withContext } from '../errors.ts'
 import { ExitJournal } from '../journal/exit-journal.ts'
 import type { FileSystem } from '../journal/file-system.ts'
@@ -33,6 +34,14 @@ import type { SourceOptions } from './memory-source.ts'
 /** Encodings whose text has as many newlines as its bytes, and whose length in bytes is exact. */
 const DIRECT: ReadonlySet<string> = new Set(['utf8', 'utf-8', 'latin1', 'binary'])
 
+/** Milliseconds that a write waits for a buffer. */
+const MEMORY_WAIT = 20
+const UTF8: ReadonlySet<string> = new Set(['utf8', 'utf-8'])
+/** Bytes that a UTF-16 code unit has in UTF-8. */
+const MOST_BYTES = 3
+/** Code units of texts that are joined: far less than a frame, so the journal takes all or none of them. */
+const JOINED_LENGTH = 65_536
+
 /** Bytes. */
 export type JournalSizes = Partial<Pick<JournalOptions, 'maxBytes' | 'segmentBytes' | 'frameBytes'>>
 
@@ -52,6 +61,12 @@ export interface JournalSourceListener extends SourceListener {
   readonly queuedChunks: () => readonly WrittenChunk[]
 }
 
+/** What the journal takes as one chunk. */
+interface WritableChunk extends JournalChunk {
+  /** The chunks of the stream that it was joined from. */
+  readonly members?: readonly WrittenChunk[]
+}
+
 interface ClaimedSlot {
   readonly slot: Slot
   /** Undefined: it is not open yet, or could not be opened. */
@@ -63,6 +78,7 @@ interface ClaimedSlot {
 export class JournalSource implements BatchSource {
   readonly #options: JournalSourceOptions
   readonly #listener: JournalSourceListener
+  readonly #clock: Clock
   readonly #batcher: Batcher
   readonly #flushTimer: FlushTimer
   readonly #recovery: RecoveryOptions
@@ -81,7 +97,7 @@ export class JournalSource implements BatchSource {
   /** Callback of the write that is being accepted. */
   #callback: WriteCallback | undefined
   /** What of that write is not accepted. */
-  #rest: readonly JournalChunk[] = []
+  #rest: readonly WritableChunk[] = []
   /** The journal is writing `#rest`. */
   #isGiven = false
   #accepting: Promise<void> = Promise.resolve()
@@ -89,6 +105,8 @@ export class JournalSource implements BatchSource {
   /** Accepted bytes of whole records. */
   #whole = 0
   #acknowledged = 0
+  /** Ends the wait for a buffer. */
+  #onFreed: (() => void) | undefined
   /** The read that fills the batcher. */
   #filling: Promise<void> | undefined
   #isEnded = false
@@ -110,12 +128,9 @@ export class JournalSource implements BatchSource {
     this.#context = context
     this.#listener = listener
     this.#batcher = new Batcher(options)
-    this.#flushTimer = new FlushTimer(
-      this.#batcher,
-      options.flushInterval,
-      listener.onDue,
-      options.machine?.clock,
-    )
+    this.#clock = options.machine?.clock ?? systemClock
+    const { flushInterval } = options
+    this.#flushTimer = new FlushTimer(this.#batcher, flushInterval, listener.onDue, this.#clock)
     this.#journalOpened = new Promise((resolve, reject) => {
       this.#resolveOpened = resolve
       this.#rejectOpened = reject
@@ -211,11 +226,9 @@ export class JournalSource implements BatchSource {
 
   async #openJournal(claimed: ClaimedSlot): Promise<Journal> {
     this.#throwIfAborted()
-    const { highWaterMark, journal: settings, journalSizes, machine } = this.#options
+    const { align, highWaterMark, journal: settings, journalSizes, machine } = this.#options
     const { maxBytes, sync } = settings
     const { folder } = claimed.slot
-    // The records of a dead process end where its own options said.
-    const align = this.#journal ? undefined : this.#options.align
     const journal = await Journal.open({
       ...{ folder, maxBytes, sync, align, highWaterMark, ...journalSizes },
       ...(machine && { fileSystem: machine.fileSystem, clock: machine.clock }),
@@ -256,11 +269,20 @@ export class JournalSource implements BatchSource {
 
   writev(chunks: readonly WrittenChunk[], callback: WriteCallback): void {
     this.#callback = callback
-    this.#rest = chunks.map(toWritable)
+    this.#rest = this.#canJoin(chunks) ? joinTexts(chunks) : chunks.map(toWritable)
     this.#accepting = this.#accept().catch((error: Error) => {
       // `close()` fails the write of a stream that was destroyed.
       if (!this.#isStopped) this.#callBack(error)
     })
+  }
+
+  /** Neither the ends of the chunks are needed, nor which of them has a record that is too long. */
+  #canJoin(chunks: readonly WrittenChunk[]): boolean {
+    const { align, maxRecordBytes } = this.#options
+    if (align === 'chunk') return false
+    let most = this.#accepted - this.#whole
+    for (const { chunk } of chunks) most += chunk.length * MOST_BYTES
+    return typeof align === 'number' || most <= maxRecordBytes
   }
 
   /** A write that finds the journal full fails from now on, instead of waiting for room. */
@@ -334,7 +356,9 @@ export class JournalSource implements BatchSource {
     const batch = this.#batcher.take()
     this.#flushTimer.onBatch()
     // Bytes that a crash of the machine may take away must not be in the object.
-    if (batch && this.#options.journal.sync !== 'never') await this.#journal.sync()
+    if (batch && this.#options.journal.sync !== 'never') {
+      await this.#journal.sync(this.#base + this.#acknowledged + batch.length)
+    }
     return batch
   }
 
@@ -369,11 +393,14 @@ export class JournalSource implements BatchSource {
   }
 
   release(): void {
-    this.#batcher.release(this.#batcher.accepted < this.#accepted)
+    const isWriting = this.#rest.length > 0
+    this.#batcher.release(isWriting || this.#batcher.accepted < this.#accepted)
+    this.#onFreed?.()
   }
 
   stop(): void {
     this.#isStopped = true
+    this.#onFreed?.()
     this.#flushTimer.stop()
     const { aborted } = this.#context.retryLoop
     if (aborted) this.#refuseWaiting(aborted)
@@ -403,6 +430,7 @@ export class JournalSource implements BatchSource {
     this.#rest = this.#rest.slice(0, count)
     while (this.#rest.length > 0) {
       this.#throwIfAborted()
+      await this.#waitForMemory()
       this.#isGiven = true
       const result = await journal.write(this.#rest)
       this.#isGiven = false
@@ -417,6 +445,24 @@ export class JournalSource implements BatchSource {
   async #makeRoom(journal: Journal): Promise<void> {
     this.flushNow()
     await journal.waitForRoom()
+  }
+
+  /**
+   * Waits for a buffer, but not for a slow network. Bytes that no buffer has room for are read back from the disk,
+   * which takes about as long as to send them. Once some are, all that follow are too.
+   */
+  async #waitForMemory(): Promise<void> {
+    const { accepted, free } = this.#batcher
+    const length = this.#rest.reduce((sum, chunk) => sum + byteLength(chunk), 0)
+    if (accepted < this.#accepted || free >= Math.min(length, this.#options.highWaterMark)) return
+    await new Promise<void>(resolve => {
+      const timer = this.#clock.setTimeout(resolve, MEMORY_WAIT)
+      this.#onFreed = () => {
+        this.#clock.clearTimeout(timer)
+        resolve()
+      }
+    })
+    this.#onFreed = undefined
   }
 
   /** In a tick of its own: what a listener of 'drain' throws is no failure of the write. */
@@ -456,8 +502,10 @@ export class JournalSource implements BatchSource {
     const isNext = this.#batcher.accepted === this.#accepted
     const behind = this.#rest.slice(count)
     for (const chunk of this.#rest.slice(0, count)) {
-      this.#countChunk(chunk, true)
-      this.#listener.onChunk()
+      for (const member of chunk.members ?? [chunk]) {
+        this.#countChunk(member, true)
+        this.#listener.onChunk()
+      }
     }
     if (rest) {
       for (const { bytes } of pieces) this.#countChunk({ chunk: bytes, encoding: 'utf8' }, false)
@@ -475,9 +523,9 @@ export class JournalSource implements BatchSource {
     const { chunk, encoding } = written
     const open = this.#accepted - this.#whole
     this.#accepted += byteLength(written)
-    if (align === 'chunk' ? isWhole : align === '\n' && isEnd(align, chunk)) {
-      this.#whole = this.#accepted
-    } else this.#whole += findLastRecordEnd(align, toBytes(chunk, encoding), open)
+    if (typeof align === 'number') this.#whole = this.#accepted - (this.#accepted % align)
+    else if (align === 'chunk' ? isWhole : isEnd(align, chunk)) this.#whole = this.#accepted
+    else this.#whole += findLastRecordEnd(align, toBytes(chunk, encoding), open)
   }
 
   /** Reads back what the batcher has room for. */
@@ -525,6 +573,34 @@ function asError(thrown: unknown): Error {
 function toWritable({ chunk, encoding }: WrittenChunk): JournalChunk {
   const isDirect = typeof chunk !== 'string' || DIRECT.has(encoding)
   return isDirect ? { chunk, encoding } : { chunk: Buffer.from(chunk, encoding), encoding }
+}
+
+/** Neighbouring texts as one, which is encoded faster than each alone. */
+function joinTexts(chunks: readonly WrittenChunk[]): WritableChunk[] {
+  const joined: WritableChunk[] = []
+  let text = ''
+  let members: WrittenChunk[] = []
+  const endText = () => {
+    if (members.length > 0) joined.push({ chunk: text, encoding: 'utf8', members })
+    text = ''
+    members = []
+  }
+  for (const written of chunks) {
+    const { chunk, encoding } = written
+    const isText = typeof chunk === 'string' && UTF8.has(encoding) && !endsInHalf(chunk)
+    if (!isText || text.length + chunk.length > JOINED_LENGTH) endText()
+    if (isText && chunk.length <= JOINED_LENGTH) {
+      text += chunk
+      members.push(written)
+    } else joined.push(toWritable(written))
+  }
+  endText()
+  return joined
+}
+
+/** The text ends with the first half of a character: joined with the next text it would be another character. */
+function endsInHalf(text: string): boolean {
+  return (text.charCodeAt(text.length - 1) & 0xfc00) === 0xd800
 }
 
 function byteLength({ chunk, encoding }: JournalChunk): number {

@@ -388,9 +388,9 @@ t.test('seal: refused for good, or given up', async t => {
 })
 
 t.test(
-  '100,000 appends: no timer, no listener, one exchange at a time, a signal for each',
+  '20,000 appends: no timer, no listener, one exchange at a time, a signal for each',
   async t => {
-    const APPENDS = 100_000
+    const APPENDS = 20_000
     const batch = batchOf('0123456789')
     let tail: Tail = EMPTY_TAIL
     let inFlight = 0

@@ -387,6 +387,12 @@ t.test('a sealed object settles what is in doubt, once and for all', async t => 
   ;(await behind.client.next()).replyWithRangeOf(content)
   t.match(await behind.appending, { position, length: 4, nextPosition: 14, reconciled: true })
 
+  const withoutCrc = await appendInDoubt()
+  ;(await withoutCrc.client.next()).fail(sealed())
+  ;(await withoutCrc.client.next()).reply({ ...tailOf(content), crc64: undefined, sealedTime })
+  ;(await withoutCrc.client.next()).replyWithRangeOf(content)
+  t.match(await withoutCrc.appending, { position, length: 4, nextPosition: 14 }, 'read')
+
   const others = await appendInDoubt()
   ;(await others.client.next()).fail(sealed())
   ;(await others.client.next()).reply({ ...tailOf(`${OLD}abc`), sealedTime })

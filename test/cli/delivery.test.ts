@@ -1,7 +1,9 @@
 /** What happens to the bytes of a delivery: their source, the way into the object, and the comparison with it. */
 
-import { Readable } from 'node:stream'
+import { once } from 'node:events'
+import { PassThrough, Readable } from 'node:stream'
 import { buffer } from 'node:stream/consumers'
+import { setTimeout as delay } from 'node:timers/promises'
 import t from 'tap'
 import { deliver } from '../../lib/cli/delivery.ts'
 import { compareDelivery, compareRolledObjects, readBack } from '../../lib/cli/read-back.ts'
@@ -11,6 +13,7 @@ import { RetryingReader } from '../../lib/cli/retrying-reader.ts'
 import { createSampleData } from '../../lib/cli/sample-data.ts'
 import { openSampleData, openSource } from '../../lib/cli/source.ts'
 import { OssClient } from '../../lib/client/client.ts'
+import { systemClock } from '../../lib/clock.ts'
 import { crc64, createAppendStream } from '../../lib/index.ts'
 import { createOssServer } from '../../lib/server/index.ts'
 import { Output } from '../helpers/run-cli.ts'
@@ -21,7 +24,13 @@ const MIB = 1024 * 1024
 const OBJECT = 'oss://examplebucket/logs/run 7.csv'
 const TEXT = Buffer.from('温度,21.5 °C\n'.repeat(1000))
 const { signal } = new AbortController()
-const signals = { first: signal, second: signal, received: undefined, exitCode: 0 }
+const signals = {
+  first: signal,
+  second: signal,
+  received: undefined,
+  exitCode: 0,
+  clock: systemClock,
+}
 const outputs = { stdout: new Output(), stderr: new Output(), env: {} }
 const listener = { note() {} }
 
@@ -132,6 +141,36 @@ t.test('objects are delivered and read back by keys that URL parsing would chang
   await t.rejects(readBack(reader, absent, nothing), {
     cause: { cause: { code: 'ECONNREFUSED' } },
   })
+})
+
+t.test('bytes that wait in a pipe are read after the time to read on', async t => {
+  const server = await createOssServer()
+  t.teardown(() => server.close())
+  server.refuse()
+  const client = new OssClient(networkOptions(server))
+  t.teardown(() => client.close())
+  const retry = { minDelay: 10, maxDelay: 50 }
+  const options = { client, retry, highWaterMark: 32_768 }
+  const stream = createAppendStream({ bucket: 'examplebucket', key: 'cam.ts', ...options })
+  // More than is read while nothing leaves the stream, so the rest waits.
+  const bytes = Buffer.concat([Buffer.alloc(300_000, 'x'), Buffer.from('TRAILER')])
+  const input = new PassThrough()
+  for (let at = 0; at < bytes.length; at += 10_000) input.write(bytes.subarray(at, at + 10_000))
+  input.end()
+  const first = new AbortController()
+  // The end of the grace is another signal, which is never aborted: no slow machine is too slow.
+  const terminated = { ...signals, first: first.signal, received: 'SIGTERM' as const }
+  const reporter = new Reporter({ isJson: false, isQuiet: false }, outputs)
+  const source = { name: 'a pipe', stream: input }
+  const delivery = deliver({ source, stream, reporter, signals: terminated, signal, grace: 2000 })
+  await once(stream, 'retry')
+  first.abort()
+  // Enough to take the waiting pipe for an empty one.
+  await delay(300)
+  t.ok(input.readableLength > 0, 'bytes wait')
+  await server.listen()
+  t.match(await delivery, { bytes: bytes.length, isCut: false })
+  t.ok(server.read('examplebucket', 'cam.ts')?.equals(bytes))
 })
 
 t.test('a source that fails has delivered the bytes read before that', async t => {

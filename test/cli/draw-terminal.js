@@ -31,8 +31,10 @@ const [append, verify] = [await run(COMMANDS[0]), await run(COMMANDS[1])]
 await server.close()
 rmSync(dir, { recursive: true })
 
-// The first screen is from some time after the outage, the second one from the end.
-const during = screen(append.slice(0, append.indexOf('\r\x1b[K', append.search(/\] [78]\d%/))))
+// The first screen is from the last wait of the outage, the second one from the end.
+const lastWait = append.lastIndexOf(' next in ')
+if (lastWait === -1) throw new Error('the outage was too short to show a wait: run this again')
+const during = screen(append.slice(0, append.indexOf('\r\x1b[K', lastWait)))
 const after = [...screen(append), `$ ${COMMANDS[1]}`, ...screen(verify)]
 const svg = draw([
   [`$ ${COMMANDS[0]}`, ...during],

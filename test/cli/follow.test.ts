@@ -286,22 +286,52 @@ t.test(
   'a signal during an outage reports what is missing, and the next start sends it',
   async t => {
     const { server, file, read, start, followUntil } = await setUp(t, 'one\n')
-    const command = start(['--json', '--grace=100ms'])
+    const command = start(['--json', '--grace=100ms', '--buffer=4'])
     await waitFor(() => read(0) === 'one\n')
     server.refuse()
-    appendFileSync(file, 'two\n')
+    // More than the stream takes: what is not read yet counts, too.
+    appendFileSync(file, 'two\n'.repeat(9))
     await waitFor(() => command.stderr.text.includes('trying again'))
     command.kill('SIGTERM')
     const { code, stdout, stderr } = await command.result
     t.equal(code, 143)
-    const state = `4 bytes of ${file} may not be in the object, which ends at 4`
+    const state = `36 bytes of ${file} may not be in the object, which ends at 4`
     t.match(stderr, `interrupted by SIGTERM, and not done after 0.1 s: ${state}`)
     const last = JSON.parse(stdout.trimEnd().split('\n').at(-1)!)
-    t.match(last, { event: 'error', position: 4, unacknowledged: 4, exitCode: 143 })
+    t.match(last, { event: 'error', position: 4, unacknowledged: 36, exitCode: 143 })
     await server.listen()
-    await followUntil(['one\ntwo\n'])
+    await followUntil([`one\n${'two\n'.repeat(9)}`])
   },
 )
+
+t.test('a signal cuts a long wait short, in a stream and in the search of an object', async t => {
+  const { server, env, file, read, rotate } = await setUp(t, 'one\n')
+  const waits = ['--max-delay=1h', '--min-delay=1h', '--grace=20s', '--buffer=4']
+  const timing = ['--interval=10ms', '--flush-interval=5ms', ...waits]
+  /** The command in an outage, which `change` of the file shows; then OSS is back, and SIGTERM comes. */
+  const stopAfterOutage = async (before: string, change: () => void) => {
+    const command = startCli([...timing, '--follow', file, ...KEY, URL], { env })
+    const isWaiting = () => command.stderr.text.includes('trying again')
+    await Promise.race([waitFor(() => read(0) === before), command.result])
+    server.refuse()
+    change()
+    await Promise.race([waitFor(isWaiting), command.result])
+    await server.listen()
+    command.kill('SIGTERM')
+    const { code, stderr } = await command.result
+    t.equal(code, 143, stderr)
+  }
+  // More than the stream takes.
+  const more = '2\n3\n'.repeat(9)
+  await stopAfterOutage('one\n', () => appendFileSync(file, more))
+  t.equal(read(0), `one\n${more}`)
+  appendFileSync(file, '4\n')
+  await stopAfterOutage(`one\n${more}4\n`, () => {
+    rotate()
+    writeFileSync(file, 'five\n')
+  })
+  t.equal(read(1), 'five\n')
+})
 
 t.test('a signal ends the search of the first object', async t => {
   const { server, start } = await setUp(t, 'one\n')
@@ -404,6 +434,13 @@ t.test('flags that do not combine with --follow are refused with their reason', 
   for (const [args, message] of table) {
     t.match(await runCli(args), { code: 2, stderr: message }, args.join(' '))
   }
+})
+
+t.test('an option of the streams that is wrong is refused before the file exists', async t => {
+  const { start } = await setUp(t)
+  const { code, stderr } = await start(['--max-delay=1ms']).result
+  t.equal(code, 2)
+  t.match(stderr, '--min-delay: must not be more than retry.maxDelay\n')
 })
 
 t.test('a folder cannot be followed', async t => {

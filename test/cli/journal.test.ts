@@ -279,8 +279,9 @@ async function leaveRest(
   >,
   t: Test,
 ) {
+  const before = object()
   const command = append(['--grace=0', OBJECT, '-'], 'sent', true)
-  await waitFor(() => object() === 'sent')
+  await waitFor(() => object() === `${before}sent`)
   server.refuse()
   command.stdin.write(' rest')
   await waitFor(() => command.stderr.text.includes('trying again'))
@@ -360,6 +361,10 @@ t.test('a torn end is kept as .damaged, and journal says what to do', async t =>
   const damage = /0000.*\.journal: 4 bytes from byte \d+ on are not delivered, but kept: a frame/
   t.match(drained.stderr, damage)
   t.equal(object(), 'sent rest')
+  const again = await run(['drain', dir])
+  t.equal(again.code, 1)
+  const note = 'slot 0: 1 damaged file is kept, and not delivered: see oss-append journal'
+  t.equal(again.stderr, `oss-append: ${note} ${dir}\n`)
   const after = await run(['journal', dir])
   t.equal(after.code, 1)
   t.match(after.stdout, /^kept +\S+\.journal\.damaged\n +the bytes in it are as they were/m)
@@ -368,6 +373,48 @@ t.test('a torn end is kept as .damaged, and journal says what to do', async t =>
   fs.rmSync(join(folder, `${name}.damaged`))
   t.equal((await run(['journal', dir])).code, 0)
   t.equal((await run(['drain', dir])).code, 0)
+})
+
+t.test('a slot that cannot be read is reported, and the others go on', async t => {
+  const context = await startJournal(t)
+  const { dir, object, run } = context
+  await leaveRest(context, t)
+  fs.renameSync(join(dir, '0'), join(dir, '1'))
+  fs.writeFileSync(join(dir, '0'), 'no folder')
+  const message = `the journal cannot be used: ENOTDIR, it is no folder (${join(dir, '0')})`
+  const shown = await run(['journal', dir])
+  t.equal(shown.code, 1)
+  t.match(shown.stdout, `\nerror       ${message}\n`)
+  t.match(shown.stdout, /^slot +1, .*\n.*\nbytes +5 bytes to deliver/m)
+  t.match(eventsOf((await run(['journal', '--json', dir])).stdout), [
+    { slot: 0, whole: false, error: { code: 'OSS_ERR_JOURNAL', message } },
+    { slot: 1, whole: true, bytes: 5 },
+  ])
+  const drained = await run(['drain', dir])
+  t.equal(drained.code, 1)
+  t.match(drained.stderr, `oss-append: ${message}\n`)
+  t.match(drained.stdout, /^slot 1 +5 bytes to oss:/m)
+  t.equal(object(), 'sent rest')
+})
+
+t.test('a slot that a logger has set aside is delivered by drain', async t => {
+  const context = await startJournal(t)
+  const { server, dir, object, run } = context
+  await leaveRest(context, t)
+  const name = '0.kept-0a1b2c3d'
+  fs.renameSync(join(dir, '0'), join(dir, name))
+  t.match(await run(['journal', dir]), { code: 0, stdout: `slot        ${name}, ` })
+  t.match(await run(['drain', dir]), { code: 0, stdout: new RegExp(`^slot ${name} +5 bytes to`) })
+  t.equal(object(), 'sent rest')
+  t.match(await run(['drain', dir]), { code: 0, stdout: 'nothing is left to deliver\n' })
+
+  await leaveRest(context, t)
+  fs.rmSync(join(dir, name), { recursive: true })
+  fs.renameSync(join(dir, '0'), join(dir, name))
+  server.append('examplebucket', 'cam.ts', 'a rival')
+  const refused = await run(['drain', dir])
+  t.equal(refused.code, 3)
+  t.match(refused.stderr, `\n  journal       ${join(dir, name)} keeps what is not acknowledged\n`)
 })
 
 t.test('a folder that does not exist is wrong usage', async t => {

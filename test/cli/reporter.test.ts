@@ -38,7 +38,18 @@ t.test('the progress line shows what fits into the width', async t => {
     [
       { retries: 1 },
       200,
-      '[####------] 41%  5.0 MiB  1.0 MiB/s  ETA 7 s  1 retry, trying  ack 0.3 s ago  3 appends  at 5.0 MiB',
+      '[####------] 41%  5.0 MiB  1 retry, trying  ack 0.3 s ago  3 appends  at 5.0 MiB',
+    ],
+    [
+      {
+        acknowledged: 4 * 1024 * MIB,
+        length: 12 * 1024 * MIB,
+        retries: 999,
+        nextAttempt: 19_000,
+        waiting: 8 * MIB,
+      },
+      79,
+      '[###-------] 33%  4.0 GiB  999 retries, next in 19 s  8.0 MiB waiting',
     ],
     [{ length: undefined }, 200, '5.0 MiB  1.0 MiB/s  ack 0.3 s ago  3 appends  at 5.0 MiB'],
     [
@@ -51,7 +62,7 @@ t.test('the progress line shows what fits into the width', async t => {
         ackAge: 83_000,
       },
       200,
-      '5.0 MiB  1.0 MiB/s  12 retries, next in 4 s  1.5 KiB waiting  ack 83.0 s ago  1 append  at 5.0 MiB',
+      '5.0 MiB  12 retries, next in 4 s  1.5 KiB waiting  ack 83.0 s ago  1 append  at 5.0 MiB',
     ],
     [
       { acknowledged: 0, rate: 0, appends: 0, position: undefined, ackAge: undefined },

@@ -1,6 +1,7 @@
 /** `oss-append serve`: the test server as a command. */
 
 import { spawn } from 'node:child_process'
+import { once } from 'node:events'
 import { existsSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import t, { type Test } from 'tap'
@@ -43,7 +44,8 @@ t.test('serve --dir keeps its objects when the process is killed', async t => {
   const appended = await runCli([OBJECT, '-'], { env: first.env, input: TEXT })
   t.match(appended, { code: 0, stdout: /verified/ })
   const { port } = new URL(first.env.OSS_ENDPOINT ?? '')
-  t.match(await runCli(['serve', '--port', port]), { code: 1, stderr: /EADDRINUSE/ })
+  const inUse = new RegExp(`port ${port} is in use \\(EADDRINUSE\\): name another one`)
+  t.match(await runCli(['serve', '--port', port]), { code: 2, stderr: inUse })
   first.child.kill('SIGKILL')
   await first.result
   const second = await startServe(t, ['--dir', dir, '--port', port])
@@ -192,25 +194,56 @@ t.test('a shell evaluates what serve prints, and goes on', async t => {
   })
 })
 
-const noBash = existsSync('/bin/bash') ? false : 'there is no bash'
-
-// With a shell that does not replace itself by the command (dash), npx ends by the signal itself.
-t.test('serve ends with 0 at Ctrl-C under npx', { skip: noBash }, async t => {
+/** Ctrl-C for `npx`, whose `sh` is `shell`: how npx ends. */
+async function interruptNpx(t: Test, shell: string, args: readonly string[]) {
   const dir = t.testdir({ 'package.json': '{}', node_modules: { '.bin': {} } })
   const script = `#!/bin/sh\nexec '${process.execPath}' '${CLI}' "$@"\n`
   writeFileSync(join(dir, 'node_modules/.bin/oss-append'), script, { mode: 0o755 })
-  const child = spawn('npx', ['--no-install', 'oss-append', 'serve'], {
+  const child = spawn('npx', ['--no-install', ...args], {
     cwd: dir,
-    env: cleanEnv({ npm_config_script_shell: '/bin/bash' }),
+    env: cleanEnv({ npm_config_script_shell: shell }),
     stdio: ['ignore', 'pipe', 'pipe'],
     // A group of its own: the terminal sends Ctrl-C to all processes of a group.
     detached: true,
   })
-  const group = -(child.pid ?? 0)
-  const result = waitForExit(child)
   let text = ''
   child.stdout?.on('data', more => (text += more))
-  await readEnvironment(() => text)
-  process.kill(group, 'SIGINT')
-  t.match(await result, { code: 0 })
+  const ended = once(child, 'close')
+  const env = await readEnvironment(() => text)
+  process.kill(-(child.pid ?? 0), 'SIGINT')
+  const [code, signal] = await ended
+  const serverPid = Number(env.OSS_SERVE_PID)
+  await waitFor(() => !isRunning(serverPid))
+  return { code, signal }
+}
+
+function isRunning(pid: number): boolean {
+  try {
+    return process.kill(pid, 0)
+  } catch {
+    return false
+  }
+}
+
+const SERVE = ['oss-append', 'serve']
+const EXEC_SERVE = ['-c', 'exec oss-append serve']
+
+for (const shell of ['/bin/bash', '/bin/dash']) {
+  const skip = existsSync(shell) ? false : `there is no ${shell}`
+  t.test(`serve ends with 0 at Ctrl-C under npx -c with exec and ${shell}`, { skip }, async t => {
+    t.same(await interruptNpx(t, shell, EXEC_SERVE), { code: 0, signal: null })
+  })
+}
+
+const noBash = existsSync('/bin/bash') ? false : 'there is no bash'
+
+t.test('serve ends with 0 at Ctrl-C under npx with bash', { skip: noBash }, async t => {
+  t.same(await interruptNpx(t, '/bin/bash', SERVE), { code: 0, signal: null })
+})
+
+const noDash = existsSync('/bin/dash') ? false : 'there is no dash'
+
+// dash waits for its command, and the signal kills it: npx ends as its shell does, whatever the command does.
+t.test('npx with dash ends by the signal itself, and serve ends too', { skip: noDash }, async t => {
+  t.same(await interruptNpx(t, '/bin/dash', SERVE), { code: null, signal: 'SIGINT' })
 })

@@ -36,7 +36,7 @@ t.test('the progress line is redrawn in place, and notes and report stay', async
   t.ok(server.read('examplebucket', 'a.bin')?.equals(bytes))
   const drawings = stdout.split(CLEAR).slice(1)
   const form =
-    /^\[[#-]{10}\] \d+% {2}[\d.]+ [KM]?i?B {2}[\d.]+ [KM]?i?B\/s( {2}ETA \d+ s)?( {2}1 retry, (trying|next in \d+ s))?( {2}[\d.]+ [KM]iB waiting)?( {2}ack \d\.\d s ago)?( {2}\d+ appends?)?( {2}at [\d.]+ [KM]?i?B)?$/
+    /^\[[#-]{10}\] \d+% {2}[\d.]+ [KM]?i?B( {2}[\d.]+ [KM]?i?B\/s( {2}ETA \d+ s)?| {2}1 retry, (trying|next in \d+ s))( {2}[\d.]+ [KM]iB waiting)?( {2}ack \d\.\d s ago)?( {2}\d+ appends?)?( {2}at [\d.]+ [KM]?i?B)?$/
   const lines = drawings.filter(drawing => form.test(drawing))
   t.ok(lines.length >= 10, `${lines.length} of ${drawings.length} drawings`)
   const shares = lines.map(text => Number(/(\d+)%/.exec(text)?.[1]))

@@ -133,6 +133,8 @@ t.test('a connection that was closed while idle costs no attempt', async t => {
 
 t.test('a half-open connection is given up after the timeout', async t => {
   const options = { requestTimeout: 400 }
+  // Side by side, since they mostly wait.
+  t.jobs = 3
 
   t.test('half-open: the request never arrives', async t => {
     const { relay, server, open, text, codes } = await createNetworkHarness(t)

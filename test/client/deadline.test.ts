@@ -5,7 +5,7 @@
 
 import { subscribe, unsubscribe } from 'node:diagnostics_channel'
 import { once } from 'node:events'
-import { type AddressInfo, createServer, type Server, type Socket } from 'node:net'
+import { type AddressInfo, createServer, type Server, Socket } from 'node:net'
 import { createServer as createTlsServer } from 'node:tls'
 import t, { type Test } from 'tap'
 import { Agent } from 'undici'
@@ -251,3 +251,34 @@ t.test('over a dispatcher that was passed in, the deadline covers the whole exch
     isBodyCut: false,
   })
 })
+
+for (const { name, step, expected } of [
+  { name: 'a fast link double, up to the whole body', step: 0, expected: [1, 2, 4, 1, 8] },
+  { name: 'a slow link stay short', step: 100, expected: Array<number>(16).fill(1) },
+]) {
+  t.test(`the parts of a body on ${name}`, async t => {
+    const { origin } = await startServer(t, 'http', socket => answer(socket))
+    let time = 0
+    t.intercept(performance, 'now', { value: () => (time += step) })
+    const parts: number[] = []
+    const { write } = Socket.prototype
+    Socket.prototype.write = function (chunk: Uint8Array | string, ...rest: []) {
+      if (typeof chunk !== 'string') parts.push(chunk.length / 131_072)
+      return write.call(this, chunk, ...rest)
+    }
+    t.teardown(() => {
+      Socket.prototype.write = write
+    })
+    const agent = new OwnAgent(5000)
+    t.teardown(() => agent.close(new Error('closed')))
+    const body = Buffer.alloc(8 * 131_072)
+    const request = { origin, path: '/', method: 'POST', headers: {}, body } as const
+    const { signal } = new AbortController()
+    for (let i = 0; i < 2; i++) {
+      const options = { timeout: 5000, signal, toError: (error: unknown) => error }
+      await dispatch(await agent.get(), request, options)
+      await new Promise(setImmediate)
+    }
+    t.same(parts, expected)
+  })
+}

@@ -13,6 +13,7 @@ import { setTimeout as delay } from 'node:timers/promises'
 import type { Test } from 'tap'
 import { COMMANDS } from '../../lib/cli/flags.ts'
 import { main } from '../../lib/cli/main.ts'
+import type { Clock } from '../../lib/clock.ts'
 import { createOssServer } from '../../lib/server/index.ts'
 import { cleanEnv, spawnClean } from './child-process.ts'
 
@@ -68,6 +69,8 @@ export interface CommandOptions {
   readonly stdin?: Readable
   readonly stdinFd?: number
   readonly stdout?: Output
+  /** Counts the time after a signal. */
+  readonly clock?: Clock
 }
 
 /** Collects what a command prints. */
@@ -92,14 +95,22 @@ export interface RunningCommand {
 
 export function startCli(
   args: readonly string[],
-  { env = {}, input, keepStdinOpen, stdin, stdinFd, stdout = new Output() }: CommandOptions = {},
+  {
+    env = {},
+    input,
+    keepStdinOpen,
+    stdin,
+    stdinFd,
+    clock,
+    stdout = new Output(),
+  }: CommandOptions = {},
 ): RunningCommand {
   const ownStdin = new PassThrough()
   if (input !== undefined) ownStdin.write(input)
   if (!keepStdinOpen) ownStdin.end()
   const stderr = new Output()
   const signals = new EventEmitter()
-  const io = { stdin: stdin ?? ownStdin, stdout, stderr, env, signals }
+  const io = { stdin: stdin ?? ownStdin, stdout, stderr, env, signals, ...(clock && { clock }) }
   const before = countListeners(io)
   const run = async (): Promise<CliResult> => {
     const code = await main(withRetryLimit(args), stdinFd === undefined ? io : { ...io, stdinFd })

@@ -1,19 +1,13 @@
 /** What a journal writes at `process.exit()`. */
 
-import { mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs'
-import { tmpdir } from 'node:os'
+import { mkdirSync, readdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
-import t, { type Test } from 'tap'
+import t from 'tap'
 import { ExitJournal } from '../../lib/journal/exit-journal.ts'
 import { type FileSystem, nodeFileSystem } from '../../lib/journal/file-system.ts'
 import type { JournalChunk } from '../../lib/journal/frame-layout.ts'
 import { Journal, type JournalOptions } from '../../lib/journal/journal.ts'
-
-function newFolder(t: Test): string {
-  const folder = mkdtempSync(join(tmpdir(), 'journal-exit-'))
-  t.teardown(() => rmSync(folder, { recursive: true, force: true }))
-  return folder
-}
+import { newFolder } from '../helpers/journal.ts'
 
 const chunksOf = (...texts: string[]): JournalChunk[] =>
   texts.map(chunk => ({ chunk, encoding: 'utf8' }))
@@ -44,6 +38,8 @@ t.test('a chunk that is written and not synced yet is not written twice', async 
     ...nodeFileSystem,
     create: async path => {
       const file = await nodeFileSystem.create(path)
+      // The journal is left open, as by an exit.
+      t.teardown(() => file.close())
       let count = 0
       const datasync = async () => {
         // The first one is that of the new segment.

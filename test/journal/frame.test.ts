@@ -39,7 +39,8 @@ function text(value: string): JournalChunk {
   return { chunk: value, encoding: 'utf8' }
 }
 
-const options = { capacity: 100, frameBytes: 10, isByChunk: true }
+const allocate = (size: number) => Buffer.alloc(size)
+const options = { capacity: 100, frameBytes: 10, isByChunk: true, allocate }
 
 /** Frames of these chunks, as they lie in a segment. */
 function frames(chunks: readonly JournalChunk[], isByChunk = true): Buffer {

@@ -1,9 +1,8 @@
 /** The class Journal: what is accepted, synced, read back, kept and deleted. */
 
-import { mkdtemp, readdir, rm, stat } from 'node:fs/promises'
-import { tmpdir } from 'node:os'
+import { readdir, stat } from 'node:fs/promises'
 import { join } from 'node:path'
-import t, { type Test } from 'tap'
+import t from 'tap'
 import { crc64 } from '../../lib/crc64/index.ts'
 import type { FileSystem } from '../../lib/journal/file-system.ts'
 import { inspectJournal } from '../../lib/journal/inspect.ts'
@@ -12,6 +11,7 @@ import { HEAD_BYTES } from '../../lib/journal/segment.ts'
 import { settleJournal } from '../../lib/journal/settle-journal.ts'
 import { claimSlot, claimSlots } from '../../lib/journal/slots.ts'
 import { FakeClock } from '../helpers/fake-clock.ts'
+import { newFolder } from '../helpers/journal.ts'
 import { createRandom } from '../helpers/random.ts'
 import { SimulatedDisk } from './simulated-disk.ts'
 
@@ -284,7 +284,7 @@ t.test('segments are deleted once they are acknowledged whole, and the last one 
 })
 
 t.test('the folder of a stream that has delivered all holds one small file', async t => {
-  const folder = await tempFolder(t)
+  const folder = newFolder(t)
   const details = { maxBytes: 1e9, sync: 200, align: 'chunk', highWaterMark: 4_000_000 } as const
   const journal = await Journal.open({ folder, ...details })
   await journal.anchor(ANCHOR)
@@ -338,17 +338,34 @@ t.test('an unfinished record is kept, and not recovered', async t => {
   t.equal(disk.paths.filter(path => path.endsWith('.damaged')).length, 1)
 })
 
-t.test('other records than the journal holds are refused while bytes are undelivered', async t => {
+t.test('records of processes with another align are parts of their own', async t => {
   const { journal, open } = await setUp({ align: '\n' })
-  await journal.write(chunks('one\n'))
+  await journal.write(chunks('one\nunfinished'))
   await journal.close()
-  await t.rejects(open({ align: 'chunk' }), {
-    code: 'OSS_ERR_JOURNAL',
-    message: /written with align "\\n", not "chunk": deliver them first, with oss-append drain/,
-  })
-  const next = await open({ align: undefined })
-  t.equal(next.align, '\n')
-  await next.close()
+  const second = await open({ align: 4 })
+  await second.write(chunks('1234567'))
+  await second.markEnd()
+  await second.close()
+  const third = await open({ align: 'chunk' })
+  await third.write(chunks('chunk'))
+  await third.close()
+  const last = await open({ align: undefined })
+  t.equal(last.align, 'chunk')
+  t.same(last.recovered.parts, [
+    { end: 4, align: '\n' },
+    { end: 11, align: 4 },
+    { end: 16, align: 'chunk' },
+  ])
+  const text = 'one\n1234567chunk'
+  const before = { position: 0, crc64: '0' }
+  const landed: number[] = []
+  for (let length = 1; length <= text.length; length++) {
+    const seen = { position: length, crc64: crc64(text.slice(0, length)) }
+    const { name } = await settleJournal(last, 0, before, seen)
+    if (name === 'landed') landed.push(length)
+  }
+  t.same(landed, [4, 8, 11, 16], 'an append may have ended there')
+  await last.close()
 })
 
 t.test(
@@ -389,12 +406,6 @@ t.test('the journal settles by prefix, at the ends of records', async t => {
   await journal.close()
 })
 
-async function tempFolder(t: Test): Promise<string> {
-  const folder = await mkdtemp(join(tmpdir(), 'journal-'))
-  t.teardown(() => rm(folder, { recursive: true, force: true }))
-  return folder
-}
-
 t.test('a chunk that is longer than a segment is accepted in parts', async t => {
   const { journal } = await setUp({ maxBytes: 1 << 20, highWaterMark: 65_536, align: 1 })
   const chunk = 'x'.repeat(600_000)
@@ -406,7 +417,7 @@ t.test('a chunk that is longer than a segment is accepted in parts', async t => 
 })
 
 t.test('on a real disk: folders 0700, files 0600, a slot for each stream, a report', async t => {
-  const dir = join(await tempFolder(t), 'oss')
+  const dir = join(newFolder(t), 'oss')
   const first = await claimSlots(dir)
   const second = await claimSlots(dir)
   t.match([first.own.index, second.own.index, second.abandoned], [0, 1, []])
@@ -423,8 +434,8 @@ t.test('on a real disk: folders 0700, files 0600, a slot for each stream, a repo
     message: new RegExp(`in use by process ${process.pid} on `),
   })
   t.match(await inspectJournal(dir), [
-    { index: 0, owner: { pid: process.pid }, recovered: { from: 0, end: 5 }, kept: [] },
-    { index: 1, owner: { pid: process.pid }, recovered: { end: 0 } },
+    { name: '0', owner: { pid: process.pid }, recovered: { from: 0, end: 5 }, kept: [] },
+    { name: '1', owner: { pid: process.pid }, recovered: { end: 0 } },
   ])
   await first.own.release()
   await second.own.release()
@@ -434,7 +445,7 @@ t.test('on a real disk: folders 0700, files 0600, a slot for each stream, a repo
 })
 
 t.test('of streams that start at once, one takes each slot of a dead process', async t => {
-  const dir = await tempFolder(t)
+  const dir = newFolder(t)
   const options = { maxBytes: 1e9, sync: 200, align: 'chunk', highWaterMark: 1000 } as const
   const dead = await Promise.all(Array.from({ length: 4 }, () => claimSlots(dir)))
   for (const { own } of dead) {

@@ -2,9 +2,10 @@
 
 import type { Test } from 'tap'
 import { waitForChild } from '../helpers/child-process.ts'
+import { newFolder } from '../helpers/journal.ts'
 import { createRandom } from '../helpers/random.ts'
 import { startOss } from '../helpers/test-oss.ts'
-import { newFolder, readRecords, startLogger } from './journal-scenarios.ts'
+import { readRecords, startLogger } from './journal-scenarios.ts'
 import { pinoInProcess } from './logger-setups.ts'
 
 /** Logs from `FROM` on, and prints each number before which all records are safe. */

@@ -9,7 +9,7 @@ import { pinoInProcess, pinoWorker, winston } from './logger-setups.ts'
 t.jobs = 3
 
 for (const setup of [pinoWorker('pino'), pinoInProcess, winston]) {
-  for (const scenario of JOURNAL_SCENARIOS.slice(2)) {
+  for (const scenario of JOURNAL_SCENARIOS) {
     t.test(`${setup.name}: ${scenario.title} while OSS is down, and the next start`, t =>
       runJournalScenario(t, setup, scenario),
     )

@@ -1,11 +1,11 @@
 /** Programs that log with a journal and end while OSS is down, and the program after them, which delivers. */
 
 import { once } from 'node:events'
-import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs'
-import { tmpdir } from 'node:os'
+import { readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import type { Test } from 'tap'
 import { type ChildResult, startModule, waitForChild } from '../helpers/child-process.ts'
+import { newFolder } from '../helpers/journal.ts'
 import { parseRecords } from '../helpers/numbered-records.ts'
 import { BUCKET, type Oss, startOss } from '../helpers/test-oss.ts'
 import type { LoggerSetup } from './exit-scenarios.ts'
@@ -52,12 +52,6 @@ export const JOURNAL_SCENARIOS: readonly JournalScenario[] = [
       logMany(0, 490); setTimeout(() => process.exit(), 300)`,
   },
 ]
-
-export function newFolder(t: Test): string {
-  const folder = mkdtempSync(join(tmpdir(), 'logger-journal-'))
-  t.teardown(() => rmSync(folder, { recursive: true, force: true }))
-  return folder
-}
 
 /** Runs the scenario while OSS is down. Afterwards the next program delivers all of it, once. */
 export async function runJournalScenario(

@@ -1,19 +1,12 @@
 /** Loggers with a journal: what they have taken outlives the process, and is in the object once. */
 
-import { mkdtempSync, readdirSync, rmSync } from 'node:fs'
-import { tmpdir } from 'node:os'
-import { join } from 'node:path'
-import t, { type Test } from 'tap'
+import { readdirSync } from 'node:fs'
+import t from 'tap'
 import { Outbox, type TransportOptions } from '../../lib/loggers/outbox.ts'
 import { captureStderr } from '../helpers/capture-stderr.ts'
+import { HANG, newFolder } from '../helpers/journal.ts'
 import { parseLossReports, parseRecords } from '../helpers/numbered-records.ts'
 import { BUCKET, networkOptions, type Oss, startOss, waitUntil } from '../helpers/test-oss.ts'
-
-function newFolder(t: Test): string {
-  const folder = mkdtempSync(join(tmpdir(), 'logger-journal-'))
-  t.teardown(() => rmSync(folder, { recursive: true, force: true }))
-  return folder
-}
 
 /** An outbox with a journal, and the events that it emits. */
 function open(
@@ -47,12 +40,11 @@ function open(
 
 const stored = (oss: Oss, key = 'app-0.log') => parseRecords(oss.server.read(BUCKET, key))
 const upTo = (end: number) => Array.from({ length: end }, (_, n) => n)
-const hang = { kind: 'lost', how: 'hang', on: 'any', times: Number.POSITIVE_INFINITY } as const
 
 t.test('records that are in the journal leave the memory, and arrive', async t => {
   const oss = await startOss(t)
   const journal = newFolder(t)
-  oss.server.faults.push(hang)
+  oss.server.faults.push(HANG)
   const { outbox, add } = open(oss, journal, { requestTimeout: 300 })
   add(0, 1000)
   t.ok(outbox.stats().buffered > 0)
@@ -73,7 +65,7 @@ t.test(
   async t => {
     const oss = await startOss(t)
     const journal = newFolder(t)
-    oss.server.faults.push(hang)
+    oss.server.faults.push(HANG)
     const lines = captureStderr(t)
     const first = open(oss, journal, { closeTimeout: 50 })
     first.add(0, 500)
@@ -101,7 +93,7 @@ t.test(
   async t => {
     const oss = await startOss(t)
     const journal = { dir: newFolder(t), maxBytes: 1 << 20 }
-    oss.server.faults.push(hang)
+    oss.server.faults.push(HANG)
     const { outbox, add, eventsOf } = open(oss, journal, {
       maxBuffered: 20_000,
       requestTimeout: 500,
@@ -133,7 +125,7 @@ t.test('a full journal at the end: what found no room is given up, the rest stay
   const oss = await startOss(t)
   const dir = newFolder(t)
   const lines = captureStderr(t)
-  oss.server.faults.push(hang)
+  oss.server.faults.push(HANG)
   const journal = { dir, maxBytes: 1 << 20 }
   const first = open(oss, journal, { closeTimeout: 100 })
   const total = 120_000

@@ -558,7 +558,7 @@ t.test(
     const from = performance.now()
     const loss = await closing
     clearInterval(timer)
-    t.ok(performance.now() - from < 900)
+    t.ok(performance.now() - from < 5000, 'long before closeTimeout')
     t.same(stored(), { numbers: numbersUpTo(5), dropped: 0 })
     const records = next - 5
     t.ok(records > 5)

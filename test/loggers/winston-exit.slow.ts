@@ -1,4 +1,4 @@
-/** Processes that log through winston 3, and how they end. `exit.test.ts` has the scenarios of the quick set. */
+/** Processes that log through winston 3, and how they end. `exit.test.ts` runs some of the scenarios in the quick set. */
 
 import t, { type Test } from 'tap'
 import { runsLongTests } from '../helpers/long-tests.ts'
@@ -86,7 +86,7 @@ const isFull = runsLongTests('the long scenarios')
 t.jobs = 3
 
 for (const scenario of [...EXIT_SCENARIOS, ...WINSTON_SCENARIOS]) {
-  if (scenario.isQuick || (scenario.isLong && !isFull)) continue
+  if (scenario.isLong && !isFull) continue
   t.test(scenario.title, t => runExitScenario(t, winston, scenario))
 }
 

@@ -1,7 +1,7 @@
 /**
- * Every fence of README.md and `docs/` is checked. `ts` compiles, strictly, against the published types. `sh` is
- * parsed by bash, and each `oss-append` in it by the parser of the command. `json` is parsed, and `guides.slow.ts`
- * uses it. `text` is one of a known list.
+ * Every fence of README.md and `docs/` is checked. `fences.slow.ts` compiles `ts`. `sh` is parsed by bash, and each
+ * `oss-append` in it by the parser of the command. `json` is parsed, and `guides.slow.ts` uses it. `text` is one of a
+ * known list.
  */
 
 import { execFile } from 'node:child_process'
@@ -9,30 +9,13 @@ import { readFileSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
 import t from 'tap'
-import ts from 'typescript'
 import { parseArguments } from '../../lib/cli/arguments.ts'
 import { OssError } from '../../lib/errors.ts'
 import { ANCHOR_PLACES, HEAD_BYTES, parseSegmentName } from '../../lib/journal/segment.ts'
 import { UndeliveredError } from '../../lib/loggers/undelivered-error.ts'
-import { pages } from '../helpers/readme.ts'
+import { fences, fencesOf, pages } from '../helpers/readme.ts'
 
 const ROOT = fileURLToPath(new URL('../..', import.meta.url))
-
-interface Fence {
-  /** The line of its first mark, from 1. */
-  readonly line: number
-  readonly language: string
-  readonly code: string
-}
-
-/** Fences of the one form that the pages use: three backticks at the left margin, and a word. */
-function fencesOf(text: string): Fence[] {
-  return [...text.matchAll(/^```(\w*)\n(.*?)^```$/gms)].map(match => ({
-    line: text.slice(0, match.index).split('\n').length,
-    language: match[1] ?? '',
-    code: match[2] ?? '',
-  }))
-}
 
 /** The lines that may begin or end a fence of another form, also in a list or a quotation. */
 function strayMarks(text: string): number[] {
@@ -43,20 +26,6 @@ function strayMarks(text: string): number[] {
     .flatMap((line, i) => (isMark(line) ? [i + 1] : []))
     .filter(line => !ours.includes(line))
 }
-
-const fences = [...pages].flatMap(([path, text]) =>
-  fencesOf(text).map(fence => ({ ...fence, path, place: `${path}:${fence.line}` })),
-)
-
-/** Types of a package that has none of its own. */
-const DECLARATIONS = [`${ROOT}test/helpers/ali-oss.d.ts`]
-
-/** What a fragment without imports needs. */
-const PRELUDE = `
-  import { pipeline } from 'node:stream/promises'
-  import { createAppendStream } from 'oss-append-stream'
-  declare const source: NodeJS.ReadableStream
-`
 
 t.test('a fence of another form is found', async t => {
   for (const [text, lines] of [
@@ -157,49 +126,6 @@ t.test('every json fence is JSON', async t => {
   const texts = fences.filter(({ language }) => language === 'json')
   t.ok(texts.length > 2, `${texts.length} fences`)
   for (const { place, code } of texts) t.doesNotThrow(() => JSON.parse(code), place)
-})
-
-t.test('every ts fence compiles', async t => {
-  const files = new Map(
-    fences
-      .filter(({ language }) => language === 'ts')
-      .map(({ path, line, code }) => {
-        const isFragment = !/^import /m.test(code)
-        const name = `${ROOT}${path.replace(/\W/g, '-')}-${line}.ts`
-        return [name, isFragment ? PRELUDE + code : code]
-      }),
-  )
-  const options: ts.CompilerOptions = {
-    strict: true,
-    module: ts.ModuleKind.NodeNext,
-    target: ts.ScriptTarget.ES2022,
-    lib: ['lib.es2023.d.ts', 'lib.esnext.disposable.d.ts'],
-    types: ['node'],
-    noEmit: true,
-    skipLibCheck: true,
-  }
-  const host = ts.createCompilerHost(options)
-  const { fileExists, readFile, getSourceFile } = host
-  host.fileExists = name => files.has(name) || fileExists(name)
-  host.readFile = name => files.get(name) ?? readFile(name)
-  host.getSourceFile = (name, target, ...rest) => {
-    const text = files.get(name)
-    return text === undefined
-      ? getSourceFile(name, target, ...rest)
-      : ts.createSourceFile(name, text, target)
-  }
-  const program = ts.createProgram([...files.keys(), ...DECLARATIONS], options, host)
-  for (const name of files.keys()) {
-    const source = program.getSourceFile(name)
-    const problems = [
-      ...program.getSyntacticDiagnostics(source),
-      ...program.getSemanticDiagnostics(source),
-    ]
-    const texts = problems.map(({ messageText }) =>
-      ts.flattenDiagnosticMessageText(messageText, ' '),
-    )
-    t.strictSame(texts, [], name.slice(ROOT.length))
-  }
 })
 
 /** Runs a script with no program in PATH, and an `oss-append` that prints its arguments. */

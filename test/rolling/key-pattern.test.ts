@@ -45,6 +45,8 @@ function keysOf(pattern: string, timeZone: string, from: string, to: string): st
   return keys
 }
 
+const HOUR = 3_600_000
+
 t.test('keys do not go back where local time does', async t => {
   const pattern = '{yyyy}-{MM}-{dd} {HH}:{mm}'
   // time zone, a day with a change of the offset, the key that stays, and for how many minutes
@@ -57,8 +59,8 @@ t.test('keys do not go back where local time does', async t => {
     ['Pacific/Kwajalein', '1969-09-30', '1969-09-30 23:59', 1381],
   ]
   for (const [timeZone, day, key, minutes] of rows) {
-    const from = new Date(Date.parse(day) - 86_400_000).toISOString()
-    const to = new Date(Date.parse(day) + 3 * 86_400_000).toISOString()
+    const from = new Date(Date.parse(day) - 6 * HOUR).toISOString()
+    const to = new Date(Date.parse(day) + 48 * HOUR).toISOString()
     const keys = keysOf(pattern, timeZone, from, to)
     t.strictSame(keys, [...keys].sort(), `${timeZone}: in order`)
     t.equal(keys.filter(each => each === key).length, minutes, `${timeZone}: ${key}`)

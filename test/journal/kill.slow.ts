@@ -2,7 +2,7 @@
 
 import t from 'tap'
 import { runsLongTests } from '../helpers/long-tests.ts'
-import { testKills } from './journal-kill.ts'
+import { testKills } from './kill.ts'
 
 const KILLS = 25
 const runs = runsLongTests('1,000 kills instead of 100') ? 40 : 4

@@ -1,35 +1,10 @@
 /** Streams with a journal: accepted bytes outlive the stream, and are in the object once. */
 
-import { once } from 'node:events'
-import { mkdtempSync, readdirSync, rmSync } from 'node:fs'
-import { tmpdir } from 'node:os'
+import { readdirSync } from 'node:fs'
 import { join } from 'node:path'
-import t, { type Test } from 'tap'
-import type { OssAppendStream, RecoverInfo } from '../../lib/index.ts'
+import t from 'tap'
+import { failureOf, finish, HANG, newFolder, watchRecover } from '../helpers/journal.ts'
 import { seededBytes, startOss, waitUntil } from '../helpers/test-oss.ts'
-
-function newFolder(t: Test): string {
-  const folder = mkdtempSync(join(tmpdir(), 'journal-'))
-  t.teardown(() => rmSync(folder, { recursive: true, force: true }))
-  return folder
-}
-
-async function finish(stream: OssAppendStream): Promise<void> {
-  stream.end()
-  await once(stream, 'close')
-}
-
-/** Waits for the end of a stream that fails. */
-async function fail(stream: OssAppendStream): Promise<unknown> {
-  await new Promise<void>(resolve => stream.on('error', () => {}).on('close', resolve))
-  return stream.errored
-}
-
-function watchRecover(stream: OssAppendStream): RecoverInfo[] {
-  const infos: RecoverInfo[] = []
-  stream.on('recover', info => infos.push(info))
-  return infos
-}
 
 t.test('written bytes arrive through the journal, which is small afterwards', async t => {
   const oss = await startOss(t)
@@ -44,11 +19,32 @@ t.test('written bytes arrive through the journal, which is small afterwards', as
   t.match(readdirSync(join(journal, '0')), [/\.journal$/])
 })
 
+t.test('texts of one turn are encoded as if each was written alone', async t => {
+  const oss = await startOss(t)
+  const key = oss.newKey()
+  const stream = oss.open(key, { journal: newFolder(t) })
+  const turns = [
+    ['ä', 'b', '', '\ud83d\ude00', 'c'],
+    ['d', '\ud83d', '\ude00', 'e'],
+    ['f', Buffer.from('g'), 'h'],
+  ]
+  for (const turn of turns) {
+    for (const chunk of turn) stream.write(chunk)
+    await new Promise(setImmediate)
+  }
+  stream.write('ff', 'hex')
+  stream.write('\u00e4', 'latin1')
+  await stream.flush()
+  const chunks = turns.flat().map(chunk => (typeof chunk === 'string' ? Buffer.from(chunk) : chunk))
+  t.same(oss.read(key), Buffer.concat([...chunks, Buffer.from([0xff, 0xe4])]))
+  await finish(stream)
+})
+
 t.test('journaled() resolves while OSS is down, and the next stream delivers', async t => {
   const oss = await startOss(t)
   const journal = newFolder(t)
   const key = oss.newKey()
-  oss.server.faults.push({ kind: 'lost', how: 'hang', on: 'any', times: Number.POSITIVE_INFINITY })
+  oss.server.faults.push(HANG)
   const first = oss.open(key, { journal })
   first.write('one ')
   first.write('two ')
@@ -150,10 +146,10 @@ t.test(
     other.write('rival')
     await finish(other)
     const second = oss.open(key, { journal })
-    t.match(await fail(second), { code: 'PositionNotEqualToLength', key, message: /journal/ })
+    t.match(await failureOf(second), { code: 'PositionNotEqualToLength', key, message: /journal/ })
     t.equal(oss.read(key).toString(), 'arival')
     const third = oss.open(key, { journal })
-    t.match(await fail(third), { code: 'PositionNotEqualToLength' }, 'again')
+    t.match(await failureOf(third), { code: 'PositionNotEqualToLength' }, 'again')
   },
 )
 
@@ -162,7 +158,7 @@ t.test('a full journal applies backpressure, and goes on when OSS is back', asyn
   const dir = newFolder(t)
   const key = oss.newKey()
   const bytes = seededBytes(3_000_000)
-  oss.server.faults.push({ kind: 'lost', how: 'hang', on: 'any', times: Number.POSITIVE_INFINITY })
+  oss.server.faults.push(HANG)
   const stream = oss.open(key, {
     journal: { dir, maxBytes: 1 << 20 },
     highWaterMark: 100_000,
@@ -189,7 +185,7 @@ t.test(
     const stream = oss.open(key, options)
     stream.write('short\n')
     stream.write('a record of more than ten bytes\n')
-    t.match(await fail(stream), { code: 'OSS_ERR_RECORD_TOO_LARGE' })
+    t.match(await failureOf(stream), { code: 'OSS_ERR_RECORD_TOO_LARGE' })
     t.equal(oss.read(key).toString(), 'short\n')
     const second = oss.open(key, options)
     await finish(second)
@@ -201,7 +197,7 @@ t.test('suspend() after end() closes without an error', async t => {
   const oss = await startOss(t)
   const journal = newFolder(t)
   const key = oss.newKey()
-  oss.server.faults.push({ kind: 'lost', how: 'hang', on: 'any', times: Number.POSITIVE_INFINITY })
+  oss.server.faults.push(HANG)
   const stream = oss.open(key, { journal })
   stream.end('x')
   await stream.suspend()

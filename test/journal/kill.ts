@@ -7,8 +7,6 @@
 
 import type { ChildProcess } from 'node:child_process'
 import { once } from 'node:events'
-import { mkdtempSync, rmSync } from 'node:fs'
-import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
 import type { Test } from 'tap'
@@ -19,6 +17,7 @@ import {
 } from '../../lib/index.ts'
 import { createOssServer, type Fault, type OssServer } from '../../lib/server/index.ts'
 import { cleanEnv, DIST, spawnClean } from '../helpers/child-process.ts'
+import { newFolder } from '../helpers/journal.ts'
 import { createRandom, type Random } from '../helpers/random.ts'
 import { BUCKET, networkOptions } from '../helpers/test-oss.ts'
 
@@ -66,11 +65,8 @@ type Accepted = Record<(typeof NAMES)[number], Set<number>>
 export async function testKills(t: Test, { seed, kills }: Plan): Promise<void> {
   const random = createRandom(seed)
   const server = await createOssServer({})
-  const folder = mkdtempSync(join(tmpdir(), 'journal-kill-'))
-  t.teardown(async () => {
-    await server.close()
-    rmSync(folder, { recursive: true, force: true })
-  })
+  const folder = newFolder(t)
+  t.teardown(() => server.close())
   const accepted: Accepted = { plain: new Set(), rolling: new Set() }
   for (let life = 1; life <= kills; life++) {
     await live(server, folder, random, { life, accepted })

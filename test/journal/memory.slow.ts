@@ -1,11 +1,11 @@
 /** A backlog of 256 MiB in a journal, 1 GiB in `npm run test:full`: it costs disk, and no memory. */
 
 import { once } from 'node:events'
-import { mkdtempSync, readdirSync, rmSync, statSync } from 'node:fs'
-import { tmpdir } from 'node:os'
+import { readdirSync, statSync } from 'node:fs'
 import { join } from 'node:path'
 import t from 'tap'
 import { firstLine, startModule, waitForChild } from '../helpers/child-process.ts'
+import { newFolder } from '../helpers/journal.ts'
 import { runsLongTests } from '../helpers/long-tests.ts'
 import { networkOptions, startOss, waitUntil } from '../helpers/test-oss.ts'
 
@@ -14,8 +14,7 @@ const MIB = 1_048_576
 t.test('memory stays at two buffers while the journal fills and drains', async t => {
   const backlog = (runsLongTests('a backlog of 1 GiB') ? 1024 : 256) * MIB
   const oss = await startOss(t)
-  const dir = mkdtempSync(join(tmpdir(), 'journal-'))
-  t.teardown(() => rmSync(dir, { recursive: true, force: true }))
+  const dir = newFolder(t)
   oss.server.faults.push({ kind: 'status', status: 503, on: 'any', times: Number.MAX_SAFE_INTEGER })
   const options = {
     ...networkOptions(oss.server),
@@ -56,8 +55,7 @@ t.test('memory stays at two buffers while the journal fills and drains', async t
 
 t.test('the folder of an idle stream holds one small file and its lock', async t => {
   const oss = await startOss(t)
-  const dir = mkdtempSync(join(tmpdir(), 'journal-'))
-  t.teardown(() => rmSync(dir, { recursive: true, force: true }))
+  const dir = newFolder(t)
   const stream = oss.open(oss.newKey(), { journal: dir })
   for (let i = 0; i < 80; i++) {
     if (!stream.write(Buffer.alloc(MIB, i))) await once(stream, 'drain')

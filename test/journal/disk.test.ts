@@ -1,21 +1,13 @@
 /** Streams whose journal is on a disk that fails or is full. */
 
 import { once } from 'node:events'
-import { mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs'
-import { tmpdir } from 'node:os'
+import { mkdirSync, readdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import t, { type Test } from 'tap'
 import type { OssAppendStream } from '../../lib/index.ts'
 import { type JournalFile, nodeFileSystem } from '../../lib/journal/file-system.ts'
+import { failureOf, HANG, newFolder } from '../helpers/journal.ts'
 import { type Oss, startOss, waitUntil } from '../helpers/test-oss.ts'
-
-const HANG = { kind: 'lost', how: 'hang', on: 'any', times: Number.POSITIVE_INFINITY } as const
-
-function newFolder(t: Test): string {
-  const folder = mkdtempSync(join(tmpdir(), 'journal-'))
-  t.teardown(() => rmSync(folder, { recursive: true, force: true }))
-  return folder
-}
 
 /** What a file does in place of its own. */
 interface Trouble {
@@ -54,12 +46,6 @@ function fillDisk(trouble: Trouble): Promise<void> {
   })
 }
 
-/** Resolves with why the stream failed, once it is closed. */
-async function failure(stream: OssAppendStream): Promise<unknown> {
-  await new Promise<void>(resolve => stream.on('error', () => {}).on('close', resolve))
-  return stream.errored
-}
-
 function lockNames(dir: string): string[] {
   return readdirSync(dir).flatMap(slot =>
     readdirSync(join(dir, slot)).filter(name => name.startsWith('lock')),
@@ -81,7 +67,7 @@ t.test('a disk that takes no write fails the stream, and no callback says otherw
   trouble.write = failWith('EIO')
   let callbackError: unknown
   stream.write('x', error => (callbackError = error))
-  t.match(await failure(stream), { code: 'OSS_ERR_JOURNAL' })
+  t.match(await failureOf(stream), { code: 'OSS_ERR_JOURNAL' })
   t.match(callbackError, { code: 'OSS_ERR_JOURNAL' })
   t.same(lockNames(dir), [])
 })
@@ -96,7 +82,7 @@ t.test('an fdatasync that always fails: flush(), journaled() and the stream fail
   const [flushed, journaled, failed] = await Promise.allSettled([
     stream.flush(),
     stream.journaled(),
-    failure(stream),
+    failureOf(stream),
   ])
   t.match(failed, { value: { code: 'OSS_ERR_JOURNAL' } })
   t.match(flushed, { reason: { code: 'OSS_ERR_JOURNAL' } })
@@ -139,7 +125,7 @@ t.test('a frame that is damaged when it is read back fails the stream', async t 
   oss.server.faults.push({ ...HANG, times: 1 })
   for (let i = 0; i < 100; i++) stream.write(Buffer.alloc(1000, i))
   trouble.read = async into => into.fill(1).length
-  t.match(await failure(stream), { code: 'OSS_ERR_JOURNAL', offset: Number })
+  t.match(await failureOf(stream), { code: 'OSS_ERR_JOURNAL', offset: Number })
   t.ok(oss.read(key).length < 100_000)
 })
 
@@ -191,7 +177,7 @@ t.test('a folder that cannot be made fails the stream, and journaled() does not 
   const dir = join(newFolder(t), 'file')
   writeFileSync(dir, '')
   const stream = oss.open(oss.newKey(), { journal: dir })
-  const failed = failure(stream)
+  const failed = failureOf(stream)
   await t.rejects(stream.journaled(), { code: 'OSS_ERR_JOURNAL' })
   t.match(await failed, { code: 'OSS_ERR_JOURNAL' })
 })
@@ -204,7 +190,7 @@ t.test('a journal that cannot be opened leaves no lock behind, in no slot', asyn
     writeFileSync(join(dir, slot, '0000000000000000-00000001.journal'), Buffer.alloc(12_288, 7))
   }
   const stream = oss.open(oss.newKey(), { journal: dir })
-  t.match(await failure(stream), { code: 'OSS_ERR_JOURNAL' })
+  t.match(await failureOf(stream), { code: 'OSS_ERR_JOURNAL' })
   t.same(lockNames(dir), [])
 })
 

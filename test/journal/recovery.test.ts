@@ -1,42 +1,17 @@
 /** What a stream does with the journals of streams before it, whatever has become of their objects. */
 
 import { once } from 'node:events'
-import { mkdirSync, mkdtempSync, readdirSync, rmSync } from 'node:fs'
-import { tmpdir } from 'node:os'
+import { mkdirSync, readdirSync } from 'node:fs'
 import { join } from 'node:path'
-import t, { type Test } from 'tap'
+import t from 'tap'
 import {
   type AppendStreamOptions,
   createRollingAppendStream,
   type OssAppendStream,
-  type RecoverInfo,
 } from '../../lib/index.ts'
 import { runModule } from '../helpers/child-process.ts'
+import { failureOf, finish, HANG, newFolder, watchRecover } from '../helpers/journal.ts'
 import { networkOptions, type Oss, startOss, waitUntil } from '../helpers/test-oss.ts'
-
-const HANG = { kind: 'lost', how: 'hang', on: 'any', times: Number.POSITIVE_INFINITY } as const
-
-function newFolder(t: Test): string {
-  const folder = mkdtempSync(join(tmpdir(), 'journal-'))
-  t.teardown(() => rmSync(folder, { recursive: true, force: true }))
-  return folder
-}
-
-async function finish(stream: OssAppendStream): Promise<void> {
-  stream.end()
-  await once(stream, 'close')
-}
-
-async function failure(stream: OssAppendStream): Promise<unknown> {
-  await new Promise<void>(resolve => stream.on('error', () => {}).on('close', resolve))
-  return stream.errored
-}
-
-function watchRecover(stream: OssAppendStream): RecoverInfo[] {
-  const infos: RecoverInfo[] = []
-  stream.on('recover', info => infos.push(info))
-  return infos
-}
 
 /** The object gets `delivered`; `left` stays in the journal, and was never sent. */
 async function leave(
@@ -68,7 +43,7 @@ t.test('bytes for an object of another bucket: the stream refuses, and they stay
   const key = oss.newKey()
   await leave(oss, key, { journal }, { delivered: 'a', left: 'b' })
   const other = oss.open(key, { journal, bucket: 'otherbucket' })
-  t.match(await failure(other), {
+  t.match(await failureOf(other), {
     code: 'OSS_ERR_JOURNAL',
     message: /1 byte for oss:\/\/examplebucket\/.*otherbucket/,
   })
@@ -106,8 +81,8 @@ t.test('an object that is gone or replaced: the stream fails, and the bytes stay
     await leave(oss, key, { journal }, { delivered: 'four', left: 'kept' })
     oss.server.faults.push(fault)
     const code = 'by' in fault && fault.by === 'Normal' ? 'ObjectNotAppendable' : /REPLACED/
-    t.match(await failure(oss.open(key, { journal })), { code, message: /4 bytes .*stay/ })
-    t.match(await failure(oss.open(key, { journal })), { code }, 'again')
+    t.match(await failureOf(oss.open(key, { journal })), { code, message: /4 bytes .*stay/ })
+    t.match(await failureOf(oss.open(key, { journal })), { code }, 'again')
   }
 })
 
@@ -133,7 +108,7 @@ t.test('a sealed object: a plain stream fails, and a rolling stream takes the ne
       t.equal(oss.read(key).toString(), 'a')
       t.equal(oss.read(`${key.slice(0, -1)}1`).toString(), 'bcd')
     } else {
-      t.match(await failure(oss.open(key, { journal })), { code: 'AppendSealedObjectNotAllowed' })
+      t.match(await failureOf(oss.open(key, { journal })), { code: 'AppendSealedObjectNotAllowed' })
     }
   }
 })
