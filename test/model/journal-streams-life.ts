@@ -227,7 +227,7 @@ export class Life implements Sender {
       const choice = random.integer(0, 13)
       if (choice < 6) this.#write(random.integer(1, 4))
       else if (choice < 8) await this.#clock.sleep(random.integer(0, 60))
-      else if (choice < 9) await this.#clock.sleep(random.integer(0, 3000))
+      else if (choice < 9) await this.#clock.sleep(random.integer(0, 1500))
       else if (choice < 10) void this.#flush()
       else if (choice < 11) await this.#flush()
       else if (choice < 12) await this.#journaled()
@@ -263,7 +263,7 @@ export class Life implements Sender {
       case 'exit':
         return this.#exit()
       case 'idle':
-        await this.#clock.sleep(this.#world.random.integer(0, 5000))
+        await this.#clock.sleep(this.#world.random.integer(0, this.#world.random.pick([100, 2000])))
         this.#kill('while idle')
         return
     }

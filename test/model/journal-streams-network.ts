@@ -193,7 +193,7 @@ export class StreamsNetwork {
 
   /** Milliseconds until a late request takes effect. */
   #pickDelay(): number {
-    return this.#random.integer(1, this.#random.pick([500, 3000, 10_000, 100_000]))
+    return this.#random.integer(1, this.#random.pick([100, 500, 2000, 10_000, 100_000]))
   }
 
   #serveAppend(

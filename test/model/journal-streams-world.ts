@@ -260,7 +260,8 @@ class World {
     this.#undead = hasUndead && random.integer(0, 1) === 0 ? number : -1
     if (this.#lockedSlots().size > 0) this.count('a dead process counts as living')
     if (hasSeals && random.integer(0, 3) === 0) this.#sealOne()
-    if (random.integer(0, 1) === 0) this.#passTime(random.integer(1, random.pick([500, 20_000])))
+    if (random.integer(0, 1) === 0)
+      this.#passTime(random.integer(1, random.pick([100, 1000, 20_000])))
   }
 
   #losePower(): void {
@@ -347,8 +348,8 @@ class World {
     return {
       ...{ number, slot, isRolling, align: plan.align },
       key: isRolling ? plan.pattern : `s${slot}-p${integer(0, 1)}`,
-      maxBytes: pick([integer(20, 100), integer(40, 300), integer(40, 300), 1e6]),
-      sealOnRoll: isRolling && integer(0, 3) === 0,
+      maxBytes: pick([integer(20, 100), integer(20, 100), integer(40, 300), 1e6]),
+      sealOnRoll: isRolling && integer(0, 2) === 0,
       sync: plan.isUnsynced ? 'never' : pick(['always', 1, 50, 200, 200]),
       highWaterMark,
       flushInterval: pick([0, 1, 50, 1000]),
@@ -360,14 +361,14 @@ class World {
         // Where each byte is a record, a record of this model must not be cut.
         frameBytes: plan.align === 1 ? 1_048_576 : pick([8, 20, 1_048_576, 1_048_576]),
       },
-      acts: integer(0, 14),
+      acts: integer(0, pick([3, 8, 12])),
       isLast: false,
       lastAct: pick<LastAct>([
         ...(['end', 'suspend', 'destroy', 'exit', 'idle', 'idle', 'idle'] as const),
         hasOpen ? 'end open' : 'end',
       ]),
       operationsToLive: integer(0, 9) < 4 ? integer(0, pick([20, 60, 200])) : NEVER,
-      exchangesToLive: integer(0, 9) < 4 ? integer(0, pick([6, 20, 60])) : NEVER,
+      exchangesToLive: integer(0, 9) < 5 ? integer(0, pick([4, 12, 40])) : NEVER,
       turnsToLive: integer(0, 9) < 2 ? integer(0, pick([20, 100, 400])) : NEVER,
       undead: this.#undead,
     }
@@ -375,7 +376,7 @@ class World {
 }
 
 function makePlan({ integer, pick }: Random): WorldPlan {
-  const capacity = integer(0, 9) < 3 ? HEAD_BYTES * 4 + integer(0, 600) : NEVER
+  const capacity = integer(0, 9) < 3 ? HEAD_BYTES * pick([3, 4]) + integer(100, 600) : NEVER
   // What a failing disk has not synced needs room in a new file.
   const hasTrouble = capacity === NEVER && integer(0, 9) < 3
   const rate = () => (hasTrouble ? pick([0, 0.02, 0.1]) : 0)
@@ -384,7 +385,7 @@ function makePlan({ integer, pick }: Random): WorldPlan {
   return {
     align,
     isUnsynced: integer(0, 4) === 0,
-    lives: integer(1, 6),
+    lives: integer(1, 9),
     losesPower: integer(0, 1) === 0,
     trouble: { shortWrite: rate(), writeError: rate(), syncError: rate() },
     capacity,
