@@ -104,6 +104,8 @@ export class JournalSource implements BatchSource {
   /** Accepted bytes of whole records. */
   #whole = 0
   #acknowledged = 0
+  /** The accepted bytes that are next go to the batcher without a read. */
+  #isCopying = false
   /** Ends the wait for a buffer. */
   #onFreed: (() => void) | undefined
   /** The read that fills the batcher. */
@@ -433,12 +435,11 @@ export class JournalSource implements BatchSource {
     this.#rest = this.#rest.slice(0, count)
     while (this.#rest.length > 0) {
       this.#throwIfAborted()
-      await this.#waitForMemory()
       this.#isGiven = true
       const result = await journal.write(this.#rest)
       this.#isGiven = false
       if (result.isFull) await this.#makeRoom(journal)
-      else this.#onAccepted(result)
+      else await this.#onAccepted(result)
     }
     if (isLong) this.#onLongRecord()
     else this.#callBack()
@@ -448,10 +449,9 @@ export class JournalSource implements BatchSource {
    * Waits for a buffer, but not for a slow network. Bytes that no buffer has room for are read back from the disk,
    * which takes about as long as to send them. Once some are, all that follow are too.
    */
-  async #waitForMemory(): Promise<void> {
-    const { accepted, free } = this.#batcher
-    const length = this.#rest.reduce((sum, chunk) => sum + byteLength(chunk), 0)
-    if (accepted < this.#accepted || free >= Math.min(length, this.#options.highWaterMark)) return
+  async #waitForMemory(length: number): Promise<void> {
+    if (this.#isStopped || this.#batcher.free >= Math.min(length, this.#options.highWaterMark))
+      return
     const { clock } = this.#options.machine ?? { clock: systemClock }
     await new Promise<void>(resolve => {
       const timer = clock.setTimeout(resolve, MEMORY_WAIT)
@@ -502,8 +502,9 @@ export class JournalSource implements BatchSource {
     this.flushNow()
   }
 
-  #onAccepted({ pieces, chunks: count, rest }: WriteResult): void {
-    const isNext = this.#batcher.accepted === this.#accepted
+  async #onAccepted({ pieces, chunks: count, rest }: WriteResult): Promise<void> {
+    const before = this.#accepted
+    this.#isCopying = this.#batcher.accepted === before
     const behind = this.#rest.slice(count)
     for (const chunk of this.#rest.slice(0, count)) {
       for (const member of chunk.members ?? [chunk]) {
@@ -516,7 +517,11 @@ export class JournalSource implements BatchSource {
       behind[0] = rest
     }
     this.#rest = behind
-    if (isNext) copyPieces(this.#batcher, pieces)
+    if (this.#isCopying) {
+      await this.#waitForMemory(this.#accepted - before)
+      copyPieces(this.#batcher, pieces)
+      this.#isCopying = false
+    }
     this.#listener.onBytes()
     if (!this.#isStopped) this.#flushTimer.onBytes()
   }
@@ -535,7 +540,7 @@ export class JournalSource implements BatchSource {
   /** Reads back what the batcher has room for. */
   async #fill(): Promise<void> {
     const journal = this.#journal
-    if (!journal || this.#isStopped) return
+    if (!journal || this.#isStopped || this.#isCopying) return
     this.#filling ??= this.#readBack(journal)
     await this.#filling
   }
