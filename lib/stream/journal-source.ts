@@ -20,25 +20,28 @@ import type { FileSystem } from '../journal/file-system.ts'
 import type { JournalChunk } from '../journal/frame-layout.ts'
 import { Journal, type JournalOptions, type WriteResult } from '../journal/journal.ts'
 import { claimSlots, clearSlot, type Machine, type Slot } from '../journal/slots.ts'
-import type { Align, JournalSettings } from '../options.ts'
-import { findFirstRecordEnd, findLastRecordEnd, NEWLINE } from './align.ts'
+import type { JournalSettings } from '../options.ts'
+import { findFirstRecordEnd, findLastRecordEnd } from './align.ts'
 import type { BatchSource, SourceListener } from './batch-source.ts'
 import { Batcher } from './batcher.ts'
 import type { WriteCallback, WrittenChunk } from './event-types.ts'
 import { setExitListener } from './exit-listeners.ts'
 import { FlushTimer } from './flush-timer.ts'
+import {
+  byteLength,
+  isEnd,
+  joinTexts,
+  MOST_BYTES,
+  toBytes,
+  toWritable,
+  type WritableChunk,
+} from './journal-chunks.ts'
 import { copyPieces, fillBatcher } from './journal-reader.ts'
 import { JournalRecovery, type RecoverInfo, type RecoveryOptions } from './journal-recovery.ts'
 import type { SourceOptions } from './memory-source.ts'
 
-/** Encodings whose text has as many newlines as its bytes, and whose length in bytes is exact. */
-const DIRECT: ReadonlySet<string> = new Set(['utf8', 'utf-8', 'latin1', 'binary'])
-
 /** Milliseconds that a write waits for a buffer. */
 const MEMORY_WAIT = 20
-const UTF8: ReadonlySet<string> = new Set(['utf8', 'utf-8'])
-/** Bytes that a UTF-16 code unit has in UTF-8. */
-const MOST_BYTES = 3
 /** Bytes of texts that are joined: less than a frame, so the journal takes all or none of them. */
 const JOINED_BYTES = 196_608
 
@@ -59,12 +62,6 @@ export interface JournalSourceListener extends SourceListener {
   readonly onSetAside: ((error: OssError) => void) | undefined
   /** Chunks that Node queues behind the one that is being accepted. */
   readonly queuedChunks: () => readonly WrittenChunk[]
-}
-
-/** What the journal takes as one chunk. */
-interface WritableChunk extends JournalChunk {
-  /** The chunks of the stream that it was joined from. */
-  readonly members?: readonly WrittenChunk[]
 }
 
 interface ClaimedSlot {
@@ -576,54 +573,6 @@ function unopened(slot: Slot): ClaimedSlot {
 
 function asError(thrown: unknown): Error {
   return thrown as Error
-}
-
-/** Text in an encoding other than UTF-8 and latin1 as bytes: its length and its newlines are not those of the text. */
-function toWritable({ chunk, encoding }: WrittenChunk): JournalChunk {
-  const isDirect = typeof chunk !== 'string' || DIRECT.has(encoding)
-  return isDirect ? { chunk, encoding } : { chunk: Buffer.from(chunk, encoding), encoding }
-}
-
-/** Neighbouring texts as one of at most `maxBytes`, which is encoded faster than each alone. */
-function joinTexts(chunks: readonly WrittenChunk[], maxBytes: number): WritableChunk[] {
-  const maxLength = Math.floor(maxBytes / MOST_BYTES)
-  const joined: WritableChunk[] = []
-  let text = ''
-  let members: WrittenChunk[] = []
-  const endText = () => {
-    if (members.length > 0) joined.push({ chunk: text, encoding: 'utf8', members })
-    text = ''
-    members = []
-  }
-  for (const written of chunks) {
-    const { chunk, encoding } = written
-    const isText = typeof chunk === 'string' && UTF8.has(encoding) && !endsInHalf(chunk)
-    if (!isText || text.length + chunk.length > maxLength) endText()
-    if (isText && chunk.length <= maxLength) {
-      text += chunk
-      members.push(written)
-    } else joined.push(toWritable(written))
-  }
-  endText()
-  return joined
-}
-
-/** The text ends with the first half of a character: joined with the next text it would be another character. */
-function endsInHalf(text: string): boolean {
-  return (text.charCodeAt(text.length - 1) & 0xfc00) === 0xd800
-}
-
-function byteLength({ chunk, encoding }: JournalChunk): number {
-  return typeof chunk === 'string' ? Buffer.byteLength(chunk, encoding) : chunk.length
-}
-
-function isEnd(align: Align, chunk: Uint8Array | string): boolean {
-  if (align === 'chunk') return true
-  return typeof chunk === 'string' ? chunk.endsWith('\n') : chunk.at(-1) === NEWLINE
-}
-
-function toBytes(chunk: Uint8Array | string, encoding: BufferEncoding): Uint8Array {
-  return typeof chunk === 'string' ? Buffer.from(chunk, encoding) : chunk
 }
 
 function journalFull(folder: string): Error {
