@@ -347,7 +347,7 @@ class World {
     const highWaterMark = pick([integer(20, 100), integer(20, 200), 4000])
     return {
       ...{ number, slot, isRolling, align: plan.align },
-      key: isRolling ? plan.pattern : `s${slot}-p${integer(0, 1)}`,
+      key: isRolling ? plan.pattern : `s${slot}-p${plan.hasUndead ? 0 : integer(0, 1)}`,
       maxBytes: pick([integer(20, 100), integer(20, 100), integer(40, 300), 1e6]),
       sealOnRoll: isRolling && integer(0, 2) === 0,
       sync: plan.isUnsynced ? 'never' : pick(['always', 1, 50, 200, 200]),
@@ -368,7 +368,8 @@ class World {
         hasOpen ? 'end open' : 'end',
       ]),
       operationsToLive: integer(0, 9) < 4 ? integer(0, pick([20, 60, 200])) : NEVER,
-      exchangesToLive: integer(0, 9) < 5 ? integer(0, pick([4, 12, 40])) : NEVER,
+      exchangesToLive:
+        integer(0, 9) < (plan.hasUndead ? 8 : 5) ? integer(0, pick([4, 12, 40])) : NEVER,
       turnsToLive: integer(0, 9) < 2 ? integer(0, pick([20, 100, 400])) : NEVER,
       undead: this.#undead,
     }
