@@ -15,7 +15,7 @@ import { StreamsNetwork } from './journal-streams-network.ts'
 import { RECORD_BYTES, Records } from './journal-streams-records.ts'
 
 /** Turns of the event loop after which a process counts as endless. */
-const MAX_TURNS = 20_000
+const MAX_TURNS = 6000
 const NEVER = Number.POSITIVE_INFINITY
 
 export interface StreamsReport {
@@ -159,7 +159,7 @@ class World {
       life.onTurn()
       const { ending } = life
       if (ending) return ending
-      if (turn === MAX_TURNS / 2) this.#makeRoom()
+      if (turn === MAX_TURNS / 3) this.#makeRoom()
       if (!this.clock.fireNext()) throw new Error('the process waits for nothing')
     }
     throw new Error(
