@@ -280,6 +280,8 @@ export class Journal {
     this.#throwIfWaitless()
     await new Promise<void>(resolve => {
       this.#roomWaiters.push(resolve)
+      // A segment that had the last anchor was kept, and a newer one has it now.
+      this.#trimLater()
       this.#roomTimer ??= this.#clock.setTimeout(() => this.#notifyRoom(), FULL_DISK_DELAY)
     })
     this.#throwIfWaitless()
@@ -354,6 +356,10 @@ export class Journal {
     this.#acknowledged = offset
     this.#store.anchor = { ...this.#store.anchor, offset, position, crc64 }
     if (offset === this.end && !this.#writing) this.#store.freeMemory()
+    this.#trimLater()
+  }
+
+  #trimLater(): void {
     if (this.#hasWaste) this.#trimming ??= this.#trimInBackground()
   }
 
@@ -385,8 +391,9 @@ export class Journal {
 
   async #trim(): Promise<void> {
     if (this.#isIdle && (await this.#store.syncAll())) await this.#store.startSegment()
+    const before = this.bytesOnDisk
     await this.#store.deleteBefore(this.#acknowledged)
-    this.#notifyRoom()
+    if (this.bytesOnDisk < before) this.#notifyRoom()
   }
 
   /**

@@ -3,7 +3,7 @@
  * restarts never share one. A slot whose owner is dead is locked too, so that its bytes are delivered.
  */
 
-import { randomBytes, randomInt } from 'node:crypto'
+import { randomBytes } from 'node:crypto'
 import { hostname } from 'node:os'
 import { basename, dirname, join, resolve } from 'node:path'
 import { type Clock, systemClock } from '../clock.ts'
@@ -156,7 +156,7 @@ async function claimAbandoned(
       if (result?.name !== 'locked') continue
       slots.push(createSlot(fileSystem, folder, indexOf(folder), result.unlock))
     }
-    if (locks.length > 0) await sleep(clock, randomInt(...RETRY_DELAY))
+    if (locks.length > 0) await sleepRandomly(clock)
     folders = []
     for (const lock of locks) {
       const folder = dirname(lock)
@@ -251,7 +251,9 @@ const thisMachine: Machine = {
   ...{ fileSystem: nodeFileSystem, clock: systemClock, newOwner, isRunning },
 }
 
-function sleep(clock: Clock, delay: number): Promise<void> {
+function sleepRandomly(clock: Clock): Promise<void> {
+  const [min, max] = RETRY_DELAY
+  const delay = min + clock.random() * (max - min)
   return new Promise(resolve => clock.setTimeout(resolve, delay))
 }
 

@@ -203,11 +203,10 @@ export class Roller implements Destination {
     const { appender, startedAt, endedAt } = current
     const { exists, key } = appender
     if (exists && this.#options.sealOnRoll) {
-      // Where HEAD is forbidden, a sealed object tells a later process nothing.
-      await this.#options.objects.beforeAppend?.(
-        { bucket: this.#options.bucket, key: found.key },
-        found.tail,
-      )
+      const { bucket, objects } = this.#options
+      const { beforeAppend } = objects
+      // A later process learns nothing from a sealed object where HEAD is forbidden.
+      await beforeAppend?.({ bucket, key: found.key }, found.tail)
       await appender.seal()
     }
     await this.#switchTo(found, date)

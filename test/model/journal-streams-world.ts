@@ -15,7 +15,7 @@ import { StreamsNetwork } from './journal-streams-network.ts'
 import { RECORD_BYTES, Records } from './journal-streams-records.ts'
 
 /** Turns of the event loop after which a process counts as endless. */
-const MAX_TURNS = 20_000
+const MAX_TURNS = 6000
 const NEVER = Number.POSITIVE_INFINITY
 
 export interface StreamsReport {
@@ -159,7 +159,7 @@ class World {
       life.onTurn()
       const { ending } = life
       if (ending) return ending
-      if (turn === MAX_TURNS / 2) this.#makeRoom()
+      if (turn === MAX_TURNS / 3) this.#makeRoom()
       if (!this.clock.fireNext()) throw new Error('the process waits for nothing')
     }
     throw new Error(
@@ -347,7 +347,7 @@ class World {
     const highWaterMark = pick([integer(20, 100), integer(20, 200), 4000])
     return {
       ...{ number, slot, isRolling, align: plan.align },
-      key: isRolling ? plan.pattern : `s${slot}-p${integer(0, 1)}`,
+      key: isRolling ? plan.pattern : `s${slot}-p${plan.hasUndead ? 0 : integer(0, 1)}`,
       maxBytes: pick([integer(20, 100), integer(20, 100), integer(40, 300), 1e6]),
       sealOnRoll: isRolling && integer(0, 2) === 0,
       sync: plan.isUnsynced ? 'never' : pick(['always', 1, 50, 200, 200]),
@@ -358,8 +358,8 @@ class World {
       sizes: {
         maxBytes: pick([HEAD_BYTES * 12, 1e9, 1e9]),
         segmentBytes: HEAD_BYTES + pick([integer(40, 200), 1000, 1e6]),
-        // Where each byte is a record, a record of this model must not be cut.
-        frameBytes: plan.align === 1 ? 1_048_576 : pick([8, 20, 1_048_576, 1_048_576]),
+        // Elsewhere a stream joins texts, each of which has to fit a frame.
+        frameBytes: plan.align === 'chunk' ? pick([8, 20, 1_048_576]) : 1_048_576,
       },
       acts: integer(0, pick([3, 8, 12])),
       isLast: false,
@@ -368,7 +368,8 @@ class World {
         hasOpen ? 'end open' : 'end',
       ]),
       operationsToLive: integer(0, 9) < 4 ? integer(0, pick([20, 60, 200])) : NEVER,
-      exchangesToLive: integer(0, 9) < 5 ? integer(0, pick([4, 12, 40])) : NEVER,
+      exchangesToLive:
+        integer(0, 9) < (plan.hasUndead ? 8 : 5) ? integer(0, pick([4, 12, 40])) : NEVER,
       turnsToLive: integer(0, 9) < 2 ? integer(0, pick([20, 100, 400])) : NEVER,
       undead: this.#undead,
     }

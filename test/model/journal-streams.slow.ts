@@ -2,4 +2,4 @@
 
 import { testStreamSeeds } from './journal-streams-cases.ts'
 
-testStreamSeeds(101, 1100, 5)
+testStreamSeeds(119, 1118, 5)

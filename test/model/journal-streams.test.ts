@@ -5,4 +5,4 @@
 
 import { testStreamSeeds } from './journal-streams-cases.ts'
 
-testStreamSeeds(1, 100, 1)
+testStreamSeeds(49, 118, 1)

@@ -1,0 +1,83 @@
+/** Room on the disk comes back, and an anchor can name no object. */
+
+import t from 'tap'
+import { Journal, type JournalOptions } from '../../lib/journal/journal.ts'
+import { HEAD_BYTES } from '../../lib/journal/segment.ts'
+import { FakeClock } from '../helpers/fake-clock.ts'
+import { createRandom } from '../helpers/random.ts'
+import { SimulatedDisk } from './simulated-disk.ts'
+
+const ANCHOR = { offset: 0, bucket: 'b', key: 'k', position: 0, crc64: '0' }
+
+function openOn(disk: SimulatedDisk, more: Partial<JournalOptions> = {}): Promise<Journal> {
+  return Journal.open({
+    ...{ folder: '/j/0', maxBytes: 1e9, sync: 200, align: 'chunk', highWaterMark: 1000 },
+    ...{ fileSystem: disk.fileSystem(), clock: new FakeClock(), ...more },
+  })
+}
+
+function chunk(text: string) {
+  return [{ chunk: text, encoding: 'utf8' as const }]
+}
+
+/** Runs all that waits for no timer. */
+async function settle(): Promise<void> {
+  for (let turn = 0; turn < 3; turn++) await new Promise(setImmediate)
+}
+
+t.test('behind an anchor without an object, the bytes go where the options say', async t => {
+  const disk = new SimulatedDisk(createRandom(1))
+  const journal = await openOn(disk)
+  await journal.write(chunk('old'))
+  await journal.anchor(ANCHOR)
+  journal.acknowledge(3, { position: 3, crc64: '1' })
+  await journal.leaveObject()
+  await journal.write(chunk('new'))
+  disk.kill()
+  const next = await openOn(disk)
+  t.match(next.recovered, { anchor: undefined, from: 3, end: 6 })
+  // The number of the anchor goes on, so the next one rules.
+  await next.anchor({ ...ANCHOR, offset: 3, key: 'k2' })
+  disk.kill()
+  const last = await openOn(disk)
+  t.match(last.recovered, { anchor: { key: 'k2' }, from: 3, end: 6 })
+})
+
+t.test('a journal that never sent anything has no object to leave', async t => {
+  const disk = new SimulatedDisk(createRandom(1))
+  const journal = await openOn(disk)
+  await journal.write(chunk('new'))
+  const files = disk.paths.map(path => disk.read(path))
+  await journal.leaveObject()
+  t.same(
+    disk.paths.map(path => disk.read(path)),
+    files,
+  )
+})
+
+t.test('an acknowledgement that comes while segments are deleted deletes more', async t => {
+  const disk = new SimulatedDisk(createRandom(1))
+  const journal = await openOn(disk, { segmentBytes: HEAD_BYTES + 1 })
+  for (const text of ['a', 'b', 'c']) await journal.write(chunk(text))
+  await journal.anchor(ANCHOR)
+  t.equal(disk.paths.length, 3)
+  journal.acknowledge(1, { position: 1, crc64: '1' })
+  // The first deletion is under way.
+  while (disk.paths.length === 3) await null
+  journal.acknowledge(3, { position: 3, crc64: '3' })
+  await settle()
+  t.equal(disk.paths.length, 1)
+})
+
+t.test('a wait for room deletes a segment that had the last anchor', async t => {
+  const disk = new SimulatedDisk(createRandom(1))
+  const journal = await openOn(disk, { segmentBytes: HEAD_BYTES + 1 })
+  await journal.write(chunk('a'))
+  await journal.anchor(ANCHOR)
+  journal.acknowledge(1, { position: 1, crc64: '1' })
+  await settle()
+  await journal.write(chunk('b'))
+  t.equal(disk.paths.length, 2)
+  await journal.waitForRoom()
+  t.equal(disk.paths.length, 1)
+})
