@@ -446,6 +446,8 @@ function isBreaking(name: string): boolean {
   const isLost = Object.hasOwn(TRANSIENT, bare) || Object.hasOwn(LANDED_UNCONFIRMED, bare)
   return (
     (isLost && !/status|throttled/.test(bare)) ||
+    // An append of no bytes asks for nothing but the CRC.
+    name === 'probe: no CRC' ||
     /closed silently|rival after|without its header|nothing stored|body limit/.test(bare)
   )
 }
