@@ -40,9 +40,15 @@ import type { RetryPolicy } from './backoff.ts'
 import { classifyError, isInDoubt } from './classify-error.ts'
 import type { Client, Target } from './client-interface.ts'
 import { traceAttempt } from './diagnostics.ts'
-import { type FoundTail, isPositionRefused, TailFinder, tellsLength } from './find-tail.ts'
+import {
+  type FoundTail,
+  isPositionRefused,
+  isSealed,
+  TailFinder,
+  tellsLength,
+} from './find-tail.ts'
 import type { RetryInfo } from './retry-loop.ts'
-import { isSealed, SharedSettler } from './settle-shared.ts'
+import { SharedSettler } from './settle-shared.ts'
 import { StreamContext } from './stream-context.ts'
 import { advance, Batch, EMPTY_TAIL, isProof, NO_BYTES, settle, type Tail } from './tail.ts'
 

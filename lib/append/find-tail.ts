@@ -81,16 +81,23 @@ export class TailFinder {
   ): Promise<ObservedTail | null> {
     const head = await this.#head()
     if (head === null) return null
-    // A sealed object refuses the append of no bytes that would tell its CRC.
-    const isMute = head !== 'forbidden' && head.sealedTime !== undefined && head.crc64 === undefined
-    if (isMute) return { position: head.length }
-    if (head !== 'forbidden') return tailIn(await this.#withCrc64(head))
+    if (head !== 'forbidden') return this.#tailOf(head)
     // The refusal tells all of an empty or absent object.
     if (refusal.nextPosition === 0) return EMPTY_TAIL
     const from = refusal.nextPosition ?? after.position
     // An append of no bytes at 0 would create the object.
     if (from === 0) throw refusal
     return tailIn(await this.#probe(from))
+  }
+
+  async #tailOf(head: Head): Promise<ObservedTail> {
+    try {
+      return tailIn(await this.#withCrc64(head))
+    } catch (error) {
+      // A sealed object refuses the append of no bytes that would tell its CRC.
+      if (isSealed(error)) return { position: head.length }
+      throw error
+    }
   }
 
   #trace<Found extends FoundTail>(attempt: () => Promise<Found>): Promise<Found> {
@@ -194,6 +201,11 @@ export class TailFinder {
     }
     return { position, crc64, requestId }
   }
+}
+
+/** OSS appends nothing to the object any more. */
+export function isSealed(error: unknown): error is OssServiceError {
+  return error instanceof OssServiceError && error.code === 'AppendSealedObjectNotAllowed'
 }
 
 export function isPositionRefused(error: unknown): error is OssServiceError {

@@ -14,7 +14,7 @@
 import { type ObservedTail, OssError, OssServiceError } from '../errors.ts'
 import type { AttemptsInDoubt } from './attempts-in-doubt.ts'
 import type { Client, ObjectRange, Target } from './client-interface.ts'
-import { isReadForbidden, type TailFinder } from './find-tail.ts'
+import { isReadForbidden, isSealed, type TailFinder } from './find-tail.ts'
 import type { StreamContext } from './stream-context.ts'
 import { advance, type Batch, isSameTail, type Tail } from './tail.ts'
 
@@ -146,11 +146,6 @@ export class SharedSettler {
       throw error
     }
   }
-}
-
-/** OSS appends nothing to the object any more. */
-export function isSealed(error: unknown): error is OssServiceError {
-  return error instanceof OssServiceError && error.code === 'AppendSealedObjectNotAllowed'
 }
 
 function isWhole(tail: ObservedTail): tail is Tail {

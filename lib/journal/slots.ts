@@ -124,7 +124,8 @@ export async function clearSlot(
  * undefined: a living process has locked it.
  */
 export async function lockIfFree(folder: string): Promise<(() => Promise<void>) | undefined> {
-  const result = await lockSlot(nodeFileSystem, folder, newOwner(), isRunning)
+  const { fileSystem, newOwner, isRunning } = thisMachine
+  const result = await lockSlot(fileSystem, folder, newOwner(), isRunning)
   return result.name === 'locked' ? () => result.unlock() : undefined
 }
 

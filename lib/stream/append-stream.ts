@@ -241,9 +241,9 @@ export class OssAppendStream extends Writable {
       attemptFloor,
       onJournal,
       onSetAside,
+      onHurry,
       machine,
       journalSizes,
-      onHurry,
     } = internalsOf(first)
     const { highWaterMark, signal } = settings
     super({ highWaterMark, decodeStrings: false })

@@ -13,34 +13,37 @@ import type { AppendInfo, Destination } from '../append/appender.ts'
 import type { Target } from '../append/client-interface.ts'
 import type { StreamContext } from '../append/stream-context.ts'
 import type { Batch, Tail } from '../append/tail.ts'
-import { type Clock, systemClock } from '../clock.ts'
+import { systemClock } from '../clock.ts'
 import { journalError, type OssError, withContext } from '../errors.ts'
 import { ExitJournal } from '../journal/exit-journal.ts'
 import type { FileSystem } from '../journal/file-system.ts'
 import type { JournalChunk } from '../journal/frame-layout.ts'
 import { Journal, type JournalOptions, type WriteResult } from '../journal/journal.ts'
 import { claimSlots, clearSlot, type Machine, type Slot } from '../journal/slots.ts'
-import type { Align, JournalSettings } from '../options.ts'
-import { findFirstRecordEnd, findLastRecordEnd, NEWLINE } from './align.ts'
+import type { JournalSettings } from '../options.ts'
+import { findFirstRecordEnd, findLastRecordEnd } from './align.ts'
 import type { BatchSource, SourceListener } from './batch-source.ts'
 import { Batcher } from './batcher.ts'
 import type { WriteCallback, WrittenChunk } from './event-types.ts'
 import { setExitListener } from './exit-listeners.ts'
 import { FlushTimer } from './flush-timer.ts'
+import {
+  byteLength,
+  isEnd,
+  joinTexts,
+  MOST_BYTES,
+  toBytes,
+  toWritable,
+  type WritableChunk,
+} from './journal-chunks.ts'
 import { copyPieces, fillBatcher } from './journal-reader.ts'
 import { JournalRecovery, type RecoverInfo, type RecoveryOptions } from './journal-recovery.ts'
 import type { SourceOptions } from './memory-source.ts'
 
-/** Encodings whose text has as many newlines as its bytes, and whose length in bytes is exact. */
-const DIRECT: ReadonlySet<string> = new Set(['utf8', 'utf-8', 'latin1', 'binary'])
-
 /** Milliseconds that a write waits for a buffer. */
 const MEMORY_WAIT = 20
-const UTF8: ReadonlySet<string> = new Set(['utf8', 'utf-8'])
-/** Bytes that a UTF-16 code unit has in UTF-8. */
-const MOST_BYTES = 3
-/** Code units of texts that are joined: far less than a frame, so the journal takes all or none of them. */
-const JOINED_LENGTH = 65_536
+/** Bytes of texts that are joined: less than a frame, so the journal takes all or none of them. */
+const JOINED_BYTES = 196_608
 
 /** Bytes. */
 export type JournalSizes = Partial<Pick<JournalOptions, 'maxBytes' | 'segmentBytes' | 'frameBytes'>>
@@ -61,12 +64,6 @@ export interface JournalSourceListener extends SourceListener {
   readonly queuedChunks: () => readonly WrittenChunk[]
 }
 
-/** What the journal takes as one chunk. */
-interface WritableChunk extends JournalChunk {
-  /** The chunks of the stream that it was joined from. */
-  readonly members?: readonly WrittenChunk[]
-}
-
 interface ClaimedSlot {
   readonly slot: Slot
   /** Undefined: it is not open yet, or could not be opened. */
@@ -78,7 +75,6 @@ interface ClaimedSlot {
 export class JournalSource implements BatchSource {
   readonly #options: JournalSourceOptions
   readonly #listener: JournalSourceListener
-  readonly #clock: Clock
   readonly #batcher: Batcher
   readonly #flushTimer: FlushTimer
   readonly #recovery: RecoveryOptions
@@ -105,6 +101,8 @@ export class JournalSource implements BatchSource {
   /** Accepted bytes of whole records. */
   #whole = 0
   #acknowledged = 0
+  /** The accepted bytes that are next go to the batcher without a read. */
+  #isCopying = false
   /** Ends the wait for a buffer. */
   #onFreed: (() => void) | undefined
   /** The read that fills the batcher. */
@@ -128,9 +126,12 @@ export class JournalSource implements BatchSource {
     this.#context = context
     this.#listener = listener
     this.#batcher = new Batcher(options)
-    this.#clock = options.machine?.clock ?? systemClock
-    const { flushInterval } = options
-    this.#flushTimer = new FlushTimer(this.#batcher, flushInterval, listener.onDue, this.#clock)
+    this.#flushTimer = new FlushTimer(
+      this.#batcher,
+      options.flushInterval,
+      listener.onDue,
+      options.machine?.clock,
+    )
     this.#journalOpened = new Promise((resolve, reject) => {
       this.#resolveOpened = resolve
       this.#rejectOpened = reject
@@ -269,7 +270,8 @@ export class JournalSource implements BatchSource {
 
   writev(chunks: readonly WrittenChunk[], callback: WriteCallback): void {
     this.#callback = callback
-    this.#rest = this.#canJoin(chunks) ? joinTexts(chunks) : chunks.map(toWritable)
+    const { frameBytes = JOINED_BYTES } = this.#options.journalSizes ?? {}
+    this.#rest = this.#canJoin(chunks) ? joinTexts(chunks, frameBytes) : chunks.map(toWritable)
     this.#accepting = this.#accept().catch((error: Error) => {
       // `close()` fails the write of a stream that was destroyed.
       if (!this.#isStopped) this.#callBack(error)
@@ -430,39 +432,38 @@ export class JournalSource implements BatchSource {
     this.#rest = this.#rest.slice(0, count)
     while (this.#rest.length > 0) {
       this.#throwIfAborted()
-      await this.#waitForMemory()
       this.#isGiven = true
       const result = await journal.write(this.#rest)
       this.#isGiven = false
       if (result.isFull) await this.#makeRoom(journal)
-      else this.#onAccepted(result)
+      else await this.#onAccepted(result)
     }
     if (isLong) this.#onLongRecord()
     else this.#callBack()
-  }
-
-  /** Sends what is accepted: a batch that waits to be full would wait for bytes that find no room. */
-  async #makeRoom(journal: Journal): Promise<void> {
-    this.flushNow()
-    await journal.waitForRoom()
   }
 
   /**
    * Waits for a buffer, but not for a slow network. Bytes that no buffer has room for are read back from the disk,
    * which takes about as long as to send them. Once some are, all that follow are too.
    */
-  async #waitForMemory(): Promise<void> {
-    const { accepted, free } = this.#batcher
-    const length = this.#rest.reduce((sum, chunk) => sum + byteLength(chunk), 0)
-    if (accepted < this.#accepted || free >= Math.min(length, this.#options.highWaterMark)) return
+  async #waitForMemory(length: number): Promise<void> {
+    if (this.#isStopped || this.#batcher.free >= Math.min(length, this.#options.highWaterMark))
+      return
+    const { clock } = this.#options.machine ?? { clock: systemClock }
     await new Promise<void>(resolve => {
-      const timer = this.#clock.setTimeout(resolve, MEMORY_WAIT)
+      const timer = clock.setTimeout(resolve, MEMORY_WAIT)
       this.#onFreed = () => {
-        this.#clock.clearTimeout(timer)
+        clock.clearTimeout(timer)
         resolve()
       }
     })
     this.#onFreed = undefined
+  }
+
+  /** Sends what is accepted: a batch that waits to be full would wait for bytes that find no room. */
+  async #makeRoom(journal: Journal): Promise<void> {
+    this.flushNow()
+    await journal.waitForRoom()
   }
 
   /** In a tick of its own: what a listener of 'drain' throws is no failure of the write. */
@@ -498,8 +499,9 @@ export class JournalSource implements BatchSource {
     this.flushNow()
   }
 
-  #onAccepted({ pieces, chunks: count, rest }: WriteResult): void {
-    const isNext = this.#batcher.accepted === this.#accepted
+  async #onAccepted({ pieces, chunks: count, rest }: WriteResult): Promise<void> {
+    const before = this.#accepted
+    this.#isCopying = this.#batcher.accepted === before
     const behind = this.#rest.slice(count)
     for (const chunk of this.#rest.slice(0, count)) {
       for (const member of chunk.members ?? [chunk]) {
@@ -512,7 +514,11 @@ export class JournalSource implements BatchSource {
       behind[0] = rest
     }
     this.#rest = behind
-    if (isNext) copyPieces(this.#batcher, pieces)
+    if (this.#isCopying) {
+      await this.#waitForMemory(this.#accepted - before)
+      copyPieces(this.#batcher, pieces)
+      this.#isCopying = false
+    }
     this.#listener.onBytes()
     if (!this.#isStopped) this.#flushTimer.onBytes()
   }
@@ -531,7 +537,7 @@ export class JournalSource implements BatchSource {
   /** Reads back what the batcher has room for. */
   async #fill(): Promise<void> {
     const journal = this.#journal
-    if (!journal || this.#isStopped) return
+    if (!journal || this.#isStopped || this.#isCopying) return
     this.#filling ??= this.#readBack(journal)
     await this.#filling
   }
@@ -567,53 +573,6 @@ function unopened(slot: Slot): ClaimedSlot {
 
 function asError(thrown: unknown): Error {
   return thrown as Error
-}
-
-/** Text in an encoding other than UTF-8 and latin1 as bytes: its length and its newlines are not those of the text. */
-function toWritable({ chunk, encoding }: WrittenChunk): JournalChunk {
-  const isDirect = typeof chunk !== 'string' || DIRECT.has(encoding)
-  return isDirect ? { chunk, encoding } : { chunk: Buffer.from(chunk, encoding), encoding }
-}
-
-/** Neighbouring texts as one, which is encoded faster than each alone. */
-function joinTexts(chunks: readonly WrittenChunk[]): WritableChunk[] {
-  const joined: WritableChunk[] = []
-  let text = ''
-  let members: WrittenChunk[] = []
-  const endText = () => {
-    if (members.length > 0) joined.push({ chunk: text, encoding: 'utf8', members })
-    text = ''
-    members = []
-  }
-  for (const written of chunks) {
-    const { chunk, encoding } = written
-    const isText = typeof chunk === 'string' && UTF8.has(encoding) && !endsInHalf(chunk)
-    if (!isText || text.length + chunk.length > JOINED_LENGTH) endText()
-    if (isText && chunk.length <= JOINED_LENGTH) {
-      text += chunk
-      members.push(written)
-    } else joined.push(toWritable(written))
-  }
-  endText()
-  return joined
-}
-
-/** The text ends with the first half of a character: joined with the next text it would be another character. */
-function endsInHalf(text: string): boolean {
-  return (text.charCodeAt(text.length - 1) & 0xfc00) === 0xd800
-}
-
-function byteLength({ chunk, encoding }: JournalChunk): number {
-  return typeof chunk === 'string' ? Buffer.byteLength(chunk, encoding) : chunk.length
-}
-
-function isEnd(align: Align, chunk: Uint8Array | string): boolean {
-  if (align === 'chunk') return true
-  return typeof chunk === 'string' ? chunk.endsWith('\n') : chunk.at(-1) === NEWLINE
-}
-
-function toBytes(chunk: Uint8Array | string, encoding: BufferEncoding): Uint8Array {
-  return typeof chunk === 'string' ? Buffer.from(chunk, encoding) : chunk
 }
 
 function journalFull(folder: string): Error {

@@ -390,6 +390,7 @@ t.test('a sealed object settles what is in doubt, once and for all', async t => 
   const withoutCrc = await appendInDoubt()
   ;(await withoutCrc.client.next()).fail(sealed())
   ;(await withoutCrc.client.next()).reply({ ...tailOf(content), crc64: undefined, sealedTime })
+  ;(await withoutCrc.client.next()).fail(sealed())
   ;(await withoutCrc.client.next()).replyWithRangeOf(content)
   t.match(await withoutCrc.appending, { position, length: 4, nextPosition: 14 }, 'read')
 

@@ -358,8 +358,8 @@ class World {
       sizes: {
         maxBytes: pick([HEAD_BYTES * 12, 1e9, 1e9]),
         segmentBytes: HEAD_BYTES + pick([integer(40, 200), 1000, 1e6]),
-        // Elsewhere a stream joins texts, each of which has to fit a frame.
-        frameBytes: plan.align === 'chunk' ? pick([8, 20, 1_048_576]) : 1_048_576,
+        // Where each byte is a record, a record of this model must not be cut.
+        frameBytes: plan.align === 1 ? 1_048_576 : pick([8, 20, 1_048_576, 1_048_576]),
       },
       acts: integer(0, pick([3, 8, 12])),
       isLast: false,

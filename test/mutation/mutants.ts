@@ -775,7 +775,7 @@ export const MUTANTS: readonly Mutant[] = [
   {
     name: '`seen` mixed from two responses',
     file: 'lib/append/find-tail.ts',
-    find: "if (head !== 'forbidden') return tailIn(await this.#withCrc64(head))",
+    find: "if (head !== 'forbidden') return this.#tailOf(head)",
     replace: `if (head !== 'forbidden') {
       const { crc64 } = await this.#withCrc64(head)
       return { position: refusal.nextPosition ?? head.length, crc64 }
