@@ -169,7 +169,9 @@ class World {
 
   /** Damaged files may have all of a small disk, until an operator looks at them. */
   #makeRoom(): void {
-    if (!Object.keys(this.#counts).some(name => name.startsWith('damaged'))) return
+    const hasDamaged = this.disk.paths.some(path => path.endsWith('.damaged'))
+    const isReported = Object.keys(this.#counts).some(name => name.startsWith('damaged'))
+    if (!hasDamaged && !isReported) return
     this.disk.capacity = NEVER
     this.count('an operator makes room')
   }
