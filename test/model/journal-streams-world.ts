@@ -169,7 +169,9 @@ class World {
 
   /** Damaged files may have all of a small disk, until an operator looks at them. */
   #makeRoom(): void {
-    if (!Object.keys(this.#counts).some(name => name.startsWith('damaged'))) return
+    const hasDamaged = this.disk.paths.some(path => path.endsWith('.damaged'))
+    const isReported = Object.keys(this.#counts).some(name => name.startsWith('damaged'))
+    if (!hasDamaged && !isReported) return
     this.disk.capacity = NEVER
     this.count('an operator makes room')
   }
@@ -344,6 +346,8 @@ class World {
     this.disk.capacity = this.network.isCalm ? NEVER : plan.capacity
     const isRolling = integer(0, 9) < 6
     const hasOpen = plan.align === '\n' || plan.align === RECORD_BYTES
+    // Each process has to fill a small disk.
+    const isSmall = plan.capacity < NEVER
     const highWaterMark = pick([integer(20, 100), integer(20, 200), 4000])
     return {
       ...{ number, slot, isRolling, align: plan.align },
@@ -352,22 +356,22 @@ class World {
       sealOnRoll: isRolling && integer(0, 2) === 0,
       sync: plan.isUnsynced ? 'never' : pick(['always', 1, 50, 200, 200]),
       highWaterMark,
-      flushInterval: pick([0, 1, 50, 1000]),
+      flushInterval: isSmall ? pick([0, 0, 50]) : pick([0, 1, 50, 1000]),
       attemptFloor: pick([1, 10, 40, 65_536]),
       sendsOnce: integer(0, 1) === 0,
       sizes: {
         maxBytes: pick([HEAD_BYTES * 12, 1e9, 1e9]),
         segmentBytes: HEAD_BYTES + pick([integer(40, 200), 1000, 1e6]),
-        // Elsewhere a stream joins texts, each of which has to fit a frame.
-        frameBytes: plan.align === 'chunk' ? pick([8, 20, 1_048_576]) : 1_048_576,
+        // Where each byte is a record, a record of this model must not be cut.
+        frameBytes: plan.align === 1 ? 1_048_576 : pick([8, 20, 1_048_576, 1_048_576]),
       },
-      acts: integer(0, pick([3, 8, 12])),
+      acts: integer(0, isSmall ? 16 : pick([3, 8, 12])),
       isLast: false,
       lastAct: pick<LastAct>([
         ...(['end', 'suspend', 'destroy', 'exit', 'idle', 'idle', 'idle'] as const),
         hasOpen ? 'end open' : 'end',
       ]),
-      operationsToLive: integer(0, 9) < 4 ? integer(0, pick([20, 60, 200])) : NEVER,
+      operationsToLive: integer(0, 9) < (isSmall ? 1 : 4) ? integer(0, pick([20, 60, 200])) : NEVER,
       exchangesToLive:
         integer(0, 9) < (plan.hasUndead ? 8 : 5) ? integer(0, pick([4, 12, 40])) : NEVER,
       turnsToLive: integer(0, 9) < 2 ? integer(0, pick([20, 100, 400])) : NEVER,

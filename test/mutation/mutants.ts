@@ -61,13 +61,6 @@ export const MUTANTS: readonly Mutant[] = [
     tests: ['model/journal-streams'],
   },
   {
-    name: 'journal of a stream: whole records wait for the mark of an end',
-    file: 'lib/stream/journal-source.ts',
-    find: 'if (isLast && !(this.#isEndUnmarked && this.#batcher.whole > 0)) {',
-    replace: 'if (isLast) {',
-    tests: ['model/journal-streams'],
-  },
-  {
     name: 'journal: an acknowledgement while segments are deleted is passed over',
     file: 'lib/journal/journal.ts',
     find: 'while (this.#acknowledged > trimmed && this.#hasWaste)',
@@ -89,18 +82,11 @@ export const MUTANTS: readonly Mutant[] = [
     tests: ['journal/room'],
   },
   {
-    name: 'journal: a damaged file with the anchor blocks a full disk',
-    file: 'lib/journal/segment-store.ts',
-    find: 'if (anchorFile !== undefined) {',
-    replace: 'if (anchorFile !== undefined && !undeliverable.includes(anchorFile)) {',
-    tests: ['model/journal-streams'],
-  },
-  {
     name: 'an object is sealed before the journal names the next',
     file: 'lib/rolling/roller.ts',
     find: 'await beforeAppend?.({ bucket, key: found.key }, found.tail)',
     replace: 'void beforeAppend',
-    tests: ['model/journal-streams'],
+    tests: ['rolling/seal-journal'],
   },
   {
     name: 'a response without a length makes a known object absent',
