@@ -47,13 +47,6 @@ export const MUTANTS: readonly Mutant[] = [
     tests: ['journal/stream', 'journal/recovery', 'model/journal-streams'],
   },
   {
-    name: 'journal of a stream: two journals are anchored at one object',
-    file: 'lib/stream/journal-source.ts',
-    find: 'if (recovery.left > 0) await this.#leaveObjects(delivered)',
-    replace: 'void delivered',
-    tests: ['model/journal-streams'],
-  },
-  {
     name: 'journal of a stream: a full journal waits for a batch that is not due',
     file: 'lib/stream/journal-source.ts',
     find: '    this.flushNow()\n    await journal.waitForRoom()',
