@@ -211,6 +211,32 @@ t.test('slots of other streams are delivered to their objects, and left empty', 
   await finish(next)
 })
 
+t.test('bytes of another slot in the object do not make a conflict of the own ones', async t => {
+  const oss = await startOss(t)
+  const journal = newFolder(t)
+  const key = oss.newKey()
+  const own = oss.open(key, { journal })
+  own.write('own ')
+  await own.flush()
+  oss.server.faults.push({ kind: 'status', status: 503, on: 'any', times: 1e9 })
+  const other = oss.open(key, { journal })
+  other.write('other ')
+  await other.journaled()
+  await Promise.all([own.suspend(), other.suspend()])
+  oss.server.faults.clear()
+  // What slot 1 has lands, and the stream does not know: its process might die there.
+  oss.server.faults.push({ kind: 'lost', how: 'hang', times: 1e9 })
+  const next = oss.open(key, { journal })
+  next.write('new')
+  await waitUntil(() => oss.server.faults.fired.lost)
+  t.equal(oss.read(key).toString(), 'own other ')
+  await next.journaled()
+  await next.suspend()
+  oss.server.faults.clear()
+  await finish(oss.open(key, { journal }))
+  t.equal(oss.read(key).toString(), 'own other new')
+})
+
 t.test('an object that would become too long: the rest goes to the next', async t => {
   const oss = await startOss(t)
   const journal = newFolder(t)

@@ -131,6 +131,13 @@ export const MUTANTS: readonly Mutant[] = [
     tests: ['journal/recovery'],
   },
   {
+    name: 'journal of a stream: its anchor stays while bytes of another slot go to the object',
+    file: 'lib/journal/journal.ts',
+    find: 'if (this.#store.anchor) await this.anchor({ offset: this.#acknowledged, ...NO_OBJECT })',
+    replace: 'void NO_OBJECT',
+    tests: ['journal/recovery'],
+  },
+  {
     name: 'journal of a stream: bytes read back set no timer',
     file: 'lib/stream/journal-source.ts',
     find: 'if (length > 0 && !this.#isStopped) this.#flushTimer.onBytes()',
