@@ -330,6 +330,15 @@ export class Journal {
   }
 
   /**
+   * Makes the acknowledged tail stable. Where HEAD is forbidden, an object that is sealed next would not tell it to
+   * a later start.
+   */
+  async anchorTail(): Promise<void> {
+    const put = () => this.#exclusive(() => this.#store.putAnchor())
+    while (this.#store.isAnchorBehind && !(await put())) await this.waitForRoom()
+  }
+
+  /**
    * Says that nothing behind the acknowledged bytes was sent, and resolves when that is on stable storage. To be
    * called before bytes of another journal go to the anchored object, which then has bytes that this journal does not
    * know.

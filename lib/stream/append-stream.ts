@@ -611,6 +611,7 @@ export class OssAppendStream extends Writable {
   async #complete(): Promise<void> {
     const info = await this.#destination.create()
     if (info) this.#acknowledge(info)
+    await this.#source.complete()
     await this.#destination.complete()
     this.#isComplete = true
     this.#resolveWaiters()

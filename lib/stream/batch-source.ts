@@ -46,6 +46,8 @@ export interface BatchSource {
   acknowledge(info: AppendInfo): void
   /** All of the taken batch is acknowledged, so its memory is free. */
   release(): void
+  /** All is acknowledged after the end, and the object may be sealed next. */
+  complete(): Promise<void> | undefined
   /** The stream is being destroyed: accepts nothing more, and stops timers. */
   stop(): void
   /**

@@ -400,6 +400,10 @@ export class JournalSource implements BatchSource {
     this.#onFreed?.()
   }
 
+  complete(): Promise<void> | undefined {
+    return this.#journal?.anchorTail()
+  }
+
   stop(): void {
     this.#isStopped = true
     this.#onFreed?.()

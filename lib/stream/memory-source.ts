@@ -109,6 +109,10 @@ export class MemorySource implements BatchSource {
     this.#batcher.release(this.#heldWrite.isPending)
   }
 
+  complete(): undefined {
+    return undefined
+  }
+
   stop(): void {
     this.#isClosed = true
     this.#flushTimer.stop()

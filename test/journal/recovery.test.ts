@@ -9,6 +9,7 @@ import {
   createRollingAppendStream,
   type OssAppendStream,
 } from '../../lib/index.ts'
+import { inspectJournal } from '../../lib/journal/inspect.ts'
 import { runModule } from '../helpers/child-process.ts'
 import { failureOf, finish, HANG, newFolder, watchRecover } from '../helpers/journal.ts'
 import { networkOptions, type Oss, startOss, waitUntil } from '../helpers/test-oss.ts'
@@ -235,6 +236,20 @@ t.test('bytes of another slot in the object do not make a conflict of the own on
   oss.server.faults.clear()
   await finish(oss.open(key, { journal }))
   t.equal(oss.read(key).toString(), 'own other new')
+})
+
+t.test('when an object is sealed, the journal says that all is delivered', async t => {
+  const oss = await startOss(t)
+  const journal = newFolder(t)
+  const stream = oss.open(oss.newKey(), { journal, seal: true, requestTimeout: 300 })
+  stream.write('all')
+  await stream.flush()
+  oss.server.faults.push({ kind: 'lost', how: 'hang', on: 'seal' })
+  stream.end()
+  await waitUntil(() => oss.server.faults.fired.lost)
+  // What a start would find if the process were killed now.
+  t.match(await inspectJournal(journal), [{ recovered: { from: 3, end: 3 } }])
+  await finish(stream)
 })
 
 t.test('an object that would become too long: the rest goes to the next', async t => {

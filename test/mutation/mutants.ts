@@ -138,6 +138,13 @@ export const MUTANTS: readonly Mutant[] = [
     tests: ['journal/recovery'],
   },
   {
+    name: 'journal of a stream: an object is sealed before the journal knows its tail',
+    file: 'lib/stream/journal-source.ts',
+    find: 'return this.#journal?.anchorTail()',
+    replace: 'return this.#isEnded ? undefined : this.#journal?.anchorTail()',
+    tests: ['journal/recovery'],
+  },
+  {
     name: 'journal of a stream: bytes read back set no timer',
     file: 'lib/stream/journal-source.ts',
     find: 'if (length > 0 && !this.#isStopped) this.#flushTimer.onBytes()',
