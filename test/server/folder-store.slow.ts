@@ -213,7 +213,9 @@ t.test('a damaged object is refused at the start', async t => {
 t.test('a process killed during an append keeps all acknowledged bytes', async t => {
   const dir = t.testdir()
   const startProcess = async (): Promise<[ChildProcess, string]> => {
-    const child = fork(new URL('folder-server.ts', import.meta.url), [dir])
+    const hook = new URL('../helpers/typescript.js', import.meta.url)
+    const execArgv = [`--import=${hook}`]
+    const child = fork(new URL('folder-server.ts', import.meta.url), [dir], { execArgv })
     const [url] = (await once(child, 'message')) as [string]
     return [child, url]
   }
