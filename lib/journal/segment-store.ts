@@ -517,9 +517,12 @@ export class SegmentStore {
     }
   }
 
+  /** A disk that takes no new segment leaves the frames where they are: only a power loss may take them. */
   datasyncSync(): void {
-    if (this.#end > this.#syncedEnd && this.#current) this.#exitSegment ??= this.#placeSync()
-    this.#exitSegment?.file.datasyncSync()
+    try {
+      if (this.#end > this.#syncedEnd && this.#current) this.#exitSegment ??= this.#placeSync()
+      this.#exitSegment?.file.datasyncSync()
+    } catch {}
   }
 
   /** The current segment, unless it is suspect or about to be replaced. */

@@ -15,7 +15,9 @@ import { StreamsNetwork } from './journal-streams-network.ts'
 import { RECORD_BYTES, Records } from './journal-streams-records.ts'
 
 /** Turns of the event loop after which a process counts as endless. */
-const MAX_TURNS = 6000
+const MAX_TURNS = 24_000
+/** Turns after which an operator makes room on the disk. */
+const ROOM_TURN = 2000
 const NEVER = Number.POSITIVE_INFINITY
 
 export interface StreamsReport {
@@ -159,7 +161,7 @@ class World {
       life.onTurn()
       const { ending } = life
       if (ending) return ending
-      if (turn === MAX_TURNS / 3) this.#makeRoom()
+      if (turn === ROOM_TURN) this.#makeRoom()
       if (!this.clock.fireNext()) throw new Error('the process waits for nothing')
     }
     throw new Error(
