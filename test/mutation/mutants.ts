@@ -411,7 +411,7 @@ export const MUTANTS: readonly Mutant[] = [
     file: 'lib/append/tail.ts',
     find: "return isSameTail(after, seen) ? { name: 'landed', length, after } : { name: 'conflict' }",
     replace: "return { name: 'landed', length, after }",
-    tests: ['append/settlement-model', 'append/tail'],
+    tests: ['model/settlement-model', 'append/tail'],
   },
   {
     name: 'a length inside a record is accepted',
@@ -429,7 +429,7 @@ export const MUTANTS: readonly Mutant[] = [
   const after = advance(before, unacknowledged.prefix(length))`,
     replace: `  if (length > unacknowledged.length) return { name: 'conflict' }
   const after = advance(before, new Batch(unacknowledged.bytes.subarray(0, length)))`,
-    tests: ['append/settlement-model'],
+    tests: ['model/settlement-model'],
   },
   {
     name: 'doubt is forgotten when the tail is absent',
@@ -455,21 +455,21 @@ export const MUTANTS: readonly Mutant[] = [
     file: 'lib/append/attempts-in-doubt.ts',
     find: 'this.#attempts.push({ from, to })',
     replace: 'this.#attempts = [{ from, to }]',
-    tests: ['append/settlement-model'],
+    tests: ['model/settlement-model'],
   },
   {
     name: 'the old rule: shut out by the last attempt alone',
     file: 'lib/append/attempts-in-doubt.ts',
     find: 'this.#attempts.every(isShutOut)',
     replace: 'isShutOut(this.#attempts.at(-1)!)',
-    tests: ['append/settlement-model'],
+    tests: ['model/settlement-model'],
   },
   {
     name: 'shut out where an attempt may lie under the bytes of others',
     file: 'lib/append/attempts-in-doubt.ts',
     find: 'seen !== undefined && from < seen && seen < to',
     replace: 'seen !== undefined && from < seen',
-    tests: ['append/settlement-model'],
+    tests: ['model/settlement-model'],
   },
   {
     name: 'shut out where an attempt may still land',
@@ -484,21 +484,21 @@ export const MUTANTS: readonly Mutant[] = [
     find: 'return !(error instanceof OssServiceError && sendsOnce && error.status < 500)',
     replace:
       'return !(error instanceof OssServiceError && (sendsOnce, true) && error.status < 500)',
-    tests: ['append/settlement-model'],
+    tests: ['model/settlement-model'],
   },
   {
     name: 'an error of another client leaves no doubt',
     file: 'lib/append/classify-error.ts',
     find: "if (error.isUnsent || error.code === 'OSS_ERR_CREDENTIALS') return false",
     replace: 'if (error.isUnsent || /CREDENTIALS|CLIENT/.test(error.code)) return false',
-    tests: ['append/settlement-model'],
+    tests: ['model/settlement-model'],
   },
   {
     name: 'an append that is aborted leaves no doubt',
     file: 'lib/append/classify-error.ts',
     find: "if (error.isUnsent || error.code === 'OSS_ERR_CREDENTIALS') return false",
     replace: 'if (error.isUnsent || /CREDENTIALS|ABORTED/.test(error.code)) return false',
-    tests: ['append/settlement-model', 'append/abort'],
+    tests: ['model/settlement-model', 'append/abort'],
   },
   // Several writers (`shared`), rule 1: nothing in doubt.
   {
