@@ -189,7 +189,7 @@ export class JournalSource implements BatchSource {
     let anchored = deliverable.map(({ journal }) => journal)
     for (const recovery of deliverable) {
       if (recovery.left > 0) {
-        await this.#leaveObjects(anchored.filter(journal => journal !== recovery.journal))
+        await this.#leaveObjects(anchored, recovery.journal)
         anchored = [recovery.journal]
       }
       this.#delivering = recovery
@@ -199,6 +199,7 @@ export class JournalSource implements BatchSource {
       if (bytes + bytesBehind + damaged.length > 0) this.#listener.onRecover(info)
     }
     this.#delivering = undefined
+    await this.#leaveObjects(anchored, this.#journal)
     for (const claimed of this.#claimed.splice(1)) {
       await closeDelivered(claimed, machine?.fileSystem)
     }
@@ -220,9 +221,12 @@ export class JournalSource implements BatchSource {
   }
 
   /** Bytes of another journal go to the object in use, which these may be anchored at. */
-  async #leaveObjects(journals: readonly Journal[]): Promise<void> {
-    this.#anchored = undefined
-    for (const journal of journals) await journal.leaveObject()
+  async #leaveObjects(journals: readonly Journal[], next: Journal | undefined): Promise<void> {
+    for (const journal of journals) {
+      if (journal === next) continue
+      if (this.#anchored?.journal === journal) this.#anchored = undefined
+      await journal.leaveObject()
+    }
   }
 
   #find({ journal }: JournalRecovery): ClaimedSlot {
