@@ -918,6 +918,13 @@ export const MUTANTS: readonly Mutant[] = [
     tests: ['cli/append'],
   },
   {
+    name: '--follow: rotated files that are numbered upward are sent in the wrong order',
+    file: 'lib/cli/follow-files.ts',
+    find: '  if (!isCreatedBefore || first.modifiedAt >= last.modifiedAt) return\n',
+    replace: '  if (isCreatedBefore || first) return\n',
+    tests: ['cli/follow'],
+  },
+  {
     name: 'a rotated file is left as soon as its successor has bytes',
     file: 'lib/cli/follow-watcher.ts',
     find: 'quietSince !== undefined && clock.now() - quietSince >= QUIET_POLLS * interval',
