@@ -25,6 +25,7 @@ export interface StreamsReport {
   readonly problem: string | undefined
   readonly log: readonly string[]
   readonly counts: Readonly<Record<string, number>>
+  readonly align: Align
 }
 
 /** What all processes of a seed have in common. */
@@ -129,7 +130,8 @@ class World {
       this.report(String((error as Error).stack))
     }
     const counts = { ...this.disk.counts, ...this.#counts }
-    return { seed: this.#seed, problem: this.#problem, log: this.#log, counts }
+    const { align } = this.plan
+    return { seed: this.#seed, problem: this.#problem, log: this.#log, counts, align }
   }
 
   // ---- Processes
