@@ -465,7 +465,7 @@ export class OssAppendStream extends Writable {
   flush(callback: (error: Error | null, tail?: Tail) => void): void
   flush(callback?: (error: Error | null, tail?: Tail) => void): Promise<Tail> | undefined {
     const flushed = this.#flush()
-    if (callback === undefined) return flushed
+    if (typeof callback !== 'function') return flushed
     flushed.then(
       tail => process.nextTick(callback, null, tail),
       error => process.nextTick(callback, error),
@@ -608,7 +608,11 @@ export class OssAppendStream extends Writable {
     const written = hasChunk && !this.writableEnded && !this.destroyed ? 1 : 0
     this.#writtenChunks += written
     try {
-      super.end(...(args as [unknown, BufferEncoding, () => void]))
+      // Node calls it before 'finish': one that throws would prevent that, and the close.
+      const own = args.map(arg =>
+        typeof arg === 'function' ? throwLater(arg as WriteCallback) : arg,
+      )
+      super.end(...(own as [unknown, BufferEncoding, () => void]))
     } catch (error) {
       this.#writtenChunks -= written
       throw error
@@ -637,7 +641,7 @@ export class OssAppendStream extends Writable {
 
   /** Ends the stream, and calls back after `'close'`, with the error if it failed. */
   close(callback?: (error?: Error | null) => void): void {
-    if (callback) {
+    if (typeof callback === 'function') {
       // Node runs a listener in the async context of the emitter; a callback belongs to its caller's.
       const done = AsyncResource.bind(() => callback(this.#closeError))
       // First among the listeners, and in a tick of its own: none that throws prevents another.
@@ -707,9 +711,7 @@ export class OssAppendStream extends Writable {
     try {
       return super.emit(event, ...args)
     } catch (error) {
-      process.nextTick(() => {
-        throw error
-      })
+      throwInNextTick(error)
       return true
     }
   }
@@ -749,6 +751,23 @@ function createJournalSource(
  */
 function inOwnTick(callback: WriteCallback | undefined): WriteCallback | undefined {
   return typeof callback === 'function' ? error => process.nextTick(callback, error) : undefined
+}
+
+/** Calls back at once, and throws in a tick of its own. */
+function throwLater(callback: WriteCallback): WriteCallback {
+  return error => {
+    try {
+      callback(error)
+    } catch (thrown) {
+      throwInNextTick(thrown)
+    }
+  }
+}
+
+function throwInNextTick(error: unknown): void {
+  process.nextTick(() => {
+    throw error
+  })
 }
 
 function destroyed(): OssError {

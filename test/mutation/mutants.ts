@@ -31,6 +31,20 @@ export const MUTANTS: readonly Mutant[] = [
     tests: ['journal/recovery', 'journal/kill', 'model/journal-streams'],
   },
   {
+    name: 'journal of a stream: new bytes go behind those for another key',
+    file: 'lib/stream/journal-source.ts',
+    find: ' || anchor.key !== (key ?? anchor.key)',
+    replace: '',
+    tests: ['journal/stream', 'journal/recovery'],
+  },
+  {
+    name: 'journal of a stream: a slot that is delivered later stays at the object in use',
+    file: 'lib/stream/journal-source.ts',
+    find: 'await this.#leaveObjects(anchored, recovery.journal)',
+    replace: 'await this.#leaveObjects([], recovery.journal)',
+    tests: ['journal/recovery'],
+  },
+  {
     name: 'journal of a stream: a batch leaves before it is synced',
     file: 'lib/stream/journal-source.ts',
     find: "if (batch && this.#options.journal.sync !== 'never') {",
@@ -902,6 +916,13 @@ export const MUTANTS: readonly Mutant[] = [
     find: 'const OSS_MAX_ELAPSED = Number.POSITIVE_INFINITY',
     replace: 'const OSS_MAX_ELAPSED = 300_000',
     tests: ['cli/append'],
+  },
+  {
+    name: '--follow: rotated files that are numbered upward are sent in the wrong order',
+    file: 'lib/cli/follow-files.ts',
+    find: '  if (!isCreatedBefore || first.modifiedAt >= last.modifiedAt) return\n',
+    replace: '  if (isCreatedBefore || first) return\n',
+    tests: ['cli/follow'],
   },
   {
     name: 'a rotated file is left as soon as its successor has bytes',
