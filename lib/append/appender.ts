@@ -37,6 +37,7 @@ import {
 } from '../errors.ts'
 import { AttemptsInDoubt } from './attempts-in-doubt.ts'
 import type { RetryPolicy } from './backoff.ts'
+import { checkAppendResult } from './check-client.ts'
 import { classifyError, isInDoubt } from './classify-error.ts'
 import type { Client, Target } from './client-interface.ts'
 import { traceAttempt } from './diagnostics.ts'
@@ -341,7 +342,8 @@ export class Appender implements Destination {
           signal,
         }),
       )
-      const tail = { position: result.position, crc64: result.crc64 }
+      const { position, crc64 } = checkAppendResult(result)
+      const tail = { position, crc64 }
       if (!isProof(after, tail)) throw integrity(after, result)
       attemptSize.onSuccess(length)
       if (retryLoop.lostRaces > 0) winnerPause.start(clock.now() - sentAt)
