@@ -30,7 +30,7 @@ t.test('the object has all bytes once, in order, at every depth', async t => {
   for (const pipelining of [1, 2, 3, 4]) {
     oss.server.faults.push(SLOW)
     const key = oss.newKey()
-    const bytes = seededBytes(20 * SIZE + 17, pipelining)
+    const bytes = seededBytes(10 * SIZE + 17, pipelining)
     const stream = oss.open(key, { pipelining, highWaterMark: SIZE })
     const appends: AppendInfo[] = []
     const positions: number[] = []
@@ -79,8 +79,15 @@ t.test('memory: a buffer for each append in flight, and one that fills', async t
     t.equal(stream.bytesBuffered, (pipelining + 1) * SIZE, `depth ${pipelining}`)
     stream.destroy()
     await once(stream, 'close')
+    oss.server.faults.clear()
   }
 })
+
+/** All written bytes are accepted, and what the stream can send of them is sent. */
+async function whenSent(stream: OssAppendStream, length: number): Promise<void> {
+  await waitUntil(() => stream.bytesBuffered === length)
+  for (let turn = 0; turn < 20; turn++) await new Promise(setImmediate)
+}
 
 const FAULTS: readonly FaultKind[] = [
   { kind: 'reset', when: 'before' },
@@ -102,7 +109,7 @@ const FAULTS: readonly FaultKind[] = [
 t.test('any fault, in the head and behind it: the object has all bytes once', async t => {
   const oss = await startOss(t)
   for (const [index, fault] of FAULTS.entries()) {
-    for (const skip of [1, 2, 3, 4]) {
+    for (const skip of [1, 3]) {
       const key = oss.newKey()
       const bytes = seededBytes(9 * SIZE, 100 * index + skip)
       oss.server.faults.push({ ...fault, key, skip, times: 2 } as never)
@@ -127,7 +134,7 @@ t.test(
     oss.server.faults.push({ kind: 'rival', when: 'before', key })
     stream.write(bytes.subarray(SIZE, 2 * SIZE))
     stream.write(bytes.subarray(2 * SIZE))
-    await once(stream, 'close')
+    await new Promise(resolve => stream.once('close', resolve))
     const error = stream.errored as OssError
     t.equal(error.code, 'PositionNotEqualToLength')
     t.match(error, { tail: { position: SIZE }, unresolved: { position: SIZE, length: 2 * SIZE } })
@@ -171,7 +178,7 @@ t.test('destroy() ends all appends in flight, and nothing is left open', async t
   await stream.flush()
   oss.server.faults.push({ kind: 'late', how: 'hang', lands: 1e6, key, times: 4 })
   for (let i = 0; i < 4; i++) stream.write(Buffer.alloc(SIZE))
-  await waitUntil(() => Object.keys(oss.server.faults.fired).length > 0)
+  await whenSent(stream, 4 * SIZE)
   stream.destroy()
   await once(stream, 'close')
   t.same(stream.unresolved, { position: SIZE, length: 4 * SIZE })
@@ -225,7 +232,7 @@ t.test('what is in flight when the key changes belongs to the object of its time
   await stream.flush()
   oss.server.faults.push({ kind: 'slowAnswer', delay: 50, times: 3 })
   for (let i = 1; i <= 3; i++) stream.write(Buffer.alloc(SIZE, i))
-  await waitUntil(() => Object.keys(oss.server.faults.fired).length > 0)
+  await whenSent(stream, 3 * SIZE)
   now = new Date('2026-01-01T01:00:00Z')
   stream.write(Buffer.alloc(SIZE, 4))
   stream.end()
