@@ -1692,6 +1692,13 @@ export const MUTANTS: readonly Mutant[] = [
     tests: ['stream/pipelining'],
   },
   {
+    name: 'pipelining: a batch to be sent ahead is overwritten',
+    file: 'lib/stream/append-stream.ts',
+    find: 'if (this.#isSendingAhead) return',
+    replace: '',
+    tests: ['model/pipelined-streams'],
+  },
+  {
     name: 'pipelining: more batches are taken than there are buffers',
     file: 'lib/stream/batcher.ts',
     find: 'if (this.#inFlight.length === this.#mostInFlight) return undefined',
