@@ -38,6 +38,7 @@ import {
 import { AttemptsInDoubt } from './attempts-in-doubt.ts'
 import type { RetryPolicy } from './backoff.ts'
 import { Chain, type ChainResult, settleChain } from './chain.ts'
+import { checkAppendResult } from './check-client.ts'
 import { classifyError, isInDoubt } from './classify-error.ts'
 import type { AppendPipeline, Client, Target } from './client-interface.ts'
 import { traceAttempt } from './diagnostics.ts'
@@ -381,7 +382,8 @@ export class Appender implements Destination {
           ? this.#exchangeInChain(this.#chain, part, batch, signal)
           : this.#request(before, part, signal),
       )
-      const tail = { position: result.position, crc64: result.crc64 }
+      const { position, crc64 } = checkAppendResult(result)
+      const tail = { position, crc64 }
       if (!isProof(after, tail)) throw integrity(after, result)
       const { requestId, isReconciled = false } = result
       this.#chain?.finishHead(!isReconciled)

@@ -780,6 +780,20 @@ export const MUTANTS: readonly Mutant[] = [
     tests: ['append/position-conflict', 'append/appender'],
   },
   {
+    name: 'any result of a client is taken for a tail',
+    file: 'lib/append/check-client.ts',
+    find: 'if (isLength(result?.position) && isCrc64(result.crc64)) return result',
+    replace: 'if (result) return result',
+    tests: ['append/retry'],
+  },
+  {
+    name: 'a callback of end() throws in the middle of the finish',
+    file: 'lib/stream/append-stream.ts',
+    find: 'throwLater(arg as WriteCallback) : arg',
+    replace: 'arg : arg',
+    tests: ['stream/user-code'],
+  },
+  {
     name: '`seen` mixed from two responses',
     file: 'lib/append/find-tail.ts',
     find: "if (head !== 'forbidden') return this.#tailOf(head)",
