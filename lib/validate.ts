@@ -84,9 +84,13 @@ export function checkRecord(name: string, value: unknown): [string, unknown][] {
   throw invalidOption(name, `must be a plain object of names and values, not ${formatKind(value)}`)
 }
 
-/** False for a Map, `Headers` or array: their members are not properties, and would be ignored. */
+/**
+ * False for a Map, `Headers`, array, or promise that was not awaited: their members are not properties, and would
+ * be ignored.
+ */
 function isRecord(value: unknown): value is Record<string, unknown> {
-  return typeof value === 'object' && value !== null && !(Symbol.iterator in value)
+  if (typeof value !== 'object' || value === null || Symbol.iterator in value) return false
+  return !('then' in value && typeof value.then === 'function')
 }
 
 function wrongValue(name: string, problem: string, value: unknown): OssError {

@@ -34,6 +34,7 @@ t.test('a message shows the wrong value', async t => {
     [() => checkOneOf('a', 'z', ['x', 'y']), 'must be x or y, not "z"'],
     [() => checkOneOf('a', ['x'], ['x']), 'must be x, not an Array'],
     [() => checkKnown('a', new Map(), []), 'must be an object, not a Map'],
+    [() => checkKnown('a', Promise.resolve({}), []), 'must be an object, not a Promise'],
     [() => checkKnown('a', null, []), 'must be an object, not null'],
     [
       () => checkRecord('a', new Headers()),

@@ -415,7 +415,10 @@ function checkCanRoll({ key, maxBytes }: OptionValues, url: string): void {
   }
 }
 
-/** Refuses unknown and repeated flags. `parseArgs` would suggest none, and would take the last of two. */
+/**
+ * Refuses unknown and repeated flags, and a flag in place of a value. `parseArgs` would suggest none, and would take the
+ * last of two.
+ */
 function checkFlags(args: readonly string[]): void {
   const { tokens } = parseArgs({
     args: [...args],
@@ -432,6 +435,11 @@ function checkFlags(args: readonly string[]): void {
       throw new UsageError(`${rawName}: is unknown${suggestFlag(name, rawName)}`)
     if (seen.has(name) && !FLAGS[name]?.multiple) throw new UsageError(`${rawName}: is given twice`)
     seen.add(name)
+    // Node's own message has a remedy for its API alone.
+    if (!token.inlineValue && /^-./.test(token.value ?? '')) {
+      const problem = 'its value is missing, or begins with a hyphen'
+      throw new UsageError(`${rawName}: ${problem}: then write ${rawName}=VALUE`)
+    }
   }
 }
 

@@ -9,6 +9,7 @@ import { type FileHandle, open, readdir, realpath, stat } from 'node:fs/promises
 import { basename, dirname, join } from 'node:path'
 import { update } from '../crc64/index.ts'
 import type { Tail } from '../index.ts'
+import { NotContinuedError } from './failure.ts'
 
 /** Rotated files that are looked at, and descriptors that are kept open. */
 export const MAX_GENERATIONS = 16
@@ -31,6 +32,8 @@ export class Generation {
   readonly ino: bigint
   /** Undefined: the file system does not tell. */
   readonly createdAt: Date | undefined
+  /** When it was last written to, as it was opened. */
+  readonly modifiedAt: bigint
   /** Bytes, when it was last looked at. */
   size: number
   /** Bytes that were given to the stream, and their CRC-64. */
@@ -46,6 +49,7 @@ export class Generation {
     this.ino = stats.ino
     // Linux reports 0 where a file system keeps no time of creation.
     this.createdAt = stats.birthtimeNs === 0n ? undefined : new Date(Number(stats.birthtimeMs))
+    this.modifiedAt = stats.mtimeNs
     this.size = Number(stats.size)
     this.#handle = handle
   }
@@ -167,6 +171,8 @@ export async function listRotated(file: string): Promise<string[]> {
 /**
  * Opens the rotated files, the newest first. One that is renamed meanwhile is opened once. `current` is left out: a
  * rotation may come after it was opened.
+ *
+ * @throws {NotContinuedError} They are numbered upward.
  */
 export async function openRotated(file: string, current?: Generation): Promise<Generation[]> {
   const opened: Generation[] = []
@@ -177,7 +183,30 @@ export async function openRotated(file: string, current?: Generation): Promise<G
     if (known.some(other => isSameFile(other, generation))) await generation.close()
     else opened.push(generation)
   }
+  try {
+    checkNumbering(opened)
+  } catch (error) {
+    await closeAll(opened)
+    throw error
+  }
   return opened
+}
+
+/**
+ * Some loggers give the newest file the highest number, such as log4j2 by default. In the order of logrotate files would
+ * be sent twice or left out. One time alone proves nothing: a slow writer may write to an older file.
+ */
+function checkNumbering(generations: readonly Generation[]): void {
+  const [first] = generations
+  const last = generations.at(-1)
+  if (!first || !last || !/\.\d+$/.test(first.path)) return
+  const isCreatedBefore =
+    !first.createdAt || !last.createdAt || first.createdAt.getTime() < last.createdAt.getTime()
+  if (!isCreatedBefore || first.modifiedAt >= last.modifiedAt) return
+  throw new NotContinuedError(
+    `${first.path} is older than ${last.path}: let the logger give the newest rotated file the lowest number ` +
+      `(log4j2: fileIndex="min"), or touch ${first.path} if it is the newest`,
+  )
 }
 
 export async function closeAll(generations: Iterable<Generation>): Promise<void> {

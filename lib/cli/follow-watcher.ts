@@ -152,9 +152,13 @@ export class FileWatcher {
     if (!current) return
     this.#missingPolls = 0
     this.#problem = undefined
-    const between = newest ? await this.#openBetween(newest, current) : []
-    if (between) this.#generations.push(...between, current)
-    else await current.close()
+    let between: Generation[] | undefined
+    try {
+      between = newest ? await this.#openBetween(newest, current) : []
+    } finally {
+      if (between) this.#generations.push(...between, current)
+      else await current.close()
+    }
   }
 
   /** Undefined: it has been removed, or it may not be read yet, as while logrotate sets its owner. */

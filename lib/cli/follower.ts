@@ -150,8 +150,9 @@ export class Follower {
   async #findStart(): Promise<Generation[]> {
     const { file } = this.#options.command
     const current = await openIfExists(file)
-    const generations = [...(current ? [current] : []), ...(await openRotated(file, current))]
+    const generations = current ? [current] : []
     try {
+      generations.push(...(await openRotated(file, current)))
       const start = await this.#compare(generations)
       if (!start && generations.length > 1 && !this.#isCut) this.#noteNotSent(generations[1]!)
       const first = start?.generation ?? current

@@ -119,9 +119,10 @@ export function resolveEndpoint(options: EndpointOptions): Endpoint {
   }
   if (options.endpoint === undefined) {
     if (cname) throw invalidOption('cname', 'needs the option endpoint: your own domain')
-    const region = checkRegion(options.region ?? options.defaultRegion)
+    const { region = options.defaultRegion } = options
+    const id = checkRegion(region)
     const style = pathStyle ? 'path' : 'virtual'
-    return { origin: `https://oss-${region}.aliyuncs.com`, style, region }
+    return { origin: `https://oss-${id}.aliyuncs.com`, style, region: id }
   }
   const { scheme, host, port } = parseEndpoint(options.endpoint)
   const isIP = isIPv4(host) || host.startsWith('[')
@@ -133,11 +134,8 @@ export function resolveEndpoint(options: EndpointOptions): Endpoint {
   }
   const needsPath = pathStyle ?? (isIP || host === 'localhost')
   const style = cname ? 'cname' : needsPath ? 'path' : 'virtual'
-  return {
-    origin: `${scheme}://${host}${port}`,
-    style,
-    region: checkRegion(options.region ?? regionOf(host) ?? options.defaultRegion),
-  }
+  const { region = regionOf(host) ?? options.defaultRegion } = options
+  return { origin: `${scheme}://${host}${port}`, style, region: checkRegion(region) }
 }
 
 function checkRegion(value: unknown): string {

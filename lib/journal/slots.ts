@@ -79,6 +79,20 @@ export async function claimSlots(
   }
 }
 
+/** Locks one more slot of `dir`: the first that is free, and is none of `held`, which the caller has locked. */
+export async function claimFreeSlot(
+  dir: string,
+  held: readonly Slot[],
+  machine: Machine = thisMachine,
+): Promise<Slot> {
+  const folder = resolve(dir)
+  try {
+    return await claimFree(machine, folder, held)
+  } catch (error) {
+    throw asJournalError(error, folder)
+  }
+}
+
 /**
  * Locks one folder, such as a slot that is to be drained alone.
  *
@@ -129,8 +143,9 @@ export async function lockIfFree(folder: string): Promise<(() => Promise<void>) 
   return result.name === 'locked' ? () => result.unlock() : undefined
 }
 
-async function claimFree(machine: Machine, dir: string): Promise<Slot> {
+async function claimFree(machine: Machine, dir: string, held: readonly Slot[] = []): Promise<Slot> {
   for (let index = 0; index < MAX_SLOTS; index++) {
+    if (held.some(slot => slot.index === index)) continue
     const slot = await tryClaim(machine, dir, index)
     if (slot) return slot
   }

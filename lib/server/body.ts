@@ -7,6 +7,7 @@
 import { createHash, type Hash } from 'node:crypto'
 import type { IncomingMessage } from 'node:http'
 import { setTimeout as sleep } from 'node:timers/promises'
+import { MAX_DELAY } from '../validate.ts'
 import { updateCrc64 } from './crc64.ts'
 import { entityTooLarge, OssRefusal } from './errors.ts'
 import type { OssRequest } from './request.ts'
@@ -30,7 +31,7 @@ export interface ReadBodyOptions {
   readonly wantsMd5: boolean
   /** Refuse more than this many bytes. */
   readonly maxBytes: number
-  /** Bytes per second, or Infinity. */
+  /** Bytes per second, or Infinity; 0: the link stands still. */
   readonly rate: number
   /** Stop after this many bytes. */
   readonly stopAfter?: number | undefined
@@ -59,7 +60,8 @@ export async function readBody(
     hash?.update(chunk)
     if (options.stopAfter !== undefined && length >= options.stopAfter) break
     const delay = (length / options.rate) * 1000 - (performance.now() - start)
-    if (delay > 1) await sleep(delay, undefined, { signal: options.signal, ref: false })
+    if (delay > 1)
+      await sleep(Math.min(delay, MAX_DELAY), undefined, { signal: options.signal, ref: false })
   }
   return { chunks, length, md5: hash?.digest('base64'), crc64, initialCrc64: options.initialCrc64 }
 }

@@ -5,23 +5,33 @@ import { OssRefusal } from './errors.ts'
 const BUCKET_NAME = /^[a-z0-9][a-z0-9-]{1,61}[a-z0-9]$/
 const MAX_KEY_BYTES = 1023
 
-/** Throws `InvalidBucketName` unless `bucket` is 3 to 63 of a-z, 0-9 and inner hyphens. */
+/** Whether `bucket` is 3 to 63 of a-z, 0-9 and inner hyphens. */
+export function isBucketName(bucket: string): boolean {
+  return BUCKET_NAME.test(bucket)
+}
+
+/** Whether `key` is 1 to 1023 bytes of UTF-8 without a leading / or \. */
+export function isObjectKey(key: string): boolean {
+  return (
+    key !== '' &&
+    Buffer.byteLength(key) <= MAX_KEY_BYTES &&
+    Buffer.from(key).toString() === key &&
+    !/^[/\\]/.test(key)
+  )
+}
+
+/** Throws `InvalidBucketName` unless it is one. */
 export function checkBucketName(bucket: string): void {
-  if (!BUCKET_NAME.test(bucket)) {
+  if (!isBucketName(bucket)) {
     throw new OssRefusal(400, 'InvalidBucketName', 'The specified bucket is not valid.', {
       children: { BucketName: bucket },
     })
   }
 }
 
-/** Throws `InvalidObjectName` unless `key` is 1 to 1023 bytes of UTF-8 without a leading / or \. */
+/** Throws `InvalidObjectName` unless it is one. */
 export function checkObjectKey(key: string): void {
-  const isValid =
-    key !== '' &&
-    Buffer.byteLength(key) <= MAX_KEY_BYTES &&
-    Buffer.from(key).toString() === key &&
-    !/^[/\\]/.test(key)
-  if (!isValid) {
+  if (!isObjectKey(key)) {
     throw new OssRefusal(400, 'InvalidObjectName', 'The specified object is not valid.', {
       children: { Key: key },
     })

@@ -15,6 +15,7 @@ import { ServerContext } from './context.ts'
 import { Control } from './control.ts'
 import { errorResponse, malformedRequest } from './errors.ts'
 import { handleRequest, waitForPendingRequest } from './handler.ts'
+import { isBucketName, isObjectKey } from './names.ts'
 import { DEFAULT_ATTRIBUTES, md5Etag, type ObjectState, type StoredObject } from './objects.ts'
 import { checkCredentials, type OssServerOptions, resolveServerOptions } from './options.ts'
 import { commonHeaders } from './response.ts'
@@ -118,8 +119,8 @@ export class OssServer extends ServerContext {
 
   /** Creates a Normal object, and replaces the one before it. */
   put(bucket: string, key: string, bytes: Buffer | string): void {
-    this.#checkBucket(bucket)
     const chunk = Buffer.from(bytes)
+    this.#checkWrite(bucket, key, chunk.length)
     const init = { type: 'Normal', chunks: [chunk], etag: md5Etag(chunk) } as const
     const now = this.now()
     this.objects.create(bucket, key, { ...init, attributes: DEFAULT_ATTRIBUTES, now })
@@ -127,8 +128,10 @@ export class OssServer extends ServerContext {
 
   /** Appends as another writer would. Creates the object if it is absent. */
   append(bucket: string, key: string, bytes: Buffer | string): void {
-    this.#checkBucket(bucket)
-    const isAppended = this.objects.appendOrCreate(bucket, key, [Buffer.from(bytes)], this.now())
+    const chunk = Buffer.from(bytes)
+    const { length = 0 } = this.#find(bucket, key)?.state ?? {}
+    this.#checkWrite(bucket, key, length + chunk.length)
+    const isAppended = this.objects.appendOrCreate(bucket, key, [chunk], this.now())
     if (!isAppended) throw new Error(`${bucket}/${key} cannot be appended to`)
   }
 
@@ -222,7 +225,22 @@ export class OssServer extends ServerContext {
     return this.objects.get(bucket, key)
   }
 
+  /** No client of OSS could make an object of another name, or a longer one. */
+  #checkWrite(bucket: string, key: string, length: number): void {
+    this.#checkBucket(bucket)
+    if (!isObjectKey(key)) {
+      const rule = 'must be 1 to 1023 bytes of UTF-8 that do not begin with / or \\'
+      throw invalidOption('key', `${rule}, not ${JSON.stringify(key.slice(0, 60))}`)
+    }
+    if (length > this.maxObjectBytes) {
+      throw invalidOption('bytes', `must leave the object at ${this.maxObjectBytes} bytes or less`)
+    }
+  }
+
   #checkBucket(bucket: string): void {
+    if (!isBucketName(bucket)) {
+      throw invalidOption('bucket', `must be 3 to 63 of a-z, 0-9 and inner hyphens, not ${bucket}`)
+    }
     if (!this.buckets.has(bucket)) {
       throw invalidOption('bucket', `must be a bucket that exists, not ${bucket}`)
     }

@@ -19,7 +19,7 @@ import { ExitJournal } from '../journal/exit-journal.ts'
 import type { FileSystem } from '../journal/file-system.ts'
 import type { JournalChunk } from '../journal/frame-layout.ts'
 import { Journal, type JournalOptions, type WriteResult } from '../journal/journal.ts'
-import { claimSlots, clearSlot, type Machine, type Slot } from '../journal/slots.ts'
+import { claimFreeSlot, claimSlots, clearSlot, type Machine, type Slot } from '../journal/slots.ts'
 import type { JournalSettings } from '../options.ts'
 import { findFirstRecordEnd, findLastRecordEnd } from './align.ts'
 import type { BatchSource, SourceListener } from './batch-source.ts'
@@ -152,6 +152,11 @@ export class JournalSource implements BatchSource {
     return this.#journal ? this.#journal.end - this.#base : 0
   }
 
+  /** Index of the slot of the new bytes. Undefined until the journal is open. */
+  get slot(): number | undefined {
+    return this.#journal && this.#claimed[0]?.slot.index
+  }
+
   /** Bytes in its journals that no object has for certain. Undefined until the journal is open. */
   get undelivered(): number | undefined {
     if (!this.#journal) return undefined
@@ -172,20 +177,21 @@ export class JournalSource implements BatchSource {
     const { journal: settings, machine } = this.#options
     const { own, abandoned } = await claimSlots(settings.dir, machine)
     for (const slot of [own, ...abandoned]) this.#claimed.push(unopened(slot))
-    this.#context.slot = own.index
+    this.#startAccepting(await this.#openOwn(destination.key))
     const recoveries: JournalRecovery[] = []
     for (const claimed of this.#claimed) {
-      const journal = await this.#openJournal(claimed)
-      if (claimed.slot === own) this.#startAccepting(journal)
+      const journal = claimed.journal ?? (await this.#openJournal(claimed))
       recoveries.push(new JournalRecovery(journal, this.#recovery, this.#context))
     }
     for (const recovery of recoveries) await this.#deliverToAnchor(recovery)
     const tail = await destination.open()
-    const delivered: Journal[] = []
-    for (const recovery of recoveries) {
-      if (this.#find(recovery).isSetAside) continue
-      if (recovery.left > 0) await this.#leaveObjects(delivered)
-      delivered.push(recovery.journal)
+    const deliverable = recoveries.filter(recovery => !this.#find(recovery).isSetAside)
+    let anchored = deliverable.map(({ journal }) => journal)
+    for (const recovery of deliverable) {
+      if (recovery.left > 0) {
+        await this.#leaveObjects(anchored, recovery.journal)
+        anchored = [recovery.journal]
+      }
       this.#delivering = recovery
       await recovery.deliver(batch => destination.append(batch))
       const { info } = recovery
@@ -193,6 +199,7 @@ export class JournalSource implements BatchSource {
       if (bytes + bytesBehind + damaged.length > 0) this.#listener.onRecover(info)
     }
     this.#delivering = undefined
+    await this.#leaveObjects(anchored, this.#journal)
     for (const claimed of this.#claimed.splice(1)) {
       await closeDelivered(claimed, machine?.fileSystem)
     }
@@ -214,15 +221,41 @@ export class JournalSource implements BatchSource {
   }
 
   /** Bytes of another journal go to the object in use, which these may be anchored at. */
-  async #leaveObjects(journals: readonly Journal[]): Promise<void> {
-    this.#anchored = undefined
-    for (const journal of journals) await journal.leaveObject()
+  async #leaveObjects(journals: readonly Journal[], next: Journal | undefined): Promise<void> {
+    for (const journal of journals) {
+      if (journal === next) continue
+      if (this.#anchored?.journal === journal) this.#anchored = undefined
+      await journal.leaveObject()
+    }
   }
 
   #find({ journal }: JournalRecovery): ClaimedSlot {
     const claimed = this.#claimed.find(each => each.journal === journal)
     ok(claimed)
     return claimed
+  }
+
+  /**
+   * Opens the slot for the new bytes, and puts it first. A slot whose bytes go to an object of another bucket, or not to
+   * `key`, is none: until its bytes are delivered, its last anchor counts for all that is behind it.
+   */
+  async #openOwn(key: string | undefined): Promise<Journal> {
+    const { bucket } = this.#recovery
+    const { journal: settings, machine } = this.#options
+    for (let i = 0; ; i++) {
+      if (i === this.#claimed.length) {
+        const held = this.#claimed.map(({ slot }) => slot)
+        this.#claimed.push(unopened(await claimFreeSlot(settings.dir, held, machine)))
+      }
+      const claimed = this.#claimed[i]!
+      const journal = await this.#openJournal(claimed)
+      const { anchor } = journal.recovered
+      if (anchor && (anchor.bucket !== bucket || anchor.key !== (key ?? anchor.key))) continue
+      this.#claimed.splice(i, 1)
+      this.#claimed.unshift(claimed)
+      this.#context.slot = claimed.slot.index
+      return journal
+    }
   }
 
   async #openJournal(claimed: ClaimedSlot): Promise<Journal> {

@@ -310,7 +310,7 @@ t.test('every option that can be written as text has a flag', async t => {
     t.match(parseArguments(['--align', option, OBJECT]), { options: { align: value } }, option)
   }
   // The URL has bucket and key; the others are objects.
-  const withoutFlag = ['bucket', 'signal', 'client', 'dispatcher']
+  const withoutFlag = ['bucket', 'signal', 'client', 'dispatcher', 'pipelining']
   for (const option of [...OPTIONS, ...ROLLING_OPTIONS]) {
     if (option === 'retry') continue
     t.equal(flagOf(option) === undefined, withoutFlag.includes(option), option)
@@ -386,7 +386,8 @@ t.test('wrong arguments are refused with the problem and what was meant', async 
     ['a short option that has a long name', ['-q', OBJECT], /^-q: .*mean --quiet\?$/],
     ['a short option that has many', ['-r', OBJECT], /^-r: is unknown$/],
     ['a name of JavaScript', ['--constructor', OBJECT], /^--constructor: is unknown$/],
-    ['an option as value', ['--local', '--region', OBJECT], /--local.*ambiguous/],
+    ['an option as value', ['--local', '--region', OBJECT], /--local: its value is missing/],
+    ['a value with a hyphen', ['--roll-key', '-{index}', OBJECT], /: then write --roll-key=VALUE/],
     ['a value too many', ['--help=yes'], /--help.*does not take an argument/],
     ['two files', ['--local', 'dir', OBJECT, '-', 'b'], /^unexpected argument b$/],
     ['two files in front', ['a', OBJECT, 'b'], /^unexpected argument b$/],

@@ -10,6 +10,7 @@ import {
   writeFileSync,
 } from 'node:fs'
 import { join } from 'node:path'
+import { setTimeout } from 'node:timers/promises'
 import t, { type Test } from 'tap'
 import {
   type CommandOptions,
@@ -143,6 +144,26 @@ t.test('a restart goes on in the file, and finishes rotated files first', async 
   appendFileSync(file, 'd2\n')
   await followUntil(['a1\na2\na3\n', 'b\n', 'd1\nd2\n'])
   t.equal(server.read(BUCKET, 'logs/app-3.log'), undefined, 'an empty file has no object')
+})
+
+t.test('rotated files that are numbered upward are refused, before one is sent twice', async t => {
+  const { file, read, start } = await setUp(t, 'one\n')
+  const command = start()
+  await waitFor(() => read(0) === 'one\n')
+  renameSync(file, `${file}.1`)
+  // Times of files differ by a tick of the kernel at least.
+  await setTimeout(10)
+  writeFileSync(file, 'two\n')
+  await waitFor(() => read(1) === 'two\n')
+  renameSync(file, `${file}.2`)
+  writeFileSync(file, 'three\n')
+  const { code, stderr } = await command.result
+  t.equal(code, 3, stderr)
+  t.match(stderr, /app\.log\.1 is older than .*app\.log\.2: let the logger .* lowest number/s)
+  t.equal(read(2), undefined)
+  const restarted = await start().result
+  t.equal(restarted.code, 3)
+  t.match(restarted.stderr, /is older than/)
 })
 
 t.test('rotated files with dates in their names are found too', async t => {

@@ -335,6 +335,7 @@ t.test('the region in the endpoint goes before the default region', async t => {
 // label, options, option named, remedy
 const wrongOptions: [string, unknown, string, RegExp][] = [
   ['nothing', {}, 'region', /cn-hangzhou.*OSS_REGION/],
+  ['null', { region: null, defaultRegion: REGION }, 'region', /must be a string, not null/],
   ['no region in the host', { endpoint: 'http://oss:9000' }, 'region', /OSS_REGION/],
   [
     'no region in acceleration',

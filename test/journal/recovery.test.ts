@@ -1,7 +1,7 @@
 /** What a stream does with the journals of streams before it, whatever has become of their objects. */
 
 import { once } from 'node:events'
-import { mkdirSync, readdirSync } from 'node:fs'
+import { cpSync, mkdirSync, readdirSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
 import t from 'tap'
 import {
@@ -207,9 +207,45 @@ t.test('slots of other streams are delivered to their objects, and left empty', 
   await once(next, 'ready')
   for (const [i, key] of keys.entries()) t.equal(oss.read(key).toString(), `${i}left ${i}`)
   t.same(new Set(infos.map(({ key }) => key)), new Set(keys))
-  const files = ['0', '1', '2'].map(slot => readdirSync(join(journal, slot)).length)
-  t.same(files, [2, 0, 0], 'one file and the lock of the slot in use')
+  const files = ['0', '1', '2', '3'].map(slot => readdirSync(join(journal, slot)).length)
+  t.same(files, [0, 0, 0, 1], 'the lock of the slot in use')
   await finish(next)
+})
+
+t.test('a slot that is settled does not stay at the object to which another slot goes', async t => {
+  const oss = await startOss(t)
+  const journal = newFolder(t)
+  const key = oss.newKey()
+  const own = oss.open(key, { journal })
+  await once(own, 'ready')
+  const other = oss.open(key, { journal })
+  other.write('other ')
+  await other.flush()
+  const copy = join(newFolder(t), 'copy')
+  cpSync(join(journal, '1'), copy, { recursive: true })
+  await other.suspend()
+  oss.server.faults.push({ kind: 'status', status: 503, on: 'any', times: 1e9 })
+  own.write('own ')
+  await own.journaled()
+  await own.suspend()
+  oss.server.faults.clear()
+  // As if the process of slot 1 had been killed: its lock is stale.
+  rmSync(join(journal, '1'), { recursive: true })
+  cpSync(copy, join(journal, '1'), { recursive: true })
+  for (const name of readdirSync(join(journal, '1'))) {
+    if (name.startsWith('lock')) rmSync(join(journal, '1', name))
+  }
+  oss.server.faults.push({ kind: 'lost', how: 'hang', times: 1e9 })
+  const next = oss.open(key, { journal })
+  await waitUntil(() => oss.server.faults.fired.lost)
+  t.equal(oss.read(key).toString(), 'other own ')
+  await next.suspend()
+  oss.server.faults.clear()
+  const last = oss.open(key, { journal })
+  last.write('last')
+  await finish(last)
+  t.equal(last.errored, null)
+  t.equal(oss.read(key).toString(), 'other own last')
 })
 
 t.test('bytes of another slot in the object do not make a conflict of the own ones', async t => {

@@ -131,6 +131,52 @@ t.test('another key in the options: the journaled object gets its bytes first', 
   t.match(infos, [{ key: old, bytes: 1 }])
 })
 
+for (const { name, isDelivered } of [
+  { name: 'all bytes are delivered', isDelivered: true },
+  { name: 'bytes are left', isDelivered: false },
+]) {
+  t.test(`a stream for another key never adds to the object of its slot: ${name}`, async t => {
+    const oss = await startOss(t)
+    const journal = newFolder(t)
+    const [old, key] = [oss.newKey(), oss.newKey()]
+    const first = oss.open(old, { journal })
+    first.write('a')
+    await first.flush()
+    if (!isDelivered) first.write('b')
+    await first.suspend()
+    oss.server.faults.push(HANG)
+    const second = oss.open(key, { journal })
+    second.write('c')
+    await second.journaled()
+    await second.suspend()
+    oss.server.faults.clear()
+    const third = oss.open(key, { journal })
+    third.write('d')
+    await finish(third)
+    t.equal(oss.read(old).toString(), isDelivered ? 'a' : 'ab')
+    t.equal(oss.read(key).toString(), 'cd')
+    t.equal(readdirSync(join(journal, '0')).length + readdirSync(join(journal, '1')).length, 1)
+  })
+}
+
+t.test('bytes for another bucket stay out of a journal that is delivered', async t => {
+  const oss = await startOss(t)
+  const journal = newFolder(t)
+  const key = oss.newKey()
+  const first = oss.open(key, { journal })
+  first.write('a')
+  await finish(first)
+  oss.server.faults.push(HANG)
+  const second = oss.open(key, { journal, bucket: 'another-bucket' })
+  second.write('b')
+  await second.journaled()
+  await second.suspend()
+  oss.server.faults.clear()
+  await finish(oss.open(key, { journal, bucket: 'another-bucket' }))
+  t.equal(oss.read(key).toString(), 'a')
+  t.equal(oss.server.read('another-bucket', key)?.toString(), 'b')
+})
+
 t.test(
   'an object that another writer changed: the stream fails, and the journal stays',
   async t => {

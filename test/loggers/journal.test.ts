@@ -189,7 +189,7 @@ t.test('a journal of another bucket: a warning, and a fresh slot', async t => {
   await second.outbox.flush().catch(() => {})
   second.add(20, 30)
   await second.outbox.flush()
-  t.same(parseRecords(oss.server.read('other-bucket', 'app-0.log')).numbers, upTo(30).slice(20))
+  t.same(parseRecords(oss.server.read('other-bucket', 'app-1.log')).numbers, upTo(30).slice(20))
   await second.outbox.close()
 })
 

@@ -110,6 +110,14 @@ export class Life implements Sender {
     void this.#act().catch(error => world.report(`the process failed: ${error.stack}`))
   }
 
+  get number(): number {
+    return this.plan.number
+  }
+
+  get slot(): number | undefined {
+    return this.#source.slot
+  }
+
   get isDead(): boolean {
     return this.#world.disk.process !== this.#process
   }
@@ -307,8 +315,8 @@ export class Life implements Sender {
 
   #writeRecord(isOpen: boolean): void {
     const { records, random, log } = this.#world
-    const { number, slot, align } = this.plan
-    const record = records.give(number, slot, isOpen)
+    const { align } = this.plan
+    const record = records.give(this, isOpen)
     this.#given.push(record)
     log(`write ${JSON.stringify(record.text)}`)
     const { text } = record

@@ -22,6 +22,7 @@ import {
 } from '../helpers/errors.ts'
 import type { Random } from '../helpers/random.ts'
 import type { VirtualClock } from '../helpers/simulated-oss.ts'
+import { AttemptWatch } from './attempt-watch.ts'
 import { SharedStore } from './shared-store.ts'
 
 /** Milliseconds after which a client gives up a request. */
@@ -72,6 +73,7 @@ export class StreamsNetwork {
   readonly #plan: NetworkPlan
   readonly #random: Random
   readonly #listener: NetworkListener
+  readonly #attempts = new AttemptWatch()
 
   constructor(plan: NetworkPlan, clock: VirtualClock, random: Random, listener: NetworkListener) {
     this.#plan = plan
@@ -152,6 +154,8 @@ export class StreamsNetwork {
     const text = Buffer.from(request.body).toString('latin1')
     const fate = this.#hasFault() ? this.#random.pick(WEIGHTED_FATES) : 'fine'
     if (fate !== 'fine') this.#listener.count(fate)
+    if (this.#attempts.isDifferent(key, position, text.length))
+      this.#listener.count('two lengths at one position')
     const serve = (isLate: boolean) => this.#serveAppend(key, position, text, sender, isLate)
     const line = `append ${key}@${position} ${JSON.stringify(text)} ${fate}`
     const refuse = (error: Error) =>

@@ -9,14 +9,18 @@ import type { Random } from '../helpers/random.ts'
 /** Bytes of a record where `align` is a number. */
 export const RECORD_BYTES = 12
 
+/** The process that wrote a record. */
+export interface RecordOwner {
+  readonly number: number
+  /** Of its new bytes. Undefined until its journal is open. */
+  readonly slot: number | undefined
+}
+
 /** A record that was given to `write()`. */
 export interface GivenRecord {
   readonly index: number
   readonly text: string
-  /** Number of the process. */
-  readonly life: number
-  /** Slot of the stream. */
-  readonly slot: number
+  readonly owner: RecordOwner
   /** It has no end of its own: only `end()` makes it whole. */
   readonly isOpen: boolean
   /** Its callback was called, so no kill loses it. */
@@ -41,7 +45,7 @@ export class Records {
   /** The first bytes of a record that landed in part. */
   #part = ''
   /** By slot: the last record that landed. */
-  readonly #last = new Map<number, number>()
+  readonly #last = new Map<number | undefined, number>()
 
   constructor(align: Align, random: Random, report: (problem: string) => void) {
     this.#align = align
@@ -49,11 +53,11 @@ export class Records {
     this.#report = report
   }
 
-  give(life: number, slot: number, isOpen = false): GivenRecord {
+  give(owner: RecordOwner, isOpen = false): GivenRecord {
     const index = this.all.length
     const text = this.#textOf(index, isOpen)
     const states = { isPromised: false, isSafe: false, isGone: false, copies: 0 }
-    const record = { index, text, life, slot, isOpen, ...states }
+    const record = { index, text, owner, isOpen, ...states }
     this.all.push(record)
     return record
   }
@@ -93,8 +97,9 @@ export class Records {
     const name = nameOf(record)
     if (record.copies > 1) this.#report(`${name} has landed ${record.copies} times`)
     if (record.isGone) this.#report(`${name} has landed, and a start did not deliver it`)
-    if (record.index < (this.#last.get(record.slot) ?? -1)) this.#report(`${name} is out of order`)
-    this.#last.set(record.slot, record.index)
+    const { slot } = record.owner
+    if (record.index < (this.#last.get(slot) ?? -1)) this.#report(`${name} is out of order`)
+    this.#last.set(slot, record.index)
   }
 
   /** Reports each of these records that is in no object, and should be. */

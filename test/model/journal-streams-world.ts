@@ -10,7 +10,7 @@ import type { Align } from '../../lib/options.ts'
 import { createRandom, type Random } from '../helpers/random.ts'
 import { VirtualClock } from '../helpers/simulated-oss.ts'
 import { type DiskTrouble, NO_TROUBLE, SimulatedDisk } from '../journal/simulated-disk.ts'
-import { type Ending, FOLDER, type LastAct, Life, type LifePlan } from './journal-streams-life.ts'
+import { type Ending, type LastAct, Life, type LifePlan } from './journal-streams-life.ts'
 import { StreamsNetwork } from './journal-streams-network.ts'
 import { RECORD_BYTES, Records } from './journal-streams-records.ts'
 
@@ -25,6 +25,7 @@ export interface StreamsReport {
   readonly problem: string | undefined
   readonly log: readonly string[]
   readonly counts: Readonly<Record<string, number>>
+  readonly align: Align
 }
 
 /** What all processes of a seed have in common. */
@@ -43,6 +44,8 @@ interface WorldPlan {
   readonly hasSeals: boolean
   /** A dead process may count as living for the time of the next. */
   readonly hasUndead: boolean
+  /** Of all processes, where each byte is a record: those of two slots would mix, and each key may have a slot. */
+  readonly isRolling: boolean | undefined
   /** Keys of rolling streams. */
   readonly pattern: string
 }
@@ -127,7 +130,8 @@ class World {
       this.report(String((error as Error).stack))
     }
     const counts = { ...this.disk.counts, ...this.#counts }
-    return { seed: this.#seed, problem: this.#problem, log: this.#log, counts }
+    const { align } = this.plan
+    return { seed: this.#seed, problem: this.#problem, log: this.#log, counts, align }
   }
 
   // ---- Processes
@@ -179,12 +183,12 @@ class World {
   }
 
   onReady = (life: Life): void => {
-    const { slot, number } = life.plan
+    const { slot, number } = life
     for (const record of this.records.all) {
-      if (record.life === number || !this.#isClaimed(record.slot)) continue
+      if (record.owner === life || !this.#isClaimed(record.owner.slot)) continue
       if (!life.isReady) {
         // Slots of other processes are opened later.
-        if (record.slot === slot) record.isSafe ||= record.isPromised
+        if (record.owner.slot === slot) record.isSafe ||= record.isPromised
         continue
       }
       if (record.copies > 0 || record.isGone) continue
@@ -223,8 +227,8 @@ class World {
   }
 
   /** The slot that another process counts as living in is not claimed. */
-  #isClaimed(slot: number): boolean {
-    return !this.#lockedSlots().has(slot)
+  #isClaimed(slot: number | undefined): boolean {
+    return slot === undefined || !this.#lockedSlots().has(slot)
   }
 
   /** Slots that are locked by the dead process that counts as living. */
@@ -332,9 +336,6 @@ class World {
     const isEmptySlot = (path: string) => /\/journal\/[1-9]\d*\/(lock~|.*\.new$)/.test(path)
     const others = paths.filter(path => !/\.journal(\.damaged)?$/.test(path) && !isEmptySlot(path))
     if (segments.length > 1) this.report(`left: ${segments}`)
-    for (const path of segments) {
-      if (!path.startsWith(`${FOLDER}/0/`)) this.report(`left: ${path}`)
-    }
     if (others.length > 0) this.report(`left: ${others}`)
   }
 
@@ -346,14 +347,16 @@ class World {
     while (locked.has(slot)) slot += 1
     this.disk.trouble = this.network.isCalm ? NO_TROUBLE : plan.trouble
     this.disk.capacity = this.network.isCalm ? NEVER : plan.capacity
-    const isRolling = integer(0, 9) < 6
+    const isRolling = plan.isRolling ?? integer(0, 9) < 6
     const hasOpen = plan.align === '\n' || plan.align === RECORD_BYTES
     // Each process has to fill a small disk.
     const isSmall = plan.capacity < NEVER
     const highWaterMark = pick([integer(20, 100), integer(20, 200), 4000])
     return {
       ...{ number, slot, isRolling, align: plan.align },
-      key: isRolling ? plan.pattern : `s${slot}-p${plan.hasUndead ? 0 : integer(0, 1)}`,
+      key: isRolling
+        ? plan.pattern
+        : `s${slot}-p${plan.hasUndead || plan.isRolling === false ? 0 : integer(0, 1)}`,
       maxBytes: pick([integer(20, 100), integer(20, 100), integer(40, 300), 1e6]),
       sealOnRoll: isRolling && integer(0, 2) === 0,
       sync: plan.isUnsynced ? 'never' : pick(['always', 1, 50, 200, 200]),
@@ -401,6 +404,7 @@ function makePlan({ integer, pick }: Random): WorldPlan {
     hasSeals: !isHeadForbidden && integer(0, 3) === 0,
     // The other slots may have all of a small disk.
     hasUndead: capacity === NEVER && align !== 1 && integer(0, 2) === 0,
+    isRolling: align === 1 ? integer(0, 9) < 6 : undefined,
     pattern: pick(['s{slot}-r{index}', 's{slot}-r{index}', 's{slot}-{HH}{mm}-{index}']),
   }
 }

@@ -26,6 +26,7 @@ export interface Report {
   readonly problem: string | undefined
   readonly log: readonly string[]
   readonly counts: Readonly<Record<string, number>>
+  readonly align: Align
 }
 
 /** What a process is: how it ended. */
@@ -117,7 +118,8 @@ class World {
       this.report(String((error as Error).stack))
     }
     const counts = { ...this.#disk.counts, ...this.#counts }
-    return { seed: this.#seed, problem: this.#problem, log: this.log, counts }
+    const { align } = this.plan
+    return { seed: this.#seed, problem: this.#problem, log: this.log, counts, align }
   }
 
   get isCalm(): boolean {

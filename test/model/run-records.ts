@@ -12,6 +12,7 @@ import {
   OssError,
   RollingAppendStream,
 } from '../../lib/index.ts'
+import type { Align } from '../../lib/options.ts'
 import { createOssServer, type Fault, type OssServer } from '../../lib/server/index.ts'
 import { withInternals } from '../../lib/stream/internals.ts'
 import { createRandom, type Random } from '../helpers/random.ts'
@@ -43,6 +44,7 @@ import { RecordObserver } from './record-observer.ts'
 export interface RecordReport {
   readonly seed: number
   readonly theme: string
+  readonly align: Align
   readonly complaints: readonly string[]
   readonly transcript: readonly string[]
   readonly fired: Readonly<Record<string, number>>
@@ -148,7 +150,7 @@ class RecordRun {
   }
 
   async run(): Promise<RecordReport> {
-    const { endings, seed } = this.#scenario
+    const { endings, seed, align } = this.#scenario
     this.#transcript.push(JSON.stringify(this.#scenario))
     let records = 0
     for (const ending of endings) {
@@ -159,7 +161,8 @@ class RecordRun {
     }
     return {
       seed,
-      theme: `${this.#scenario.keys}, ${JSON.stringify(this.#scenario.align)}: ${endings.join(', ')}`,
+      theme: `${this.#scenario.keys}, ${JSON.stringify(align)}: ${endings.join(', ')}`,
+      align,
       complaints: this.#complaints,
       transcript: this.#transcript,
       fired: this.#server.faults.fired,

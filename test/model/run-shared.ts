@@ -7,6 +7,7 @@
  */
 
 import { AttemptSize } from '../../lib/append/attempt-size.ts'
+import type { Align } from '../../lib/options.ts'
 import { createRandom, type Random } from '../helpers/random.ts'
 import { VirtualClock } from '../helpers/simulated-oss.ts'
 import type { SharedNetwork } from './shared-client.ts'
@@ -18,6 +19,7 @@ import { SharedWriter } from './shared-writer.ts'
 export interface SharedReport {
   readonly seed: number
   readonly theme: string
+  readonly align: Align
   /** Violations of what is promised. */
   readonly complaints: readonly string[]
   /** The requests and the ends of streams, a line for each. */
@@ -47,7 +49,8 @@ export async function runShared(seed: number, lie: Lie = {}): Promise<SharedRepo
     restoreSizes?.()
   }
   const { complaints, transcript, counts } = world
-  return { seed, theme: scenario.theme, complaints: [...complaints], transcript, counts }
+  const { theme, align } = scenario
+  return { seed, theme, align, complaints: [...complaints], transcript, counts }
 }
 
 /** Attempts of any length, longer and shorter ones in turn: harsher than the real sizes. */

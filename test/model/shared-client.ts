@@ -22,6 +22,7 @@ import {
 } from '../helpers/errors.ts'
 import type { Random } from '../helpers/random.ts'
 import type { VirtualClock } from '../helpers/simulated-oss.ts'
+import { AttemptWatch } from './attempt-watch.ts'
 import { chance, type WriterPlan } from './shared-scenario.ts'
 import type { SharedStore } from './shared-store.ts'
 
@@ -90,6 +91,7 @@ export class SharedClient implements Client {
   readonly #network: SharedNetwork
   /** The length that a 409 without anything in doubt told: the next append there carries an MD5. */
   #toldLength: number | undefined
+  readonly #attempts = new AttemptWatch()
 
   constructor(plan: WriterPlan, network: SharedNetwork) {
     this.#plan = plan
@@ -155,6 +157,8 @@ export class SharedClient implements Client {
     const { log, store } = this.#network
     const { name } = this.#plan
     this.#checkMd5(position, text, headers)
+    const isDifferent = this.#attempts.isDifferent(key, position, text.length)
+    this.#network.count('two lengths at one position', isDifferent)
     const fate = this.#pickAppendFate(headers)
     const deletions = store.deletionsOf(key)
     const serve = () => this.#serveAppend(key, position, text, deletions)

@@ -14,6 +14,7 @@ import { append, head, send, sign } from '../helpers/raw-client.ts'
 import { exchangeBytes } from '../helpers/raw-socket.ts'
 import { startRelay } from '../helpers/relay.ts'
 import { BUCKET, KEY, startServer } from '../helpers/start-server.ts'
+import { waitUntil } from '../helpers/test-oss.ts'
 import * as tls from '../helpers/tls.ts'
 
 t.test('an object grows by appends, and every response tells its length', async t => {
@@ -138,6 +139,31 @@ t.test('latency and readRate slow every request down', async t => {
   const [only] = s.requests
   t.ok(only!.bodyRead! - only!.received >= 60, 'to within one chunk of 64 KiB')
   t.ok(only!.answered! - only!.bodyRead! >= 25)
+})
+
+t.test('at a readRate of 0 a body never arrives', async t => {
+  const s = await startServer(t)
+  s.readRate = 0
+  const controller = new AbortController()
+  const sent = append(s, 0, 'body', { signal: controller.signal })
+  await waitUntil(() => s.requests[0]?.operation === 'append')
+  for (let i = 0; i < 5; i++) t.equal((await head(s)).status, 404)
+  controller.abort()
+  await t.rejects(sent)
+})
+
+t.test('direct writes make no object that OSS could not have', async t => {
+  const s = await startServer(t, { maxObjectBytes: 10 })
+  for (const write of [s.put.bind(s), s.append.bind(s)]) {
+    for (const key of ['', '/a', '\\a', 'x'.repeat(1024), '\ud800']) {
+      t.throws(() => write(BUCKET, key, 'x'), { message: /option key: must be 1 to 1023 bytes/ })
+    }
+    t.throws(() => write('Bucket', KEY, 'x'), { message: /option bucket: must be 3 to 63/ })
+    t.throws(() => write(BUCKET, KEY, '12345678901'), { message: /option bytes: .* 10 bytes/ })
+  }
+  s.append(BUCKET, KEY, '123456789')
+  t.throws(() => s.append(BUCKET, KEY, '01'), { code: 'OSS_ERR_INVALID_OPTION' })
+  t.equal(s.read(BUCKET, KEY)?.toString(), '123456789')
 })
 
 t.test('the links of a slow relay share its rate', async t => {

@@ -146,6 +146,35 @@ t.test('a write that Node refuses at the call leaves the stream as it was', asyn
   await once(stream, 'close')
 })
 
+t.test('a callback of end() that throws prevents neither finish nor close', async t => {
+  const oss = await startOss(t)
+  const uncaught = catchUncaught(t)
+  const key = oss.newKey()
+  const stream = oss.open(key)
+  const events: string[] = []
+  stream.once('finish', () => events.push('finish'))
+  stream.end('abc', () => {
+    events.push('callback')
+    throw new Error('of the callback')
+  })
+  await once(stream, 'close')
+  t.same(events, ['callback', 'finish'])
+  t.equal(oss.read(key).length, 3)
+  t.same(uncaught, ['of the callback'])
+})
+
+t.test('a callback that is no function is ignored, as Node ignores that of end()', async t => {
+  const oss = await startOss(t)
+  const uncaught = catchUncaught(t)
+  const stream = oss.open(oss.newKey())
+  stream.write('abc')
+  const flushed = stream.flush(5 as unknown as () => void) as unknown as Promise<unknown>
+  t.match(await flushed, { position: 3 })
+  stream.close(5 as unknown as () => void)
+  await once(stream, 'close')
+  t.same(uncaught, [])
+})
+
 t.test('a close callback or listener that throws prevents no other', async t => {
   const oss = await startOss(t)
   const uncaught = catchUncaught(t)
