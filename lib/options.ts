@@ -5,8 +5,8 @@
  */
 
 import type { RetryPolicy } from './append/backoff.ts'
-import type { Client, Target } from './append/client-interface.ts'
-import { CLIENT_OPTIONS, type ClientOptions, OssClient } from './client/client.ts'
+import type { AppendPipeline, Client, Target } from './append/client-interface.ts'
+import { CLIENT_OPTIONS, type ClientOptions, OssClient, openPipeline } from './client/client.ts'
 import { checkTarget, encodeText, parseUrl } from './client/endpoint.ts'
 import { parseCrc64 } from './crc64/index.ts'
 import { invalidOption } from './errors.ts'
@@ -111,6 +111,13 @@ export interface UrlOptions extends ClientOptions {
    * `position`, and `seal`. Default false.
    */
   readonly shared?: boolean | undefined
+  /**
+   * Appends in flight at most, 1 to 4. More than 1: a batch is sent without waiting for the response to the one
+   * before it, on one connection. If another writer appends exactly as many bytes as a batch has, the next one
+   * lands behind foreign bytes, and the stream fails. Memory: one batch more for each. Excludes `shared`,
+   * `journal`, `dispatcher`, and a `client` that is not an `OssClient` with connections of its own. Default 1.
+   */
+  readonly pipelining?: number | undefined
   /** Seal the object after the last append (OSS, "SealAppendObject"). Default false. */
   readonly seal?: boolean | undefined
   /**
@@ -155,6 +162,8 @@ const GIB = 1024 * MIB
 const MAX_TAGS = 10
 const MAX_TAG_KEY = 128
 const MAX_TAG_VALUE = 256
+/** Measured: 4 in flight hide most of a round trip, and each costs memory for a batch. */
+const MAX_PIPELINING = 4
 /** Bytes. OSS, "PutObject": user metadata, names and values together. */
 const MAX_METADATA = 8192
 
@@ -204,6 +213,7 @@ const STREAM_OPTIONS = {
   shared: resolveShared,
   journal: resolveJournal,
   client: resolveClient,
+  pipelining: resolvePipelining,
 } satisfies Record<
   Exclude<keyof UrlOptions, keyof ClientOptions | CreationOption>,
   Resolver<unknown>
@@ -220,6 +230,8 @@ export interface Settings extends Omit<Resolved<typeof STREAM_OPTIONS>, 'content
   readonly creationHeaders: Headers
   readonly contentMd5: boolean
   readonly client: Client
+  /** Sends the appends, where `pipelining` is more than 1. */
+  readonly pipeline: AppendPipeline | undefined
   /** The stream made the client, so it closes it. */
   readonly isOwnClient: boolean
 }
@@ -250,12 +262,14 @@ export function resolveOptions(
   // Last: no client is left open when another option is wrong.
   const client = givenClient ?? createClient(given)
   if (client instanceof OssClient) client.checkBucket(target.bucket)
+  const { pipelining } = settings
   return {
     ...settings,
     target,
     creationHeaders,
     contentMd5: contentMd5 ?? client.isSecure === false,
     client,
+    pipeline: pipelining > 1 ? openPipeline(client as OssClient, pipelining) : undefined,
     isOwnClient: givenClient === undefined,
   }
 }
@@ -422,6 +436,19 @@ function resolveClient(value: unknown, name: string, given: UrlOptions): Client 
   const network = CLIENT_OPTIONS.find(option => given[option] !== undefined)
   if (network) throw invalidOption(network, 'belongs to the client: give it to new OssClient()')
   return value as Client
+}
+
+function resolvePipelining(value: unknown = 1, name: string, given: UrlOptions): number {
+  const depth = checkInteger(name, value, 1, MAX_PIPELINING)
+  if (depth === 1) return depth
+  for (const option of ['shared', 'journal'] as const) {
+    if (given[option]) throw invalidOption(name, `excludes ${option}`)
+  }
+  const { client, dispatcher } = given
+  const isOwnAgent = client === undefined || (client instanceof OssClient && client.sendsOnce)
+  if (dispatcher === undefined && isOwnAgent) return depth
+  const remedy = 'leave out dispatcher, and pass as client an OssClient without one, or none'
+  throw invalidOption(name, `needs connections of this package: ${remedy}`)
 }
 
 /**

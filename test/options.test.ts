@@ -1,6 +1,7 @@
 import { getEventListeners } from 'node:events'
 import { inspect } from 'node:util'
 import t from 'tap'
+import type { Dispatcher } from 'undici'
 import type { AppendRequest, Client } from '../lib/append/client-interface.ts'
 import { OssClient } from '../lib/client/client.ts'
 import { crc64 } from '../lib/crc64/index.ts'
@@ -193,6 +194,7 @@ const wrong: [string, unknown[], (RegExp | string)?][] = [
   ['seal', NOT_BOOLEANS],
   ['shared', NOT_BOOLEANS],
   ['shared', [true], 'needs align'],
+  ['pipelining', [...NOT_NUMBERS, ...INTEGERS, 0, 5], 'must be a whole number from 1 to 4'],
   ['journal', [true, 1, null, []], 'must be an object'],
   ['journal', [''], 'must be the path of a folder'],
   ['journal.dir', [{}, { dir: '' }, { dir: 1 }], 'must be the path of a folder'],
@@ -622,6 +624,8 @@ const defaults = {
   seal: false,
   shared: false,
   journal: undefined,
+  pipelining: 1,
+  pipeline: undefined,
   signal: undefined,
   isOwnClient: true,
 }
@@ -649,6 +653,45 @@ t.test('contentMd5 is on by default where TLS does not protect the body', async 
   t.equal(resolveOptions({ ...target, client: plain }).contentMd5, true, 'of a shared client too')
   t.equal(resolveOptions({ ...target, client: recorder().client }).contentMd5, false)
 })
+
+t.test(
+  'pipelining needs connections of this package, and one writer without a journal',
+  async t => {
+    const own = new OssClient({
+      endpoint: 'http://example.com',
+      region: 'cn-hangzhou',
+      credentials,
+    })
+    const dispatcher = { dispatch: () => true } as unknown as Dispatcher
+    const foreign = new OssClient({ region: 'cn-hangzhou', credentials, dispatcher })
+    const target = { bucket: 'examplebucket', key: 'a' }
+    const excluded: [object, string][] = [
+      [{ ...good, shared: true, align: 'chunk' }, 'shared'],
+      [{ ...good, journal: '/var/lib/app/oss' }, 'journal'],
+      [{ ...good, dispatcher }, 'dispatcher'],
+      [{ ...target, client: recorder().client }, 'client'],
+      [{ ...target, client: foreign }, 'client'],
+    ]
+    for (const [options, reason] of excluded) {
+      for (const pipelining of [2, 4]) {
+        t.throws(
+          () => resolveOptions({ ...options, pipelining } as unknown as typeof good),
+          refusal('pipelining', reason),
+          reason,
+        )
+      }
+      t.equal(
+        resolveOptions({ ...options, pipelining: 1 } as unknown as typeof good).pipeline,
+        undefined,
+      )
+    }
+    for (const options of [good, { ...target, client: own }]) {
+      const { pipelining, pipeline } = resolveOptions({ ...options, pipelining: 4 })
+      t.equal(pipelining, 4)
+      t.type(pipeline?.append, 'function')
+    }
+  },
+)
 
 t.test('the limits of every range are accepted', async t => {
   const table: object[] = [

@@ -9,7 +9,7 @@
  *                   +------------------landed--------------------------------------+
  *
  * Invariants:
- * - One exchange is in flight at a time.
+ * - One exchange is in flight at a time. With `pipelining`, appends of whole batches may follow it, in order.
  * - The tail moves in `#commit`, and in `#moveTo` after a lost race, and only forward.
  * - What is sent is a prefix of the unacknowledged bytes, at the acknowledged position (with `shared`: where the
  *   object is known to end), and ends where a record ends. So attempts may differ in length, and the object's
@@ -37,8 +37,10 @@ import {
 } from '../errors.ts'
 import { AttemptsInDoubt } from './attempts-in-doubt.ts'
 import type { RetryPolicy } from './backoff.ts'
+import { Chain, type ChainResult, settleChain } from './chain.ts'
+import { checkAppendResult } from './check-client.ts'
 import { classifyError, isInDoubt } from './classify-error.ts'
-import type { Client, Target } from './client-interface.ts'
+import type { AppendPipeline, Client, Target } from './client-interface.ts'
 import { traceAttempt } from './diagnostics.ts'
 import {
   type FoundTail,
@@ -50,7 +52,7 @@ import {
 import type { RetryInfo } from './retry-loop.ts'
 import { SharedSettler } from './settle-shared.ts'
 import { StreamContext } from './stream-context.ts'
-import { advance, Batch, EMPTY_TAIL, isProof, NO_BYTES, settle, type Tail } from './tail.ts'
+import { advance, Batch, EMPTY_TAIL, isProof, NO_BYTES, type Tail } from './tail.ts'
 
 export interface AppenderOptions {
   readonly target: Target
@@ -78,6 +80,12 @@ export interface AppenderOptions {
   readonly highWaterMark: number
   /** Bytes of the least size of attempts. Undefined: that of AttemptSize. Only tests set it. */
   readonly attemptFloor?: number | undefined
+  /** Appends in flight at most. Default 1. More exclude `shared`. */
+  readonly pipelining?: number | undefined
+  /** Sends the appends, so that more than one can be in flight. Default: the client. */
+  readonly pipeline?: Pick<AppendPipeline, 'append'> | undefined
+  /** An append is in flight, so that another one may be sent ahead of its response. */
+  readonly onInFlight?: (() => void) | undefined
   readonly retry: RetryPolicy
   readonly onRetry: (info: RetryInfo) => void
   /** Each append to an object, at this tail, waits for it. Its failure is the appender's. */
@@ -101,6 +109,13 @@ export interface Destination {
   open(): Promise<Tail>
   /** Appends the first bytes of a batch, or all of it; the result tells how many. */
   append(batch: Batch): Promise<AppendInfo>
+  /** The predicted tail at which a batch may be sent ahead; undefined: none may be sent now. */
+  readonly ahead: Tail | undefined
+  /**
+   * Sends a batch ahead of the responses to those before it. False: it has to wait for them. In any case it is
+   * appended in its turn by `append()`.
+   */
+  sendAhead(batch: Batch): boolean
   create(): Promise<AppendInfo | undefined>
   complete(): Promise<void>
 }
@@ -164,6 +179,8 @@ export class Appender implements Destination {
   readonly #tailFinder: TailFinder
   readonly #inDoubt = new AttemptsInDoubt()
   readonly #sharedSettler: SharedSettler | undefined
+  /** With `pipelining`. */
+  readonly #chain: Chain | undefined
   #state: State = { name: 'opening' }
   #exists = false
   /** OSS has shown the tail at least once. */
@@ -173,6 +190,8 @@ export class Appender implements Destination {
     this.#options = options
     this.#context = context
     this.#tailFinder = new TailFinder(options, context)
+    const { pipelining = 1 } = options
+    if (pipelining > 1) this.#chain = new Chain(pipelining)
     if (!options.shared) return
     this.#sharedSettler = new SharedSettler(options, context, this.#tailFinder, this.#inDoubt)
   }
@@ -202,6 +221,7 @@ export class Appender implements Destination {
   /** Ends what is in flight, at once: it rejects with `reason`, and so does every later call. */
   abort(reason: Error): void {
     this.#context.retryLoop.abort(reason)
+    this.#chain?.abort(reason)
   }
 
   throwIfAborted(): void {
@@ -217,6 +237,31 @@ export class Appender implements Destination {
     return tail
   }
 
+  /** An attempt of unknown outcome may land in this object yet. */
+  get hasDoubt(): boolean {
+    return !this.#inDoubt.isEmpty
+  }
+
+  get ahead(): Tail | undefined {
+    return this.#context.retryLoop.aborted ? undefined : this.#chain?.end
+  }
+
+  sendAhead(batch: Batch): boolean {
+    const chain = this.#chain
+    if (!chain || chain.isInFlight(batch)) return chain !== undefined
+    const { ahead } = this
+    const isWhole = batch.prefix(this.#context.attemptSize.bytes) === batch
+    if (!ahead || !isWhole || this.#findFull(ahead, batch)) return false
+    chain.send(batch, this.#options.clock.now(), (before, signal) =>
+      this.#request(before, batch, signal),
+    )
+    // A success of the last one alone proves those before it, so all are in doubt from now on.
+    for (const { before, after } of chain.inFlight) {
+      this.#inDoubt.add(before.position, after.position)
+    }
+    return true
+  }
+
   /** Appends a prefix of a batch; settles when its fate is certain. */
   async append(batch: Batch): Promise<AppendInfo> {
     const { clock } = this.#options
@@ -225,7 +270,7 @@ export class Appender implements Destination {
     const full = this.#findFull(end.next, batch)
     if (full) throw this.#fail(full, 0)
     this.#state = { ...end, name: 'appending' }
-    const startedAt = clock.now()
+    const startedAt = this.#chain?.takeHead(batch) ?? clock.now()
     await this.#prepare(end.tail)
     await retryLoop.pause(winnerPause.left)
     const { length, tail, requestId, isReconciled } = await this.#run(() => this.#attempt(batch))
@@ -325,7 +370,7 @@ export class Appender implements Destination {
   }
 
   async #send(before: ObservedTail, part: Batch, batch: Batch): Promise<Acknowledgement> {
-    const { client, target, clock } = this.#options
+    const { client, clock } = this.#options
     const { attemptSize, retryLoop, winnerPause } = this.#context
     const { length } = part
     const after = advance(before, part)
@@ -333,26 +378,56 @@ export class Appender implements Destination {
     const sentAt = clock.now()
     try {
       const result = await retryLoop.exchange(signal =>
-        client.append(target, {
-          position: before.position,
-          body: part.bytes,
-          headers: this.#headersOf(before, part),
-          deadlineFactor: attemptSize.deadlineFactorOf(length),
-          signal,
-        }),
+        this.#chain
+          ? this.#exchangeInChain(this.#chain, part, batch, signal)
+          : this.#request(before, part, signal),
       )
-      const tail = { position: result.position, crc64: result.crc64 }
+      const { position, crc64 } = checkAppendResult(result)
+      const tail = { position, crc64 }
       if (!isProof(after, tail)) throw integrity(after, result)
+      const { requestId, isReconciled = false } = result
+      this.#chain?.finishHead(!isReconciled)
       attemptSize.onSuccess(length)
       if (retryLoop.lostRaces > 0) winnerPause.start(clock.now() - sentAt)
-      return { length, tail, requestId: result.requestId, isReconciled: false }
+      return { length, tail, requestId, isReconciled }
     } catch (error) {
+      const proof = await this.#chain?.breakUp(error)
+      if (proof) {
+        return { length, tail: after as Tail, requestId: proof.requestId, isReconciled: true }
+      }
       if (isInDoubt(error, client)) this.#inDoubt.add(before.position, after.position)
       if (isPositionRefused(error) || this.#isSealedInDoubt(error)) {
         return this.#settle(before, after, batch, error)
       }
       throw error instanceof OssError ? this.#resize(error, length) : error
     }
+  }
+
+  #request(before: ObservedTail, part: Batch, signal: AbortSignal): Promise<ChainResult> {
+    const { client, pipeline = client, target } = this.#options
+    return pipeline.append(target, {
+      position: before.position,
+      body: part.bytes,
+      headers: this.#headersOf(before, part),
+      deadlineFactor: this.#context.attemptSize.deadlineFactorOf(part.length),
+      signal,
+    })
+  }
+
+  /** The same, if it was not sent ahead. Others may follow it if it carries a whole batch. */
+  #exchangeInChain(
+    chain: Chain,
+    part: Batch,
+    batch: Batch,
+    signal: AbortSignal,
+  ): Promise<ChainResult> {
+    if (chain.headResult) return chain.headResult
+    const { tail } = this.#openEnd()
+    const response = this.#request(tail, part, signal)
+    if (part !== batch) return response
+    chain.startHead(batch, tail, this.#options.clock.now())
+    this.#options.onInFlight?.()
+    return response
   }
 
   #headersOf({ position, crc64 }: ObservedTail, part: Batch): Record<string, string> {
@@ -405,10 +480,11 @@ export class Appender implements Destination {
     refusal: OssServiceError,
   ): Promise<Acknowledgement> {
     const seen = await this.#tailFinder.findAfterRefusal(after, refusal)
-    const verdict = settle(before, batch, seen)
+    const verdict = settleChain(before, batch, this.#chain?.batches ?? [], seen)
     switch (verdict.name) {
       case 'landed': {
         const { length, after: tail } = verdict
+        this.#chain?.prove(seen?.position ?? 0, refusal.requestId)
         return { length, tail, requestId: refusal.requestId, isReconciled: true }
       }
       case 'absent':

@@ -108,3 +108,11 @@ export interface Client {
   /** Closes connections. A stream calls it only for a client that it made itself. */
   close(): Promise<void>
 }
+
+/** Appends on one connection: each is sent without waiting for the responses to those before it. */
+export interface AppendPipeline {
+  /** As {@link Client.append}. If one fails without a response of OSS, all that were sent after it fail too. */
+  append(target: Target, request: AppendRequest): Promise<AppendResult>
+  /** Closes the connection. */
+  close(): void
+}

@@ -11,6 +11,7 @@ import {
   OssError,
   OssServiceError,
 } from '../errors.ts'
+import { checkAppendResult, checkHead } from './check-client.ts'
 import type { Client, Head, Target } from './client-interface.ts'
 import { traceAttempt } from './diagnostics.ts'
 import type { StreamContext } from './stream-context.ts'
@@ -150,7 +151,9 @@ export class TailFinder {
   async #head(): Promise<Head | null | 'forbidden'> {
     const { client, target } = this.#options
     try {
-      return await this.#context.retryLoop.exchange(signal => client.head(target, { signal }))
+      return await this.#context.retryLoop.exchange(async signal =>
+        checkHead(await client.head(target, { signal })),
+      )
     } catch (error) {
       if (!isReadForbidden(error)) throw error
       this.#context.isReadForbidden = true
@@ -189,8 +192,8 @@ export class TailFinder {
   async #appendNothing(position: number): Promise<TailResponse & { readonly requestId: string }> {
     const { client, target, headers } = this.#options
     const request = { position, body: NO_BYTES, headers }
-    const result = await this.#context.retryLoop.exchange(signal =>
-      client.append(target, { ...request, signal }),
+    const result = await this.#context.retryLoop.exchange(async signal =>
+      checkAppendResult(await client.append(target, { ...request, signal })),
     )
     const { crc64, requestId } = result
     if (result.position !== position) throw integrity({ position }, result)

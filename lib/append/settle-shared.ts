@@ -13,6 +13,7 @@
 
 import { type ObservedTail, OssError, OssServiceError } from '../errors.ts'
 import type { AttemptsInDoubt } from './attempts-in-doubt.ts'
+import { checkRange } from './check-client.ts'
 import type { Client, ObjectRange, Target } from './client-interface.ts'
 import { isReadForbidden, isSealed, type TailFinder } from './find-tail.ts'
 import type { StreamContext } from './stream-context.ts'
@@ -132,7 +133,8 @@ export class SharedSettler {
     const end = start + expected.length
     try {
       const { range, equal } = await this.#context.retryLoop.exchange(async signal => {
-        const range = await (client as Required<Client>).read(target, { start, end, signal })
+        const read = (client as Required<Client>).read(target, { start, end, signal })
+        const range = checkRange(await read)
         return { range, equal: await countEqual(range, expected) }
       })
       const tail = requireTail(range)

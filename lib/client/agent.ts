@@ -40,7 +40,7 @@ const FAST = 100
 /** From this number on, origins without connections are forgotten: a client may serve many buckets. */
 const MAX_IDLE_ORIGINS = 16
 
-/** The connection of an undici Client, as an exchange sees it. One request at a time uses it. */
+/** The connection of an undici Client, as an exchange sees it. One request at a time is written to it. */
 export interface Connection {
   /** Undefined before the first connect. */
   socket: Socket | undefined
@@ -50,11 +50,26 @@ export interface Connection {
   part: number
 }
 
+/** Makes an undici Client, which has one connection with at most `pipelining` exchanges in flight. */
+type CreateClient = (
+  origin: string,
+  pipelining: number,
+) => { readonly client: Client; readonly connection: Connection }
+
+/** An undici Client for one pipeline, and its connection. */
+export interface PipelineClient {
+  readonly client: Client
+  readonly connection: Connection
+  isOpen: boolean
+  /** It is not to be used again. */
+  isBroken: boolean
+}
+
 /** Called when the socket has taken a part of what is written to it. */
 export type WriteObserver = (isLast: boolean) => void
 
 /** The handler of an exchange. Its connection is known before the request begins. */
-interface ExchangeHandler extends Dispatcher.DispatchHandler {
+export interface ExchangeHandler extends Dispatcher.DispatchHandler {
   connection?: Connection | undefined
 }
 
@@ -77,6 +92,9 @@ export class OwnAgent {
   readonly #connectTimeout: number
   readonly #openTunnel: OpenTunnel | undefined
   #dispatcher: Promise<ExchangeDispatcher> | undefined
+  #loading: Promise<CreateClient> | undefined
+  /** Clients of pipelines. */
+  readonly #pipelineClients = new Set<Client>()
   readonly #clients = new Map<string, Client[]>()
   readonly #connections = new WeakMap<Client, Connection>()
   readonly #sockets = new Set<Socket>()
@@ -99,13 +117,57 @@ export class OwnAgent {
    */
   async close(reason: Error): Promise<void> {
     this.#closedBy = reason
-    const clients = [...this.#clients.values()].flat()
+    const clients = [...this.#clients.values(), ...this.#pipelineClients].flat()
     this.#clients.clear()
     await Promise.all(clients.map(client => client.destroy(null)))
     for (const socket of this.#sockets) socket.destroy(reason)
   }
 
+  /** Loads undici. Resolves with a function that makes clients for at most `depth` exchanges in flight each. */
+  async loadPipelines(depth: number): Promise<(origin: string) => PipelineClient> {
+    const create = await this.#load()
+    return origin => this.#createPipelineClient(create, origin, depth)
+  }
+
+  #createPipelineClient(create: CreateClient, origin: string, depth: number): PipelineClient {
+    const { client, connection } = create(origin, depth)
+    const created: PipelineClient = { client, connection, isOpen: false, isBroken: false }
+    this.#pipelineClients.add(client)
+    client.on('connect', () => {
+      created.isOpen = true
+    })
+    client.on('disconnect', () => {
+      created.isOpen = false
+      if (created.isBroken) client.destroy(null)
+    })
+    return created
+  }
+
   async #createDispatcher(): Promise<ExchangeDispatcher> {
+    const create = await this.#load()
+    const createClient = (origin: string) => {
+      const { client, connection } = create(origin, 1)
+      this.#connections.set(client, connection)
+      return client.on('disconnect', (_origin, _targets, error) => {
+        if (isAbort(error)) this.#discardClient(origin, client)
+      })
+    }
+    return {
+      dispatch: (request, handler) => {
+        const origin = String(request.origin)
+        const client = this.#chooseClient(origin, createClient)
+        handler.connection = this.#connections.get(client)
+        return client.dispatch(request, handler)
+      },
+    }
+  }
+
+  #load(): Promise<CreateClient> {
+    this.#loading ??= this.#loadUndici()
+    return this.#loading
+  }
+
+  async #loadUndici(): Promise<CreateClient> {
     const { Client, buildConnector } = await importUndici()
     const build = buildConnector({ timeout: this.#connectTimeout })
     const connectorFor = (connection: Connection): buildConnector.connector => {
@@ -131,25 +193,15 @@ export class OwnAgent {
         this.#track(socket)
       }
     }
-    const createClient = (origin: string) => {
+    return (origin, pipelining) => {
       const connection: Connection = { socket: undefined, onWrite: undefined, part: PART }
       const client = new Client(origin, {
         connect: connectorFor(connection),
         keepAliveTimeout: KEEP_ALIVE,
         keepAliveMaxTimeout: KEEP_ALIVE,
+        pipelining,
       })
-      this.#connections.set(client, connection)
-      return client.on('disconnect', (_origin, _targets, error) => {
-        if (isAbort(error)) this.#discardClient(origin, client)
-      })
-    }
-    return {
-      dispatch: (request, handler) => {
-        const origin = String(request.origin)
-        const client = this.#chooseClient(origin, createClient)
-        handler.connection = this.#connections.get(client)
-        return client.dispatch(request, handler)
-      },
+      return { client, connection }
     }
   }
 
@@ -206,6 +258,15 @@ function authorityOf({ host = '', port }: buildConnector.Options): string {
  */
 function writeInParts(socket: Socket, connection: Connection): void {
   const { write } = socket
+  /** Writes of pipelined requests that wait until the last part of the body before them is written. */
+  const waiting: (() => void)[] = []
+  let isDivided = false
+  const writeNext = (): void => {
+    socket.cork()
+    isDivided = false
+    while (!isDivided && waiting.length > 0) waiting.shift()?.()
+    socket.uncork()
+  }
   socket.write = (chunk: Uint8Array | string, ...rest: unknown[]) => {
     const observe = connection.socket === socket ? connection.onWrite?.() : undefined
     if (!observe) return Reflect.apply(write, socket, [chunk, ...rest])
@@ -223,9 +284,14 @@ function writeInParts(socket: Socket, connection: Connection): void {
         observe(end >= length)
         if (end < length) writeFrom(end)
       }
-      return Reflect.apply(write, socket, [part, rest[0], onTaken])
+      isDivided = end < length
+      const isReady: boolean = Reflect.apply(write, socket, [part, rest[0], onTaken])
+      if (start > 0 && !isDivided) writeNext()
+      return isReady
     }
-    return writeFrom(0)
+    if (!isDivided) return writeFrom(0)
+    waiting.push(() => writeFrom(0))
+    return false
   }
 }
 

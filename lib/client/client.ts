@@ -5,6 +5,7 @@
 
 import type { Dispatcher } from 'undici'
 import type {
+  AppendPipeline,
   AppendRequest,
   AppendResult,
   Client,
@@ -19,6 +20,7 @@ import { type CredentialsOption, createCredentialSource } from './credentials.ts
 import { type Endpoint, resolveEndpoint } from './endpoint.ts'
 import { Exchange, type ExchangeRequest, type OssResponse } from './exchange.ts'
 import { Limiter } from './limiter.ts'
+import type { PipelineTurn } from './pipeline.ts'
 import { readRange } from './read-range.ts'
 import { RequestSigner } from './request-signer.ts'
 import { header, notOssResponse, readCrc64, readHead, readLength } from './response.ts'
@@ -63,6 +65,9 @@ export const CLIENT_OPTIONS = [
   'requestTimeout',
 ] as const satisfies readonly (keyof ClientOptions)[]
 
+/** Opens a pipeline of a client, for at most `depth` appends in flight. The client has an Agent of its own. */
+export let openPipeline: (client: OssClient, depth: number) => AppendPipeline
+
 /** Milliseconds. */
 export const CLIENT_DEFAULTS = { connectTimeout: 5_000, requestTimeout: 30_000 } as const
 
@@ -85,6 +90,18 @@ export class OssClient implements Client {
   readonly sendsOnce: boolean
   readonly #exchange: Exchange
   readonly #limiter = new Limiter(CONNECTIONS)
+
+  static {
+    // No member: applications have no use for it.
+    openPipeline = (client, depth) => {
+      const pipeline = client.#exchange.openPipeline(depth)
+      const append: AppendPipeline['append'] = (target, request) => {
+        const turn = pipeline.takeTurn()
+        return client.#append(target, request, turn).finally(turn.leave)
+      }
+      return { append, close: () => pipeline.close() }
+    }
+  }
 
   /**
    * Opens no connection. The first request does, and loads undici.
@@ -115,12 +132,18 @@ export class OssClient implements Client {
   }
 
   /** AppendObject, once. Rejects as {@link Client} says, at a wrong position with `PositionNotEqualToLength`. */
-  async append(
+  append(target: Target, request: AppendRequest): Promise<AppendResult> {
+    return this.#append(target, request)
+  }
+
+  async #append(
     target: Target,
     { position, body, headers, deadlineFactor, signal }: AppendRequest,
+    turn?: PipelineTurn,
   ): Promise<AppendResult> {
     const query = { append: '', position: String(position) }
-    const response = await this.#post(target, { query, headers, body, deadlineFactor, signal })
+    const request = { query, headers, body, deadlineFactor, signal, turn }
+    const response = await this.#post(target, request)
     const next = readLength(header(response.headers, 'x-oss-next-append-position'))
     if (next === undefined) throw notOssResponse(response)
     const crc64 = readCrc64(header(response.headers, 'x-oss-hash-crc64ecma'))

@@ -22,7 +22,6 @@ export class Deadline {
   constructor(delay: number, onExpire: () => void) {
     this.#delay = Math.min(delay, MAX_DELAY)
     this.#onExpire = onExpire
-    this.restart()
   }
 
   /** Bytes of the request are still in this process. */
@@ -48,6 +47,8 @@ export class Deadline {
   /** The request begins on this connection: whatever is written to it now is a part of the request. */
   watch(connection: Connection): void {
     this.#connection = connection
+    // undici may begin a pipelined request again on another connection.
+    this.#writes = 0
     connection.onWrite = this.#onWrite
   }
 
@@ -55,7 +56,7 @@ export class Deadline {
   stop(): void {
     clearTimeout(this.#timer)
     this.#timer = undefined
-    if (this.#connection) this.#connection.onWrite = undefined
+    if (this.#connection?.onWrite === this.#onWrite) this.#connection.onWrite = undefined
     this.#connection = undefined
   }
 

@@ -12,6 +12,7 @@ import { OssError } from '../errors.ts'
 import type { Connection, ExchangeDispatcher } from './agent.ts'
 import { Deadline } from './deadline.ts'
 import { hostAndPort } from './endpoint.ts'
+import { Pipeline, type PipelinedHandler } from './pipeline.ts'
 
 interface HttpRequest {
   readonly origin: string
@@ -70,6 +71,7 @@ export function dispatch(
   // The handler's own deadline replaces undici's, which do not cover the request.
   const timeouts = { headersTimeout: 0, bodyTimeout: 0 }
   try {
+    if (!(dispatcher instanceof Pipeline)) handler.startDeadline()
     // undici 7.30 closes the connection after a HEAD, unless `reset` is false: the next append would
     // need a new connection.
     dispatcher.dispatch({ ...request, ...timeouts, reset: false }, handler)
@@ -80,7 +82,7 @@ export function dispatch(
 }
 
 /** The callbacks that undici invokes for one request. */
-class ExchangeHandler implements Dispatcher.DispatchHandler {
+class ExchangeHandler implements PipelinedHandler {
   readonly response: Promise<HttpResponse>
   #resolve!: (response: HttpResponse) => void
   #reject!: (reason: unknown) => void
@@ -89,6 +91,8 @@ class ExchangeHandler implements Dispatcher.DispatchHandler {
   readonly #deadline: Deadline
   /** Set by the client's own agent: the connection that the request begins on. */
   connection: Connection | undefined
+  /** Set by a pipeline. */
+  onSettled: PipelinedHandler['onSettled']
   #controller: Dispatcher.DispatchController | undefined
   #socket: Socket | undefined
   #isAborted = false
@@ -113,12 +117,18 @@ class ExchangeHandler implements Dispatcher.DispatchHandler {
     this.#deadline = new Deadline(options.timeout, this.#onExpire)
   }
 
+  /** The exchange is the next one to be answered on its connection. */
+  startDeadline(): void {
+    this.#deadline.restart()
+  }
+
   /** Fails the exchange and destroys its connection. undici may assign that connection only later. */
   abort(reason: unknown): void {
     this.#cleanUp()
     this.#isAborted = true
     this.#fail(reason)
     this.#controller?.abort(new Error('aborted'))
+    this.onSettled?.(reason)
   }
 
   onRequestStart(controller: Dispatcher.DispatchController): void {
@@ -167,13 +177,17 @@ class ExchangeHandler implements Dispatcher.DispatchHandler {
     if (this.#body) {
       this.#cleanUp()
       this.#body.push(null)
-    } else this.#end()
+    } else {
+      this.#end()
+      this.onSettled?.(this.#deadline.isSending ? new Error('the response came early') : undefined)
+    }
   }
 
   onResponseError(_controller: Dispatcher.DispatchController, error: Error): void {
     this.#cleanUp()
     if (this.#status === 0 || this.#body) this.#fail(error)
     else this.#end(this.#toError(error))
+    this.onSettled?.(error)
   }
 
   readonly #onAbort = (): void => this.abort(this.#options.signal.reason)

@@ -12,6 +12,7 @@ import { type ExchangeDispatcher, OwnAgent } from './agent.ts'
 import { dispatch, type ExchangeFacts, type HttpResponse } from './dispatch.ts'
 import { checkEndpointHost, type Endpoint, hostAndPort, locate } from './endpoint.ts'
 import { findMisuse } from './misuse.ts'
+import { Pipeline, type PipelineTurn } from './pipeline.ts'
 import type { RequestSigner } from './request-signer.ts'
 import {
   type ErrorDocument,
@@ -41,6 +42,8 @@ export interface ExchangeRequest {
   readonly body?: Uint8Array
   /** How many times longer than usual the exchange may take. Default 1. */
   readonly deadlineFactor?: number | undefined
+  /** Sends the request in its turn on the connection of a pipeline. Default: on a connection that is idle. */
+  readonly turn?: PipelineTurn | undefined
   readonly signal: AbortSignal
 }
 
@@ -106,6 +109,11 @@ export class Exchange {
     }
   }
 
+  /** A connection of our own Agent for at most `depth` exchanges in flight. */
+  openPipeline(depth: number): Pipeline {
+    return new Pipeline(() => this.#ownAgent.loadPipelines(depth))
+  }
+
   /** Destroys every connection of our own Agent. Later exchanges fail with `OSS_ERR_ABORTED`. */
   async close(): Promise<void> {
     this.#isClosed = true
@@ -115,13 +123,13 @@ export class Exchange {
   /** Asks for keys and signs immediately before sending, so that neither has aged. */
   async #send(method: Method, target: Target, request: ExchangeRequest): Promise<Reply> {
     const { endpoint, requestSigner, requestTimeout, dispatcher: given } = this.#settings
-    const { query = {}, headers = {}, body = null, deadlineFactor = 1, signal } = request
+    const { query = {}, headers = {}, body = null, deadlineFactor = 1, signal, turn } = request
     const { origin, path } = locate(endpoint, target)
     const search = encodeQuery(query)
     const signed = await requestSigner.sign({ method, target, query, headers }, signal)
     const { redact } = signed
-    await this.#lastTurn
-    const dispatcher = await this.#dispatcher()
+    await (turn?.begun ?? this.#lastTurn)
+    const dispatcher = await this.#dispatcher(turn)
     signal.throwIfAborted()
     const peer = hostAndPort(origin)
     const httpRequest = {
@@ -141,7 +149,9 @@ export class Exchange {
     const streamBody = method === 'GET'
     try {
       const options = { timeout, signal, streamBody, toError }
-      const response = await dispatch(dispatcher, httpRequest, options)
+      const responding = dispatch(dispatcher, httpRequest, options)
+      turn?.leave()
+      const response = await responding
       return { ...response, peer, url: origin + httpRequest.path, redact }
     } finally {
       // undici releases a connection one turn after its response. A request sent earlier would open a
@@ -165,8 +175,9 @@ export class Exchange {
     throw failure && refusal.code === 'BadErrorResponse' ? failure : refusal
   }
 
-  async #dispatcher(): Promise<ExchangeDispatcher> {
+  async #dispatcher(turn: PipelineTurn | undefined): Promise<ExchangeDispatcher> {
     if (this.#isClosed) throw clientClosed()
+    if (turn) return turn.pipeline.get()
     return this.#settings.dispatcher ?? this.#ownAgent.get()
   }
 }

@@ -120,10 +120,32 @@ export class Roller implements Destination {
     return this.#switchTo(await this.#find(date, 0), date)
   }
 
+  get ahead(): Tail | undefined {
+    return this.#current?.appender.ahead
+  }
+
+  sendAhead(batch: Batch): boolean {
+    const { current, ahead } = { current: this.#current, ahead: this.ahead }
+    if (!current || !ahead) return false
+    return this.#isForCurrent(batch, ahead) && current.appender.sendAhead(batch)
+  }
+
+  /** Whether the batch belongs into the object in use, once that has the tail `ahead`. */
+  #isForCurrent({ length }: Batch, ahead: Tail): boolean {
+    const date = this.#now()
+    try {
+      return !this.#hasKeyChanged(date) && this.#nextIndex(date, length, ahead) === undefined
+    } catch {
+      // The append of the batch in its turn fails with it.
+      return false
+    }
+  }
+
   /** Appends one batch to the object in use, or to a next one. */
   async append(batch: Batch): Promise<AppendInfo> {
     for (;;) {
-      await this.#rollFor(batch)
+      // An attempt that may land yet binds the batch to its object.
+      if (!this.#current?.appender.hasDoubt) await this.#rollFor(batch)
       const { current } = this.#requireCurrent()
       try {
         const info = await current.appender.append(batch)
@@ -185,10 +207,13 @@ export class Roller implements Destination {
   }
 
   /** The index of the next object, if `length` more bytes are too many for the one in use. */
-  #nextIndex(date: Date, length: number): number | undefined {
+  #nextIndex(
+    date: Date,
+    length: number,
+    { position } = this.#requireCurrent().tail,
+  ): number | undefined {
     const { maxBytes } = this.#options
-    const { current, tail } = this.#requireCurrent()
-    const { position } = tail
+    const { current } = this.#requireCurrent()
     // A batch that is too long for any object has one of its own.
     if (position === 0 || position + length <= maxBytes) return undefined
     const next = current.index + 1

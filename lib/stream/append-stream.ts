@@ -212,6 +212,8 @@ export class OssAppendStream extends Writable {
   readonly #addresses = new RecordAddresses()
   /** Settles, and never rejects, when the loop has ended and no request of it is in flight. */
   readonly #ended: Promise<Error | undefined>
+  /** Batches that were taken to be sent ahead, in order. The loop appends them in their turn. */
+  readonly #following: Batch[] = []
   #acknowledged = 0
   /** There may be work for the loop since it has last looked. */
   #isNotified = false
@@ -258,7 +260,8 @@ export class OssAppendStream extends Writable {
       queuedChunks: () => (this as unknown as QueueOwner).writableBuffer ?? [],
     }
     const onRetry = (info: RetryInfo) => this.#emitLater('retry', info)
-    const objects: AppenderOptions = { ...settings, attemptFloor, clock, onRetry }
+    const onInFlight = () => this.#sendAhead()
+    const objects: AppenderOptions = { ...settings, attemptFloor, clock, onRetry, onInFlight }
     const context = new StreamContext(objects)
     this.#journal = createJournalSource(
       { ...settings, machine, journalSizes },
@@ -323,7 +326,7 @@ export class OssAppendStream extends Writable {
       for (;;) {
         this.#destination.throwIfAborted()
         this.#isNotified = false
-        const batch = await this.#source.take()
+        const batch = this.#following.shift() ?? (await this.#source.take())
         if (batch) await this.#send(batch)
         else if (this.#source.isTooLong) this.#failOnLongRecord()
         // Bytes may have become due, or the stream ended, since `take()` looked.
@@ -344,6 +347,19 @@ export class OssAppendStream extends Writable {
     this.#isNotified = true
     this.#resumeLoop?.()
     this.#resumeLoop = undefined
+    this.#sendAhead()
+  }
+
+  /** With `pipelining`: takes batches that are due, and sends them without waiting for the ones before them. */
+  #sendAhead(): void {
+    for (let next = 0; this.#destination.ahead; next++) {
+      // A journal, which reads batches from a disk, excludes `pipelining`.
+      const batch = this.#following[next] ?? (this.#source.take() as Batch | undefined)
+      if (!batch) return
+      this.#following[next] = batch
+      if (!this.#destination.sendAhead(batch)) return
+      this.#source.onSending()
+    }
   }
 
   override write(chunk: unknown, callback?: WriteCallback): boolean
@@ -415,6 +431,7 @@ export class OssAppendStream extends Writable {
       appending = this.#destination.append(rest)
     }
     this.#source.release()
+    this.#sendAhead()
   }
 
   #acknowledge(info: AppendInfo): void {
@@ -651,8 +668,9 @@ export class OssAppendStream extends Writable {
     this.#source.stop()
     this.#notify()
     void this.#ended.then(async failure => {
-      const { client, isOwnClient } = this.#settings
+      const { client, isOwnClient, pipeline } = this.#settings
       if (failure instanceof OssError) this.#unresolved = failure.unresolved
+      pipeline?.close()
       if (isOwnClient) await client.close()
       // After end(), pipeline() resolves here with bytes undelivered, unless _destroy() fails. In other states
       // it rejects by itself, and an error would crash a plain destroy(). Evaluated after the client has

@@ -47,6 +47,8 @@ export interface BatcherOptions {
   readonly align: Align
   /** Bytes that a record may have. */
   readonly maxRecordBytes: number
+  /** Batches in flight at most. Default 1. */
+  readonly pipelining?: number | undefined
 }
 
 /** A batch, and the memory that it lies in. */
@@ -81,10 +83,14 @@ export class Batcher {
   #ready: BatchInMemory | undefined
   /** Of the filling buffer: the first end of a chunk behind each 64 KiB. */
   #chunkEnds: number[] = []
-  #inFlight: BatchInMemory | undefined
+  /** Taken and not released, in order. */
+  readonly #inFlight: BatchInMemory[] = []
+  readonly #mostInFlight: number
   #accepted = 0
 
-  constructor({ highWaterMark, contentMd5, align, maxRecordBytes }: BatcherOptions) {
+  constructor(options: BatcherOptions) {
+    const { highWaterMark, contentMd5, align, maxRecordBytes, pipelining = 1 } = options
+    this.#mostInFlight = pipelining
     this.#highWaterMark = highWaterMark
     this.#contentMd5 = contentMd5
     this.#align = align
@@ -126,10 +132,11 @@ export class Batcher {
     return this.#isTooLong
   }
 
-  /** Bytes that its two buffers still take. */
+  /** Bytes that its buffers still take. */
   get free(): number {
-    const taken = (this.#ready?.batch.length ?? 0) + (this.#inFlight?.batch.length ?? 0)
-    return 2 * this.#highWaterMark - taken - this.#length
+    const inFlight = this.#inFlight.reduce((sum, { batch }) => sum + batch.length, 0)
+    const taken = (this.#ready?.batch.length ?? 0) + inFlight
+    return (this.#mostInFlight + 1) * this.#highWaterMark - taken - this.#length
   }
 
   /** A full batch waits to be taken. */
@@ -191,23 +198,24 @@ export class Batcher {
 
   /** The next batch in order: the full one, or else the whole records so far. */
   take(): Batch | undefined {
-    ok(!this.#inFlight, 'one batch in flight')
+    ok(this.#inFlight.length < this.#mostInFlight, 'batches in flight')
     if (!this.#ready && this.whole > 0) this.#close()
-    this.#inFlight = this.#ready
+    const taken = this.#ready
+    if (!taken) return undefined
+    this.#inFlight.push(taken)
     this.#ready = undefined
     if (this.#isFull) this.#close()
-    return this.#inFlight?.batch
+    return taken.batch
   }
 
-  /** The taken batch is in the object, so its memory is free. `isWanted`: it will be used at once. */
+  /** The batch that was taken first is in the object, so its memory is free. `isWanted`: it will be used at once. */
   release(isWanted = false): void {
-    const buffer = this.#inFlight?.buffer
+    const buffer = this.#inFlight.shift()?.buffer
     const isRestInIt = this.#length > 0 && this.#filling?.buffer === buffer?.buffer
     const isIdle = (this.#length === 0 || isRestInIt) && !this.#ready && !isWanted
     // An idle batcher frees what a burst has grown; a long record's buffer is freed in any case.
     const kept = isIdle ? IDLE_BYTES : this.#highWaterMark
     this.#spare = buffer && buffer.length > kept ? undefined : buffer
-    this.#inFlight = undefined
     if (isRestInIt) this.#grow(this.#length)
   }
 
@@ -216,16 +224,21 @@ export class Batcher {
     return this.#length >= this.#highWaterMark && this.#whole > 0
   }
 
+  /** No buffer is left to be filled. */
+  get #isUsedUp(): boolean {
+    return this.#ready !== undefined && this.#inFlight.length === this.#mostInFlight
+  }
+
   /** Bytes that the filling buffer takes before the ends of records are to be found again. */
   #room(): number {
-    return this.#ready && this.#inFlight ? 0 : this.#checkAt - this.#length
+    return this.#isUsedUp ? 0 : this.#checkAt - this.#length
   }
 
   /** How many of `bytes`, from `from` on, can be copied now. */
   #fit(bytes: Uint8Array, from: number): number {
     const room = this.#room()
     if (room > 0) return Math.min(bytes.length - from, room)
-    if (this.#whole > 0 || (this.#ready && this.#inFlight)) return 0
+    if (this.#whole > 0 || this.#isUsedUp) return 0
     // One record fills the whole buffer: the buffer takes the rest of it, and nothing behind its end.
     const part = bytes.subarray(from, from + this.#maxRecordBytes - this.#length)
     return findFirstRecordEnd(this.#align, part, this.#length)

@@ -222,6 +222,44 @@ t.test(
   },
 )
 
+t.test(
+  'a result of append() that is no tail is a failure of the client, and leaves doubt',
+  async t => {
+    const results: unknown[] = [
+      undefined,
+      null,
+      { position: '6' },
+      { position: Number.NaN },
+      { position: -1 },
+      { position: 6, crc64: 5n },
+      { position: 6, crc64: '0x5' },
+    ]
+    for (const result of results) {
+      const { client, appending } = await append()
+      const request = await client.next()
+      request.resolve(result)
+      const error = await rejectionOf(appending)
+      t.match(error, { name: 'OssError', code: 'OSS_ERR_CLIENT', attempts: 1, ...TARGET })
+      t.match(error.message, /append\(\) must resolve with position/)
+      t.strictSame(error.unresolved, owned)
+      t.equal(client.requests.length, 1)
+    }
+  },
+)
+
+t.test('a result of head() that is no object is a failure of the client', async t => {
+  for (const result of [undefined, {}, { length: '3' }, { length: 3, crc64: 'zz' }]) {
+    const { appender, client } = createAppenderHarness()
+    const opening = appender.open()
+    const request = await client.next()
+    request.resolve(result)
+    const error = await rejectionOf(opening)
+    t.match(error, { code: 'OSS_ERR_CLIENT', attempts: 1, ...TARGET })
+    t.match(error.message, /head\(\) must resolve with length/)
+    t.equal(client.requests.length, 1)
+  }
+})
+
 t.test('the wait: uniform, doubling, five times as long when throttled', async t => {
   const { clock, client, retries, failNextAttempt, appending } = await append()
   clock.chance = 1

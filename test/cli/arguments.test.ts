@@ -310,7 +310,7 @@ t.test('every option that can be written as text has a flag', async t => {
     t.match(parseArguments(['--align', option, OBJECT]), { options: { align: value } }, option)
   }
   // The URL has bucket and key; the others are objects.
-  const withoutFlag = ['bucket', 'signal', 'client', 'dispatcher']
+  const withoutFlag = ['bucket', 'signal', 'client', 'dispatcher', 'pipelining']
   for (const option of [...OPTIONS, ...ROLLING_OPTIONS]) {
     if (option === 'retry') continue
     t.equal(flagOf(option) === undefined, withoutFlag.includes(option), option)

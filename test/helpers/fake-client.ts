@@ -92,6 +92,12 @@ export class FakeRequest {
     this.#resolve({ ...tail, body: Readable.from(chunks), ...details })
   }
 
+  /** Resolves with any value. */
+  resolve(value: unknown): void {
+    this.#settle()
+    this.#resolve(value)
+  }
+
   fail(error: unknown): void {
     this.#settle()
     this.#reject(error)

@@ -345,10 +345,11 @@ const { retry, ...settings } = resolveOptions(given)
 
 function streamDefaults() {
   const { position, highWaterMark, flushInterval, align, maxRecordBytes } = settings
-  const { maxObjectBytes, seal, shared } = settings
+  const { maxObjectBytes, seal, shared, pipelining } = settings
   const cname = resolveEndpoint(given).style === 'cname'
   const sizes = { highWaterMark, maxRecordBytes, maxObjectBytes }
-  return { ...CLIENT_DEFAULTS, ...sizes, position, flushInterval, align, shared, seal, cname }
+  const flags = { shared, pipelining, seal, cname }
+  return { ...CLIENT_DEFAULTS, ...sizes, position, flushInterval, align, ...flags }
 }
 
 t.test('docs/options.md has the defaults of the code', async t => {
