@@ -358,7 +358,8 @@ export class Appender implements Destination {
     const { attemptSize, retryLoop } = this.#context
     const { next } = this.#openEnd()
     // Without a success no attempt is longer than those in doubt.
-    const part = batch.prefix(attemptSize.bytes)
+    // All of a batch that was sent ahead is on its way, or has landed.
+    const part = this.#chain?.headResult ? batch : batch.prefix(attemptSize.bytes)
     const { bucket, key } = this.#options.target
     const { position } = next
     const { length } = part

@@ -214,7 +214,7 @@ export class OssAppendStream extends Writable {
   readonly #ended: Promise<Error | undefined>
   /** Batches that were taken to be sent ahead, in order. The loop appends them in their turn. */
   readonly #following: Batch[] = []
-  #isSendingAhead = false
+  #willSendAhead = false
   #acknowledged = 0
   /** There may be work for the loop since it has last looked. */
   #isNotified = false
@@ -348,25 +348,29 @@ export class OssAppendStream extends Writable {
     this.#isNotified = true
     this.#resumeLoop?.()
     this.#resumeLoop = undefined
-    this.#sendAhead()
+    this.#sendAheadSoon()
   }
 
-  /**
-   * With `pipelining`: takes batches that are due, and sends them without waiting for the ones before them. To
-   * take a batch lets a held write go on, which asks for this again before the batch has its place.
-   */
+  /** In a microtask, as the loop: the source may be in the middle of a copy, and `take()` copies too. */
+  #sendAheadSoon(): void {
+    if (this.#willSendAhead || !this.#destination.ahead) return
+    this.#willSendAhead = true
+    queueMicrotask(() => {
+      this.#willSendAhead = false
+      this.#sendAhead()
+    })
+  }
+
+  /** With `pipelining`: takes batches that are due, and sends them without waiting for the ones before them. */
   #sendAhead(): void {
-    if (this.#isSendingAhead) return
-    this.#isSendingAhead = true
     for (let next = 0; this.#destination.ahead; next++) {
       // A journal, which reads batches from a disk, excludes `pipelining`.
       const batch = this.#following[next] ?? (this.#source.take() as Batch | undefined)
-      if (!batch) break
+      if (!batch) return
       this.#following[next] = batch
-      if (!this.#destination.sendAhead(batch)) break
+      if (!this.#destination.sendAhead(batch)) return
       this.#source.onSending()
     }
-    this.#isSendingAhead = false
   }
 
   override write(chunk: unknown, callback?: WriteCallback): boolean

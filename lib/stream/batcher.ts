@@ -139,6 +139,11 @@ export class Batcher {
     return (this.#mostInFlight + 1) * this.#highWaterMark - taken - this.#length
   }
 
+  /** False: as many batches are taken, and not released, as may be in flight. */
+  get canTake(): boolean {
+    return this.#inFlight.length < this.#mostInFlight
+  }
+
   /** A full batch waits to be taken. */
   get hasReady(): boolean {
     return this.#ready !== undefined
@@ -198,8 +203,7 @@ export class Batcher {
 
   /** The next batch in order: the full one, or else the whole records so far. */
   take(): Batch | undefined {
-    // An acknowledged batch may not be released yet, when a follower is asked for.
-    if (this.#inFlight.length === this.#mostInFlight) return undefined
+    ok(this.canTake, 'batches in flight')
     if (!this.#ready && this.whole > 0) this.#close()
     const taken = this.#ready
     if (!taken) return undefined

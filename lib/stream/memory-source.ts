@@ -84,7 +84,8 @@ export class MemorySource implements BatchSource {
   }
 
   take(): Batch | undefined {
-    if (!this.#flushTimer.isDue) return undefined
+    // An acknowledged batch may not be released yet, when a follower is asked for.
+    if (!this.#flushTimer.isDue || !this.#batcher.canTake) return undefined
     // A batch that is sent before it is full takes held bytes along, as far as there is room.
     if (!this.#batcher.hasReady) while (this.#heldWrite.copy(PIECE_BYTES));
     const batch = this.#batcher.take()

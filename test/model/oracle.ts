@@ -238,7 +238,7 @@ function checkObject(observer: StreamObserver, final: Snapshot): void {
   const length = rest.findLastIndex(isOurs) + 1
   const most = scenario.pipelining * scenario.highWaterMark
   observer.check(length <= most, `${length} bytes of ours after the tail`)
-  if (scenario.pipelining > 1 && hasStruck(observer, 'rival')) {
+  if (scenario.pipelining > 1 && ['rival', 'replaced'].some(name => hasStruck(observer, name))) {
     // A follower landed behind the bytes of another writer.
     const ours = observer.source.subarray(acknowledged, acknowledged + most)
     // Foreign bytes may be between them, in the place of a batch.

@@ -2,4 +2,4 @@
 
 import { testPipelinedSeeds } from './test-pipelined-seeds.ts'
 
-testPipelinedSeeds([61, 800], 3)
+testPipelinedSeeds([101, 800], 3)

@@ -1715,16 +1715,16 @@ export const MUTANTS: readonly Mutant[] = [
   {
     name: 'pipelining: a batch to be sent ahead is overwritten',
     file: 'lib/stream/append-stream.ts',
-    find: 'if (this.#isSendingAhead) return',
-    replace: '',
+    find: '    this.#sendAheadSoon()',
+    replace: '    this.#sendAhead()',
     tests: ['model/pipelined-streams'],
   },
   {
     name: 'pipelining: more batches are taken than there are buffers',
-    file: 'lib/stream/batcher.ts',
-    find: 'if (this.#inFlight.length === this.#mostInFlight) return undefined',
-    replace: '',
-    tests: ['stream/batcher'],
+    file: 'lib/stream/memory-source.ts',
+    find: '!this.#flushTimer.isDue || !this.#batcher.canTake',
+    replace: '!this.#flushTimer.isDue',
+    tests: ['model/pipelined-streams'],
   },
 ]
 
