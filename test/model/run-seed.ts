@@ -51,7 +51,7 @@ const IDENTITIES = TOKENS.map(token => ({
 }))
 const CLEANUP_CREDENTIALS = { accessKeyId: 'janitor', accessKeySecret: 'broom' }
 /** Milliseconds. A hundred times the longest run. */
-const MAX_RUN_TIME = 5_000
+const MAX_RUN_TIME = 120_000
 /** Milliseconds after which a connection that should close counts as left open. */
 const MAX_CLOSING_TIME = 20_000
 /** Turns of the event loop in which a condition is expected. After them it is asked for each millisecond. */

@@ -1720,10 +1720,10 @@ export const MUTANTS: readonly Mutant[] = [
     tests: ['model/pipelined-streams'],
   },
   {
-    name: 'pipelining: more batches are taken than there are buffers',
-    file: 'lib/stream/memory-source.ts',
-    find: '!this.#flushTimer.isDue || !this.#batcher.canTake',
-    replace: '!this.#flushTimer.isDue',
+    name: 'pipelining: a batch that has landed is cut to the size of attempts',
+    file: 'lib/append/appender.ts',
+    find: 'this.#chain?.headResult ? batch : batch.prefix(attemptSize.bytes)',
+    replace: 'batch.prefix(attemptSize.bytes)',
     tests: ['model/pipelined-streams'],
   },
 ]
