@@ -1,7 +1,8 @@
 /** Pipelined appends as a dialogue with a client: every fault in the head, behind it, and between them. */
 
+import assert from 'node:assert/strict'
 import t from 'tap'
-import type { AppenderOptions } from '../../lib/append/appender.ts'
+import type { AppenderOptions, AppendInfo } from '../../lib/append/appender.ts'
 import type { Batch } from '../../lib/append/tail.ts'
 import {
   batchOf,
@@ -30,39 +31,53 @@ async function openChain(more: Partial<AppenderOptions> = {}) {
   const appending = appender.append(batches[0]!)
   const head = await client.next()
   const isSent = batches.slice(1).map(batch => appender.sendAhead(batch))
-  t.same(isSent, [true, true])
+  assert.deepEqual(isSent, [true, true])
   const followers = [await client.next(), await client.next()] as const
   return { ...harness, batches: batches as [Batch, Batch, Batch], appending, head, followers }
 }
 
+type Chain = Awaited<ReturnType<typeof openChain>>
+
 const asked = ({ position, body }: FakeRequest) => [position, Buffer.from(body!).toString('latin1')]
 
-/** Appends the batches in their turn; all that is sent is answered as an object of this content answers. */
-async function serveSerially(
-  { appender, client }: Awaited<ReturnType<typeof openChain>>,
-  batches: readonly Batch[],
+/**
+ * Answers what is sent as an object of this content would, and ends waits, until an append has settled. Resolves with
+ * its result, and with the kinds of the requests.
+ */
+async function serve(
+  { client, clock }: Chain,
+  appending: Promise<AppendInfo>,
   content: string,
-): Promise<{ content: string; requests: unknown[] }> {
-  const requests: unknown[] = []
-  for (const batch of batches) {
-    const appending = appender.append(batch)
-    let isDone = false
-    void appending.finally(() => {
-      isDone = true
-    })
-    for (;;) {
-      await new Promise(setImmediate)
-      if (isDone) break
-      const request = await client.next()
-      if (request.kind === 'head') request.reply(tailOf(content))
-      else if (request.position !== content.length) request.fail(positionConflict(content.length))
-      else {
-        content += asked(request)[1]
-        request.reply(tailOf(content))
-      }
-      requests.push(request.kind === 'head' ? 'head' : asked(request))
+): Promise<{ info: AppendInfo; content: string; requests: string[] }> {
+  const requests: string[] = []
+  let isSettled = false
+  const onSettled = () => {
+    isSettled = true
+  }
+  appending.then(onSettled, onSettled)
+  for (;;) {
+    await new Promise(setImmediate)
+    if (isSettled) return { info: await appending, content, requests }
+    for (const timer of [...clock.timers]) timer.fire()
+    const request = client.requests.find(({ isSettled }) => !isSettled)
+    if (!request) continue
+    requests.push(request.kind)
+    if (request.kind === 'head') request.reply(tailOf(content))
+    else if (request.position !== content.length) request.fail(positionConflict(content.length))
+    else {
+      content += asked(request)[1]
+      request.reply(tailOf(content))
     }
-    await appending
+  }
+}
+
+/** The same for batches in their turn. */
+async function serveAll(chain: Chain, batches: readonly Batch[], content: string) {
+  const requests: string[] = []
+  for (const batch of batches) {
+    const served = await serve(chain, chain.appender.append(batch), content)
+    content = served.content
+    requests.push(...served.requests)
   }
   return { content, requests }
 }
@@ -154,69 +169,22 @@ const FAULTS: readonly [name: string, error: () => Error][] = [
 t.test('a fault of the head: whatever had landed, each batch is in the object once', async t => {
   for (const [name, error] of FAULTS) {
     for (const landed of [0, 1, 2, 3]) {
+      const label = `${name}, ${landed} landed`
       const chain = await openChain()
-      const { client, clock, batches, appending, head, followers } = chain
-      head.fail(error())
-      for (const { signal } of followers) {
-        await new Promise(setImmediate)
-        t.ok(signal.aborted, `${name}: those behind it are ended`)
-      }
-      let content = after(landed)
-      // The first attempt after the fault, and what it takes to settle it.
-      const requests: unknown[] = []
-      let info: Awaited<typeof appending> | undefined
-      void appending.then(result => {
-        info = result
-      })
-      while (!info) {
-        await new Promise(setImmediate)
-        for (const timer of [...clock.timers]) timer.fire()
-        const request = client.requests.find(({ isSettled }) => !isSettled)
-        if (!request) continue
-        requests.push(request.kind)
-        if (request.kind === 'head') request.reply(tailOf(content))
-        else if (request.position !== content.length) request.fail(positionConflict(content.length))
-        else {
-          content += asked(request)[1]
-          request.reply(tailOf(content))
-        }
-      }
-      t.match(info, { position: 4, length: 4, nextPosition: 8 }, `${name}, ${landed} landed`)
-      t.equal(info.reconciled, landed > 0)
-      const { content: whole } = await serveAll(chain, batches.slice(1), content)
-      t.equal(whole, after(3), `${name}, ${landed} landed`)
+      chain.head.fail(error())
+      await new Promise(setImmediate)
+      t.ok(
+        chain.followers.every(({ signal }) => signal.aborted),
+        `${label}: those behind it are ended`,
+      )
+      const { info, content } = await serve(chain, chain.appending, after(landed))
+      t.match(info, { position: 4, length: 4, nextPosition: 8, reconciled: landed > 0 }, label)
+      const rest = await serveAll(chain, chain.batches.slice(1), content)
+      t.equal(rest.content, after(3), label)
       t.notOk(chain.appender.hasDoubt)
     }
   }
 })
-
-/** As `serveSerially`, for requests that `next()` has not handed out. */
-async function serveAll(
-  chain: Awaited<ReturnType<typeof openChain>>,
-  batches: readonly Batch[],
-  content: string,
-): Promise<{ content: string }> {
-  const { appender, client } = chain
-  for (const batch of batches) {
-    let isDone = false
-    const appending = appender.append(batch).finally(() => {
-      isDone = true
-    })
-    while (!isDone) {
-      await new Promise(setImmediate)
-      const request = client.requests.find(({ isSettled }) => !isSettled)
-      if (!request) continue
-      if (request.kind === 'head') request.reply(tailOf(content))
-      else if (request.position !== content.length) request.fail(positionConflict(content.length))
-      else {
-        content += asked(request)[1]
-        request.reply(tailOf(content))
-      }
-    }
-    await appending
-  }
-  return { content }
-}
 
 t.test(
   'a 409 of the head after its first copy landed: one HEAD settles all that landed',
@@ -229,7 +197,7 @@ t.test(
       t.equal(look.kind, 'head')
       look.reply(tailOf(after(landed)))
       t.match(await appending, { length: 4, nextPosition: 8, reconciled: true })
-      const { content, requests } = await serveSerially(chain, batches.slice(1), after(landed))
+      const { content, requests } = await serveAll(chain, batches.slice(1), after(landed))
       t.equal(content, after(3))
       t.same(requests.length, 3 - landed, 'what is proven is not sent again')
     }
@@ -248,30 +216,22 @@ t.test('the response of 1 is lost, and that of 2 has come: it proves both', asyn
 
 t.test('a fault behind the head: the head is acknowledged, and the rest goes on alone', async t => {
   for (const [name, error] of FAULTS) {
-    const chain = await openChain()
-    const { appender, clock, batches, appending, head, followers } = chain
-    followers[0].fail(error())
-    head.reply(tailOf(after(1)))
-    t.match(await appending, { length: 4, reconciled: false }, name)
-    const second = appender.append(batches[1])
-    await new Promise(setImmediate)
-    t.ok(followers[1].signal.aborted, name)
-    t.equal(appender.ahead, undefined)
-    if (clock.timers.size > 0) for (const timer of [...clock.timers]) timer.fire()
-    while (!appender.ahead) {
+    for (const landed of [1, 2, 3]) {
+      const label = `${name}, ${landed} landed`
+      const chain = await openChain()
+      const { appender, batches, appending, head, followers } = chain
+      followers[0].fail(error())
+      head.reply(tailOf(after(1)))
+      t.match(await appending, { length: 4, reconciled: false }, label)
+      const second = appender.append(batches[1])
       await new Promise(setImmediate)
-      for (const timer of [...clock.timers]) timer.fire()
-      const open = chain.client.requests.find(({ isSettled }) => !isSettled)
-      if (open?.kind === 'head') open.reply(tailOf(after(1)))
-      else if (open) {
-        t.same(asked(open), [8, 'two22'])
-        open.reply(tailOf(after(2)))
-        await second
-        break
-      }
+      t.ok(followers[1].signal.aborted, label)
+      t.equal(appender.ahead, undefined)
+      const { info, content } = await serve(chain, second, after(landed))
+      t.match(info, { position: 8, length: 5, reconciled: landed > 1 }, label)
+      const rest = await serveAll(chain, batches.slice(2), content)
+      t.equal(rest.content, after(3), label)
     }
-    const { content } = await serveAll(chain, batches.slice(2), after(2))
-    t.equal(content, after(3))
   }
 })
 
