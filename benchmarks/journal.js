@@ -1,7 +1,7 @@
 /**
  * The journal beside its bounds: `node benchmarks/journal.js [DIR]`, after `npm run build`. DIR is on the disk to
  * measure; default: the folder for temporary files. Contenders of a case take turns in one process, and each is
- * compared with the first of its case: the median of the ratios.
+ * compared with the first of its case: the median of the ratios. A target compares with the slower of its bounds.
  */
 
 import { fork } from 'node:child_process'
@@ -77,25 +77,43 @@ async function journaledWrites() {
 }
 
 const sync = 200
+const BARE = 'writev() and fdatasync() of 4 MiB'
+const PLAIN = 'stream without a journal'
+const BOTH = 'both of them at the same time'
+const FILE = 'fs.createWriteStream()'
+const JOURNAL = 'stream with a journal, sync: 200'
+const SYNCED = 'write() and fdatasync()'
+const ALWAYS = "stream with a journal, sync: 'always'"
+
+/** Targets: a contender, its bounds, and the part of the slower bound's speed that it is to reach. */
 const CASES = {
   '256 MiB in writes of 4 MiB': {
-    'writev() and fdatasync() of 4 MiB': bareLoop,
-    'stream without a journal': () => writeAll(openStream(undefined), block, 64),
-    // The cores are shared with the sink, so this is what a journal could reach without a CRC or a copy.
-    'both of them at the same time': () =>
-      Promise.all([bareLoop(), writeAll(openStream(undefined), block, 64)]),
-    'stream with a journal, sync: 200': () =>
-      writeAll(openStream({ dir: newPath(), sync }), block, 64),
+    contenders: {
+      [BARE]: bareLoop,
+      [PLAIN]: () => writeAll(openStream(undefined), block, 64),
+      // The cores are shared with the sink, so this is what a journal could reach without a CRC or a copy.
+      [BOTH]: () => Promise.all([bareLoop(), writeAll(openStream(undefined), block, 64)]),
+      [JOURNAL]: () => writeAll(openStream({ dir: newPath(), sync }), block, 64),
+    },
+    targets: [
+      [JOURNAL, [BARE, PLAIN], 0.6],
+      [JOURNAL, [BOTH], 0.6],
+    ],
   },
   '300,000 lines of 100 bytes': {
-    'stream without a journal': () => writeAll(openStream(undefined), LINE, LINES),
-    'fs.createWriteStream()': () => writeAll(createWriteStream(newPath()), LINE, LINES),
-    'stream with a journal, sync: 200': () =>
-      writeAll(openStream({ dir: newPath(), sync }), LINE, LINES),
+    contenders: {
+      [PLAIN]: () => writeAll(openStream(undefined), LINE, LINES),
+      [FILE]: () => writeAll(createWriteStream(newPath()), LINE, LINES),
+      [JOURNAL]: () => writeAll(openStream({ dir: newPath(), sync }), LINE, LINES),
+    },
+    targets: [
+      [JOURNAL, [PLAIN], 0.5],
+      [JOURNAL, [FILE], 1],
+    ],
   },
   '2,048 lines, 32 at a time, each synced before its callback': {
-    'write() and fdatasync()': bareSyncedWrites,
-    "stream with a journal, sync: 'always'": journaledWrites,
+    contenders: { [SYNCED]: bareSyncedWrites, [ALWAYS]: journaledWrites },
+    targets: [[ALWAYS, [SYNCED], 1]],
   },
 }
 
@@ -112,7 +130,7 @@ async function measure(run) {
   return time
 }
 
-async function runCase(name, contenders) {
+async function runCase(name, { contenders, targets }) {
   const times = Object.fromEntries(Object.keys(contenders).map(label => [label, []]))
   for (let round = 0; round <= ROUNDS; round++) {
     for (const [label, run] of Object.entries(contenders)) {
@@ -129,13 +147,20 @@ async function runCase(name, contenders) {
       `  ${label.padEnd(42)} ${median(own).toFixed(0).padStart(6)} ms  ${ratio.toFixed(2)}x`,
     )
   }
+  for (const [label, bounds, target] of targets) {
+    const boundOf = i => Math.max(...bounds.map(bound => times[bound][i]))
+    const reached = median(times[label].map((time, i) => boundOf(i) / time))
+    const verdict = reached >= target ? 'met' : 'not met'
+    console.log(`  ${reached.toFixed(2)} of ${bounds.join(' / ')}: target ${target} ${verdict}`)
+  }
 }
 
 /** A journal of 256 MiB, read from the first byte to the last. */
 async function measureRecovery() {
   const options = { folder, maxBytes: 1024 * MIB, sync: 'never', align: 1, highWaterMark: 4 * MIB }
   const journal = await Journal.open(options)
-  for (let i = 0; i < 64; i++) await journal.write([{ chunk: block, encoding: 'utf8' }])
+  const chunk = block.subarray(0, MIB)
+  for (let i = 0; i < 256; i++) await journal.write([{ chunk, encoding: 'utf8' }])
   await journal.close()
   const before = process.memoryUsage.rss()
   const start = performance.now()
@@ -148,7 +173,7 @@ async function measureRecovery() {
 }
 
 try {
-  for (const [name, contenders] of Object.entries(CASES)) await runCase(name, contenders)
+  for (const [name, each] of Object.entries(CASES)) await runCase(name, each)
   await measureRecovery()
 } finally {
   rmSync(folder, { recursive: true, force: true })

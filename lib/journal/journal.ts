@@ -100,8 +100,8 @@ const EMPTY_FOLDER: FolderContent = {
 
 /** Bytes of one segment. */
 const SEGMENT_BYTES = 33_554_432
-/** Bytes of the stream that one write takes, whatever the `highWaterMark`. */
-const MAX_WRITE_BYTES = 4_194_304
+/** Bytes of the stream that one write takes. They are copied twice and checked while the cache holds them. */
+const MAX_WRITE_BYTES = 1_048_576
 /** Bytes. A longer segment is replaced by an empty one once all in it is acknowledged. */
 const IDLE_BYTES = 1_048_576
 /** Milliseconds between two attempts to write to a full disk. */
@@ -237,10 +237,14 @@ export class Journal {
       await this.#limitUnsynced(layout.length)
       const isWritten = layout.length === 0 || (await this.#exclusive(() => this.#append(layout)))
       this.#isFull = !isWritten
-      if (!isWritten) return { pieces: [], chunks: 0, rest: undefined, isFull: true }
-      if (this.#options.sync === 'always') await this.sync()
-      else this.#syncLater()
+      if (!isWritten) {
+        this.#trimLater()
+        return { pieces: [], chunks: 0, rest: undefined, isFull: true }
+      }
       const { pieces, chunks: count, rest } = layout
+      if (this.#options.sync !== 'always') this.#syncLater()
+      // The first part of a chunk is synced with its last.
+      else if (!rest) await this.sync()
       return { pieces, chunks: count, rest, isFull: false }
     } finally {
       this.#writing = undefined
@@ -374,7 +378,20 @@ export class Journal {
 
   /** Something on the disk is of no use any more. */
   get #hasWaste(): boolean {
-    return this.#isIdle || this.#store.canDeleteBefore(this.#acknowledged)
+    return this.#isIdle || this.#store.canDeleteBefore(this.#wasteEnd)
+  }
+
+  /**
+   * Segments that end before are deleted. Before the last stable anchor that costs nothing. Behind it, it costs an
+   * anchor, and the next segment brings one: so only where the room is needed, or no next segment may come.
+   */
+  get #wasteEnd(): number {
+    const isUrgent =
+      this.#acknowledged === this.end ||
+      this.#isFull ||
+      this.#roomWaiters.length > 0 ||
+      this.bytesOnDisk > this.#options.maxBytes / 2
+    return isUrgent ? this.#acknowledged : this.#store.anchoredOffset
   }
 
   /** All is acknowledged, and the newest segment is a long one, or a segment is to be put aside. */
@@ -389,6 +406,7 @@ export class Journal {
       do {
         trimmed = this.#acknowledged
         await this.#exclusive(() => this.#trim())
+        await this.#removeDeleted()
         // An acknowledgement that came meanwhile may be the last.
       } while (this.#acknowledged > trimmed && this.#hasWaste)
     } catch {
@@ -400,8 +418,17 @@ export class Journal {
 
   async #trim(): Promise<void> {
     if (this.#isIdle && (await this.#store.syncAll())) await this.#store.startSegment()
+    await this.#store.deleteBefore(this.#wasteEnd)
+  }
+
+  /** While writes go on: to remove a long file takes as long as to write one. */
+  async #removeDeleted(): Promise<void> {
     const before = this.bytesOnDisk
-    await this.#store.deleteBefore(this.#acknowledged)
+    try {
+      await this.#store.removeDeleted()
+    } catch (error) {
+      throw this.#fail(error)
+    }
     if (this.bytesOnDisk < before) this.#notifyRoom()
   }
 
@@ -440,11 +467,12 @@ export class Journal {
         await this.#trim()
         const isSynced = await this.#store.syncAll()
         // So that an idle journal shows that nothing is left, without a question to OSS.
-        if (this.#store.anchor && !this.#store.isAnchoredAt(this.#acknowledged)) {
+        if (this.#store.anchor && this.#store.anchoredOffset !== this.#acknowledged) {
           await this.#store.putAnchor()
         }
         return isSynced
       })
+      await this.#removeDeleted()
       if (!isSynced) throw this.#fail(diskFull())
     } finally {
       this.#failedWith ??= this.#closed()

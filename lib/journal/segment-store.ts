@@ -80,8 +80,8 @@ interface UnsyncedFrames {
   readonly length: number
 }
 
-/** One fills while others are being synced. */
-const MAX_SPARES = 2
+/** Buffers of 1 MiB for frames: some fill while others are being synced. */
+const MAX_SPARES = 8
 
 export class SegmentStore {
   /** What the next anchor says; undefined: nothing was ever sent. It may name no object. */
@@ -89,6 +89,8 @@ export class SegmentStore {
   readonly #options: SegmentStoreOptions
   /** By stream offset. */
   #segments: SegmentFile[] = []
+  /** Their files are still to be removed. */
+  #deleted: SegmentFile[] = []
   #current: CurrentSegment | undefined
   #anchorHome: AnchorHome | undefined
   /** Stream offset of the last anchor that is on stable storage; -1: there is none. */
@@ -156,6 +158,11 @@ export class SegmentStore {
     return this.#isSuspect
   }
 
+  /** The last anchor on stable storage says that all bytes before are acknowledged; -1: there is none. */
+  get anchoredOffset(): number {
+    return this.#anchoredOffset
+  }
+
   /** The last anchor on stable storage does not say all that `anchor` does. */
   get isAnchorBehind(): boolean {
     return this.anchor !== undefined && this.anchor.offset > this.#anchoredOffset
@@ -203,6 +210,7 @@ export class SegmentStore {
     if (isReplaced) for (const path of undeliverable) await this.#keepDamaged(path)
     for (const path of content.void) await fileSystem.remove(path)
     if (this.anchor) await this.deleteBefore(this.anchor.offset)
+    await this.removeDeleted()
   }
 
   /** Writes frames behind the last one, over what a failed write left there. */
@@ -445,12 +453,10 @@ export class SegmentStore {
     return true
   }
 
-  /** The last anchor on stable storage says that all bytes before `offset` are acknowledged. */
-  isAnchoredAt(offset: number): boolean {
-    return this.#anchoredOffset === offset
-  }
-
-  /** Deletes segments that end at `offset` or before. An anchor behind them, in one that stays, is stable first. */
+  /**
+   * Deletes segments that end at `offset` or before, but for their files: see `removeDeleted()`. An anchor behind them,
+   * in one that stays, is stable first.
+   */
   async deleteBefore(offset: number): Promise<boolean> {
     const segments = this.#deletable(offset)
     const isAnchored = segments.every(({ end }) => end <= this.#anchoredOffset)
@@ -458,9 +464,17 @@ export class SegmentStore {
     if (this.anchor && !isAnchored && !(await this.putAnchor())) return false
     for (const segment of this.#deletable(offset)) {
       if (segment.isDamaged) await this.#keepDamaged(segment.file)
-      await this.#delete(segment)
+      this.#delete(segment)
     }
     return true
+  }
+
+  /** May run beside other methods. */
+  async removeDeleted(): Promise<void> {
+    for (let next = this.#deleted.shift(); next; next = this.#deleted.shift()) {
+      await this.#options.fileSystem.remove(next.file)
+      this.#bytesOnDisk -= next.size
+    }
   }
 
   #deletable(offset: number): SegmentFile[] {
@@ -473,13 +487,13 @@ export class SegmentStore {
   async #deleteEmpty(): Promise<void> {
     const older = this.#segments.slice(0, -1)
     const empty = older.filter(({ header, end, isDamaged }) => header.offset === end && !isDamaged)
-    for (const segment of empty) await this.#delete(segment)
+    for (const segment of empty) this.#delete(segment)
+    await this.removeDeleted()
   }
 
-  async #delete(segment: SegmentFile): Promise<void> {
+  #delete(segment: SegmentFile): void {
     this.#segments = this.#segments.filter(other => other !== segment)
-    this.#bytesOnDisk -= segment.size
-    await this.#options.fileSystem.remove(segment.file)
+    this.#deleted.push(segment)
   }
 
   async #keepDamaged(path: string): Promise<void> {

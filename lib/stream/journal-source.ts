@@ -390,11 +390,17 @@ export class JournalSource implements BatchSource {
     if (!this.#flushTimer.isDue) return undefined
     const batch = this.#batcher.take()
     this.#flushTimer.onBatch()
+    this.#copySoon()
     // Bytes that a crash of the machine may take away must not be in the object.
     if (batch && this.#options.journal.sync !== 'never') {
       await this.#journal.sync(this.#base + this.#acknowledged + batch.length)
     }
     return batch
+  }
+
+  /** As the memory source does: a copy blocks the event loop, so the next request is written first. */
+  #copySoon(): void {
+    if (this.#onFreed) setImmediate(() => setImmediate(() => this.#onFreed?.()))
   }
 
   /** The last record has no end of its own, and is whole all the same: the next start sees that in the journal. */
@@ -430,7 +436,7 @@ export class JournalSource implements BatchSource {
   release(): void {
     const isWriting = this.#rest.length > 0
     this.#batcher.release(isWriting || this.#batcher.accepted < this.#accepted)
-    this.#onFreed?.()
+    if (!this.#batcher.hasReady) this.#onFreed?.()
   }
 
   complete(): Promise<void> | undefined {

@@ -58,6 +58,44 @@ t.test('a chunk that is written and not synced yet is not written twice', async 
   t.equal(await readAll(folder), 'one\ntwo\nthree\nfour\n')
 })
 
+t.test(
+  'a full disk that takes no new segment at process.exit() leaves the frames where they are',
+  async t => {
+    const folder = newFolder(t)
+    const full = Object.assign(new Error('no space left'), { code: 'ENOSPC' })
+    let onFull = () => {}
+    const isFull = new Promise<void>(resolve => (onFull = resolve))
+    let created = 0
+    const fileSystem: FileSystem = {
+      ...nodeFileSystem,
+      create: async path => {
+        created += 1
+        if (created > 1) {
+          onFull()
+          throw full
+        }
+        const file = await nodeFileSystem.create(path)
+        t.teardown(() => file.close())
+        let count = 0
+        const datasync = async () => {
+          if (count++ > 0) throw Object.assign(new Error('input/output error'), { code: 'EIO' })
+          return file.datasync()
+        }
+        return { ...file, datasync }
+      },
+      createSync: () => {
+        throw full
+      },
+    }
+    const journal = await openJournal(folder, { fileSystem })
+    await journal.write(chunksOf('one\n'))
+    journal.sync().catch(() => {})
+    await isFull
+    t.equal(journal.writeUnconfirmedSync(), 0)
+    t.equal(await readAll(folder), 'one\n')
+  },
+)
+
 t.test('an exit journal takes a slot that is free, in one step', async t => {
   const dir = newFolder(t)
   mkdirSync(join(dir, '0'))

@@ -57,7 +57,9 @@ t.test('a journal that never sent anything has no object to leave', async t => {
 
 t.test('an acknowledgement that comes while segments are deleted deletes more', async t => {
   const disk = new SimulatedDisk(createRandom(1))
-  const journal = await openOn(disk, { segmentBytes: HEAD_BYTES + 1 })
+  // Three segments are more than half of `maxBytes`, so a segment is deleted as soon as it can be.
+  const sizes = { segmentBytes: HEAD_BYTES + 1, maxBytes: 5 * HEAD_BYTES }
+  const journal = await openOn(disk, sizes)
   for (const text of ['a', 'b', 'c']) await journal.write(chunk(text))
   await journal.anchor(ANCHOR)
   t.equal(disk.paths.length, 3)
@@ -68,6 +70,28 @@ t.test('an acknowledgement that comes while segments are deleted deletes more', 
   await settle()
   t.equal(disk.paths.length, 1)
 })
+
+t.test(
+  'with room to spare, a segment is deleted once the next one has an anchor behind it',
+  async t => {
+    const disk = new SimulatedDisk(createRandom(1))
+    const journal = await openOn(disk, { segmentBytes: HEAD_BYTES + 1 })
+    for (const text of ['a', 'b']) await journal.write(chunk(text))
+    await journal.anchor(ANCHOR)
+    journal.acknowledge(1, { position: 1, crc64: '1' })
+    await settle()
+    t.equal(disk.paths.length, 2, 'no anchor is written for its sake')
+    await journal.write(chunk('c'))
+    t.equal(disk.paths.length, 3)
+    journal.acknowledge(2, { position: 2, crc64: '2' })
+    await settle()
+    t.equal(
+      disk.paths.length,
+      2,
+      'the head of the third segment says that the first is acknowledged',
+    )
+  },
+)
 
 t.test('a wait for room deletes a segment that had the last anchor', async t => {
   const disk = new SimulatedDisk(createRandom(1))

@@ -457,7 +457,10 @@ class Process {
   async #write(journal: Journal): Promise<void> {
     if (this.#waiting.length === 0) this.#giveMore(journal)
     if (this.#waiting.length === 0) return
+    const { process } = this.#disk
     const { chunks, rest, pieces, isFull } = await journal.write(this.#chunks)
+    // Files are removed beside a write, so a process may be killed when its write has ended.
+    if (this.#disk.process !== process) return new Promise(() => {})
     const length = pieces.reduce((sum, { bytes }) => sum + bytes.length, 0)
     if (isFull) this.#world.count('full')
     else if (length === 0) this.#world.report('a write accepts nothing, and is not full')

@@ -77,9 +77,30 @@ export const MUTANTS: readonly Mutant[] = [
   {
     name: 'journal: a wait for room deletes nothing',
     file: 'lib/journal/journal.ts',
-    find: '      this.#trimLater()\n',
-    replace: '',
+    find: '      this.#trimLater()\n      this.#roomTimer ??=',
+    replace: '      this.#roomTimer ??=',
     tests: ['journal/room'],
+  },
+  {
+    name: 'journal: with room to spare, each segment is deleted behind an anchor of its own',
+    file: 'lib/journal/journal.ts',
+    find: 'return isUrgent ? this.#acknowledged : this.#store.anchoredOffset',
+    replace: 'return isUrgent || this.#acknowledged >= 0 ? this.#acknowledged : 0',
+    tests: ['journal/room'],
+  },
+  {
+    name: 'journal: where room is short, a segment waits for the anchor of the next',
+    file: 'lib/journal/journal.ts',
+    find: '      this.bytesOnDisk > this.#options.maxBytes / 2\n',
+    replace: '      this.bytesOnDisk < 0\n',
+    tests: ['journal/room'],
+  },
+  {
+    name: 'journal: a full disk at process.exit() throws',
+    file: 'lib/journal/segment-store.ts',
+    find: '      this.#exitSegment?.file.datasyncSync()\n    } catch {}',
+    replace: '      this.#exitSegment?.file.datasyncSync()\n    } finally {}',
+    tests: ['journal/exit', 'model/journal-streams'],
   },
   {
     name: 'journal: an anchor without an object counts as one',
@@ -997,7 +1018,7 @@ export const MUTANTS: readonly Mutant[] = [
   {
     name: 'a closed journal does not say what is acknowledged',
     file: 'lib/journal/journal.ts',
-    find: 'if (this.#store.anchor && !this.#store.isAnchoredAt(this.#acknowledged)) {',
+    find: 'if (this.#store.anchor && this.#store.anchoredOffset !== this.#acknowledged) {',
     replace: 'if (this.#acknowledged < 0) {',
     tests: ['cli/journal'],
   },
