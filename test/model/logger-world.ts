@@ -309,11 +309,13 @@ class LoggerLife {
   judge(): void {
     const { store, report, count } = this.#world
     const name = this.#name
-    const landed = store.landings.map(({ record }) => record).filter(id => id.startsWith(name))
+    // In the order of the objects. A record in doubt may land after later ones, in an object before theirs.
+    const text = store.objects.map(({ content }) => content).join('')
+    const stored = [...text.matchAll(/^<([A-Z]\d\d)x*>$/gm)].map(([, id = '']) => id)
+    const landed = stored.filter(id => id.startsWith(name))
     const numbers = landed.map(id => Number(id.slice(1)))
     if (new Set(landed).size < landed.length) report(`${name}: a record is there twice`)
     if (numbers.some((n, i) => i > 0 && n < numbers[i - 1]!)) report(`${name}: out of order`)
-    const text = store.objects.map(({ content }) => content).join('')
     const lines = [...text.matchAll(/^-([A-Z]) (\d+) (\d+)$/gm)].filter(([, life]) => life === name)
     if (new Set(lines.map(([line]) => line)).size < lines.length)
       report(`${name}: a line is doubled`)
