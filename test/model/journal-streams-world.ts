@@ -122,7 +122,7 @@ class World {
     this.log(JSON.stringify(this.plan))
     try {
       for (let number = 0; number < this.plan.lives && !this.#problem; number++) {
-        if (await this.#live(this.#planLife(number))) break
+        if (await this.#live(this.#withFreeKey(this.#planLife(number)))) break
         this.#betweenLives(number)
       }
       if (!this.#problem) await this.#endCalmly()
@@ -337,6 +337,12 @@ class World {
     const others = paths.filter(path => !/\.journal(\.damaged)?$/.test(path) && !isEmptySlot(path))
     if (segments.length > 1) this.report(`left: ${segments}`)
     if (others.length > 0) this.report(`left: ${others}`)
+  }
+
+  /** The key of a plain stream is not that of a dead process which counts as living: both would write to it. */
+  #withFreeKey(plan: LifePlan): LifePlan {
+    const isTaken = this.#undead >= 0 && !plan.isRolling && plan.key === this.#plainKey
+    return isTaken ? { ...plan, key: `s${plan.slot}-p2` } : plan
   }
 
   #planLife(number: number): LifePlan {

@@ -6,8 +6,10 @@
 import type { Align } from '../../lib/options.ts'
 import { runStreams } from './journal-streams-world.ts'
 import { runSeed as runJournal } from './journal-world.ts'
+import { runLoggers } from './logger-world.ts'
+import { depthOf } from './pipelined-seeds.ts'
 import { runRecords } from './run-records.ts'
-import { runSeed as runBytes } from './run-seed.ts'
+import { type Report, runSeed as runBytes } from './run-seed.ts'
 import { runShared } from './run-shared.ts'
 
 export const FEATURES = [
@@ -22,6 +24,8 @@ export const FEATURES = [
   'journal',
   'kill',
   'power loss',
+  'pipelining',
+  'logger',
 ] as const
 
 export type Feature = (typeof FEATURES)[number]
@@ -50,16 +54,18 @@ const NODE = 'node --import=./test/helpers/typescript.js test/model'
 /** Seeds that are cheap have most of the number. */
 export const MODELS: Readonly<Record<string, Model>> = {
   bytes: {
-    share: 70,
+    share: 60,
     chunk: 250,
     repeat: 'npm run test:model -- --seeds 1 --from',
     features: [...UNRELIABLE, 'attempts that differ'],
-    run: async seed => {
-      const { complaints, fired, attemptLengths } = await runBytes(seed)
-      const { two, more } = attemptLengths
-      const faults = featuresOfFaults(fired)
-      return resultOf(complaints, [...faults, two + more > 0 && 'attempts that differ'])
-    },
+    run: async seed => resultOfBytes(await runBytes(seed), []),
+  },
+  pipelined: {
+    share: 40,
+    chunk: 250,
+    repeat: 'npm run test:pipelining --',
+    features: [...UNRELIABLE, 'attempts that differ', 'pipelining'],
+    run: async seed => resultOfBytes(await runBytes(seed, depthOf(seed)), ['pipelining']),
   },
   records: {
     share: 5,
@@ -76,7 +82,7 @@ export const MODELS: Readonly<Record<string, Model>> = {
     },
   },
   shared: {
-    share: 370,
+    share: 350,
     chunk: 500,
     repeat: 'npm run test:shared -- --seeds 1 --from',
     features: [...UNRELIABLE, 'attempts that differ', 'shared writers', 'rolling', ...ALIGNS],
@@ -87,7 +93,7 @@ export const MODELS: Readonly<Record<string, Model>> = {
     },
   },
   journal: {
-    share: 230,
+    share: 220,
     chunk: 1000,
     repeat: `${NODE}/journal-main.ts --seeds 1 --from`,
     features: ['late request', ...ALIGNS, 'journal', 'kill', 'power loss'],
@@ -114,6 +120,29 @@ export const MODELS: Readonly<Record<string, Model>> = {
       return resultOf(problem, [...featuresOfCounts(counts), 'journal', alignFeature(align)])
     },
   },
+  loggers: {
+    share: 100,
+    chunk: 500,
+    repeat: `${NODE}/logger-main.ts --seeds 1 --from`,
+    features: [
+      ...UNRELIABLE,
+      'attempts that differ',
+      'shared writers',
+      'rolling',
+      'align: chunk',
+      'logger',
+    ],
+    run: async seed => {
+      const { complaints, counts, isShared } = await runLoggers(seed)
+      const features = featuresOfCounts(counts)
+      return resultOf(complaints, [
+        ...features,
+        'align: chunk',
+        'logger',
+        isShared && 'shared writers',
+      ])
+    },
+  },
 }
 
 /** Counts of the simulated models that stand for a feature. */
@@ -132,10 +161,14 @@ const COUNTED: Readonly<Record<string, Feature>> = {
 /** Features that no seed can have together. */
 export function canCombine(a: Feature, b: Feature): boolean {
   const has = (...features: Feature[]) => features.includes(a) || features.includes(b)
-  // A stream has one `align`.
+  // A stream has one `align`, and that of a logger is 'chunk'.
   if (a.startsWith('align') && b.startsWith('align')) return a === b
-  // `shared` excludes `journal`.
-  return !(has('shared writers') && has('journal', 'kill', 'power loss'))
+  const hasBoth = (x: Feature, y: Feature) => has(x) && has(y)
+  if (hasBoth('logger', 'align: line') || hasBoth('logger', 'align: length')) return false
+  // The pipelined stream of the model has one object and no `align`. `shared` and `journal` exclude it.
+  if (has('pipelining')) return a === b || has(...UNRELIABLE, 'attempts that differ')
+  // `shared` excludes `journal`. The model of loggers has none: test/loggers kills loggers that have one.
+  return !(has('shared writers', 'logger') && has('journal', 'kill', 'power loss'))
 }
 
 /** The pairs of features that seeds must meet, each feature alone included. */
@@ -155,6 +188,14 @@ function resultOf(
 ): SeedResult {
   const problem = typeof problems === 'object' ? problems[0] : problems
   return { problem, features: new Set(features.filter(each => each !== false)) }
+}
+
+function resultOfBytes(
+  { complaints, fired, attemptLengths }: Report,
+  features: readonly Feature[],
+): SeedResult {
+  const isDifferent = attemptLengths.two + attemptLengths.more > 0 && 'attempts that differ'
+  return resultOf(complaints, [...features, ...featuresOfFaults(fired), isDifferent])
 }
 
 function alignFeature(align: Align): Feature {

@@ -86,8 +86,8 @@ const names = Object.keys(PLANS)
 const writers = new Map<string, Writer>()
 /** Numbers that the writer with a journal was told to be accepted. */
 const accepted: number[] = []
-/** Sums of the processes of a part that have ended. */
-const totals = new Map<string, Record<string, number>>()
+/** What each writer has counted at its end; with a journal, what its last life has. */
+const totals = new Map<string, Readonly<Record<string, number>>>()
 const samples = new Map<string, SystemSample[]>()
 let kills = 0
 let rotations = 0
@@ -277,21 +277,19 @@ function checkGrowth(first: Map<string, IdleSample>, last: Map<string, IdleSampl
   }
 }
 
-function addTotals(name: string, counts: Readonly<Record<string, number>>): void {
-  totals.set(name, { ...counts })
-}
-
 async function endAll(): Promise<void> {
   file.close()
   server.faults.clear()
   const deadline = AbortSignal.timeout(MAX_END_TIME)
   const tooLate = new Promise<never>((_, reject) => {
-    deadline.onabort = () => reject(new Error(`not all processes ended in ${MAX_END_TIME} ms`))
+    deadline.onabort = () => reject(new Error(`not ended in ${MAX_END_TIME} ms: ${[...alive]}`))
   })
+  const alive = new Set([...names, 'follow'])
   const ended = [...writers].map(async ([name, writer]) => {
     const { counts } = await writer.ask('end')
-    addTotals(name, counts)
+    totals.set(name, counts)
     const [code] = await writer.closed
+    alive.delete(name)
     if (code !== 0 || writer.stderr !== '') problems.push(`${name}: exit ${code} ${writer.stderr}`)
     if (name === 'journal') collectAccepted(writer)
   })
@@ -300,6 +298,7 @@ async function endAll(): Promise<void> {
     while (linesLength() < wanted) await sleep(100)
     follow.kill('SIGTERM')
     const code = await followClosed
+    alive.delete('follow')
     if (code !== '143' || followErrors !== '') problems.push(`follow: exit ${code} ${followErrors}`)
   }
   await Promise.race([Promise.all([...ended, followed()]), tooLate])

@@ -1,0 +1,5 @@
+/** The seeds of loggers that the quick tests leave out. */
+
+import { testLoggerSeeds } from './test-logger-seeds.ts'
+
+testLoggerSeeds(81, 1000, 10)
