@@ -16,7 +16,7 @@ const GIB = 1024 * MIB
  * @property {string} name
  * @property {string} title
  * @property {string} about
- * @property {'appends' | 'lines' | 'records' | 'engines' | 'compression' | 'attempts' | 'starts' | 'connections' | 'idle' | 'growth'} shape of its table
+ * @property {'appends' | 'lines' | 'records' | 'engines' | 'compression' | 'attempts' | 'starts' | 'connections' | 'idle' | 'growth' | 'links'} shape of its table
  * @property {Contender[]} contenders
  * @property {string} [reference] the contender that the others are compared with
  * @property {number} rounds
@@ -59,6 +59,11 @@ export const ONE_STREAM = 'one long stream (zlib.createGzip)'
 export const MEMBERS_DEFAULT = 'members of 1 MiB (the default)'
 export const BY_ITSELF = 'by itself'
 export const UNSUBSCRIBED = 'traced, without a subscriber'
+export const SERIAL = 'one append at a time'
+export const DEPTH_2 = 'pipelining: 2'
+export const DEPTH_4 = 'pipelining: 4'
+export const MEMORY_2 = 'one at a time, memory of pipelining: 2'
+export const MEMORY_4 = 'one at a time, memory of pipelining: 4'
 export const FOUR_MIB_BY_EIGHT = '4 MiB each, eight at a time'
 
 const withoutMd5 = { contentMd5: false }
@@ -151,6 +156,27 @@ function roundTripCase(latency, total) {
   }
 }
 
+/** `appends`: how many of each size make a turn of some seconds. */
+function pipeliningCase({ roundTrip, megabytes, commit, appends }) {
+  const params = { link: { roundTrip, rate: megabytes * 1e6 }, appends }
+  return {
+    name: `pipelining-${roundTrip}ms`,
+    title: `Pipelined appends at a round trip of ${roundTrip} ms and ${megabytes} MB/s`,
+    about: `MB/s by \`highWaterMark\`, through a relay with this round trip and bandwidth. The sink takes ${commit} ms for each append, and serves a connection's requests one after another. One append at a time needs two buffers, and N in flight N + 1. So the loops with as much memory have a \`highWaterMark\` 1.5 and 2.5 times as large.`,
+    shape: 'links',
+    reference: SERIAL,
+    rounds: 3,
+    latency: commit,
+    contenders: [
+      [SERIAL, {}],
+      [DEPTH_2, { depth: 2 }],
+      [MEMORY_2, { memory: 1.5 }],
+      [DEPTH_4, { depth: 4 }],
+      [MEMORY_4, { memory: 2.5 }],
+    ].map(([label, own]) => ({ label, file: 'pipelining', params: { ...params, ...own } })),
+  }
+}
+
 /** @type {Case[]} */
 export const cases = [
   {
@@ -226,6 +252,26 @@ export const cases = [
   ),
   roundTripCase(20, 128 * MIB),
   roundTripCase(100, 64 * MIB),
+  ...[
+    {
+      roundTrip: 20,
+      megabytes: 60,
+      commit: 10,
+      appends: { '64 KiB': 60, '1 MiB': 30, '4 MiB': 15 },
+    },
+    {
+      roundTrip: 60,
+      megabytes: 25,
+      commit: 15,
+      appends: { '64 KiB': 30, '1 MiB': 15, '4 MiB': 10 },
+    },
+    {
+      roundTrip: 2,
+      megabytes: 300,
+      commit: 8,
+      appends: { '64 KiB': 150, '1 MiB': 60, '4 MiB': 30 },
+    },
+  ].map(pipeliningCase),
   {
     name: 'streams',
     title: '1 stream and 200',

@@ -188,6 +188,18 @@ const shapes = {
     return table(head, rows)
   },
 
+  links(results, reference) {
+    const sizes = Object.keys(results[reference].turns[0].speeds)
+    const rows = Object.entries(results).map(([label, result]) => [
+      label,
+      ...sizes.flatMap(size => [
+        spread(median(result.turns.map(({ speeds }) => speeds[size])), 1e-6),
+        spread(ratio(result, results[reference], ({ speeds }) => speeds[size])),
+      ]),
+    ])
+    return table(['contender', ...sizes.flatMap(size => [`${size}, MB/s`, 'x'])], rows)
+  },
+
   attempts(results, reference) {
     const { turns } = results[reference]
     const nanoseconds = ({ seconds, attempts }) => (seconds / attempts) * 1e9

@@ -3,7 +3,8 @@
  * to an append has the next position and the CRC-64. It checks no signature and keeps no bytes.
  *
  * `latency` delays each response by a whole round trip. So the time between the end of a response and the
- * first byte of the next request, as the sink measures it, is the time of the client alone.
+ * first byte of the next request, as the sink measures it, is the time of the client alone. As with nginx, a
+ * pipelined request is read after the response to the one before it.
  */
 
 import { readFileSync } from 'node:fs'
@@ -51,9 +52,19 @@ class Connection {
       if (this.#missing > 0) return
       const request = this.#request
       this.#request = undefined
-      if (latency === 0) this.#respond(request)
-      else setTimeout(() => this.#respond(request), latency)
+      if (latency > 0) return this.#respondLater(request, chunk)
+      this.#respond(request)
     }
+  }
+
+  /** `rest`: bytes of the next request. */
+  #respondLater(request, rest) {
+    this.#socket.pause()
+    setTimeout(() => {
+      this.#respond(request)
+      this.#socket.resume()
+      this.#onData(rest)
+    }, latency)
   }
 
   /** Reads the head of a request. Returns the bytes after it. */

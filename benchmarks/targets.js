@@ -9,6 +9,8 @@ import {
   COPY,
   COPY_SUM,
   cases,
+  DEPTH_2,
+  DEPTH_4,
   DIRECT,
   FOUR_MIB,
   FS,
@@ -22,6 +24,7 @@ import {
   PINO_DESTINATION,
   PINO_FILE,
   PYTHON,
+  SERIAL,
   UNDICI,
   UNDICI_COPY,
   UNDICI_COPY_TLS,
@@ -171,6 +174,18 @@ export const targets = [
     limit: 0.98,
     value: at => median(at[OURS].turns.map(({ sink }) => sink.duty))?.median,
   },
+  ...[
+    [20, '1 MiB', DEPTH_2, 1.8],
+    [60, '64 KiB', DEPTH_4, 2.3],
+  ].map(([roundTrip, size, label, limit]) =>
+    compare(
+      `pipelining-${roundTrip}ms`,
+      `${label}, ${size} at ${roundTrip} ms: x one at a time`,
+      [label, SERIAL],
+      ({ speeds }) => speeds[size],
+      limit,
+    ),
+  ),
   compare(
     'position',
     'CPU per append at 5 GiB: x at 0',

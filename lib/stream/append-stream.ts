@@ -214,6 +214,7 @@ export class OssAppendStream extends Writable {
   readonly #ended: Promise<Error | undefined>
   /** Batches that were taken to be sent ahead, in order. The loop appends them in their turn. */
   readonly #following: Batch[] = []
+  #isSendingAhead = false
   #acknowledged = 0
   /** There may be work for the loop since it has last looked. */
   #isNotified = false
@@ -350,16 +351,22 @@ export class OssAppendStream extends Writable {
     this.#sendAhead()
   }
 
-  /** With `pipelining`: takes batches that are due, and sends them without waiting for the ones before them. */
+  /**
+   * With `pipelining`: takes batches that are due, and sends them without waiting for the ones before them. To
+   * take a batch lets a held write go on, which asks for this again before the batch has its place.
+   */
   #sendAhead(): void {
+    if (this.#isSendingAhead) return
+    this.#isSendingAhead = true
     for (let next = 0; this.#destination.ahead; next++) {
       // A journal, which reads batches from a disk, excludes `pipelining`.
       const batch = this.#following[next] ?? (this.#source.take() as Batch | undefined)
-      if (!batch) return
+      if (!batch) break
       this.#following[next] = batch
-      if (!this.#destination.sendAhead(batch)) return
+      if (!this.#destination.sendAhead(batch)) break
       this.#source.onSending()
     }
+    this.#isSendingAhead = false
   }
 
   override write(chunk: unknown, callback?: WriteCallback): boolean

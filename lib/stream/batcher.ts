@@ -198,7 +198,8 @@ export class Batcher {
 
   /** The next batch in order: the full one, or else the whole records so far. */
   take(): Batch | undefined {
-    ok(this.#inFlight.length < this.#mostInFlight, 'batches in flight')
+    // An acknowledged batch may not be released yet, when a follower is asked for.
+    if (this.#inFlight.length === this.#mostInFlight) return undefined
     if (!this.#ready && this.whole > 0) this.#close()
     const taken = this.#ready
     if (!taken) return undefined

@@ -26,7 +26,12 @@ function checkEnding(observer: StreamObserver): void {
   observer.check(observer.isClosed, 'closed')
   if (isFinished) {
     // A stream misses a final response only if its attempt timed out before.
-    const missed = countRetries(observer, 'OSS_ERR_TIMEOUT')
+    // In a chain the response to a follower is missed when an attempt before it has failed, and a later
+    // success proves an attempt whose response was wrong.
+    const missed =
+      scenario.pipelining > 1
+        ? observer.retries.length + observer.appends.filter(each => each.reconciled).length
+        : countRetries(observer, 'OSS_ERR_TIMEOUT')
     const finals = observer.requests.flatMap(each => finalCode(observer, each) ?? [])
     observer.check(finals.length <= missed, `finished against ${finals}`)
     return
@@ -136,7 +141,8 @@ function explainConflict(observer: StreamObserver, error: OssConflictError): str
   const batch = after.position - tail
   const length = bytes.length - tail
   // Each byte is a record, so any first part of the batch is a possible attempt.
-  const isAttempt = batch > 0 && length >= 0 && length <= scenario.highWaterMark
+  const isAttempt =
+    batch > 0 && length >= 0 && length <= scenario.pipelining * scenario.highWaterMark
   return isAttempt && opened.isAccurate && bytes.equals(observer.expected(acknowledged + length))
     ? `the object holds exactly our bytes, ${length} of ${batch} of the batch`
     : undefined
@@ -148,7 +154,8 @@ function explainRefusal(observer: StreamObserver, error: OssServiceError): strin
   const record = requests.find(each => each.requestId === error.requestId)
   if (!record) return 'no response has its request id'
   const responses = requests.filter(each => each.status !== undefined)
-  if (record !== responses.at(-1)) return 'it is not the last response'
+  // Followers of the refused attempt may have a response too.
+  if (record !== responses.at(-1) && scenario.pipelining === 1) return 'it is not the last response'
   if (record.operation === 'head' && record.status === 200) {
     const state = objectAtEnd?.state
     if (error.code === 'ObjectNotAppendable') {
@@ -229,7 +236,17 @@ function checkObject(observer: StreamObserver, final: Snapshot): void {
   }
   const rest = final.bytes.subarray(expected.length)
   const length = rest.findLastIndex(isOurs) + 1
-  observer.check(length <= scenario.highWaterMark, `${length} bytes of ours after the tail`)
+  const most = scenario.pipelining * scenario.highWaterMark
+  observer.check(length <= most, `${length} bytes of ours after the tail`)
+  if (scenario.pipelining > 1 && hasStruck(observer, 'rival')) {
+    // A follower landed behind the bytes of another writer.
+    const ours = observer.source.subarray(acknowledged, acknowledged + most)
+    observer.check(
+      ours.includes(Buffer.from(rest.filter(isOurs))),
+      'the bytes after the tail are not ours',
+    )
+    return
+  }
   const batch = observer.source.subarray(acknowledged, acknowledged + length)
   const damaged = rest.subarray(0, length).filter((byte, i) => byte !== batch[i]).length
   const allowed = hasStruck(observer, 'corrupted') ? 1 : 0
@@ -263,10 +280,16 @@ function checkUnresolved(observer: StreamObserver, final: Snapshot): void {
     return
   }
   observer.check(unresolved.position === tail, `unresolved at ${unresolved.position}`)
-  const attempts = appendsAt(observer, tail).filter(({ length }) => length === unresolved.length)
+  const inChain = chainedAppends(observer, tail)
+  const attempts = inChain.filter(({ length }) => length === unresolved.length)
   // A stream that was stopped, or timed out on a busy machine, may not have sent its attempt. A server does
   // not receive what is sent to a closed connection.
+  // Nor does it receive the followers of a head that failed.
+  const isInChain =
+    observer.scenario.pipelining > 1 &&
+    unresolved.length <= observer.scenario.pipelining * observer.scenario.highWaterMark
   const isUnsent =
+    isInChain ||
     isStopped(observer) ||
     isTimeout(error) ||
     ['refused', 'closed silently'].some(name => hasStruck(observer, name))
@@ -274,7 +297,7 @@ function checkUnresolved(observer: StreamObserver, final: Snapshot): void {
   observer.check(isKnown, `unresolved ${unresolved.length}: no such batch`)
   const rest = final.bytes.subarray(tail)
   const length = rest.findLastIndex(isOurs) + 1
-  const lengths = [0, unresolved.length, ...appendsAt(observer, tail).map(each => each.length)]
+  const lengths = [0, unresolved.length, ...inChain.map(each => each.length)]
   // The server records no attempt that it has not read to its end when the stream is stopped.
   const isAttempt = length <= unresolved.length && (isUnsent || lengths.includes(length))
   observer.check(
@@ -291,7 +314,9 @@ function checkUnresolved(observer: StreamObserver, final: Snapshot): void {
   const isClear =
     attempts.length > 0 && !isStopped(observer) && attempts.every(({ record }) => isRefused(record))
   // A response without a request id is not of OSS and proves nothing.
+  // A refusal in a chain proves nothing.
   const isUnproven =
+    observer.scenario.pipelining > 1 ||
     hasStruck(observer, 'no request id') ||
     observer.retries.some(({ error }) => !(error instanceof OssServiceError))
   observer.check(!isClear || isUnproven, 'unresolved, and OSS refused every attempt')
@@ -304,6 +329,15 @@ function errorWithTail({ error, flushes, isFinished }: StreamObserver): OssError
   const hasTail = (each: unknown): each is OssError =>
     each instanceof OssError && (each.tail !== undefined || each === error)
   return candidates.find(hasTail)
+}
+
+/** The attempts from `position` on, each with the length up to its end. */
+function chainedAppends(observer: StreamObserver, position: number) {
+  const { requests, scenario } = observer
+  if (scenario.pipelining === 1) return appendsAt(observer, position)
+  return requests
+    .filter(each => each.operation === 'append' && (each.position ?? 0) >= position)
+    .map(record => ({ record, length: record.position! + lengthOf(record) - position }))
 }
 
 function appendsAt({ requests }: StreamObserver, position: number) {
@@ -352,7 +386,9 @@ function checkRequests(observer: StreamObserver): void {
     const ours = source.subarray(start, start + length)
     const isOurs = md5 === undefined || md5 === createHash('md5').update(ours).digest('base64')
     observer.check(isOurs, `other bytes were sent to ${position}`)
-    observer.check(position >= last, `an append at ${position} after one at ${last}`)
+    // A head that failed is sent again behind its followers.
+    const isInOrder = position >= last || scenario.pipelining > 1
+    observer.check(isInOrder, `an append at ${position} after one at ${last}`)
     last = position
   }
   checkRefusedLengths(observer, real)
@@ -362,6 +398,8 @@ function checkRequests(observer: StreamObserver): void {
 function checkRefusedLengths(observer: StreamObserver, appends: readonly RequestRecord[]): void {
   // A stream does not know of a 413 that came too late.
   if (countRetries(observer, 'OSS_ERR_TIMEOUT') > 0) return
+  // Nor of one that was lost because a follower was being sent to the connection that closed.
+  if (observer.scenario.pipelining > 1) return
   let least = Infinity
   for (const record of appends) {
     const length = lengthOf(record)
@@ -432,7 +470,9 @@ function checkRetries(observer: StreamObserver): void {
     return code === 'RequestTimeTooSkewed' && !faults.some(name => name.includes('skewed'))
   })
   // A request that timed out may arrive after the clock has changed.
-  const late = countRetries(observer, 'OSS_ERR_TIMEOUT')
+  // So may a follower, which was signed before the correction.
+  const chained = observer.scenario.pipelining - 1
+  const late = countRetries(observer, 'OSS_ERR_TIMEOUT') + chained * observer.retries.length
   observer.check(unexpectedSkews.length <= late, 'the clock was wrong again after a correction')
   if (hasStruck(observer, 'refused')) return
   const broken = countRetries(observer, 'OSS_ERR_NETWORK')

@@ -39,6 +39,8 @@ export interface Report {
   readonly fired: Readonly<Record<string, number>>
   readonly verdicts: readonly (Verdict & { readonly mayRead: boolean })[]
   readonly attemptLengths: AttemptLengths
+  /** How often each kind of fault struck in each place of a chain. */
+  readonly chainFaults: Readonly<Record<string, number>>
 }
 
 const TOKENS = ['one', 'two', 'three', 'four', 'five', 'six']
@@ -61,8 +63,8 @@ export function reproduceCommand(seed: number): string {
 }
 
 /** Does not reject if the stream misbehaves: the report has its complaints. */
-export async function runSeed(seed: number): Promise<Report> {
-  const scenario = createScenario(seed)
+export async function runSeed(seed: number, pipelining = 1): Promise<Report> {
+  const scenario = createScenario(seed, pipelining)
   const server = await createOssServer({ credentials: IDENTITIES })
   try {
     const observer = await runScenario(scenario, server)
@@ -158,6 +160,7 @@ function optionsOf(scenario: Scenario, server: OssServer): AppendStreamOptions {
     contentMd5,
     maxObjectBytes,
     seal: scenario.seal,
+    pipelining: scenario.pipelining,
     retry: { maxRetries, minDelay: seed % 2, maxDelay: 3 },
     metadata: { seed: String(seed) },
     contentType: 'text/x-model',
@@ -342,7 +345,28 @@ function createReport(observer: StreamObserver): Report {
     fired: server.faults.fired,
     verdicts: observer.verdicts.map(each => ({ ...each, mayRead: scenario.mayRead })),
     attemptLengths: attemptLengths(observer),
+    chainFaults: countChainFaults(observer),
   }
+}
+
+/**
+ * Where faults struck: behind a success on the same connection, where a chain runs, or elsewhere: at the first
+ * append and after a failure. The server sees no follower of an attempt that failed, so it cannot tell more.
+ */
+function countChainFaults({ requests }: StreamObserver): Record<string, number> {
+  const counts: Record<string, number> = {}
+  const appends = requests.filter(each => each.operation === 'append')
+  for (const [i, { faults = [], remotePort, position }] of appends.entries()) {
+    const before = appends[i - 1]
+    const isBehind = before?.remotePort === remotePort && before.position !== position
+    const place = isBehind ? 'in a chain' : 'alone'
+    for (const name of faults) {
+      for (const kind of name.match(/reset|hang|status|rival|closed|late|lost/g) ?? []) {
+        counts[`${kind}: ${place}`] = (counts[`${kind}: ${place}`] ?? 0) + 1
+      }
+    }
+  }
+  return counts
 }
 
 function describeRun({ scenario, requests: seen }: StreamObserver): string[] {

@@ -72,6 +72,8 @@ export interface Scenario {
   readonly client: 'own' | 'shared'
   readonly credentials: 'fixed' | 'provider'
   readonly isPiped: boolean
+  /** Appends in flight at most. */
+  readonly pipelining: number
   readonly faults: readonly Fault[]
   readonly steps: readonly Step[]
   readonly stop: Stop | undefined
@@ -134,7 +136,7 @@ interface BackgroundFaults {
   readonly lookups: readonly Fault[]
 }
 
-export function createScenario(seed: number): Scenario {
+export function createScenario(seed: number, pipelining = 1): Scenario {
   const random = createRandom(seed)
   const ending = ENDINGS[seed % ENDINGS.length]!
   const isFatal = ending !== 'none' && ending !== 'abort'
@@ -208,6 +210,7 @@ export function createScenario(seed: number): Scenario {
     client: chance(random, 85) ? 'own' : 'shared',
     credentials: chance(random, 85) ? 'provider' : 'fixed',
     isPiped: chance(random, 25),
+    pipelining,
     faults: scheduled,
     steps,
     stop: abort?.stop ?? (ending === 'none' && chance(random, 8) ? makeStop(random) : undefined),

@@ -1708,9 +1708,16 @@ export const MUTANTS: readonly Mutant[] = [
   {
     name: 'pipelining: a third buffer for two appends in flight',
     file: 'lib/stream/batcher.ts',
-    find: 'this.#inFlight.length === this.#mostInFlight',
-    replace: 'this.#inFlight.length > 0',
+    find: 'return this.#ready !== undefined && this.#inFlight.length === this.#mostInFlight',
+    replace: 'return this.#ready !== undefined && this.#inFlight.length > 0',
     tests: ['stream/pipelining'],
+  },
+  {
+    name: 'pipelining: more batches are taken than there are buffers',
+    file: 'lib/stream/batcher.ts',
+    find: 'if (this.#inFlight.length === this.#mostInFlight) return undefined',
+    replace: '',
+    tests: ['stream/batcher'],
   },
 ]
 

@@ -67,15 +67,14 @@ t.test('every text fence is one that is compared with the code', async t => {
     texts.map(({ path }) => path),
     [
       'README.md',
-      ...Array(3).fill('docs/design.md'),
+      ...Array(4).fill('docs/design.md'),
       ...Array(5).fill('docs/journal.md'),
       ...['docs/loggers.md', 'docs/rolling.md'],
     ],
   )
   // Behind the format test/journal/frame.test.ts compares a header, an anchor and frames.
-  const [overview, path, settlement, states, folder, format, , , , loss, hourTwice] = texts.map(
-    ({ code }) => code,
-  )
+  const [overview, path, settlement, pipelining, states, folder, format, , , , loss, hourTwice] =
+    texts.map(({ code }) => code)
 
   const events = ["'append'", 'flush()', 'write()', '409', '5xx']
   for (const name of events) t.match(overview, name, `README's drawing has ${name}`)
@@ -88,9 +87,12 @@ t.test('every text fence is one that is compared with the code', async t => {
   t.match(path, 'settle(before, batch, seen)')
   t.match(code, /export function settle\(before: Tail, unacknowledged: Batch, seen: /)
 
-  const tail = readFileSync(`${ROOT}lib/append/tail.ts`, 'utf8')
-  const drawing = [...tail.matchAll(/^ \* {6}(.*)$/gm)].map(([, line]) => line).join('\n')
-  t.equal(settlement?.trimEnd(), drawing, 'the drawing of `settle()`')
+  const drawingOf = (name: string): string => {
+    const source = readFileSync(`${ROOT}lib/append/${name}.ts`, 'utf8')
+    return [...source.matchAll(/^ \* {6}(.*)$/gm)].map(([, line]) => line).join('\n')
+  }
+  t.equal(settlement?.trimEnd(), drawingOf('tail'), 'the drawing of `settle()`')
+  t.equal(pipelining?.trimEnd(), drawingOf('chain'), 'the drawing of a chain')
 
   const keyPattern = readFileSync(`${ROOT}lib/rolling/key-pattern.ts`, 'utf8')
   const rows = [...keyPattern.matchAll(/^ \* {6}(.*\|.*)$/gm)].map(([, row]) => row).join('\n')
