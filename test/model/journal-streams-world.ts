@@ -346,6 +346,14 @@ class World {
     if (others.length > 0) this.report(`left: ${others}`)
   }
 
+  /** Two streams that count as living do not write to one key. Their slots alone do not tell them apart. */
+  #pickPlainKey(slot: number): string {
+    const { hasUndead, isRolling } = this.plan
+    const index = hasUndead || isRolling === false ? 0 : this.random.integer(0, 1)
+    const key = `s${slot}-p${index}`
+    return this.#undead >= 0 && key === this.#plainKey ? `s${slot}-p1` : key
+  }
+
   #planLife(number: number): LifePlan {
     const { random, plan } = this
     const { integer, pick } = random
@@ -362,9 +370,7 @@ class World {
     const highWaterMark = pick([integer(20, 100), integer(20, 200), 4000])
     return {
       ...{ number, slot, isRolling, align },
-      key: isRolling
-        ? plan.pattern
-        : `s${slot}-p${plan.hasUndead || plan.isRolling === false ? 0 : integer(0, 1)}`,
+      key: isRolling ? plan.pattern : this.#pickPlainKey(slot),
       maxBytes: pick([integer(20, 100), integer(20, 100), integer(40, 300), 1e6]),
       sealOnRoll: isRolling && integer(0, 2) === 0,
       seal: isRolling && !plan.isHeadForbidden && integer(0, 4) === 0,
