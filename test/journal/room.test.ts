@@ -65,7 +65,8 @@ t.test('an acknowledgement that comes while segments are deleted deletes more', 
   t.equal(disk.paths.length, 3)
   journal.acknowledge(1, { position: 1, crc64: '1' })
   // The first deletion is under way.
-  while (disk.paths.length === 3) await null
+  for (let turn = 0; disk.paths.length === 3 && turn < 1000; turn++) await null
+  t.equal(disk.paths.length, 2)
   journal.acknowledge(3, { position: 3, crc64: '3' })
   await settle()
   t.equal(disk.paths.length, 1)

@@ -13,6 +13,7 @@ const REQUIRED = [
   ...['recovered into an old object', 'an object was left at a start, since it was full'],
   ...['HEAD forbidden', 'another plain key', 'an fdatasync failed', 'the disk is full'],
   ...['a removed file is back', 'damaged: broken', 'damaged: unfinished', 'two slots delivered'],
+  ...['another align', 'finished with a seal'],
 ]
 
 /** Adds a test: each promise is kept in these seeds, and they meet each case `minCount` times. */

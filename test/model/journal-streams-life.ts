@@ -43,6 +43,8 @@ export interface LifePlan {
   readonly isRolling: boolean
   readonly maxBytes: number
   readonly sealOnRoll: boolean
+  /** It seals its last object at its end. */
+  readonly seal: boolean
   readonly align: Align
   readonly sync: 'always' | 'never' | number
   readonly highWaterMark: number
@@ -118,6 +120,10 @@ export class Life implements Sender {
     return this.#source.slot
   }
 
+  get align(): Align {
+    return this.plan.align
+  }
+
   get isDead(): boolean {
     return this.#world.disk.process !== this.#process
   }
@@ -157,9 +163,9 @@ export class Life implements Sender {
 
   #open(): OssAppendStream {
     const { plan } = this
-    const { align, sync, highWaterMark, flushInterval, attemptFloor, key } = plan
+    const { align, sync, highWaterMark, flushInterval, attemptFloor, key, seal } = plan
     const options = {
-      ...{ bucket: BUCKET, key, align, highWaterMark, flushInterval },
+      ...{ bucket: BUCKET, key, align, highWaterMark, flushInterval, seal },
       client: this.#world.network.client(this, plan.sendsOnce),
       retry: { minDelay: 1, maxDelay: 400 },
       journal: { dir: FOLDER, sync },

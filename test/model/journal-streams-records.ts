@@ -12,6 +12,7 @@ export const RECORD_BYTES = 12
 /** The process that wrote a record. */
 export interface RecordOwner {
   readonly number: number
+  readonly align: Align
   /** Of its new bytes. Undefined until its journal is open. */
   readonly slot: number | undefined
 }
@@ -55,21 +56,21 @@ export class Records {
 
   give(owner: RecordOwner, isOpen = false): GivenRecord {
     const index = this.all.length
-    const text = this.#textOf(index, isOpen)
+    const text = this.#textOf(index, owner.align, isOpen)
     const states = { isPromised: false, isSafe: false, isGone: false, copies: 0 }
     const record = { index, text, owner, isOpen, ...states }
     this.all.push(record)
     return record
   }
 
-  #textOf(index: number, isOpen: boolean): string {
+  #textOf(index: number, align: Align, isOpen: boolean): string {
     const number = String(index).padStart(4, '0')
     if (isOpen) return `<${number}!>`
-    if (typeof this.#align === 'number' && this.#align > 1) {
+    if (typeof align === 'number' && align > 1) {
       return `<${number}${'z'.repeat(RECORD_BYTES - 6)}>`
     }
     const text = `<${number}${'z'.repeat(this.#random.integer(0, 30))}>`
-    return this.#align === '\n' || this.#random.integer(0, 3) === 0 ? `${text}\n` : text
+    return align === '\n' || this.#random.integer(0, 3) === 0 ? `${text}\n` : text
   }
 
   /** An append has landed. */

@@ -31,6 +31,8 @@ export interface StreamsReport {
 /** What all processes of a seed have in common. */
 interface WorldPlan {
   readonly align: Align
+  /** Each process has an `align` of its own. */
+  readonly isMixed: boolean
   readonly isUnsynced: boolean
   readonly lives: number
   readonly losesPower: boolean
@@ -73,6 +75,8 @@ class World {
   /** Keys that bytes have landed at since the process began, in the order of their first. */
   #landedKeys: string[] = []
   #plainKey = ''
+  /** Of the processes so far. */
+  readonly #aligns = new Set<Align>()
   #recoveries = 0
   #undead = -1
   #wasSealed = false
@@ -122,7 +126,7 @@ class World {
     this.log(JSON.stringify(this.plan))
     try {
       for (let number = 0; number < this.plan.lives && !this.#problem; number++) {
-        if (await this.#live(this.#withFreeKey(this.#planLife(number)))) break
+        if (await this.#live(this.#planLife(number))) break
         this.#betweenLives(number)
       }
       if (!this.#problem) await this.#endCalmly()
@@ -148,12 +152,15 @@ class World {
     if (!plan.isRolling && this.#plainKey !== plan.key) this.count('another plain key')
     if (!plan.isRolling) this.#plainKey = plan.key
     const life = new Life(plan, this)
+    if (this.#aligns.size > 0 && !this.#aligns.has(plan.align)) this.count('another align')
+    this.#aligns.add(plan.align)
     const ending = await this.#runLife(life)
     this.log(`--- ${ending}`)
     this.count(ending)
     life.bury()
     this.disk.kill()
     if (ending === 'failed') this.#checkFailure(life)
+    if (ending === 'finished' && plan.seal) this.count('finished with a seal')
     if (ending === 'finished' && plan.lastAct === 'end open')
       this.count('finished behind an open record')
     return life.isConflict
@@ -310,7 +317,7 @@ class World {
     this.disk.capacity = NEVER
     const plan = this.#planLife(this.plan.lives)
     const isConflict = await this.#live({
-      ...{ ...plan, key: plan.isRolling ? plan.key : 'last', sealOnRoll: false },
+      ...{ ...plan, key: plan.isRolling ? plan.key : 'last', sealOnRoll: false, seal: false },
       ...{
         lastAct: 'end',
         isLast: true,
@@ -339,10 +346,12 @@ class World {
     if (others.length > 0) this.report(`left: ${others}`)
   }
 
-  /** The key of a plain stream is not that of a dead process which counts as living: both would write to it. */
-  #withFreeKey(plan: LifePlan): LifePlan {
-    const isTaken = this.#undead >= 0 && !plan.isRolling && plan.key === this.#plainKey
-    return isTaken ? { ...plan, key: `s${plan.slot}-p2` } : plan
+  /** Two streams that count as living do not write to one key. Their slots alone do not tell them apart. */
+  #pickPlainKey(slot: number): string {
+    const { hasUndead, isRolling } = this.plan
+    const index = hasUndead || isRolling === false ? 0 : this.random.integer(0, 1)
+    const key = `s${slot}-p${index}`
+    return this.#undead >= 0 && key === this.#plainKey ? `s${slot}-p1` : key
   }
 
   #planLife(number: number): LifePlan {
@@ -354,17 +363,17 @@ class World {
     this.disk.trouble = this.network.isCalm ? NO_TROUBLE : plan.trouble
     this.disk.capacity = this.network.isCalm ? NEVER : plan.capacity
     const isRolling = plan.isRolling ?? integer(0, 9) < 6
-    const hasOpen = plan.align === '\n' || plan.align === RECORD_BYTES
+    const align = plan.isMixed ? pick<Align>(['\n', 'chunk', RECORD_BYTES]) : plan.align
+    const hasOpen = align === '\n' || align === RECORD_BYTES
     // Each process has to fill a small disk.
     const isSmall = plan.capacity < NEVER
     const highWaterMark = pick([integer(20, 100), integer(20, 200), 4000])
     return {
-      ...{ number, slot, isRolling, align: plan.align },
-      key: isRolling
-        ? plan.pattern
-        : `s${slot}-p${plan.hasUndead || plan.isRolling === false ? 0 : integer(0, 1)}`,
+      ...{ number, slot, isRolling, align },
+      key: isRolling ? plan.pattern : this.#pickPlainKey(slot),
       maxBytes: pick([integer(20, 100), integer(20, 100), integer(40, 300), 1e6]),
       sealOnRoll: isRolling && integer(0, 2) === 0,
+      seal: isRolling && !plan.isHeadForbidden && integer(0, 4) === 0,
       sync: plan.isUnsynced ? 'never' : pick(['always', 1, 50, 200, 200]),
       highWaterMark,
       flushInterval: isSmall ? pick([0, 0, 50]) : pick([0, 1, 50, 1000]),
@@ -400,6 +409,7 @@ function makePlan({ integer, pick }: Random): WorldPlan {
   const isHeadForbidden = integer(0, 4) === 0
   return {
     align,
+    isMixed: align !== 1 && integer(0, 1) === 0,
     isUnsynced: integer(0, 4) === 0,
     lives: integer(1, 9),
     losesPower: integer(0, 1) === 0,
