@@ -14,8 +14,9 @@ export type {
 export type { AttemptTrace } from './append/diagnostics.ts'
 export type { RetryInfo } from './append/retry-loop.ts'
 export type { Tail } from './append/tail.ts'
-export { type ClientOptions, OssClient } from './client/client.ts'
+export { OssClient } from './client/client.ts'
 export type { Credentials, CredentialsLike, CredentialsOption } from './client/credentials.ts'
+export type { ClientOptions } from './client/options.ts'
 export { crc64, crc64Combine } from './crc64/index.ts'
 export {
   type ObservedTail,
@@ -28,7 +29,7 @@ export {
   type OssServiceErrorDetails,
 } from './errors.ts'
 export { type GzipMembersOptions, gzipMembers } from './gzip-members.ts'
-export type { Damage } from './journal/recovery.ts'
+export type { Damage, RecoverInfo } from './journal/recover-info.ts'
 export type {
   Align,
   AppendStreamOptions,
@@ -54,5 +55,4 @@ export {
   type OssAppendStreamEvents,
   type ReadyInfo,
 } from './stream/append-stream.ts'
-export type { RecoverInfo } from './stream/journal-recovery.ts'
 export type { RecordAddress } from './stream/record-addresses.ts'

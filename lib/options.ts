@@ -6,8 +6,9 @@
 
 import type { RetryPolicy } from './append/backoff.ts'
 import type { AppendPipeline, Client, Target } from './append/client-interface.ts'
-import { CLIENT_OPTIONS, type ClientOptions, OssClient, openPipeline } from './client/client.ts'
+import { OssClient, openPipeline } from './client/client.ts'
 import { checkTarget, encodeText, parseUrl } from './client/endpoint.ts'
+import { CLIENT_OPTIONS, type ClientOptions } from './client/options.ts'
 import { parseCrc64 } from './crc64/index.ts'
 import { invalidOption } from './errors.ts'
 import {

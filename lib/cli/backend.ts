@@ -4,8 +4,9 @@
  */
 
 import { statSync } from 'node:fs'
-import { CLIENT_DEFAULTS, findEndpoint } from '../client/client.ts'
+import { findEndpoint } from '../client/create-exchange.ts'
 import { loadCredentialsModule } from '../client/credentials-module.ts'
+import { CLIENT_DEFAULTS } from '../client/options.ts'
 import { lockFolder } from '../folder-lock.ts'
 import type { ClientOptions, Credentials } from '../index.ts'
 import type { Backend, CommandIO } from './commands.ts'

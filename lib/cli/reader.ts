@@ -4,7 +4,7 @@
  */
 
 import type { RangeRequest } from '../append/client-interface.ts'
-import { createExchange } from '../client/client.ts'
+import { createExchange } from '../client/create-exchange.ts'
 import type { Exchange } from '../client/exchange.ts'
 import { type ListRequest, listObjects, type ObjectPage } from '../client/list-objects.ts'
 import { readRange } from '../client/read-range.ts'

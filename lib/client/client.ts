@@ -1,9 +1,8 @@
 /**
- * The client of a stream: HeadObject, AppendObject, SealAppendObject and GetObject, one exchange per call. Has
- * the options of the network. No retries, and no state of any object: those belong to the appender.
+ * The client of a stream: HeadObject, AppendObject, SealAppendObject and GetObject, one exchange per call. No
+ * retries, and no state of any object: those belong to the appender.
  */
 
-import type { Dispatcher } from 'undici'
 import type {
   AppendPipeline,
   AppendRequest,
@@ -14,62 +13,18 @@ import type {
   RangeRequest,
   Target,
 } from '../append/client-interface.ts'
-import { checkInteger, checkKnown, checkMethods, MAX_DELAY } from '../validate.ts'
+import { checkKnown } from '../validate.ts'
 import { CONNECTIONS } from './agent.ts'
-import { type CredentialsOption, createCredentialSource } from './credentials.ts'
-import { type Endpoint, resolveEndpoint } from './endpoint.ts'
-import { Exchange, type ExchangeRequest, type OssResponse } from './exchange.ts'
+import { createExchange } from './create-exchange.ts'
+import type { Exchange, ExchangeRequest, OssResponse } from './exchange.ts'
 import { Limiter } from './limiter.ts'
+import { CLIENT_OPTIONS, type ClientOptions } from './options.ts'
 import type { PipelineTurn } from './pipeline.ts'
 import { readRange } from './read-range.ts'
-import { RequestSigner } from './request-signer.ts'
 import { header, notOssResponse, readCrc64, readHead, readLength } from './response.ts'
-
-/** How to reach OSS. Streams that share a client share its connections, keys and clock. */
-export interface ClientOptions {
-  /** Region id, as in `cn-hangzhou`. Default: the region in the endpoint, or `OSS_REGION`. */
-  readonly region?: string | undefined
-  /** Host, with or without scheme (https). Default: `OSS_ENDPOINT`, or the region's public endpoint. */
-  readonly endpoint?: string | undefined
-  /** `host/bucket/key` instead of `bucket.host/key`. Default: true for an IP address or `localhost`. */
-  readonly pathStyle?: boolean | undefined
-  /** `endpoint` is a domain bound to the bucket. Default false. */
-  readonly cname?: boolean | undefined
-  /**
-   * Keys, or a provider of keys. Default: `OSS_ACCESS_KEY_ID`, `OSS_ACCESS_KEY_SECRET` and
-   * `OSS_SESSION_TOKEN` of the environment.
-   */
-  readonly credentials?: CredentialsOption
-  /**
-   * Any undici Dispatcher (proxy, TLS, mock). The client never closes it. Default: connections of its
-   * own.
-   */
-  readonly dispatcher?: Dispatcher | undefined
-  /** Milliseconds to open a connection, without `dispatcher`. Default 5,000. */
-  readonly connectTimeout?: number | undefined
-  /**
-   * Milliseconds without progress: no part of the request is taken, or no response comes. 1 ms per 64 bytes
-   * of body is always added. With `dispatcher`: for the whole exchange. Default 30,000.
-   */
-  readonly requestTimeout?: number | undefined
-}
-
-export const CLIENT_OPTIONS = [
-  'region',
-  'endpoint',
-  'pathStyle',
-  'cname',
-  'credentials',
-  'dispatcher',
-  'connectTimeout',
-  'requestTimeout',
-] as const satisfies readonly (keyof ClientOptions)[]
 
 /** Opens a pipeline of a client, for at most `depth` appends in flight. The client has an Agent of its own. */
 export let openPipeline: (client: OssClient, depth: number) => AppendPipeline
-
-/** Milliseconds. */
-export const CLIENT_DEFAULTS = { connectTimeout: 5_000, requestTimeout: 30_000 } as const
 
 /** MD5 of an empty body. OSS's own SDKs send it with a seal. */
 const MD5_OF_NOTHING = '1B2M2Y8AsgTpgAmY7PhCfg=='
@@ -180,35 +135,4 @@ export class OssClient implements Client {
   #post(target: Target, request: ExchangeRequest): Promise<OssResponse> {
     return this.#limiter.run(request.signal, () => this.#exchange.post(target, request))
   }
-}
-
-/**
- * Checks the options and turns them into an exchange.
- *
- * @throws {OssError} `OSS_ERR_INVALID_OPTION`, naming the option.
- */
-export function createExchange(options: ClientOptions, env = process.env): Exchange {
-  const {
-    dispatcher,
-    credentials,
-    connectTimeout = CLIENT_DEFAULTS.connectTimeout,
-    requestTimeout = CLIENT_DEFAULTS.requestTimeout,
-  } = options
-  const endpoint = findEndpoint(options, env)
-  const credentialSource = createCredentialSource(credentials, env)
-  if (dispatcher !== undefined) checkMethods('dispatcher', dispatcher, ['dispatch'])
-  return new Exchange({
-    endpoint,
-    requestSigner: new RequestSigner(credentialSource, endpoint.region),
-    connectTimeout: checkInteger('connectTimeout', connectTimeout, 1, MAX_DELAY),
-    requestTimeout: checkInteger('requestTimeout', requestTimeout, 1, MAX_DELAY),
-    dispatcher,
-  })
-}
-
-/** The endpoint that the options describe. The environment fills in what they leave out. */
-export function findEndpoint(options: ClientOptions, env = process.env): Endpoint {
-  const { region, endpoint = env.OSS_ENDPOINT || undefined, pathStyle, cname } = options
-  const defaultRegion = env.OSS_REGION || undefined
-  return resolveEndpoint({ region, defaultRegion, endpoint, pathStyle, cname })
 }

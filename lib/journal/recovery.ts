@@ -16,6 +16,7 @@ import { findLastRecordEnd } from '../stream/align.ts'
 import { type FileSystem, readAll } from './file-system.ts'
 import { type DecodedFrame, firstCrc } from './frame.ts'
 import { FrameReader } from './frame-reader.ts'
+import type { Damage } from './recover-info.ts'
 import {
   ANCHOR_PLACES,
   decodeHead,
@@ -28,21 +29,6 @@ import {
   type SegmentHeader,
   VERSION,
 } from './segment.ts'
-
-/** Bytes of a file that are not delivered. The file is kept, as `<name>.damaged`, and not read again. */
-export interface Damage {
-  /** Absolute path of the file. `.damaged` is appended to it once the bytes before the damage are delivered. */
-  readonly file: string
-  /** Where the bytes begin in the file. */
-  readonly offset: number
-  /** Their number, frames and all. */
-  readonly bytes: number
-  /**
-   * `'broken'`: a frame or the header is torn or damaged there. `'gap'`: bytes before the file are missing or
-   * broken. `'unfinished'`: the last record has no end.
-   */
-  readonly reason: 'broken' | 'gap' | 'unfinished'
-}
 
 /** Bytes that one process wrote for one stream. A record ends with them, whatever `align` says. */
 export interface JournalPart {

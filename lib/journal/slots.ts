@@ -12,7 +12,7 @@ import { isAlive, processIdentity } from '../folder-lock.ts'
 import { type FileSystem, nodeFileSystem } from './file-system.ts'
 import { asJournalError } from './journal-error.ts'
 import { type IsRunning, type LockOwner, lockSlot } from './lock.ts'
-import type { Damage } from './recovery.ts'
+import type { Damage } from './recover-info.ts'
 import { damagedName, parseSegmentName } from './segment.ts'
 
 /** A slot that this process has locked. */

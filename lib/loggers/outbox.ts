@@ -13,13 +13,13 @@
 import type { RetryInfo } from '../append/retry-loop.ts'
 import { type ObservedTail, OssError } from '../errors.ts'
 import type { ExitJournal } from '../journal/exit-journal.ts'
+import type { RecoverInfo } from '../journal/recover-info.ts'
 import {
   createRollingAppendStream,
   type RollInfo,
   type RollingAppendStream,
 } from '../rolling/rolling-stream.ts'
 import { withInternals } from '../stream/internals.ts'
-import type { RecoverInfo } from '../stream/journal-recovery.ts'
 import type { JournalSource } from '../stream/journal-source.ts'
 import { Waiters } from '../stream/waiters.ts'
 import { resolveTransportOptions, type TransportOptions } from './options.ts'

@@ -6,6 +6,7 @@
 import type { AppenderOptions, AppendInfo } from '../append/appender.ts'
 import type { RetryInfo } from '../append/retry-loop.ts'
 import type { StreamContext } from '../append/stream-context.ts'
+import type { RecoverInfo } from '../journal/recover-info.ts'
 import {
   OssAppendStream,
   type OssAppendStreamEvents,
@@ -19,7 +20,6 @@ import type {
   WritableEvents,
 } from '../stream/event-types.ts'
 import { internalsOf, withInternals } from '../stream/internals.ts'
-import type { RecoverInfo } from '../stream/journal-recovery.ts'
 import { type RollingAppendStreamOptions, resolveRollingOptions } from './options.ts'
 import { Roller, type RollInfo } from './roller.ts'
 

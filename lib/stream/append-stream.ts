@@ -19,6 +19,7 @@ import { StreamContext } from '../append/stream-context.ts'
 import type { Batch, Tail } from '../append/tail.ts'
 import { systemClock } from '../clock.ts'
 import { invalidOption, invalidRecord, OssError, recordTooLarge } from '../errors.ts'
+import type { RecoverInfo } from '../journal/recover-info.ts'
 import {
   type AppendStreamOptions,
   resolveOptions,
@@ -38,7 +39,6 @@ import type {
   WrittenChunk,
 } from './event-types.ts'
 import { internalsOf } from './internals.ts'
-import type { RecoverInfo } from './journal-recovery.ts'
 import {
   JournalSource,
   type JournalSourceListener,

@@ -25,24 +25,13 @@ import {
   withContext,
 } from '../errors.ts'
 import type { Journal } from '../journal/journal.ts'
-import type { Damage, JournalPart } from '../journal/recovery.ts'
+import type { RecoverInfo } from '../journal/recover-info.ts'
+import type { JournalPart } from '../journal/recovery.ts'
 import type { Anchor } from '../journal/segment.ts'
 import { advanceOver, settleJournal } from '../journal/settle-journal.ts'
 import { MIB } from '../options.ts'
 import { Batcher } from './batcher.ts'
 import { fillBatcher } from './journal-reader.ts'
-
-/** What `'recover'` carries: a journal of an earlier process is delivered. */
-export interface RecoverInfo {
-  /** Key of the object that holds its last byte; undefined: it held none. */
-  readonly key: string | undefined
-  /** Bytes that were not in it yet. */
-  readonly bytes: number
-  /** Bytes of the object behind them, which a power loss has taken out of the journal; only with `sync: 'never'`. */
-  readonly bytesBehind: number
-  /** Parts of files that could not be delivered, and are kept. */
-  readonly damaged: readonly Damage[]
-}
 
 export type RecoveryOptions = Omit<AppenderOptions, 'target' | 'position' | 'crc64' | 'exists'> & {
   /** The stream's own. */

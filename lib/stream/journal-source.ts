@@ -19,6 +19,7 @@ import { ExitJournal } from '../journal/exit-journal.ts'
 import type { FileSystem } from '../journal/file-system.ts'
 import type { JournalChunk } from '../journal/frame-layout.ts'
 import { Journal, type JournalOptions, type WriteResult } from '../journal/journal.ts'
+import type { RecoverInfo } from '../journal/recover-info.ts'
 import { claimFreeSlot, claimSlots, clearSlot, type Machine, type Slot } from '../journal/slots.ts'
 import type { JournalSettings } from '../options.ts'
 import { findFirstRecordEnd, findLastRecordEnd } from './align.ts'
@@ -37,7 +38,7 @@ import {
   type WritableChunk,
 } from './journal-chunks.ts'
 import { copyPieces, fillBatcher } from './journal-reader.ts'
-import { JournalRecovery, type RecoverInfo, type RecoveryOptions } from './journal-recovery.ts'
+import { JournalRecovery, type RecoveryOptions } from './journal-recovery.ts'
 import type { SourceOptions } from './memory-source.ts'
 
 /** Milliseconds that a write waits for a buffer. */

@@ -14,7 +14,8 @@ import {
   errors as undiciErrors,
 } from 'undici'
 import { classifyError } from '../../lib/append/classify-error.ts'
-import { type ClientOptions, OssClient } from '../../lib/client/client.ts'
+import { OssClient } from '../../lib/client/client.ts'
+import type { ClientOptions } from '../../lib/client/options.ts'
 import { OssError, OssServiceError } from '../../lib/errors.ts'
 import { runModule } from '../helpers/child-process.ts'
 import { encodePath, sign } from '../helpers/raw-client.ts'

@@ -4,7 +4,8 @@ import { once } from 'node:events'
 import { type AddressInfo, createServer as createNetServer, type Socket } from 'node:net'
 import { createServer as createTlsServer } from 'node:tls'
 import type { Test } from 'tap'
-import { type ClientOptions, OssClient } from '../../lib/client/client.ts'
+import { OssClient } from '../../lib/client/client.ts'
+import type { ClientOptions } from '../../lib/client/options.ts'
 import { cert, key } from '../helpers/tls.ts'
 
 export const TARGET = { bucket: 'examplebucket', key: 'logs/app.log' }

@@ -7,7 +7,7 @@ import { setTimeout as delay } from 'node:timers/promises'
 import t from 'tap'
 import { Client } from 'undici'
 import { OwnAgent } from '../../lib/client/agent.ts'
-import { createExchange } from '../../lib/client/client.ts'
+import { createExchange } from '../../lib/client/create-exchange.ts'
 import { dispatch } from '../../lib/client/dispatch.ts'
 import {
   COMBINATIONS,

@@ -3,12 +3,9 @@
 import { setTimeout as delay } from 'node:timers/promises'
 import t, { type Test } from 'tap'
 import type { AppendPipeline } from '../../lib/append/client-interface.ts'
-import {
-  type ClientOptions,
-  createExchange,
-  OssClient,
-  openPipeline,
-} from '../../lib/client/client.ts'
+import { OssClient, openPipeline } from '../../lib/client/client.ts'
+import { createExchange } from '../../lib/client/create-exchange.ts'
+import type { ClientOptions } from '../../lib/client/options.ts'
 import {
   errorResponse,
   httpResponse,

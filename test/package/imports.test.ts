@@ -31,7 +31,7 @@ const LAYERS: Readonly<Record<string, string>> = {
   'gzip-members': 'node:stream, node:zlib | uses timers | validate, errors',
   'skip-existing': 'node:stream | rolling, stream, crc64, errors | type append',
   rolling: `node:assert/strict, node:os | uses process, time
-    | stream, options, client, append, validate, errors`,
+    | stream, options, client, append, validate, errors | type journal`,
   stream: `node:stream, node:events, node:async_hooks, node:assert/strict, node:crypto | uses process, timers
     | stream/align, journal, options, append, crc64, clock, errors`,
   journal: `node:assert/strict, node:crypto, node:fs, node:fs/promises, node:os, node:path, node:zlib | uses process
