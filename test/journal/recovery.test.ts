@@ -20,8 +20,8 @@ async function leave(
   key: string,
   options: Partial<AppendStreamOptions>,
   { delivered = '', left = '' },
+  stream = oss.open(key, options),
 ): Promise<void> {
-  const stream = oss.open(key, options)
   if (delivered !== '') {
     stream.write(delivered)
     await stream.flush()
@@ -92,24 +92,22 @@ t.test('a sealed object: a plain stream fails, and a rolling stream takes the ne
   for (const isRolling of [false, true]) {
     const journal = newFolder(t)
     const key = `${oss.newKey()}-0`
-    await leave(oss, key, { journal }, { delivered: 'a', left: 'bc' })
+    const open = () => {
+      if (!isRolling) return oss.open(key, { journal })
+      const options = oss.options(`${key.slice(0, -1)}{index}`, { journal })
+      return createRollingAppendStream({ ...options, maxBytes: 1 << 20 })
+    }
+    await leave(oss, key, {}, { delivered: 'a', left: 'bc' }, open())
     const sealing = oss.open(key, { seal: true })
     await finish(sealing)
     if (isRolling) {
-      const { bucket, ...options } = oss.options(key, { journal })
-      const pattern = `${key.slice(0, -1)}{index}`
-      const stream = createRollingAppendStream({
-        ...options,
-        bucket,
-        key: pattern,
-        maxBytes: 1 << 20,
-      })
+      const stream = open()
       stream.write('d')
       await finish(stream)
       t.equal(oss.read(key).toString(), 'a')
       t.equal(oss.read(`${key.slice(0, -1)}1`).toString(), 'bcd')
     } else {
-      t.match(await failureOf(oss.open(key, { journal })), { code: 'AppendSealedObjectNotAllowed' })
+      t.match(await failureOf(open()), { code: 'AppendSealedObjectNotAllowed' })
     }
   }
 })
@@ -293,12 +291,10 @@ t.test('an object that would become too long: the rest goes to the next', async 
   const journal = newFolder(t)
   const key = `${oss.newKey()}-0`
   const align = '\n'
-  await leave(oss, key, { journal, align }, { delivered: 'one\n', left: 'two\nthree\nfour\n' })
-  const stream = createRollingAppendStream({
-    ...oss.options(`${key.slice(0, -1)}{index}`, { journal, align }),
-    maxBytes: 10,
-    maxObjectBytes: 10,
-  })
+  const options = oss.options(`${key.slice(0, -1)}{index}`, { journal, align })
+  const left = 'two\nthree\nfour\n'
+  await leave(oss, key, {}, { delivered: 'one\n', left }, createRollingAppendStream(options))
+  const stream = createRollingAppendStream({ ...options, maxBytes: 10, maxObjectBytes: 10 })
   stream.write('five\n')
   await finish(stream)
   const objects = [0, 1, 2].map(index => oss.read(`${key.slice(0, -1)}${index}`).toString())
