@@ -433,6 +433,7 @@ export class Journal {
   async #removeDeleted(): Promise<void> {
     const before = this.bytesOnDisk
     try {
+      await this.#reader.leaveDeleted()
       await this.#store.removeDeleted()
     } catch (error) {
       throw this.#fail(error)

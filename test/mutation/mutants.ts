@@ -110,6 +110,13 @@ export const MUTANTS: readonly Mutant[] = [
     tests: ['model/journal-streams'],
   },
   {
+    name: 'journal: a deleted segment stays open',
+    file: 'lib/journal/journal.ts',
+    find: '      await this.#reader.leaveDeleted()\n',
+    replace: '',
+    tests: ['journal/journal'],
+  },
+  {
     name: 'journal: an acknowledgement while segments are deleted is passed over',
     file: 'lib/journal/journal.ts',
     find: 'while (this.#acknowledged > trimmed && this.#hasWaste)',
