@@ -474,12 +474,7 @@ export class Journal {
         // The next start then asks nothing of what is delivered, and the object may be deleted meanwhile.
         if (this.#store.isAnchorBehind) await this.#store.putAnchor()
         await this.#trim()
-        const isSynced = await this.#store.syncAll()
-        // So that an idle journal shows that nothing is left, without a question to OSS.
-        if (this.#store.anchor && this.#store.anchoredOffset !== this.#acknowledged) {
-          await this.#store.putAnchor()
-        }
-        return isSynced
+        return this.#store.syncAll()
       })
       await this.#removeDeleted()
       if (!isSynced) throw this.#fail(diskFull())

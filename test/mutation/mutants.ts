@@ -453,7 +453,7 @@ export const MUTANTS: readonly Mutant[] = [
     file: 'lib/journal/slots.ts',
     find: 'if (names?.some(parseSegmentName) && !names.includes(basename(lock))) folders.push(folder)',
     replace: 'void [names, basename]',
-    tests: ['journal/journal'],
+    tests: ['journal/slots'],
   },
   {
     name: 'journal: a lock lists before it creates',
@@ -1067,9 +1067,9 @@ export const MUTANTS: readonly Mutant[] = [
   {
     name: 'a closed journal does not say what is acknowledged',
     file: 'lib/journal/journal.ts',
-    find: 'if (this.#store.anchor && this.#store.anchoredOffset !== this.#acknowledged) {',
-    replace: 'if (this.#acknowledged < 0) {',
-    tests: ['cli/journal'],
+    find: '        if (this.#store.isAnchorBehind) await this.#store.putAnchor()\n',
+    replace: '',
+    tests: ['journal/recovery', 'cli/journal'],
   },
   {
     name: 'a drained journal keeps its damaged file in use',
