@@ -87,6 +87,13 @@ export const MUTANTS: readonly Mutant[] = [
     tests: ['journal/journal'],
   },
   {
+    name: 'journal of a stream: the mark of the end waits for room that whole records have',
+    file: 'lib/stream/journal-source.ts',
+    find: 'this.#isEndUnmarked && this.#batcher.whole > 0',
+    replace: 'this.#isEndUnmarked && this.#batcher.whole < 0',
+    tests: ['journal/disk'],
+  },
+  {
     name: 'journal of a stream: a batch leaves before it is synced',
     file: 'lib/stream/journal-source.ts',
     find: "if (batch && this.#options.journal.sync !== 'never') {",
