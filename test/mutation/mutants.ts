@@ -828,7 +828,7 @@ export const MUTANTS: readonly Mutant[] = [
     name: 'one byte added to a retry',
     file: 'lib/append/appender.ts',
     find: 'body: part.bytes,',
-    replace: `body: this.#retryLoop.attempts > 1 ? Buffer.concat([part.bytes, Buffer.from('!')]) : part.bytes,`,
+    replace: `body: this.#context.retryLoop.attempts > 1 ? Buffer.concat([part.bytes, Buffer.from('!')]) : part.bytes,`,
     tests: ['append/retry', 'append/position-conflict'],
   },
   {
@@ -855,8 +855,8 @@ export const MUTANTS: readonly Mutant[] = [
   },
   {
     name: "flush that ignores Node's queue",
-    file: 'lib/stream/append-stream.ts',
-    find: 'if (this.#copiedChunks >= this.#writtenChunks) resolve()',
+    file: 'lib/stream/chunk-acceptance.ts',
+    find: 'if (this.isComplete) resolve()',
     replace: 'if (true) resolve()',
     tests: ['stream/lifecycle'],
   },
@@ -1265,16 +1265,8 @@ export const MUTANTS: readonly Mutant[] = [
   {
     name: 'finish before the last acknowledgement',
     file: 'lib/stream/append-stream.ts',
-    find: `      const info = await appending
-      this.#acknowledge(info)
-`,
-    replace: `      if (this.#finish && this.#batcher.filling === 0) {
-        process.nextTick(this.#finish)
-        this.#finish = () => {}
-      }
-      const info = await appending
-      this.#acknowledge(info)
-`,
+    find: '    this.#finalCallback = callback\n',
+    replace: '    this.#finalCallback = () => {}\n    process.nextTick(callback)\n',
     tests: ['stream/written-bytes', 'stream/lifecycle'],
   },
   {
@@ -1335,7 +1327,7 @@ export const MUTANTS: readonly Mutant[] = [
   },
   {
     name: 'a write callback runs among those of other writes',
-    file: 'lib/stream/append-stream.ts',
+    file: 'lib/stream/user-code.ts',
     find: '? error => process.nextTick(callback, error) : undefined',
     replace: '? callback : undefined',
     tests: ['stream/user-code'],
@@ -1714,9 +1706,9 @@ export const MUTANTS: readonly Mutant[] = [
   },
   {
     name: 'pipelining: a batch to be sent ahead is overwritten',
-    file: 'lib/stream/append-stream.ts',
+    file: 'lib/stream/send-loop.ts',
     find: '    this.#sendAheadSoon()',
-    replace: '    this.#sendAhead()',
+    replace: '    this.sendAhead()',
     tests: ['model/pipelined-streams'],
   },
   {
