@@ -41,6 +41,7 @@ import { Chain, type ChainResult, settleChain } from './chain.ts'
 import { checkAppendResult } from './check-client.ts'
 import { classifyError, isInDoubt } from './classify-error.ts'
 import type { AppendPipeline, Client, Target } from './client-interface.ts'
+import type { AppendInfo, Destination } from './destination.ts'
 import { traceAttempt } from './diagnostics.ts'
 import {
   type FoundTail,
@@ -90,58 +91,6 @@ export interface AppenderOptions {
   readonly onRetry: (info: RetryInfo) => void
   /** Each append to an object, at this tail, waits for it. Its failure is the appender's. */
   readonly beforeAppend?: ((target: Target, tail: Tail) => Promise<void>) | undefined
-}
-
-/** Where the batches of a stream go: one object, or one after another. */
-export interface Destination {
-  /** Key of the object in use. */
-  readonly key: string | undefined
-  /** Its acknowledged tail; undefined until it is open. */
-  readonly tail: Tail | undefined
-  /** Whether the object is known to exist. */
-  readonly exists: boolean
-  /** Bytes are unacknowledged from now on, so waiting has to hold the process. */
-  keepProcessAlive(): void
-  /** The stream ends, so waits become short. */
-  hurry(): void
-  abort(reason: Error): void
-  throwIfAborted(): void
-  open(): Promise<Tail>
-  /** Appends the first bytes of a batch, or all of it; the result tells how many. */
-  append(batch: Batch): Promise<AppendInfo>
-  /** The predicted tail at which a batch may be sent ahead; undefined: none may be sent now. */
-  readonly ahead: Tail | undefined
-  /**
-   * Sends a batch ahead of the responses to those before it. False: it has to wait for them. In any case it is
-   * appended in its turn by `append()`.
-   */
-  sendAhead(batch: Batch): boolean
-  create(): Promise<AppendInfo | undefined>
-  complete(): Promise<void>
-}
-
-/** What `'append'` carries: one append acknowledged. */
-export interface AppendInfo {
-  /** Key of the object. */
-  readonly key: string
-  /** Position of its first byte. */
-  readonly position: number
-  /** Where the next append starts: behind its last byte, and behind those that other writers appended since. */
-  readonly nextPosition: number
-  /** Bytes that landed: all that was sent, or a shorter attempt whose response was lost. */
-  readonly length: number
-  /** CRC-64 of the object up to `nextPosition`, an unsigned decimal string. */
-  readonly crc64: string
-  /** `x-oss-request-id` of the response that proved it, for Alibaba's support. */
-  readonly requestId: string
-  /** From 1. */
-  readonly attempts: number
-  /** How many of them OSS refused because another writer's append came first. 0 without `shared`. */
-  readonly lostRaces: number
-  /** Milliseconds from the first attempt to the acknowledgement. */
-  readonly duration: number
-  /** The response of the attempt that landed was lost, and the tail proved it. */
-  readonly reconciled: boolean
 }
 
 /** How far the object is known. */
@@ -218,7 +167,6 @@ export class Appender implements Destination {
     this.#context.retryLoop.hurry()
   }
 
-  /** Ends what is in flight, at once: it rejects with `reason`, and so does every later call. */
   abort(reason: Error): void {
     this.#context.retryLoop.abort(reason)
     this.#chain?.abort(reason)
@@ -228,7 +176,6 @@ export class Appender implements Destination {
     if (this.#context.retryLoop.aborted) throw this.#fail(this.#context.retryLoop.aborted, 0)
   }
 
-  /** Finds the tail to append at. */
   async open(): Promise<Tail> {
     ok(this.#state.name === 'opening')
     const { tail, exists } = await this.#run(() => this.#find())
@@ -300,15 +247,12 @@ export class Appender implements Destination {
     }
   }
 
-  /**
-   * After the last batch: makes an empty object, with its creation headers, where there is none. Resolves with
-   * the append that this took.
-   */
+  /** An append of no bytes at position 0, which has the creation headers. */
   async create(): Promise<AppendInfo | undefined> {
     return this.#exists ? undefined : this.append(new Batch(NO_BYTES))
   }
 
-  /** The object is whole: proves a tail that only the caller knew, and seals it if that was asked for. */
+  /** Proves a tail that only the caller knew, too. */
   async complete(): Promise<void> {
     const { position, crc64 } = this.#readyEnd().tail
     if (!this.#isProven) await this.#run(() => this.#tailFinder.confirm(position, crc64))

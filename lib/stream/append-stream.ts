@@ -8,12 +8,8 @@
 
 import { AsyncResource } from 'node:async_hooks'
 import { Writable } from 'node:stream'
-import {
-  Appender,
-  type AppenderOptions,
-  type AppendInfo,
-  type Destination,
-} from '../append/appender.ts'
+import { Appender, type AppenderOptions } from '../append/appender.ts'
+import type { AppendInfo, Destination } from '../append/destination.ts'
 import type { RetryInfo } from '../append/retry-loop.ts'
 import { StreamContext } from '../append/stream-context.ts'
 import type { Tail } from '../append/tail.ts'

@@ -5,7 +5,7 @@
  *      source --take()--> [ following: sent ahead ] --> append(), in order --> destination
  */
 
-import type { AppendInfo, Destination } from '../append/appender.ts'
+import type { AppendInfo, Destination } from '../append/destination.ts'
 import type { Batch, Tail } from '../append/tail.ts'
 import { recordTooLarge } from '../errors.ts'
 import type { BatchSource } from './batch-source.ts'
