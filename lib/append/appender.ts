@@ -1,26 +1,16 @@
 /**
  * The core: opens an object, then makes one append at a time, until its fate is certain. It needs a client
- * and a clock, and knows no streams, no HTTP and no `process`. A caller decides what a batch is and when it
- * is due; the retry loop, how often to try; the tail finder, how to learn a tail.
+ * and a clock, and knows no streams, no HTTP and no `process`. Batches are the caller's, waits the retry loop's.
  *
- *     opening --> ready ---append()---> appending ---position refused---> reconciling        any --> failed
- *                   ^                    |     ^                           |       |
- *                   +---200 is proven----+     +--absent; lost: `next` moves (shared)
- *                   +------------------landed--------------------------------------+
+ *     append() --> attempt --200, the tail is the computed one--> acknowledged
+ *        ^            |------409, and the tail proves it---------> acknowledged
+ *        |            |------no other attempt can go better-----> failed, for good
+ *        +----wait----+      absent, lost to another writer, or a failure that may pass
  *
- * Invariants:
- * - One exchange is in flight at a time. With `pipelining`, appends of whole batches may follow it, in order.
- * - The tail moves in `#commit`, and in `#moveTo` after a lost race, and only forward.
- * - What is sent is a prefix of the unacknowledged bytes, at the acknowledged position (with `shared`: where the
- *   object is known to end), and ends where a record ends. So attempts may differ in length, and the object's
- *   tail, or with `shared` its bytes, tell which one landed.
- * - Success means that the bytes are in the object, and that its CRC is the computed one. Where the CRC before
- *   them is not known, their position and Content-MD5 prove them.
- * - `next` moves only while nothing is in doubt.
- * - After a failure nothing is appended: `failed` is for good.
+ * An attempt is a prefix of the unacknowledged bytes, and ends where a record ends. So attempts may differ in
+ * length, and the object tells which one landed.
  */
 
-import { ok } from 'node:assert/strict'
 import type { Clock } from '../clock.ts'
 import {
   bodyRefused,
@@ -28,14 +18,11 @@ import {
   integrity,
   lostRace,
   type ObservedTail,
-  OssConflictError,
   OssError,
   OssServiceError,
   objectFull,
   replaced,
-  withContext,
 } from '../errors.ts'
-import { AttemptsInDoubt } from './attempts-in-doubt.ts'
 import type { RetryPolicy } from './backoff.ts'
 import { Chain, type ChainResult, settleChain } from './chain.ts'
 import { checkAppendResult } from './check-client.ts'
@@ -50,6 +37,7 @@ import {
   TailFinder,
   tellsLength,
 } from './find-tail.ts'
+import { ObjectState } from './object-state.ts'
 import type { RetryInfo } from './retry-loop.ts'
 import { SharedSettler } from './settle-shared.ts'
 import { StreamContext } from './stream-context.ts'
@@ -93,23 +81,6 @@ export interface AppenderOptions {
   readonly beforeAppend?: ((target: Target, tail: Tail) => Promise<void>) | undefined
 }
 
-/** How far the object is known. */
-interface ObjectEnd {
-  /** The last known tail. */
-  readonly tail: Tail
-  /** Where the next append starts: at the tail, or where a lost race told that the object ends, without a CRC. */
-  readonly next: ObservedTail
-}
-
-type State =
-  | { readonly name: 'opening' }
-  | ({ readonly name: 'ready' } & ObjectEnd)
-  /** An attempt is in flight, or failed and is to be followed by another. */
-  | ({ readonly name: 'appending' } & ObjectEnd)
-  /** OSS refused the position, and the appender asks what became of its attempts. */
-  | ({ readonly name: 'reconciling' } & ObjectEnd)
-  | { readonly name: 'failed'; readonly tail: Tail | undefined; readonly error: Error }
-
 /** How much of a batch is acknowledged, and how that is known. */
 interface Acknowledgement {
   readonly length: number
@@ -126,37 +97,37 @@ export class Appender implements Destination {
   readonly #options: AppenderOptions
   readonly #context: StreamContext
   readonly #tailFinder: TailFinder
-  readonly #inDoubt = new AttemptsInDoubt()
+  readonly #object: ObjectState
   readonly #sharedSettler: SharedSettler | undefined
   /** With `pipelining`. */
   readonly #chain: Chain | undefined
-  #state: State = { name: 'opening' }
-  #exists = false
-  /** OSS has shown the tail at least once. */
-  #isProven = false
 
   constructor(options: AppenderOptions, context = new StreamContext(options)) {
     this.#options = options
     this.#context = context
+    this.#object = new ObjectState(options.target)
     this.#tailFinder = new TailFinder(options, context)
     const { pipelining = 1 } = options
     if (pipelining > 1) this.#chain = new Chain(pipelining)
     if (!options.shared) return
-    this.#sharedSettler = new SharedSettler(options, context, this.#tailFinder, this.#inDoubt)
+    this.#sharedSettler = new SharedSettler(
+      options,
+      context,
+      this.#tailFinder,
+      this.#object.inDoubt,
+    )
   }
 
   get key(): string {
     return this.#options.target.key
   }
 
-  /** The last known tail; undefined until the object is open. */
   get tail(): Tail | undefined {
-    return this.#state.name === 'opening' ? undefined : this.#state.tail
+    return this.#object.tail
   }
 
-  /** Whether the object is known to exist: it was found, or created. */
   get exists(): boolean {
-    return this.#exists
+    return this.#object.exists
   }
 
   keepProcessAlive(): void {
@@ -173,20 +144,20 @@ export class Appender implements Destination {
   }
 
   throwIfAborted(): void {
-    if (this.#context.retryLoop.aborted) throw this.#fail(this.#context.retryLoop.aborted, 0)
+    if (this.#context.retryLoop.aborted) throw this.#object.fail(this.#context.retryLoop.aborted, 0)
   }
 
   async open(): Promise<Tail> {
-    ok(this.#state.name === 'opening')
-    const { tail, exists } = await this.#run(() => this.#find())
-    this.#exists = exists
-    this.#state = { name: 'ready', tail, next: tail }
-    return tail
+    const { exists, crc64 } = this.#options
+    const found = await this.#run(() => this.#find())
+    const isProven = exists !== undefined || crc64 === undefined
+    this.#object.open(found.tail, found.exists, isProven)
+    return found.tail
   }
 
   /** An attempt of unknown outcome may land in this object yet. */
   get hasDoubt(): boolean {
-    return !this.#inDoubt.isEmpty
+    return !this.#object.inDoubt.isEmpty
   }
 
   get ahead(): Tail | undefined {
@@ -204,7 +175,7 @@ export class Appender implements Destination {
     )
     // A success of the last one alone proves those before it, so all are in doubt from now on.
     for (const { before, after } of chain.inFlight) {
-      this.#inDoubt.add(before.position, after.position)
+      this.#object.inDoubt.add(before.position, after.position)
     }
     return true
   }
@@ -213,16 +184,16 @@ export class Appender implements Destination {
   async append(batch: Batch): Promise<AppendInfo> {
     const { clock } = this.#options
     const { retryLoop, winnerPause } = this.#context
-    const end = this.#readyEnd()
-    const full = this.#findFull(end.next, batch)
-    if (full) throw this.#fail(full, 0)
-    this.#state = { ...end, name: 'appending' }
+    const { tail: before, next } = this.#object.readyEnd
+    const full = this.#findFull(next, batch)
+    if (full) throw this.#object.fail(full, 0)
+    this.#object.begin()
     const startedAt = this.#chain?.takeHead(batch) ?? clock.now()
-    await this.#prepare(end.tail)
+    await this.#prepare(before)
     await retryLoop.pause(winnerPause.left)
     const { length, tail, requestId, isReconciled } = await this.#run(() => this.#attempt(batch))
-    const { position } = this.#openEnd().next
-    this.#commit(tail)
+    const { position } = this.#object.openEnd.next
+    this.#object.commit(tail)
     return {
       key: this.key,
       position,
@@ -243,25 +214,25 @@ export class Appender implements Destination {
     try {
       await beforeAppend(target, tail)
     } catch (error) {
-      throw this.#fail(error as Error, 0)
+      throw this.#object.fail(error as Error, 0)
     }
   }
 
   /** An append of no bytes at position 0, which has the creation headers. */
   async create(): Promise<AppendInfo | undefined> {
-    return this.#exists ? undefined : this.append(new Batch(NO_BYTES))
+    return this.#object.exists ? undefined : this.append(new Batch(NO_BYTES))
   }
 
   /** Proves a tail that only the caller knew, too. */
   async complete(): Promise<void> {
-    const { position, crc64 } = this.#readyEnd().tail
-    if (!this.#isProven) await this.#run(() => this.#tailFinder.confirm(position, crc64))
+    const { position, crc64 } = this.#object.readyEnd.tail
+    if (!this.#object.isProven) await this.#run(() => this.#tailFinder.confirm(position, crc64))
     if (this.#options.seal) await this.seal()
   }
 
   /** Closes the object for appends, for good. Sealing twice is harmless, so a lost response is too. */
   async seal(): Promise<void> {
-    const { tail } = this.#readyEnd()
+    const { tail } = this.#object.readyEnd
     const { client, target } = this.#options
     await this.#run(async () => {
       try {
@@ -284,13 +255,12 @@ export class Appender implements Destination {
     try {
       return await this.#context.retryLoop.run(this.tail?.position, attempt)
     } catch (error) {
-      throw this.#fail(error as Error, this.#context.retryLoop.attempts)
+      throw this.#object.fail(error as Error, this.#context.retryLoop.attempts)
     }
   }
 
   async #find(): Promise<FoundTail> {
     const { position, crc64, exists } = this.#options
-    this.#isProven = exists !== undefined || crc64 === undefined
     if (position === 'end') return this.#tailFinder.find()
     if (position === 0) return { tail: EMPTY_TAIL, exists: exists ?? false }
     if (crc64 === undefined) return this.#tailFinder.confirm(position)
@@ -300,7 +270,7 @@ export class Appender implements Destination {
   /** One attempt at an append: an acknowledgement, or an error that says whether to try again. */
   async #attempt(batch: Batch): Promise<Acknowledgement> {
     const { attemptSize, retryLoop } = this.#context
-    const { next } = this.#openEnd()
+    const { next } = this.#object.openEnd
     // Without a success no attempt is longer than those in doubt.
     // All of a batch that was sent ahead is on its way, or has landed.
     const part = this.#chain?.headResult ? batch : batch.prefix(attemptSize.bytes)
@@ -319,7 +289,6 @@ export class Appender implements Destination {
     const { attemptSize, retryLoop, winnerPause } = this.#context
     const { length } = part
     const after = advance(before, part)
-    this.#state = { ...this.#openEnd(), name: 'appending' }
     const sentAt = clock.now()
     try {
       const result = await retryLoop.exchange(signal =>
@@ -340,7 +309,7 @@ export class Appender implements Destination {
       if (proof) {
         return { length, tail: after as Tail, requestId: proof.requestId, isReconciled: true }
       }
-      if (isInDoubt(error, client)) this.#inDoubt.add(before.position, after.position)
+      if (isInDoubt(error, client)) this.#object.inDoubt.add(before.position, after.position)
       if (isPositionRefused(error) || this.#isSealedInDoubt(error)) {
         return this.#settle(before, after, batch, error)
       }
@@ -367,7 +336,7 @@ export class Appender implements Destination {
     signal: AbortSignal,
   ): Promise<ChainResult> {
     if (chain.headResult) return chain.headResult
-    const { tail } = this.#openEnd()
+    const { tail } = this.#object.openEnd
     const response = this.#request(tail, part, signal)
     if (part !== batch) return response
     chain.startHead(batch, tail, this.#options.clock.now())
@@ -398,7 +367,7 @@ export class Appender implements Destination {
 
   /** A shared object was sealed while an attempt was in doubt. Its tail is final, so it settles the attempt. */
   #isSealedInDoubt(error: unknown): error is OssServiceError {
-    return this.#sharedSettler !== undefined && isSealed(error) && !this.#inDoubt.isEmpty
+    return this.#sharedSettler !== undefined && isSealed(error) && this.hasDoubt
   }
 
   /** After OSS refused an attempt because of what the object is, and not for another reason. */
@@ -408,10 +377,8 @@ export class Appender implements Destination {
     batch: Batch,
     refusal: OssServiceError,
   ): Promise<Acknowledgement> {
-    const end = this.#openEnd()
-    this.#state = { ...end, name: 'reconciling' }
     if (this.#sharedSettler) return this.#settleShared(before, after, batch, refusal)
-    return this.#reconcile(end.tail, after, batch, refusal)
+    return this.#reconcile(this.#object.openEnd.tail, after, batch, refusal)
   }
 
   /**
@@ -458,7 +425,7 @@ export class Appender implements Destination {
       case 'absent':
         throw refusal
       case 'lost':
-        this.#moveTo(verdict.tail)
+        this.#object.moveTo(verdict.tail)
         if (isSealed(refusal)) throw refusal
         throw this.#findFull(verdict.tail, batch) ?? lostRace(before, after, verdict.tail, refusal)
       case 'replaced':
@@ -475,55 +442,5 @@ export class Appender implements Destination {
     if (end > maxObjectBytes) return objectFull(end, maxObjectBytes)
     // A batch that is too long for any object has one of its own.
     return position > 0 && end > maxBytes ? objectFull(end, maxBytes) : undefined
-  }
-
-  /** The object goes on at `next`, behind bytes of others. Nothing of this stream is in doubt. */
-  #moveTo(next: ObservedTail): void {
-    const { tail } = this.#openEnd()
-    const { position, crc64 } = next
-    ok(position >= tail.position)
-    this.#inDoubt.clear()
-    this.#exists = true
-    this.#state = {
-      name: 'appending',
-      tail: crc64 === undefined ? tail : { position, crc64 },
-      next,
-    }
-  }
-
-  #commit(tail: Tail): void {
-    ok(tail.position >= (this.tail?.position ?? 0))
-    this.#inDoubt.forgetBefore(tail.position)
-    this.#exists = true
-    this.#isProven = true
-    this.#state = { name: 'ready', tail, next: tail }
-  }
-
-  /** Fails for good, with all that is known. */
-  #fail(error: Error, attempts: number): Error {
-    const { tail } = this
-    const { next } = { next: tail, ...this.#state }
-    const seen = error instanceof OssConflictError ? error.seen.position : undefined
-    const failure = withContext(error, {
-      ...this.#options.target,
-      attempts: attempts > 0 ? attempts : undefined,
-      tail,
-      unresolved: next && this.#inDoubt.unresolved(next.position, seen),
-    })
-    this.#state = { name: 'failed', tail, error: failure }
-    return failure
-  }
-
-  #readyEnd(): ObjectEnd {
-    const state = this.#state
-    if (state.name === 'failed') throw state.error
-    ok(state.name === 'ready', 'one append in flight')
-    return state
-  }
-
-  #openEnd(): ObjectEnd {
-    const state = this.#state
-    ok(state.name !== 'opening' && state.name !== 'failed', 'an object is open')
-    return { tail: state.tail, next: state.next }
   }
 }

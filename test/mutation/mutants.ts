@@ -473,7 +473,7 @@ export const MUTANTS: readonly Mutant[] = [
         throw refusal
       case 'replaced'`,
     replace: `      case 'absent':
-        this.#inDoubt.clear()
+        this.#object.inDoubt.clear()
         throw refusal
       case 'replaced'`,
     tests: ['append/position-conflict', 'append/abort'],
@@ -616,8 +616,8 @@ export const MUTANTS: readonly Mutant[] = [
   },
   {
     name: 'shared: what can never land stays in doubt',
-    file: 'lib/append/appender.ts',
-    find: '    this.#inDoubt.clear()\n    this.#exists = true',
+    file: 'lib/append/object-state.ts',
+    find: '    this.inDoubt.clear()\n    this.#exists = true',
     replace: '    this.#exists = true',
     tests: ['append/shared'],
   },
@@ -640,8 +640,8 @@ export const MUTANTS: readonly Mutant[] = [
   {
     name: 'shared: a sealed object is left with an attempt in doubt',
     file: 'lib/append/appender.ts',
-    find: 'isSealed(error) && !this.#inDoubt.isEmpty',
-    replace: 'isSealed(error) && this.#inDoubt.isEmpty',
+    find: 'isSealed(error) && this.hasDoubt',
+    replace: 'isSealed(error) && !this.hasDoubt',
     tests: ['append/shared', 'rolling/shared'],
   },
   {
@@ -789,8 +789,8 @@ export const MUTANTS: readonly Mutant[] = [
   {
     name: 'a position that only the caller knew is never proven',
     file: 'lib/append/appender.ts',
-    find: 'this.#isProven = exists !== undefined || crc64 === undefined',
-    replace: 'this.#isProven = exists !== crc64',
+    find: 'const isProven = exists !== undefined || crc64 === undefined',
+    replace: 'const isProven = exists !== crc64',
     tests: ['append/appender'],
   },
   {
@@ -842,7 +842,7 @@ export const MUTANTS: readonly Mutant[] = [
     name: 'no metadata for an object that was deleted while it was empty',
     file: 'lib/append/appender.ts',
     find: '...(position === 0 ? creationHeaders : undefined),',
-    replace: '...(this.#exists ? undefined : creationHeaders),',
+    replace: '...(this.#object.exists ? undefined : creationHeaders),',
     tests: ['append/appender'],
   },
   {
@@ -1623,7 +1623,7 @@ export const MUTANTS: readonly Mutant[] = [
   {
     name: 'pipelining: what was sent ahead is not in doubt',
     file: 'lib/append/appender.ts',
-    find: 'this.#inDoubt.add(before.position, after.position)\n    }\n    return true',
+    find: 'this.#object.inDoubt.add(before.position, after.position)\n    }\n    return true',
     replace: '}\n    return true',
     tests: ['append/pipelining'],
   },
