@@ -29,14 +29,16 @@ export {
   type OssServiceErrorDetails,
 } from './errors.ts'
 export { type GzipMembersOptions, gzipMembers } from './gzip-members.ts'
+export type {
+  ObjectAcl,
+  ServerSideEncryption,
+  StorageClass,
+} from './header-options.ts'
 export type { Damage, RecoverInfo } from './journal/recover-info.ts'
 export type {
   Align,
   AppendStreamOptions,
   JournalOptions,
-  ObjectAcl,
-  ServerSideEncryption,
-  StorageClass,
   UrlOptions,
 } from './options.ts'
 export {
