@@ -26,7 +26,7 @@ import {
 import type { RetryPolicy } from './backoff.ts'
 import { Chain, type ChainResult, settleChain } from './chain.ts'
 import { checkAppendResult } from './check-client.ts'
-import { classifyError, isInDoubt } from './classify-error.ts'
+import { classifyError, isBodyCut, isInDoubt } from './classify-error.ts'
 import type { AppendPipeline, Client, Target } from './client-interface.ts'
 import type { AppendInfo, Destination } from './destination.ts'
 import { traceAttempt } from './diagnostics.ts'
@@ -89,9 +89,6 @@ interface Acknowledgement {
   readonly requestId: string
   readonly isReconciled: boolean
 }
-
-/** OSS did not receive the whole body in time (OSS, "Error codes"). */
-const CUT_BODY: ReadonlySet<string> = new Set(['RequestTimeout', 'IncompleteBody'])
 
 export class Appender implements Destination {
   readonly #options: AppenderOptions
@@ -361,7 +358,7 @@ export class Appender implements Destination {
       return this.#context.attemptSize.onRefused(length) ? error : bodyRefused(length, error)
     }
     if (error.code === 'OSS_ERR_TIMEOUT') this.#context.attemptSize.onTimeout(length)
-    else if (error.isBodyCut || CUT_BODY.has(error.code)) this.#context.attemptSize.onCut(length)
+    else if (isBodyCut(error)) this.#context.attemptSize.onCut(length)
     return error
   }
 
