@@ -473,7 +473,7 @@ export const MUTANTS: readonly Mutant[] = [
         throw refusal
       case 'replaced'`,
     replace: `      case 'absent':
-        this.#inDoubt.clear()
+        this.#object.inDoubt.clear()
         throw refusal
       case 'replaced'`,
     tests: ['append/position-conflict', 'append/abort'],
@@ -616,8 +616,8 @@ export const MUTANTS: readonly Mutant[] = [
   },
   {
     name: 'shared: what can never land stays in doubt',
-    file: 'lib/append/appender.ts',
-    find: '    this.#inDoubt.clear()\n    this.#exists = true',
+    file: 'lib/append/object-state.ts',
+    find: '    this.inDoubt.clear()\n    this.#exists = true',
     replace: '    this.#exists = true',
     tests: ['append/shared'],
   },
@@ -640,8 +640,8 @@ export const MUTANTS: readonly Mutant[] = [
   {
     name: 'shared: a sealed object is left with an attempt in doubt',
     file: 'lib/append/appender.ts',
-    find: 'isSealed(error) && !this.#inDoubt.isEmpty',
-    replace: 'isSealed(error) && this.#inDoubt.isEmpty',
+    find: 'isSealed(error) && this.hasDoubt',
+    replace: 'isSealed(error) && !this.hasDoubt',
     tests: ['append/shared', 'rolling/shared'],
   },
   {
@@ -789,8 +789,8 @@ export const MUTANTS: readonly Mutant[] = [
   {
     name: 'a position that only the caller knew is never proven',
     file: 'lib/append/appender.ts',
-    find: 'this.#isProven = exists !== undefined || crc64 === undefined',
-    replace: 'this.#isProven = exists !== crc64',
+    find: 'const isProven = exists !== undefined || crc64 === undefined',
+    replace: 'const isProven = exists !== crc64',
     tests: ['append/appender'],
   },
   {
@@ -828,7 +828,7 @@ export const MUTANTS: readonly Mutant[] = [
     name: 'one byte added to a retry',
     file: 'lib/append/appender.ts',
     find: 'body: part.bytes,',
-    replace: `body: this.#retryLoop.attempts > 1 ? Buffer.concat([part.bytes, Buffer.from('!')]) : part.bytes,`,
+    replace: `body: this.#context.retryLoop.attempts > 1 ? Buffer.concat([part.bytes, Buffer.from('!')]) : part.bytes,`,
     tests: ['append/retry', 'append/position-conflict'],
   },
   {
@@ -842,7 +842,7 @@ export const MUTANTS: readonly Mutant[] = [
     name: 'no metadata for an object that was deleted while it was empty',
     file: 'lib/append/appender.ts',
     find: '...(position === 0 ? creationHeaders : undefined),',
-    replace: '...(this.#exists ? undefined : creationHeaders),',
+    replace: '...(this.#object.exists ? undefined : creationHeaders),',
     tests: ['append/appender'],
   },
   {
@@ -855,8 +855,8 @@ export const MUTANTS: readonly Mutant[] = [
   },
   {
     name: "flush that ignores Node's queue",
-    file: 'lib/stream/append-stream.ts',
-    find: 'if (this.#copiedChunks >= this.#writtenChunks) resolve()',
+    file: 'lib/stream/chunk-acceptance.ts',
+    find: 'if (this.isComplete) resolve()',
     replace: 'if (true) resolve()',
     tests: ['stream/lifecycle'],
   },
@@ -1265,16 +1265,8 @@ export const MUTANTS: readonly Mutant[] = [
   {
     name: 'finish before the last acknowledgement',
     file: 'lib/stream/append-stream.ts',
-    find: `      const info = await appending
-      this.#acknowledge(info)
-`,
-    replace: `      if (this.#finish && this.#batcher.filling === 0) {
-        process.nextTick(this.#finish)
-        this.#finish = () => {}
-      }
-      const info = await appending
-      this.#acknowledge(info)
-`,
+    find: '    this.#finalCallback = callback\n',
+    replace: '    this.#finalCallback = () => {}\n    process.nextTick(callback)\n',
     tests: ['stream/written-bytes', 'stream/lifecycle'],
   },
   {
@@ -1335,7 +1327,7 @@ export const MUTANTS: readonly Mutant[] = [
   },
   {
     name: 'a write callback runs among those of other writes',
-    file: 'lib/stream/append-stream.ts',
+    file: 'lib/stream/user-code.ts',
     find: '? error => process.nextTick(callback, error) : undefined',
     replace: '? callback : undefined',
     tests: ['stream/user-code'],
@@ -1631,7 +1623,7 @@ export const MUTANTS: readonly Mutant[] = [
   {
     name: 'pipelining: what was sent ahead is not in doubt',
     file: 'lib/append/appender.ts',
-    find: 'this.#inDoubt.add(before.position, after.position)\n    }\n    return true',
+    find: 'this.#object.inDoubt.add(before.position, after.position)\n    }\n    return true',
     replace: '}\n    return true',
     tests: ['append/pipelining'],
   },
@@ -1714,9 +1706,9 @@ export const MUTANTS: readonly Mutant[] = [
   },
   {
     name: 'pipelining: a batch to be sent ahead is overwritten',
-    file: 'lib/stream/append-stream.ts',
+    file: 'lib/stream/send-loop.ts',
     find: '    this.#sendAheadSoon()',
-    replace: '    this.#sendAhead()',
+    replace: '    this.sendAhead()',
     tests: ['model/pipelined-streams'],
   },
   {
