@@ -1003,7 +1003,7 @@ export const MUTANTS: readonly Mutant[] = [
   },
   {
     name: 'the grace of a journal is as long as without one',
-    file: 'lib/cli/arguments.ts',
+    file: 'lib/cli/command-parsers.ts',
     find: 'stream.journal === undefined ? DEFAULT_GRACE : DEFAULT_JOURNAL_GRACE',
     replace: 'DEFAULT_GRACE',
     tests: ['cli/journal'],
