@@ -1494,14 +1494,14 @@ export const MUTANTS: readonly Mutant[] = [
   },
   {
     name: 'what pino writes in pieces is cut',
-    file: 'lib/loggers/pino.ts',
+    file: 'lib/loggers/line-splitter.ts',
     find: 'this.#partialLine = partialLine',
     replace: `this.#partialLine = ''`,
     tests: ['loggers/pino'],
   },
   {
     name: 'a character in two chunks of pino is damaged',
-    file: 'lib/loggers/pino.ts',
+    file: 'lib/loggers/line-splitter.ts',
     find: 'this.#decoder.write(chunk)',
     replace: 'chunk.toString()',
     tests: ['loggers/pino'],
