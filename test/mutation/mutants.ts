@@ -1109,7 +1109,7 @@ export const MUTANTS: readonly Mutant[] = [
   {
     name: 'a signal leaves the wait of a followed file',
     file: 'lib/cli/follower.ts',
-    find: '    this.#hurryStream?.()\n',
+    find: '    this.#delivery.hurry()\n',
     replace: '',
     tests: ['cli/follow'],
   },
