@@ -1003,7 +1003,7 @@ export const MUTANTS: readonly Mutant[] = [
   },
   {
     name: 'the grace of a journal is as long as without one',
-    file: 'lib/cli/arguments.ts',
+    file: 'lib/cli/command-parsers.ts',
     find: 'stream.journal === undefined ? DEFAULT_GRACE : DEFAULT_JOURNAL_GRACE',
     replace: 'DEFAULT_GRACE',
     tests: ['cli/journal'],
@@ -1109,7 +1109,7 @@ export const MUTANTS: readonly Mutant[] = [
   {
     name: 'a signal leaves the wait of a followed file',
     file: 'lib/cli/follower.ts',
-    find: '    this.#hurryStream?.()\n',
+    find: '    this.#delivery.hurry()\n',
     replace: '',
     tests: ['cli/follow'],
   },
@@ -1486,14 +1486,14 @@ export const MUTANTS: readonly Mutant[] = [
   },
   {
     name: 'what pino writes in pieces is cut',
-    file: 'lib/loggers/pino.ts',
+    file: 'lib/loggers/line-splitter.ts',
     find: 'this.#partialLine = partialLine',
     replace: `this.#partialLine = ''`,
     tests: ['loggers/pino'],
   },
   {
     name: 'a character in two chunks of pino is damaged',
-    file: 'lib/loggers/pino.ts',
+    file: 'lib/loggers/line-splitter.ts',
     find: 'this.#decoder.write(chunk)',
     replace: 'chunk.toString()',
     tests: ['loggers/pino'],
