@@ -221,7 +221,10 @@ export class SegmentStore {
         await this.#write(layout)
         return true
       } catch (error) {
-        if (isDiskFull(error)) return false
+        if (isDiskFull(error)) {
+          await this.#cutTornFrame()
+          return false
+        }
         if (attempt === 2) throw error
         this.#isSuspect = true
       }
@@ -253,6 +256,16 @@ export class SegmentStore {
     this.#advance(current.segment, { buffer, length })
     this.#unsynced.push({ buffer, length })
     this.#unsyncedBytes += buffer.length
+  }
+
+  /** A full disk took a part of a frame. It takes room, and after a kill it would look like damage. */
+  async #cutTornFrame(): Promise<void> {
+    const current = this.#current
+    ok(current, 'a segment is open')
+    // `process.exit()` must not write a frame where this cuts.
+    this.#isMaking = true
+    await current.file.truncate(current.segment.limit)
+    this.#isMaking = false
   }
 
   #advance(segment: SegmentFile, { buffer, length }: UnsyncedFrames): void {
@@ -341,6 +354,22 @@ export class SegmentStore {
     if (!(await this.#makeSegment())) return false
     await this.#deleteEmpty()
     return true
+  }
+
+  /**
+   * Replaces the newest segment, whose bytes are all acknowledged. Where the disk has no room for the head of the next
+   * one, the file of the newest one gives it: it is cut off behind its anchor, and takes no more frames.
+   */
+  async replaceNewest(): Promise<void> {
+    if (!(await this.syncAll()) || (await this.startSegment())) return
+    const newest = this.#segments.at(-1)
+    if (!newest || newest.isDamaged || newest.file !== this.#anchorHome?.path) return
+    if (!this.anchor || !(await this.putAnchor())) return
+    this.#current = undefined
+    await this.#anchorHome.file.truncate(HEAD_BYTES)
+    this.#bytesOnDisk -= newest.size - HEAD_BYTES
+    newest.size = HEAD_BYTES
+    await this.startSegment()
   }
 
   /** Begins a segment whose head says that a record ends before it. */

@@ -386,11 +386,37 @@ export const MUTANTS: readonly Mutant[] = [
   {
     name: 'journal: a full disk moves the place of the next frame',
     file: 'lib/journal/segment-store.ts',
-    find: `        if (isDiskFull(error)) return false
-        if (attempt`,
-    replace: `        if (isDiskFull(error)) return ((this.#current as CurrentSegment).segment.limit += 1) < 0
-        if (attempt`,
+    find: '          await this.#cutTornFrame()\n',
+    replace: '          ;(this.#current as CurrentSegment).segment.limit += 1\n',
     tests: ['model/journal-model', 'journal/journal'],
+  },
+  {
+    name: 'journal: a full disk leaves a torn frame',
+    file: 'lib/journal/segment-store.ts',
+    find: '          await this.#cutTornFrame()\n',
+    replace: '',
+    tests: ['journal/room'],
+  },
+  {
+    name: 'journal: a full disk waits for room that the last segment takes',
+    file: 'lib/journal/segment-store.ts',
+    find: 'if (!(await this.syncAll()) || (await this.startSegment())) return',
+    replace: 'if (!(await this.syncAll()) || (await this.startSegment()) || true) return',
+    tests: ['journal/room'],
+  },
+  {
+    name: 'journal: a segment is cut off before its anchor is stable',
+    file: 'lib/journal/segment-store.ts',
+    find: 'if (!this.anchor || !(await this.putAnchor())) return',
+    replace: 'if (!this.anchor) return',
+    tests: ['model/journal-model', 'journal/room'],
+  },
+  {
+    name: 'journal: a segment that was cut off takes frames',
+    file: 'lib/journal/segment-store.ts',
+    find: '    this.#current = undefined\n    await this.#anchorHome.file.truncate',
+    replace: '    await this.#anchorHome.file.truncate',
+    tests: ['model/journal-model', 'journal/room'],
   },
   {
     name: 'journal: a living owner is ignored',
@@ -1025,8 +1051,8 @@ export const MUTANTS: readonly Mutant[] = [
   {
     name: 'a drained journal keeps its damaged file in use',
     file: 'lib/journal/journal.ts',
-    find: '(newestBytes > IDLE_BYTES || hasDamage)',
-    replace: 'newestBytes > IDLE_BYTES',
+    find: '(newestBytes > most || hasDamage)',
+    replace: 'newestBytes > most',
     tests: ['cli/journal'],
   },
   {
