@@ -396,11 +396,10 @@ export class OssAppendStream extends Writable {
   }
 
   /**
-   * Sends everything written before this call, without waiting for a full batch, and resolves with the
-   * tail when it is acknowledged, whatever is written later. With `align` that is all whole records; the
-   * rest waits for its end. A corked stream is uncorked. If nothing is unacknowledged it resolves as soon as
-   * the tail is known, and creates no object. After `end()` it resolves when the stream finishes. Rejects
-   * with the stream's error.
+   * Sends everything written before this call, without waiting for a full batch. Resolves with the tail when
+   * that is acknowledged, whatever is written later. With `align` it sends all whole records; the rest waits for
+   * its end. A corked stream is uncorked. If nothing is unacknowledged it resolves as soon as the tail is known,
+   * and creates no object. After `end()` it resolves when the stream finishes. Rejects with the stream's error.
    *
    * With a callback it returns nothing (pino detects that form by the function's arity).
    */
