@@ -221,7 +221,7 @@ export class Appender implements Destination {
     return this.#object.exists ? undefined : this.append(new Batch(NO_BYTES))
   }
 
-  /** Proves a tail that only the caller knew, too. */
+  /** Also proves a tail that only the caller knew. */
   async complete(): Promise<void> {
     const { position, crc64 } = this.#object.readyEnd.tail
     if (!this.#object.isProven) await this.#run(() => this.#tailFinder.confirm(position, crc64))
