@@ -9,8 +9,8 @@
  */
 
 import { ok } from 'node:assert/strict'
-import type { AppendInfo, Destination } from '../append/appender.ts'
 import type { Target } from '../append/client-interface.ts'
+import type { AppendInfo, Destination } from '../append/destination.ts'
 import type { StreamContext } from '../append/stream-context.ts'
 import type { Batch, Tail } from '../append/tail.ts'
 import { systemClock } from '../clock.ts'

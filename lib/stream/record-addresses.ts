@@ -9,7 +9,7 @@
  *      address            |record|                 at `position + start - from`
  */
 
-import type { AppendInfo } from '../append/appender.ts'
+import type { AppendInfo } from '../append/destination.ts'
 
 /** Where a record is: its bytes are those from `position` on, in the object `key` of the stream's bucket. */
 export interface RecordAddress {

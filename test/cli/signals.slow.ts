@@ -49,7 +49,10 @@ t.test('SIGHUP is SIGTERM under nohup, too', async t => {
   const result = waitForExit(child)
   child.stdin?.write('first')
   await waitFor(() => server.read('examplebucket', 'app.log') !== undefined)
+  let stderrText = ''
+  child.stderr?.on('data', text => (stderrText += text))
   child.kill('SIGHUP')
+  await waitFor(() => stderrText.includes('SIGHUP'))
   child.stdin?.end(' and last')
   const { code, stderr } = await result
   t.equal(code, 129)
