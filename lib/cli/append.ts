@@ -106,7 +106,7 @@ export async function append(
   return runJob({ ...command, openInput, folder: local, io, reporter, signals })
 }
 
-/** The retry options of the flags; where they give no time limit, the one of the backend. */
+/** The retry options of the flags. Default of `maxElapsed`: that of the backend. */
 export function withRetryDefaults(
   given: UrlOptions['retry'],
   { isLocal }: Pick<OpenBackend, 'isLocal'>,

@@ -1,11 +1,14 @@
 /**
  * CRC-64/XZ (ECMA-182), which OSS computes for every object. `crc64()` and `crc64Combine()` are public and take
- * decimal strings, as in the headers of OSS. `update()` takes bigints, which are faster for many small inputs.
+ * decimal strings, as in the headers of OSS. `update()` and `combine()` take bigints, which are faster for many small
+ * inputs.
  */
 
 import { combine } from './combine.ts'
 import { loadEcma182, type Update } from './ecma182.ts'
 import { loadSimd } from './simd.ts'
+
+export { combine }
 
 /** Selected at the first use. */
 let engine: Update | undefined
@@ -60,8 +63,6 @@ export function update(previous: bigint, bytes: Uint8Array): bigint {
   engine ??= loadSimd() ?? loadEcma182()
   return engine(previous, bytes)
 }
-
-export { combine }
 
 /** Parses a CRC as OSS writes it. Undefined if the text is not a CRC. */
 export function parseCrc64(text: string): bigint | undefined {
