@@ -61,6 +61,8 @@ export function update(previous: bigint, bytes: Uint8Array): bigint {
   return engine(previous, bytes)
 }
 
+export { combine }
+
 /** Parses a CRC as OSS writes it. Undefined if the text is not a CRC. */
 export function parseCrc64(text: string): bigint | undefined {
   if (!/^\d{1,20}$/.test(text)) return undefined

@@ -74,11 +74,7 @@ interface PlannedSegment {
 }
 
 /** Frames that are written, and not known to be on stable storage. */
-interface UnsyncedFrames {
-  readonly buffer: Buffer
-  /** Bytes of the stream. */
-  readonly length: number
-}
+type UnsyncedFrames = Pick<Layout, 'buffer' | 'sums' | 'length'>
 
 /** Buffers of 1 MiB for frames: some fill while others are being synced. */
 const MAX_SPARES = 8
@@ -247,14 +243,14 @@ export class SegmentStore {
     return limit === HEAD_BYTES || limit + length <= this.#options.segmentBytes
   }
 
-  async #write({ buffer, length }: UnsyncedFrames): Promise<void> {
+  async #write({ buffer, sums, length }: UnsyncedFrames): Promise<void> {
     const current = this.#current
     ok(current, 'a segment is open')
-    const crc = chainFrames(buffer, current.crc)
+    const crc = chainFrames(buffer, sums, current.crc)
     await writeAll(current.file, buffer, current.segment.limit)
     current.crc = crc
     this.#advance(current.segment, { buffer, length })
-    this.#unsynced.push({ buffer, length })
+    this.#unsynced.push({ buffer, sums, length })
     this.#unsyncedBytes += buffer.length
   }
 
@@ -268,7 +264,7 @@ export class SegmentStore {
     this.#isMaking = false
   }
 
-  #advance(segment: SegmentFile, { buffer, length }: UnsyncedFrames): void {
+  #advance(segment: SegmentFile, { buffer, length }: Pick<Layout, 'buffer' | 'length'>): void {
     segment.limit += buffer.length
     segment.size += buffer.length
     this.#bytesOnDisk += buffer.length
@@ -441,8 +437,8 @@ export class SegmentStore {
       *writes() {
         yield [encodeHead(header, anchor), 0]
         let position = HEAD_BYTES
-        for (const { buffer } of frames) {
-          crc = chainFrames(buffer, crc)
+        for (const { buffer, sums } of frames) {
+          crc = chainFrames(buffer, sums, crc)
           yield [buffer, position]
           position += buffer.length
         }
@@ -550,7 +546,7 @@ export class SegmentStore {
     if (this.#bytesOnDisk + layout.buffer.length > this.#options.maxBytes) return false
     try {
       const place = this.#placeSync()
-      const crc = chainFrames(layout.buffer, place.crc)
+      const crc = chainFrames(layout.buffer, layout.sums, place.crc)
       writeAllSync(place.file, layout.buffer, place.segment.limit)
       place.crc = crc
       this.#advance(place.segment, layout)
