@@ -331,7 +331,7 @@ function resolveJournal(
   const options = typeof value === 'string' ? { dir: value } : value
   const { dir, maxBytes = GIB, sync = 200 } = checkKnown(name, options, ['dir', 'maxBytes', 'sync'])
   const member = typeof value === 'string' ? name : `${name}.dir`
-  if (typeof dir !== 'string' || dir === '')
+  if (typeof dir !== 'string' || dir === '' || dir.includes('\0'))
     throw invalidOption(member, 'must be the path of a folder')
   checkInteger(`${name}.maxBytes`, maxBytes, MIB)
   if (given.shared) throw invalidOption(name, 'excludes shared: put {slot} into the key instead')

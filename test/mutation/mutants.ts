@@ -441,6 +441,13 @@ export const MUTANTS: readonly Mutant[] = [
     tests: ['model/journal-model', 'journal/journal'],
   },
   {
+    name: 'journal: process.exit() forgets what a journal that is not open was given',
+    file: 'lib/stream/journal-source.ts',
+    find: '    else if (!this.#isStopped) this.createExitJournal().writeUnconfirmedSync(accepted)\n',
+    replace: '',
+    tests: ['journal/recovery'],
+  },
+  {
     name: 'journal: a full disk leaves a torn frame',
     file: 'lib/journal/segment-store.ts',
     find: '          await this.#cutTornFrame()\n',
