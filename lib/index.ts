@@ -1,6 +1,5 @@
 /** The public API: streams, the Transforms in front of them, the client that streams share, errors and CRC-64. */
 
-export type { AppendInfo } from './append/appender.ts'
 export type { RetryPolicy } from './append/backoff.ts'
 export type {
   AppendRequest,
@@ -11,6 +10,7 @@ export type {
   RangeRequest,
   Target,
 } from './append/client-interface.ts'
+export type { AppendInfo } from './append/destination.ts'
 export type { AttemptTrace } from './append/diagnostics.ts'
 export type { RetryInfo } from './append/retry-loop.ts'
 export type { Tail } from './append/tail.ts'
@@ -29,14 +29,16 @@ export {
   type OssServiceErrorDetails,
 } from './errors.ts'
 export { type GzipMembersOptions, gzipMembers } from './gzip-members.ts'
+export type {
+  ObjectAcl,
+  ServerSideEncryption,
+  StorageClass,
+} from './header-options.ts'
 export type { Damage, RecoverInfo } from './journal/recover-info.ts'
 export type {
   Align,
   AppendStreamOptions,
   JournalOptions,
-  ObjectAcl,
-  ServerSideEncryption,
-  StorageClass,
   UrlOptions,
 } from './options.ts'
 export {

@@ -7,38 +7,33 @@
 import type { RetryPolicy } from './append/backoff.ts'
 import type { AppendPipeline, Client, Target } from './append/client-interface.ts'
 import { OssClient, openPipeline } from './client/client.ts'
-import { checkTarget, encodeText, parseUrl } from './client/endpoint.ts'
+import { checkTarget, parseUrl } from './client/endpoint.ts'
 import { CLIENT_OPTIONS, type ClientOptions } from './client/options.ts'
 import { parseCrc64 } from './crc64/index.ts'
 import { invalidOption } from './errors.ts'
 import {
+  CREATION_OPTIONS,
+  type CreationOptions,
+  type Headers,
+  resolveHeaders,
+} from './header-options.ts'
+import {
   checkBoolean,
-  checkHeaderValue,
   checkInteger,
   checkKnown,
   checkLimit,
   checkMethods,
-  checkOneOf,
-  checkRecord,
   MAX_DELAY,
 } from './validate.ts'
 
 /** `'\n'`: a record is a line. A number: a record has that many bytes. `'chunk'`: a record is one `write()`. */
 export type Align = '\n' | number | 'chunk'
 
-/** Access of others to an object; `default`: as the bucket has it (OSS, "PutObjectACL"). */
-export type ObjectAcl = 'default' | 'private' | 'public-read' | 'public-read-write'
-/** What storing and reading cost. Appendable objects have no colder class (OSS, "AppendObject"). */
-export type StorageClass = 'Standard' | 'IA' | 'Archive'
-/** Keys of OSS (`AES256`, `SM4`) or of KMS. A KMS key of your own can't be chosen (OSS, "AppendObject"). */
-export type ServerSideEncryption = 'AES256' | 'KMS' | 'SM4'
-
 /**
  * The options of `createAppendStream` behind a url: all but `bucket` and `key`. Bytes and milliseconds
- * everywhere. `contentType` to `metadata` take effect at creation only (OSS, "AppendObject"): they are sent
- * with the append at position 0 and its retries, and `'ready'` says whether the object existed before.
+ * everywhere.
  */
-export interface UrlOptions extends ClientOptions {
+export interface UrlOptions extends ClientOptions, CreationOptions {
   /**
    * `'end'`: append to the object, and create it if it is absent. A number: the object must be exactly that
    * many bytes long; 0 means absent or empty. Default `'end'`.
@@ -66,34 +61,6 @@ export interface UrlOptions extends ClientOptions {
    * to 1 GiB, only with `align`. Default 64 MiB.
    */
   readonly maxRecordBytes?: number | undefined
-  /** Creation only. OSS's default: `application/octet-stream`. */
-  readonly contentType?: string | undefined
-  /** Creation only: the header `Cache-Control` of every download. OSS's default: none. */
-  readonly cacheControl?: string | undefined
-  /** Creation only: the header `Content-Disposition` of every download. OSS's default: none. */
-  readonly contentDisposition?: string | undefined
-  /** Creation only: the header `Content-Encoding` of every download. Encodes nothing. OSS's default: none. */
-  readonly contentEncoding?: string | undefined
-  /** Creation only: the header `Expires` of every download; a Date, or an HTTP date as text. OSS's default: none. */
-  readonly expires?: Date | string | undefined
-  /** Creation only. OSS's default: `default`, the bucket's. */
-  readonly acl?: ObjectAcl | undefined
-  /** Creation only. OSS's default: the bucket's. */
-  readonly storageClass?: StorageClass | undefined
-  /** Creation only. OSS's default: the bucket's rule, if it has one; else none. */
-  readonly serverSideEncryption?: ServerSideEncryption | undefined
-  /** Creation only, and only together with `serverSideEncryption: 'KMS'`. OSS's default: AES-256. */
-  readonly serverSideDataEncryption?: 'SM4' | undefined
-  /**
-   * Creation only. At most 10 tags, of 128 bytes of key and 256 of value; needs the permission
-   * `oss:PutObjectTagging`. OSS's default: none.
-   */
-  readonly tagging?: Readonly<Record<string, string>> | undefined
-  /**
-   * Creation only. Sent as `x-oss-meta-*`: names of letters, digits and `-`, 8 KiB together. OSS's
-   * default: none.
-   */
-  readonly metadata?: Readonly<Record<string, string>> | undefined
   /** Extra headers for every append, such as `x-oss-traffic-limit`. The stream's own can't be overridden. Default: none. */
   readonly headers?: Readonly<Record<string, string>> | undefined
   /**
@@ -107,9 +74,9 @@ export interface UrlOptions extends ClientOptions {
   readonly maxObjectBytes?: number | undefined
   /**
    * Other writers append to the object too: streams with this option, in any process. Each stream appends whole
-   * records where the object ends, and finds out by position and CRC-64, or by the object's bytes, what became
-   * of an append of unknown outcome. Needs `align`, and records that are unique. Excludes a number as
-   * `position`, and `seal`. Default false.
+   * records where the object ends. Position and CRC-64, or the object's bytes, tell what became of an append of
+   * unknown outcome. Needs `align`, and records that are unique. Excludes a number as `position`, and `seal`.
+   * Default false.
    */
   readonly shared?: boolean | undefined
   /**
@@ -159,14 +126,8 @@ export interface AppendStreamOptions extends UrlOptions {
 
 export const MIB = 1024 * 1024
 const GIB = 1024 * MIB
-/** OSS, "AppendObject": limits of a tag set. */
-const MAX_TAGS = 10
-const MAX_TAG_KEY = 128
-const MAX_TAG_VALUE = 256
 /** Measured: 4 in flight hide most of a round trip, and each costs memory for a batch. */
 const MAX_PIPELINING = 4
-/** Bytes. OSS, "PutObject": user metadata, names and values together. */
-const MAX_METADATA = 8192
 
 export const DEFAULT_MAX_RECORD_BYTES = 64 * MIB
 export const DEFAULT_RETRY: RetryPolicy = {
@@ -178,24 +139,6 @@ export const DEFAULT_RETRY: RetryPolicy = {
 
 /** Checks the value of the option `name`, and returns the setting; the default, where the value is undefined. */
 type Resolver<Setting> = (value: unknown, name: string, given: UrlOptions) => Setting
-type Headers = Readonly<Record<string, string>>
-
-/** The options that become headers of the append at position 0. */
-const CREATION_OPTIONS = {
-  contentType: text('content-type'),
-  cacheControl: text('cache-control'),
-  contentDisposition: text('content-disposition'),
-  contentEncoding: text('content-encoding'),
-  expires: resolveExpires,
-  acl: word('x-oss-object-acl', ['default', 'private', 'public-read', 'public-read-write']),
-  storageClass: word('x-oss-storage-class', ['Standard', 'IA', 'Archive']),
-  serverSideEncryption: word('x-oss-server-side-encryption', ['AES256', 'KMS', 'SM4']),
-  serverSideDataEncryption: resolveDataEncryption,
-  tagging: resolveTagging,
-  metadata: resolveMetadata,
-} satisfies { readonly [Name in keyof UrlOptions]?: Resolver<Headers> }
-
-type CreationOption = keyof typeof CREATION_OPTIONS
 
 /** All other options of a stream, in the order in which they are checked. */
 const STREAM_OPTIONS = {
@@ -216,7 +159,7 @@ const STREAM_OPTIONS = {
   client: resolveClient,
   pipelining: resolvePipelining,
 } satisfies Record<
-  Exclude<keyof UrlOptions, keyof ClientOptions | CreationOption>,
+  Exclude<keyof UrlOptions, keyof (ClientOptions & CreationOptions)>,
   Resolver<unknown>
 >
 
@@ -242,7 +185,7 @@ export const OPTIONS: readonly (keyof AppendStreamOptions)[] = [
   'bucket',
   'key',
   ...(Object.keys(STREAM_OPTIONS) as (keyof typeof STREAM_OPTIONS)[]),
-  ...(Object.keys(CREATION_OPTIONS) as CreationOption[]),
+  ...(Object.keys(CREATION_OPTIONS) as (keyof CreationOptions)[]),
   ...CLIENT_OPTIONS,
 ]
 
@@ -388,7 +331,7 @@ function resolveJournal(
   const options = typeof value === 'string' ? { dir: value } : value
   const { dir, maxBytes = GIB, sync = 200 } = checkKnown(name, options, ['dir', 'maxBytes', 'sync'])
   const member = typeof value === 'string' ? name : `${name}.dir`
-  if (typeof dir !== 'string' || dir === '')
+  if (typeof dir !== 'string' || dir === '' || dir.includes('\0'))
     throw invalidOption(member, 'must be the path of a folder')
   checkInteger(`${name}.maxBytes`, maxBytes, MIB)
   if (given.shared) throw invalidOption(name, 'excludes shared: put {slot} into the key instead')
@@ -450,106 +393,4 @@ function resolvePipelining(value: unknown = 1, name: string, given: UrlOptions):
   if (dispatcher === undefined && isOwnAgent) return depth
   const remedy = 'leave out dispatcher, and pass as client an OssClient without one, or none'
   throw invalidOption(name, `needs connections of this package: ${remedy}`)
-}
-
-/**
- * Headers that no caller sets: an option sets them, or they belong to the connection. (`accept-encoding`:
- * a compressed response could not be read.)
- */
-const OUR_HEADERS =
-  /^(authorization|host|date|connection|keep-alive|transfer-encoding|te|trailer|upgrade|expect|accept-encoding|proxy-.*|content-.*|cache-control|expires|if-.*|x-oss-(date|content-sha256|security-token|object-acl|storage-class|server-side-.*|tagging|meta-.*|callback.*|forbid-overwrite|hash-.*|next-append-position))$/
-
-function resolveHeaders(value: unknown = {}, name: string): Headers {
-  const headers: Record<string, string> = {}
-  for (const [header, text] of checkRecord(name, value)) {
-    const option = `${name}.${header}`
-    const lowerCase = header.toLowerCase()
-    // RFC 9110, 5.1: a field name is a token.
-    if (!/^[!#$%&'*+.^`|~\w-]+$/.test(header) || lowerCase === '__proto__') {
-      throw invalidOption(option, 'is no header name')
-    }
-    if (OUR_HEADERS.test(lowerCase)) {
-      throw invalidOption(option, 'is set by the stream, or by an option of its own')
-    }
-    addHeader(headers, lowerCase, option, text)
-  }
-  return headers
-}
-
-function addHeader(
-  headers: Record<string, string>,
-  header: string,
-  option: string,
-  value: unknown,
-): void {
-  if (Object.hasOwn(headers, header)) {
-    throw invalidOption(option, 'is given twice: case does not count')
-  }
-  headers[header] = checkHeaderValue(option, value)
-}
-
-/** A header that has the option's text as its value. */
-function text(header: string): Resolver<Headers> {
-  return (value, name) => (value === undefined ? {} : { [header]: checkHeaderValue(name, value) })
-}
-
-/** A header that has one of a few words as its value. */
-function word(header: string, words: readonly string[]): Resolver<Headers> {
-  return (value, name) => (value === undefined ? {} : { [header]: checkOneOf(name, value, words) })
-}
-
-function resolveDataEncryption(value: unknown, name: string, given: UrlOptions): Headers {
-  const headers = word('x-oss-server-side-data-encryption', ['SM4'])(value, name, given)
-  if (value !== undefined && given.serverSideEncryption !== 'KMS') {
-    throw invalidOption(name, "needs serverSideEncryption: 'KMS'")
-  }
-  return headers
-}
-
-function resolveExpires(value: unknown, name: string): Headers {
-  if (value === undefined) return {}
-  const date = value instanceof Date ? value : new Date(checkHeaderValue(name, value))
-  const expires = date.toUTCString()
-  // RFC 9110, 5.6.7, as Node writes a Date. Every reader takes text that is no date for "expired".
-  const isDate = !Number.isNaN(date.getTime()) && (value === date || value === expires)
-  if (isDate) return { expires }
-  const example = 'Wed, 21 Oct 2026 07:28:00 GMT'
-  throw invalidOption(name, `must be a valid Date or an HTTP date, as in ${example}`)
-}
-
-function resolveTagging(value: unknown = {}, name: string): Headers {
-  const tags = checkRecord(name, value)
-  if (tags.length > MAX_TAGS) throw invalidOption(name, `must have at most ${MAX_TAGS} tags`)
-  if (tags.length === 0) return {}
-  const pairs = tags.map(([tag, text]) => encodeTag(tag, text, `${name}.${tag}`))
-  return { 'x-oss-tagging': pairs.join('&') }
-}
-
-function encodeTag(tag: string, value: unknown, option: string): string {
-  if (typeof value !== 'string') throw invalidOption(option, 'must be a string')
-  const allowed = /^[\p{L}\p{N} +=._:/-]*$/u
-  if (tag === '' || !allowed.test(tag) || !allowed.test(value)) {
-    throw invalidOption(option, 'must consist of letters, digits, spaces and + - = . _ : /')
-  }
-  if (Buffer.byteLength(tag) > MAX_TAG_KEY || Buffer.byteLength(value) > MAX_TAG_VALUE) {
-    const limit = `${MAX_TAG_KEY} bytes of key and ${MAX_TAG_VALUE} of value`
-    throw invalidOption(option, `must have at most ${limit}`)
-  }
-  return `${encodeText(tag)}=${encodeText(value)}`
-}
-
-function resolveMetadata(value: unknown = {}, name: string): Headers {
-  const headers: Record<string, string> = {}
-  let length = 0
-  for (const [member, text] of checkRecord(name, value)) {
-    const option = `${name}.${member}`
-    if (!/^[A-Za-z0-9-]+$/.test(member)) {
-      throw invalidOption(option, 'must have a name of letters, digits and -')
-    }
-    const header = `x-oss-meta-${member.toLowerCase()}`
-    addHeader(headers, header, option, text)
-    length += member.length + (headers[header]?.length ?? 0)
-  }
-  if (length > MAX_METADATA) throw invalidOption(name, `must be at most ${MAX_METADATA} bytes`)
-  return headers
 }

@@ -1,26 +1,16 @@
 /**
  * The core: opens an object, then makes one append at a time, until its fate is certain. It needs a client
- * and a clock, and knows no streams, no HTTP and no `process`. A caller decides what a batch is and when it
- * is due; the retry loop, how often to try; the tail finder, how to learn a tail.
+ * and a clock, and knows no streams, no HTTP and no `process`. Batches are the caller's, waits the retry loop's.
  *
- *     opening --> ready ---append()---> appending ---position refused---> reconciling        any --> failed
- *                   ^                    |     ^                           |       |
- *                   +---200 is proven----+     +--absent; lost: `next` moves (shared)
- *                   +------------------landed--------------------------------------+
+ *     append() --> attempt --200, the tail is the computed one--> acknowledged
+ *        ^            |------409, and the tail proves it---------> acknowledged
+ *        |            |------no other attempt can go better-----> failed, for good
+ *        +----wait----+      absent, lost to another writer, or a failure that may pass
  *
- * Invariants:
- * - One exchange is in flight at a time. With `pipelining`, appends of whole batches may follow it, in order.
- * - The tail moves in `#commit`, and in `#moveTo` after a lost race, and only forward.
- * - What is sent is a prefix of the unacknowledged bytes, at the acknowledged position (with `shared`: where the
- *   object is known to end), and ends where a record ends. So attempts may differ in length, and the object's
- *   tail, or with `shared` its bytes, tell which one landed.
- * - Success means that the bytes are in the object, and that its CRC is the computed one. Where the CRC before
- *   them is not known, their position and Content-MD5 prove them.
- * - `next` moves only while nothing is in doubt.
- * - After a failure nothing is appended: `failed` is for good.
+ * An attempt is a prefix of the unacknowledged bytes, and ends where a record ends. So attempts may differ in
+ * length, and the object tells which one landed.
  */
 
-import { ok } from 'node:assert/strict'
 import type { Clock } from '../clock.ts'
 import {
   bodyRefused,
@@ -28,19 +18,17 @@ import {
   integrity,
   lostRace,
   type ObservedTail,
-  OssConflictError,
   OssError,
   OssServiceError,
   objectFull,
   replaced,
-  withContext,
 } from '../errors.ts'
-import { AttemptsInDoubt } from './attempts-in-doubt.ts'
 import type { RetryPolicy } from './backoff.ts'
 import { Chain, type ChainResult, settleChain } from './chain.ts'
 import { checkAppendResult } from './check-client.ts'
-import { classifyError, isInDoubt } from './classify-error.ts'
+import { classifyError, isBodyCut, isInDoubt } from './classify-error.ts'
 import type { AppendPipeline, Client, Target } from './client-interface.ts'
+import type { AppendInfo, Destination } from './destination.ts'
 import { traceAttempt } from './diagnostics.ts'
 import {
   type FoundTail,
@@ -49,6 +37,7 @@ import {
   TailFinder,
   tellsLength,
 } from './find-tail.ts'
+import { ObjectState } from './object-state.ts'
 import type { RetryInfo } from './retry-loop.ts'
 import { SharedSettler } from './settle-shared.ts'
 import { StreamContext } from './stream-context.ts'
@@ -92,75 +81,6 @@ export interface AppenderOptions {
   readonly beforeAppend?: ((target: Target, tail: Tail) => Promise<void>) | undefined
 }
 
-/** Where the batches of a stream go: one object, or one after another. */
-export interface Destination {
-  /** Key of the object in use. */
-  readonly key: string | undefined
-  /** Its acknowledged tail; undefined until it is open. */
-  readonly tail: Tail | undefined
-  /** Whether the object is known to exist. */
-  readonly exists: boolean
-  /** Bytes are unacknowledged from now on, so waiting has to hold the process. */
-  keepProcessAlive(): void
-  /** The stream ends, so waits become short. */
-  hurry(): void
-  abort(reason: Error): void
-  throwIfAborted(): void
-  open(): Promise<Tail>
-  /** Appends the first bytes of a batch, or all of it; the result tells how many. */
-  append(batch: Batch): Promise<AppendInfo>
-  /** The predicted tail at which a batch may be sent ahead; undefined: none may be sent now. */
-  readonly ahead: Tail | undefined
-  /**
-   * Sends a batch ahead of the responses to those before it. False: it has to wait for them. In any case it is
-   * appended in its turn by `append()`.
-   */
-  sendAhead(batch: Batch): boolean
-  create(): Promise<AppendInfo | undefined>
-  complete(): Promise<void>
-}
-
-/** What `'append'` carries: one append acknowledged. */
-export interface AppendInfo {
-  /** Key of the object. */
-  readonly key: string
-  /** Position of its first byte. */
-  readonly position: number
-  /** Where the next append starts: behind its last byte, and behind those that other writers appended since. */
-  readonly nextPosition: number
-  /** Bytes that landed: all that was sent, or a shorter attempt whose response was lost. */
-  readonly length: number
-  /** CRC-64 of the object up to `nextPosition`, an unsigned decimal string. */
-  readonly crc64: string
-  /** `x-oss-request-id` of the response that proved it, for Alibaba's support. */
-  readonly requestId: string
-  /** From 1. */
-  readonly attempts: number
-  /** How many of them OSS refused because another writer's append came first. 0 without `shared`. */
-  readonly lostRaces: number
-  /** Milliseconds from the first attempt to the acknowledgement. */
-  readonly duration: number
-  /** The response of the attempt that landed was lost, and the tail proved it. */
-  readonly reconciled: boolean
-}
-
-/** How far the object is known. */
-interface ObjectEnd {
-  /** The last known tail. */
-  readonly tail: Tail
-  /** Where the next append starts: at the tail, or where a lost race told that the object ends, without a CRC. */
-  readonly next: ObservedTail
-}
-
-type State =
-  | { readonly name: 'opening' }
-  | ({ readonly name: 'ready' } & ObjectEnd)
-  /** An attempt is in flight, or failed and is to be followed by another. */
-  | ({ readonly name: 'appending' } & ObjectEnd)
-  /** OSS refused the position, and the appender asks what became of its attempts. */
-  | ({ readonly name: 'reconciling' } & ObjectEnd)
-  | { readonly name: 'failed'; readonly tail: Tail | undefined; readonly error: Error }
-
 /** How much of a batch is acknowledged, and how that is known. */
 interface Acknowledgement {
   readonly length: number
@@ -170,44 +90,41 @@ interface Acknowledgement {
   readonly isReconciled: boolean
 }
 
-/** OSS did not receive the whole body in time (OSS, "Error codes"). */
-const CUT_BODY: ReadonlySet<string> = new Set(['RequestTimeout', 'IncompleteBody'])
-
 export class Appender implements Destination {
   readonly #options: AppenderOptions
   readonly #context: StreamContext
   readonly #tailFinder: TailFinder
-  readonly #inDoubt = new AttemptsInDoubt()
+  readonly #object: ObjectState
   readonly #sharedSettler: SharedSettler | undefined
   /** With `pipelining`. */
   readonly #chain: Chain | undefined
-  #state: State = { name: 'opening' }
-  #exists = false
-  /** OSS has shown the tail at least once. */
-  #isProven = false
 
   constructor(options: AppenderOptions, context = new StreamContext(options)) {
     this.#options = options
     this.#context = context
+    this.#object = new ObjectState(options.target)
     this.#tailFinder = new TailFinder(options, context)
     const { pipelining = 1 } = options
     if (pipelining > 1) this.#chain = new Chain(pipelining)
     if (!options.shared) return
-    this.#sharedSettler = new SharedSettler(options, context, this.#tailFinder, this.#inDoubt)
+    this.#sharedSettler = new SharedSettler(
+      options,
+      context,
+      this.#tailFinder,
+      this.#object.inDoubt,
+    )
   }
 
   get key(): string {
     return this.#options.target.key
   }
 
-  /** The last known tail; undefined until the object is open. */
   get tail(): Tail | undefined {
-    return this.#state.name === 'opening' ? undefined : this.#state.tail
+    return this.#object.tail
   }
 
-  /** Whether the object is known to exist: it was found, or created. */
   get exists(): boolean {
-    return this.#exists
+    return this.#object.exists
   }
 
   keepProcessAlive(): void {
@@ -218,28 +135,26 @@ export class Appender implements Destination {
     this.#context.retryLoop.hurry()
   }
 
-  /** Ends what is in flight, at once: it rejects with `reason`, and so does every later call. */
   abort(reason: Error): void {
     this.#context.retryLoop.abort(reason)
     this.#chain?.abort(reason)
   }
 
   throwIfAborted(): void {
-    if (this.#context.retryLoop.aborted) throw this.#fail(this.#context.retryLoop.aborted, 0)
+    if (this.#context.retryLoop.aborted) throw this.#object.fail(this.#context.retryLoop.aborted, 0)
   }
 
-  /** Finds the tail to append at. */
   async open(): Promise<Tail> {
-    ok(this.#state.name === 'opening')
-    const { tail, exists } = await this.#run(() => this.#find())
-    this.#exists = exists
-    this.#state = { name: 'ready', tail, next: tail }
-    return tail
+    const { exists, crc64 } = this.#options
+    const found = await this.#run(() => this.#find())
+    const isProven = exists !== undefined || crc64 === undefined
+    this.#object.open(found.tail, found.exists, isProven)
+    return found.tail
   }
 
   /** An attempt of unknown outcome may land in this object yet. */
   get hasDoubt(): boolean {
-    return !this.#inDoubt.isEmpty
+    return !this.#object.inDoubt.isEmpty
   }
 
   get ahead(): Tail | undefined {
@@ -248,7 +163,8 @@ export class Appender implements Destination {
 
   sendAhead(batch: Batch): boolean {
     const chain = this.#chain
-    if (!chain || chain.isInFlight(batch)) return chain !== undefined
+    if (!chain) return false
+    if (chain.isInFlight(batch)) return true
     const { ahead } = this
     const isWhole = batch.prefix(this.#context.attemptSize.bytes) === batch
     if (!ahead || !isWhole || this.#findFull(ahead, batch)) return false
@@ -257,7 +173,7 @@ export class Appender implements Destination {
     )
     // A success of the last one alone proves those before it, so all are in doubt from now on.
     for (const { before, after } of chain.inFlight) {
-      this.#inDoubt.add(before.position, after.position)
+      this.#object.inDoubt.add(before.position, after.position)
     }
     return true
   }
@@ -266,16 +182,16 @@ export class Appender implements Destination {
   async append(batch: Batch): Promise<AppendInfo> {
     const { clock } = this.#options
     const { retryLoop, winnerPause } = this.#context
-    const end = this.#readyEnd()
-    const full = this.#findFull(end.next, batch)
-    if (full) throw this.#fail(full, 0)
-    this.#state = { ...end, name: 'appending' }
+    const { tail: before, next } = this.#object.readyEnd
+    const full = this.#findFull(next, batch)
+    if (full) throw this.#object.fail(full, 0)
+    this.#object.begin()
     const startedAt = this.#chain?.takeHead(batch) ?? clock.now()
-    await this.#prepare(end.tail)
+    await this.#prepare(before)
     await retryLoop.pause(winnerPause.left)
     const { length, tail, requestId, isReconciled } = await this.#run(() => this.#attempt(batch))
-    const { position } = this.#openEnd().next
-    this.#commit(tail)
+    const { position } = this.#object.openEnd.next
+    this.#object.commit(tail)
     return {
       key: this.key,
       position,
@@ -296,28 +212,25 @@ export class Appender implements Destination {
     try {
       await beforeAppend(target, tail)
     } catch (error) {
-      throw this.#fail(error as Error, 0)
+      throw this.#object.fail(error as Error, 0)
     }
   }
 
-  /**
-   * After the last batch: makes an empty object, with its creation headers, where there is none. Resolves with
-   * the append that this took.
-   */
+  /** An append of no bytes at position 0, which has the creation headers. */
   async create(): Promise<AppendInfo | undefined> {
-    return this.#exists ? undefined : this.append(new Batch(NO_BYTES))
+    return this.#object.exists ? undefined : this.append(new Batch(NO_BYTES))
   }
 
-  /** The object is whole: proves a tail that only the caller knew, and seals it if that was asked for. */
+  /** Also proves a tail that only the caller knew. */
   async complete(): Promise<void> {
-    const { position, crc64 } = this.#readyEnd().tail
-    if (!this.#isProven) await this.#run(() => this.#tailFinder.confirm(position, crc64))
+    const { position, crc64 } = this.#object.readyEnd.tail
+    if (!this.#object.isProven) await this.#run(() => this.#tailFinder.confirm(position, crc64))
     if (this.#options.seal) await this.seal()
   }
 
-  /** Closes the object for appends, for good. Sealing twice is harmless, so a lost response is too. */
+  /** Closes the object for appends, for good. Sealing twice is harmless, so a seal is retried like any exchange. */
   async seal(): Promise<void> {
-    const { tail } = this.#readyEnd()
+    const { tail } = this.#object.readyEnd
     const { client, target } = this.#options
     await this.#run(async () => {
       try {
@@ -340,13 +253,12 @@ export class Appender implements Destination {
     try {
       return await this.#context.retryLoop.run(this.tail?.position, attempt)
     } catch (error) {
-      throw this.#fail(error as Error, this.#context.retryLoop.attempts)
+      throw this.#object.fail(error as Error, this.#context.retryLoop.attempts)
     }
   }
 
   async #find(): Promise<FoundTail> {
     const { position, crc64, exists } = this.#options
-    this.#isProven = exists !== undefined || crc64 === undefined
     if (position === 'end') return this.#tailFinder.find()
     if (position === 0) return { tail: EMPTY_TAIL, exists: exists ?? false }
     if (crc64 === undefined) return this.#tailFinder.confirm(position)
@@ -356,9 +268,9 @@ export class Appender implements Destination {
   /** One attempt at an append: an acknowledgement, or an error that says whether to try again. */
   async #attempt(batch: Batch): Promise<Acknowledgement> {
     const { attemptSize, retryLoop } = this.#context
-    const { next } = this.#openEnd()
-    // Without a success no attempt is longer than those in doubt.
-    // All of a batch that was sent ahead is on its way, or has landed.
+    const { next } = this.#object.openEnd
+    // A batch that was sent ahead was sent whole. The size of others grows with successes alone, so no attempt is
+    // longer than those in doubt.
     const part = this.#chain?.headResult ? batch : batch.prefix(attemptSize.bytes)
     const { bucket, key } = this.#options.target
     const { position } = next
@@ -375,7 +287,6 @@ export class Appender implements Destination {
     const { attemptSize, retryLoop, winnerPause } = this.#context
     const { length } = part
     const after = advance(before, part)
-    this.#state = { ...this.#openEnd(), name: 'appending' }
     const sentAt = clock.now()
     try {
       const result = await retryLoop.exchange(signal =>
@@ -396,7 +307,7 @@ export class Appender implements Destination {
       if (proof) {
         return { length, tail: after as Tail, requestId: proof.requestId, isReconciled: true }
       }
-      if (isInDoubt(error, client)) this.#inDoubt.add(before.position, after.position)
+      if (isInDoubt(error, client)) this.#object.inDoubt.add(before.position, after.position)
       if (isPositionRefused(error) || this.#isSealedInDoubt(error)) {
         return this.#settle(before, after, batch, error)
       }
@@ -415,7 +326,7 @@ export class Appender implements Destination {
     })
   }
 
-  /** The same, if it was not sent ahead. Others may follow it if it carries a whole batch. */
+  /** Sends the head of the chain, unless it was sent ahead. Others may follow it if it carries a whole batch. */
   #exchangeInChain(
     chain: Chain,
     part: Batch,
@@ -423,7 +334,7 @@ export class Appender implements Destination {
     signal: AbortSignal,
   ): Promise<ChainResult> {
     if (chain.headResult) return chain.headResult
-    const { tail } = this.#openEnd()
+    const { tail } = this.#object.openEnd
     const response = this.#request(tail, part, signal)
     if (part !== batch) return response
     chain.startHead(batch, tail, this.#options.clock.now())
@@ -448,13 +359,13 @@ export class Appender implements Destination {
       return this.#context.attemptSize.onRefused(length) ? error : bodyRefused(length, error)
     }
     if (error.code === 'OSS_ERR_TIMEOUT') this.#context.attemptSize.onTimeout(length)
-    else if (error.isBodyCut || CUT_BODY.has(error.code)) this.#context.attemptSize.onCut(length)
+    else if (isBodyCut(error)) this.#context.attemptSize.onCut(length)
     return error
   }
 
   /** A shared object was sealed while an attempt was in doubt. Its tail is final, so it settles the attempt. */
   #isSealedInDoubt(error: unknown): error is OssServiceError {
-    return this.#sharedSettler !== undefined && isSealed(error) && !this.#inDoubt.isEmpty
+    return this.#sharedSettler !== undefined && isSealed(error) && this.hasDoubt
   }
 
   /** After OSS refused an attempt because of what the object is, and not for another reason. */
@@ -464,10 +375,8 @@ export class Appender implements Destination {
     batch: Batch,
     refusal: OssServiceError,
   ): Promise<Acknowledgement> {
-    const end = this.#openEnd()
-    this.#state = { ...end, name: 'reconciling' }
     if (this.#sharedSettler) return this.#settleShared(before, after, batch, refusal)
-    return this.#reconcile(end.tail, after, batch, refusal)
+    return this.#reconcile(this.#object.openEnd.tail, after, batch, refusal)
   }
 
   /**
@@ -497,7 +406,7 @@ export class Appender implements Destination {
     }
   }
 
-  /** The same with other writers. A position is given up only when nothing is in doubt there. */
+  /** As `#reconcile()`, with other writers. A position is given up only when nothing is in doubt there. */
   async #settleShared(
     before: ObservedTail,
     after: ObservedTail,
@@ -514,7 +423,7 @@ export class Appender implements Destination {
       case 'absent':
         throw refusal
       case 'lost':
-        this.#moveTo(verdict.tail)
+        this.#object.moveTo(verdict.tail)
         if (isSealed(refusal)) throw refusal
         throw this.#findFull(verdict.tail, batch) ?? lostRace(before, after, verdict.tail, refusal)
       case 'replaced':
@@ -529,57 +438,7 @@ export class Appender implements Destination {
     const { maxObjectBytes, maxBytes = maxObjectBytes } = this.#options
     const end = position + length
     if (end > maxObjectBytes) return objectFull(end, maxObjectBytes)
-    // A batch that is too long for any object has one of its own.
+    // A batch that is longer than `maxBytes` has an object of its own.
     return position > 0 && end > maxBytes ? objectFull(end, maxBytes) : undefined
-  }
-
-  /** The object goes on at `next`, behind bytes of others. Nothing of this stream is in doubt. */
-  #moveTo(next: ObservedTail): void {
-    const { tail } = this.#openEnd()
-    const { position, crc64 } = next
-    ok(position >= tail.position)
-    this.#inDoubt.clear()
-    this.#exists = true
-    this.#state = {
-      name: 'appending',
-      tail: crc64 === undefined ? tail : { position, crc64 },
-      next,
-    }
-  }
-
-  #commit(tail: Tail): void {
-    ok(tail.position >= (this.tail?.position ?? 0))
-    this.#inDoubt.forgetBefore(tail.position)
-    this.#exists = true
-    this.#isProven = true
-    this.#state = { name: 'ready', tail, next: tail }
-  }
-
-  /** Fails for good, with all that is known. */
-  #fail(error: Error, attempts: number): Error {
-    const { tail } = this
-    const { next } = { next: tail, ...this.#state }
-    const seen = error instanceof OssConflictError ? error.seen.position : undefined
-    const failure = withContext(error, {
-      ...this.#options.target,
-      attempts: attempts > 0 ? attempts : undefined,
-      tail,
-      unresolved: next && this.#inDoubt.unresolved(next.position, seen),
-    })
-    this.#state = { name: 'failed', tail, error: failure }
-    return failure
-  }
-
-  #readyEnd(): ObjectEnd {
-    const state = this.#state
-    if (state.name === 'failed') throw state.error
-    ok(state.name === 'ready', 'one append in flight')
-    return state
-  }
-
-  #openEnd(): ObjectEnd {
-    const state = this.#state
-    ok(state.name !== 'opening' && state.name !== 'failed', 'an object is open')
-    return { tail: state.tail, next: state.next }
   }
 }

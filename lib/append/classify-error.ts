@@ -104,6 +104,14 @@ export function isInDoubt(error: unknown, { sendsOnce }: Pick<Client, 'sendsOnce
   return !(error instanceof OssServiceError && sendsOnce && error.status < 500)
 }
 
+/** OSS did not receive the whole body in time (OSS, "Error codes"). */
+const CUT_BODY: ReadonlySet<string> = new Set(['RequestTimeout', 'IncompleteBody'])
+
+/** Whether the connection broke, or the time was up, while the body was leaving: a shorter one may get through. */
+export function isBodyCut({ code, isBodyCut }: OssError): boolean {
+  return isBodyCut || CUT_BODY.has(code)
+}
+
 /** The code of what broke the connection, as it came; `''` if it has none. */
 function systemCode(cause: unknown): string {
   const code = (cause as { code?: unknown } | undefined)?.code

@@ -20,6 +20,7 @@ import {
   type UrlOptions,
 } from '../index.ts'
 import { withInternals } from '../stream/internals.ts'
+import type { JournalSource } from '../stream/journal-source.ts'
 import { type OpenBackend, withBackend } from './backend.ts'
 import type { AppendCommand, Backend, CommandIO, DemoCommand, RollOptions } from './commands.ts'
 import { type DeliveryOptions, deliver } from './delivery.ts'
@@ -105,7 +106,7 @@ export async function append(
   return runJob({ ...command, openInput, folder: local, io, reporter, signals })
 }
 
-/** The retry options of the flags; where they give no time limit, the one of the backend. */
+/** The retry options of the flags. Default of `maxElapsed`: that of the backend. */
 export function withRetryDefaults(
   given: UrlOptions['retry'],
   { isLocal }: Pick<OpenBackend, 'isLocal'>,
@@ -140,7 +141,11 @@ async function runJob(job: AppendJob): Promise<number> {
       const onHurry = (hurry: () => void) => void onAbort(signals.first, hurry)
       const options = { ...job.options, ...job.roll, ...target, client, retry }
       const create = job.roll ? createRollingAppendStream : createAppendStream
-      const stream = create(withInternals(options, { onHurry }))
+      let undelivered = () => 0
+      const onJournal = (held: JournalSource) => {
+        undelivered = () => held.undelivered ?? 0
+      }
+      const stream = create(withInternals(options, { onHurry, onJournal }))
       const rolled = isLocal ? collectRolled(stream) : new Map<string, RollInfo>()
       const stages = createStages(job, source, stream)
       const delivery = await deliver({
@@ -154,7 +159,7 @@ async function runJob(job: AppendJob): Promise<number> {
         ...stages,
       })
       if ('journal' in delivery) {
-        reporter.suspend(delivery)
+        reporter.suspend(delivery, undelivered() - delivery.bytes)
         return signals.exitCode
       }
 

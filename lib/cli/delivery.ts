@@ -64,16 +64,7 @@ export async function deliver(options: DeliveryOptions): Promise<Delivery | Susp
     hasShrunk = !stoppable.isCut && source.hasShrunk?.(inputHasher.bytes) === true
   } catch (error) {
     if (!signal.aborted || grace === undefined || journal !== undefined) throw error
-    const { position } = stream
-    const unacknowledged = bytesDone && Math.max(0, inputHasher.bytes - bytesDone())
-    const remainder =
-      unacknowledged === undefined
-        ? `${formatCount(inputHasher.bytes, 'byte')} of the input were read, ${acknowledged()} made of them are in the object`
-        : `${formatCount(unacknowledged, 'byte')} of the input may not be in the object`
-    const objectEnd = position === undefined ? '' : `, which ends at ${position}`
-    const limit = signals.second.aborted ? '' : `, and not done after ${grace / 1000} s`
-    const message = `interrupted by ${signals.received}${limit}: ${remainder}${objectEnd}`
-    throw new InterruptedError(signals.exitCode, message, { position, unacknowledged })
+    throw interruptedError({ stream, signals, grace, read: inputHasher.bytes, done: bytesDone?.() })
   } finally {
     cancelStop()
     stoppable.stop()
@@ -104,6 +95,30 @@ export async function deliver(options: DeliveryOptions): Promise<Delivery | Susp
     recovered: reporter.recovered,
     duration: performance.now() - start,
   }
+}
+
+/** The grace is over. `read`: bytes of the input. `done`: those in the object. Undefined: unknown. */
+function interruptedError({
+  stream,
+  signals,
+  grace,
+  read,
+  done,
+}: Pick<DeliveryOptions, 'stream' | 'signals'> & {
+  readonly grace: number
+  readonly read: number
+  readonly done: number | undefined
+}): InterruptedError {
+  const { position, bytesWritten } = stream
+  const unacknowledged = done === undefined ? undefined : Math.max(0, read - done)
+  const remainder =
+    unacknowledged === undefined
+      ? `${formatCount(read, 'byte')} of the input were read, ${bytesWritten} made of them are in the object`
+      : `${formatCount(unacknowledged, 'byte')} of the input may not be in the object`
+  const objectEnd = position === undefined ? '' : `, which ends at ${position}`
+  const limit = signals.second.aborted ? '' : `, and not done after ${grace / 1000} s`
+  const message = `interrupted by ${signals.received}${limit}: ${remainder}${objectEnd}`
+  return new InterruptedError(signals.exitCode, message, { position, unacknowledged })
 }
 
 function acceptedBytes({ bytesWritten, bytesBuffered }: OssAppendStream): number {

@@ -1,5 +1,5 @@
 /**
- * Every flag: how its value is parsed, which option it sets, and which commands take it. `arguments.ts`
+ * Every flag: how its value is parsed, which option it sets, and which commands take it. `parse-flags.ts`
  * parses the command line by this table, and messages of the library are translated by it.
  */
 

@@ -13,6 +13,7 @@ import { compileKeyPattern } from '../rolling/key-pattern.ts'
 import { parseTarget, withRetryDefaults } from './append.ts'
 import { withBackend } from './backend.ts'
 import type { CommandIO, FollowCommand } from './commands.ts'
+import { FollowDelivery } from './follow-delivery.ts'
 import { ObjectSeries } from './follow-objects.ts'
 import { Follower } from './follower.ts'
 import { formatCount } from './progress.ts'
@@ -54,7 +55,9 @@ export async function follow(
       { file, bucket, nameKey, isDated, client, headers, onFound },
       context,
     )
-    const follower = new Follower({ command, bucket, options, series, reporter, signals, signal })
+    const shared = { options, series, reporter, signals, signal }
+    const delivery = new FollowDelivery({ ...shared, bucket })
+    const follower = new Follower({ ...shared, command, delivery })
     const abort = () => retryLoop.abort(signal.reason)
     const onFirstSignal = () => {
       if (follower.isStarted) retryLoop.hurry()
@@ -66,7 +69,7 @@ export async function follow(
       client.checkBucket(bucket)
       await follower.run()
       await reporter.drainStderr(signals.first)
-      return report(follower, command, reporter, io) || signals.exitCode
+      return report(follower, delivery, command, reporter, io) || signals.exitCode
     } finally {
       signal.removeEventListener('abort', abort)
       signals.first.removeEventListener('abort', onFirstSignal)
@@ -91,7 +94,8 @@ function createContext(reporter: Reporter, notice: RetryNotice, retry: RetryPoli
 
 /** Prints the result. Returns 1 if bytes of the file may be lost. */
 function report(
-  { object, objects, bytes, isCut: cut, duration }: Follower,
+  { isCut: cut, duration }: Follower,
+  { object, objects, bytes }: FollowDelivery,
   { file, outputMode }: FollowCommand,
   reporter: Reporter,
   io: CommandIO,

@@ -14,7 +14,7 @@ import { UsageError } from './usage-error.ts'
 export async function journal({ dir, isJson }: JournalCommand, io: CommandIO): Promise<number> {
   checkFolder(dir)
   const slots = await inspectJournal(dir)
-  for (const slot of slots) io.stdout.write(format(slot, isJson))
+  io.stdout.write(slots.map(slot => format(slot, isJson)).join(isJson ? '' : '\n'))
   if (slots.length === 0 && !isJson) io.stdout.write('no journal is there\n')
   return slots.every(slot => !('error' in slot) && isWhole(slot)) ? 0 : 1
 }
@@ -55,7 +55,7 @@ function formatUnreadable({ name, folder, error }: UnreadableSlot): string {
     ['state', 'not readable, so it is not known what it holds'],
     ['error', error.message],
   ]
-  return `${formatRows(rows)}\n`
+  return formatRows(rows)
 }
 
 function formatJson(slot: SlotReport): string {
@@ -97,7 +97,7 @@ function formatSlot(slot: SlotReport): string {
     ...kept.map((file): [string, string] => ['kept', file]),
     ...(kept.length > 0 ? USES.map((line): [string, string] => ['', line]) : []),
   ]
-  return `${formatRows(rows)}\n`
+  return formatRows(rows)
 }
 
 function describeTarget({ recovered: { anchor, target } }: SlotReport): string {

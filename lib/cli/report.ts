@@ -42,7 +42,7 @@ export interface Suspension {
   readonly journal: string
   /** Bytes of this run that it holds. */
   readonly bytes: number
-  /** The acknowledged end of the object. Undefined: it is not known, so what earlier runs left is there too. */
+  /** The acknowledged end of the object. Undefined: it is not known. */
   readonly position: number | undefined
 }
 

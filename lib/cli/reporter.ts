@@ -125,11 +125,11 @@ export class Reporter implements RetryListener {
     this.emit('recover', { ...info })
   }
 
-  /** The command ends, and the rest stays in the journal. */
-  suspend({ journal, bytes, position }: Suspension): void {
-    const count = formatCount(bytes, 'byte')
-    const earlier = position === undefined ? ', with what earlier runs left' : ''
-    this.note(`${count} of the input stay in ${journal}${earlier}: the next start delivers them`)
+  /** The command ends, and the rest stays in the journal. `earlier`: bytes of earlier runs that stay, too. */
+  suspend({ journal, bytes, position }: Suspension, earlier: number): void {
+    const count = `${formatCount(bytes, 'byte')} of the input`
+    const left = earlier > 0 ? `${count} and ${earlier} of earlier runs` : count
+    this.note(`${left} stay in ${journal}: the next start delivers them`)
     this.emit('suspend', { journal, bytes, position })
   }
 

@@ -159,8 +159,8 @@ export class StoppableSource {
 
   /**
    * Reads what a pipe already holds, then stops. A producer that has ended may have filled the pipe while the
-   * destination took nothing. So reading goes on for as much as a pipe can hold, or until the destination
-   * has taken bytes for `MAX_IDLE_POLLS` checks.
+   * destination took nothing. So reading goes on for `PIPE_CAPACITY` bytes, or until the destination has had room
+   * at more than `MAX_IDLE_POLLS` checks.
    */
   stopWhenIdle(): void {
     if (this.#isStopped || this.#pollTimer || this.#input.readableEnded) return

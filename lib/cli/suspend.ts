@@ -9,8 +9,8 @@ import type { OssAppendStream } from '../index.ts'
 import type { StoppableSource } from './source.ts'
 
 /**
- * Milliseconds for the bytes that were read to reach the journal. A full journal takes them only when OSS has
- * taken others, which may be never.
+ * Milliseconds in which the last stage hands its bytes to the stream. While the journal is full the stage waits for
+ * OSS, which may be down: the bytes that are left then count as lost.
  */
 const ACCEPT_TIMEOUT = 300
 

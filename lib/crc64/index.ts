@@ -1,11 +1,14 @@
 /**
  * CRC-64/XZ (ECMA-182), which OSS computes for every object. `crc64()` and `crc64Combine()` are public and take
- * decimal strings, as in the headers of OSS. `update()` takes bigints, which are faster for many small inputs.
+ * decimal strings, as in the headers of OSS. `update()` and `combine()` take bigints, which are faster for many small
+ * inputs.
  */
 
 import { combine } from './combine.ts'
 import { loadEcma182, type Update } from './ecma182.ts'
 import { loadSimd } from './simd.ts'
+
+export { combine }
 
 /** Selected at the first use. */
 let engine: Update | undefined

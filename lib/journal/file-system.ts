@@ -21,6 +21,8 @@ export interface JournalFile extends SyncFile {
   read(into: Uint8Array, position: number): Promise<number>
   /** Resolves when what was written before the call is on stable storage. */
   datasync(): Promise<void>
+  /** Cuts the file off behind this number of bytes. */
+  truncate(length: number): Promise<void>
   /** Bytes. */
   size(): Promise<number>
   close(): Promise<void>
@@ -100,6 +102,7 @@ function wrap(file: FileHandle): JournalFile {
       return bytesRead
     },
     datasync: () => file.datasync(),
+    truncate: length => file.truncate(length),
     size: async () => (await file.stat()).size,
     close: () => file.close(),
   }

@@ -1,5 +1,6 @@
 /** Lays chunks out as frames, in one buffer: what one write of the journal takes. Pure. */
 
+import { update } from '../crc64/index.ts'
 import { closeFrame, FRAME_HEADER_BYTES, type Frame, frameLength, MAX_FRAME_ENDS } from './frame.ts'
 
 /** A chunk as the stream was given it. */
@@ -13,6 +14,8 @@ export interface JournalPiece {
   readonly bytes: Buffer
   /** A chunk ends with them. With another `align` than `'chunk'`, several chunks may be one piece. */
   readonly isEnd: boolean
+  /** CRC-64 of `bytes`. Undefined: it is still to be computed. */
+  readonly crc64: bigint | undefined
 }
 
 export interface LayoutOptions {
@@ -29,6 +32,8 @@ export interface LayoutOptions {
 export interface Layout {
   /** Frames without CRC. */
   readonly buffer: Buffer
+  /** CRC-64 of the bytes of each frame. */
+  readonly sums: readonly bigint[]
   /** Bytes of the stream. */
   readonly length: number
   readonly pieces: readonly JournalPiece[]
@@ -56,6 +61,7 @@ export function layOut(chunks: readonly JournalChunk[], options: LayoutOptions):
   }, 0)
   const buffer = options.allocate(size)
   const pieces: JournalPiece[] = []
+  const sums: bigint[] = []
   let at = 0
   for (const { from, to, length } of plans) {
     if (length === 0) continue
@@ -68,11 +74,14 @@ export function layOut(chunks: readonly JournalChunk[], options: LayoutOptions):
       if (options.isByChunk && isNew) ends.push(end - start)
     }
     at = closeFrame(buffer, at, { length, ends, goesOn: false })
-    pieces.push(...piecesOf({ bytes: buffer.subarray(start, end), ends, goesOn: false }))
+    const bytes = buffer.subarray(start, end)
+    const crc64 = update(0n, bytes)
+    sums.push(crc64)
+    pieces.push(...piecesOf({ bytes, ends, goesOn: false, crc64 }))
   }
   const length = plans.reduce((sum, plan) => sum + plan.length, 0)
   const count = plans.at(-1)?.to ?? 0
-  return { buffer: buffer.subarray(0, at), length, pieces, chunks: count, rest: undefined }
+  return { buffer: buffer.subarray(0, at), sums, length, pieces, chunks: count, rest: undefined }
 }
 
 function planFrames(
@@ -103,6 +112,7 @@ function layOutLong(chunk: JournalChunk, options: LayoutOptions): Layout {
   const length = Math.min(bytes.length, Math.max(capacity, frameBytes))
   const buffer = allocate(length + Math.ceil(length / frameBytes) * FRAME_HEADER_BYTES)
   const pieces: JournalPiece[] = []
+  const sums: bigint[] = []
   let at = 0
   for (let from = 0; from < length; from += frameBytes) {
     const to = Math.min(length, from + frameBytes)
@@ -110,23 +120,30 @@ function layOutLong(chunk: JournalChunk, options: LayoutOptions): Layout {
     const start = at + FRAME_HEADER_BYTES
     bytes.copy(buffer, start, from, to)
     at = closeFrame(buffer, at, { length: to - from, ends: [], goesOn })
-    pieces.push({ bytes: buffer.subarray(start, at), isEnd: !goesOn })
+    const part = buffer.subarray(start, at)
+    const crc64 = update(0n, part)
+    sums.push(crc64)
+    pieces.push({ bytes: part, isEnd: !goesOn, crc64 })
   }
   const isWhole = length === bytes.length
   const rest: JournalChunk = { chunk: bytes.subarray(length), encoding: 'utf8' }
-  const laidOut = { buffer: buffer.subarray(0, at), length, pieces }
+  const laidOut = { buffer: buffer.subarray(0, at), sums, length, pieces }
   return { ...laidOut, chunks: isWhole ? 1 : 0, rest: isWhole ? undefined : rest }
 }
 
 /** The chunks of a frame; all its bytes, where it does not list the ends of chunks. */
-export function piecesOf({ bytes, ends, goesOn }: Frame): JournalPiece[] {
+export function piecesOf({ bytes, ends, goesOn, crc64 }: Frame): JournalPiece[] {
   const pieces: JournalPiece[] = []
   let from = 0
   for (const end of ends) {
-    pieces.push({ bytes: bytes.subarray(from, end), isEnd: true })
+    pieces.push({ bytes: bytes.subarray(from, end), isEnd: true, crc64: undefined })
     from = end
   }
-  pieces.push({ bytes: bytes.subarray(from), isEnd: !goesOn })
+  pieces.push({
+    bytes: bytes.subarray(from),
+    isEnd: !goesOn,
+    crc64: from === 0 ? crc64 : undefined,
+  })
   return pieces
 }
 

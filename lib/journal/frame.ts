@@ -5,10 +5,12 @@
  *      | length | type | flags | 0      | ends   | crc32 | bytes ... | end, end, ... |
  *
  * `crc32` covers the salt of the segment and all frames up to and with this one, but no crc32. So the frames of
- * another segment, or of an earlier write at the same place, do not continue a chain.
+ * another segment, or of an earlier write at the same place, do not continue a chain. In place of the bytes it
+ * covers their CRC-64, which is needed for the object anyway.
  */
 
 import { crc32 } from 'node:zlib'
+import { update } from '../crc64/index.ts'
 
 export const FRAME_HEADER_BYTES = 16
 /** Bytes of the stream in one frame. */
@@ -34,6 +36,8 @@ export interface Frame {
   readonly ends: readonly number[]
   /** The last chunk goes on in the next frame, so it does not end with `bytes`. */
   readonly goesOn: boolean
+  /** CRC-64 of `bytes`. */
+  readonly crc64: bigint
 }
 
 /** A frame of a segment, checked. */
@@ -68,12 +72,16 @@ export function closeFrame(
   return at
 }
 
-/** Sets the CRC of each frame in `buffer`, which follow the frame with the CRC `previous`. Returns the last. */
-export function chainFrames(buffer: Buffer, previous: number): number {
+/**
+ * Sets the CRC of each frame in `buffer`, which follow the frame with the CRC `previous`. `sums`: the CRC-64 of the
+ * bytes of each. Returns the last CRC.
+ */
+export function chainFrames(buffer: Buffer, sums: readonly bigint[], previous: number): number {
   let crc = previous
-  for (let start = 0; start < buffer.length; ) {
+  let start = 0
+  for (const crc64 of sums) {
     const end = start + FRAME_HEADER_BYTES + buffer.readUInt32LE(start)
-    crc = frameCrc(buffer.subarray(start, end), crc)
+    crc = frameCrc(buffer.subarray(start, end), crc64, crc)
     buffer.writeUInt32LE(crc, start + CRC)
     start = end
   }
@@ -99,15 +107,22 @@ export function decodeFrame(
   if (payload > MAX_PAYLOAD_BYTES || buffer[start + TYPE] !== DATA) return 'broken'
   const length = FRAME_HEADER_BYTES + payload
   if (buffer.length - start < length) return 'short'
-  const crc = frameCrc(buffer.subarray(start, start + length), previous)
-  if (crc !== buffer.readUInt32LE(start + CRC)) return 'broken'
   const count = buffer.readUInt32LE(start + ENDS)
+  if (count * 4 > payload) return 'broken'
   const endsAt = start + length - count * 4
-  const ends = Array.from({ length: count }, (_, index) => buffer.readUInt32LE(endsAt + index * 4))
   const bytes = buffer.subarray(start + FRAME_HEADER_BYTES, endsAt)
-  return { bytes, ends, goesOn: (buffer[start + FLAGS] ?? 0) !== 0, length, crc }
+  const crc64 = update(0n, bytes)
+  const crc = frameCrc(buffer.subarray(start, start + length), crc64, previous)
+  if (crc !== buffer.readUInt32LE(start + CRC)) return 'broken'
+  const ends = Array.from({ length: count }, (_, index) => buffer.readUInt32LE(endsAt + index * 4))
+  return { bytes, ends, goesOn: (buffer[start + FLAGS] ?? 0) !== 0, crc64, length, crc }
 }
 
-function frameCrc(frame: Buffer, previous: number): number {
-  return crc32(frame.subarray(FRAME_HEADER_BYTES), crc32(frame.subarray(0, CRC), previous))
+/** The CRC-64 of the bytes of a frame, as its CRC covers it. */
+const sum = Buffer.alloc(8)
+
+function frameCrc(frame: Buffer, crc64: bigint, previous: number): number {
+  sum.writeBigUInt64LE(crc64)
+  const ends = frame.subarray(frame.length - frame.readUInt32LE(ENDS) * 4)
+  return crc32(ends, crc32(sum, crc32(frame.subarray(0, CRC), previous)))
 }

@@ -24,7 +24,7 @@ import {
 } from './frame-layout.ts'
 import { asJournalError, diskFull } from './journal-error.ts'
 import { type FolderContent, type JournalPart, type Recovered, readFolder } from './recovery.ts'
-import { type Anchor, type JournalTarget, NO_OBJECT } from './segment.ts'
+import { type Anchor, HEAD_BYTES, type JournalTarget, NO_OBJECT } from './segment.ts'
 import { SegmentReader } from './segment-reader.ts'
 import { SegmentStore } from './segment-store.ts'
 
@@ -396,16 +396,20 @@ export class Journal {
   get #wasteEnd(): number {
     const isUrgent =
       this.#acknowledged === this.end ||
-      this.#isFull ||
-      this.#roomWaiters.length > 0 ||
+      this.#needsRoom ||
       this.bytesOnDisk > this.#options.maxBytes / 2
     return isUrgent ? this.#acknowledged : this.#store.anchoredOffset
   }
 
-  /** All is acknowledged, and the newest segment is a long one, or a segment is to be put aside. */
+  get #needsRoom(): boolean {
+    return this.#isFull || this.#roomWaiters.length > 0
+  }
+
+  /** All is acknowledged, and the newest segment is longer than it may be, or a segment is to be put aside. */
   get #isIdle(): boolean {
     const { newestBytes, hasDamage } = this.#store
-    return this.#acknowledged === this.end && (newestBytes > IDLE_BYTES || hasDamage)
+    const most = this.#needsRoom ? HEAD_BYTES : IDLE_BYTES
+    return this.#acknowledged === this.end && (newestBytes > most || hasDamage)
   }
 
   async #trimInBackground(): Promise<void> {
@@ -425,7 +429,7 @@ export class Journal {
   }
 
   async #trim(): Promise<void> {
-    if (this.#isIdle && (await this.#store.syncAll())) await this.#store.startSegment()
+    if (this.#isIdle) await this.#store.replaceNewest()
     await this.#store.deleteBefore(this.#wasteEnd)
   }
 

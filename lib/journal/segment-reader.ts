@@ -119,12 +119,17 @@ export class SegmentReader {
 function cut(frame: DecodedFrame, from: number, length: number): JournalPiece[] {
   const pieces: JournalPiece[] = []
   let at = 0
-  for (const { bytes, isEnd } of piecesOf(frame)) {
+  for (const piece of piecesOf(frame)) {
+    const { bytes, isEnd } = piece
     const start = Math.max(0, from - at)
     const end = Math.min(bytes.length, from + length - at)
     at += bytes.length
     if (start >= end) continue
-    pieces.push({ bytes: bytes.subarray(start, end), isEnd: isEnd && end === bytes.length })
+    if (end - start === bytes.length) pieces.push(piece)
+    else {
+      const part = bytes.subarray(start, end)
+      pieces.push({ bytes: part, isEnd: isEnd && end === bytes.length, crc64: undefined })
+    }
   }
   return pieces
 }

@@ -76,11 +76,7 @@ interface PlannedSegment {
 }
 
 /** Frames that are written, and not known to be on stable storage. */
-interface UnsyncedFrames {
-  readonly buffer: Buffer
-  /** Bytes of the stream. */
-  readonly length: number
-}
+type UnsyncedFrames = Pick<Layout, 'buffer' | 'sums' | 'length'>
 
 /** Buffers of 1 MiB for frames: some fill while others are being synced. */
 const MAX_SPARES = 8
@@ -223,7 +219,10 @@ export class SegmentStore {
         await this.#write(layout)
         return true
       } catch (error) {
-        if (isDiskFull(error)) return false
+        if (isDiskFull(error)) {
+          await this.#cutTornFrame()
+          return false
+        }
         if (attempt === 2) throw error
         this.#isSuspect = true
       }
@@ -246,18 +245,28 @@ export class SegmentStore {
     return limit === HEAD_BYTES || limit + length <= this.#options.segmentBytes
   }
 
-  async #write({ buffer, length }: UnsyncedFrames): Promise<void> {
+  async #write({ buffer, sums, length }: UnsyncedFrames): Promise<void> {
     const current = this.#current
     ok(current, 'a segment is open')
-    const crc = chainFrames(buffer, current.crc)
+    const crc = chainFrames(buffer, sums, current.crc)
     await writeAll(current.file, buffer, current.segment.limit)
     current.crc = crc
     this.#advance(current.segment, { buffer, length })
-    this.#unsynced.push({ buffer, length })
+    this.#unsynced.push({ buffer, sums, length })
     this.#unsyncedBytes += buffer.length
   }
 
-  #advance(segment: SegmentFile, { buffer, length }: UnsyncedFrames): void {
+  /** A full disk took a part of a frame. It takes room, and after a kill it would look like damage. */
+  async #cutTornFrame(): Promise<void> {
+    const current = this.#current
+    ok(current, 'a segment is open')
+    // `process.exit()` must not write a frame where this cuts.
+    this.#isMaking = true
+    await current.file.truncate(current.segment.limit)
+    this.#isMaking = false
+  }
+
+  #advance(segment: SegmentFile, { buffer, length }: Pick<Layout, 'buffer' | 'length'>): void {
     segment.limit += buffer.length
     segment.size += buffer.length
     this.#bytesOnDisk += buffer.length
@@ -345,6 +354,22 @@ export class SegmentStore {
     return true
   }
 
+  /**
+   * Replaces the newest segment, whose bytes are all acknowledged. Where the disk has no room for the head of the next
+   * one, the file of the newest one gives it: it is cut off behind its anchor, and takes no more frames.
+   */
+  async replaceNewest(): Promise<void> {
+    if (!(await this.syncAll()) || (await this.startSegment())) return
+    const newest = this.#segments.at(-1)
+    if (!newest || newest.isDamaged || newest.file !== this.#anchorHome?.path) return
+    if (!this.anchor || !(await this.putAnchor())) return
+    this.#current = undefined
+    await this.#anchorHome.file.truncate(HEAD_BYTES)
+    this.#bytesOnDisk -= newest.size - HEAD_BYTES
+    newest.size = HEAD_BYTES
+    await this.startSegment()
+  }
+
   /** Begins a segment whose head says that a record ends before it. */
   async markEnd(): Promise<boolean> {
     if (!(await this.syncAll())) return false
@@ -415,8 +440,8 @@ export class SegmentStore {
       *writes() {
         yield [encodeHead(header, anchor), 0]
         let position = HEAD_BYTES
-        for (const { buffer } of frames) {
-          crc = chainFrames(buffer, crc)
+        for (const { buffer, sums } of frames) {
+          crc = chainFrames(buffer, sums, crc)
           yield [buffer, position]
           position += buffer.length
         }
@@ -524,7 +549,7 @@ export class SegmentStore {
     if (this.#bytesOnDisk + layout.buffer.length > this.#options.maxBytes) return false
     try {
       const place = this.#placeSync()
-      const crc = chainFrames(layout.buffer, place.crc)
+      const crc = chainFrames(layout.buffer, layout.sums, place.crc)
       writeAllSync(place.file, layout.buffer, place.segment.limit)
       place.crc = crc
       this.#advance(place.segment, layout)

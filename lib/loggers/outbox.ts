@@ -12,7 +12,6 @@
 
 import type { RetryInfo } from '../append/retry-loop.ts'
 import { type ObservedTail, OssError } from '../errors.ts'
-import type { ExitJournal } from '../journal/exit-journal.ts'
 import type { RecoverInfo } from '../journal/recover-info.ts'
 import {
   createRollingAppendStream,
@@ -22,8 +21,12 @@ import {
 import { withInternals } from '../stream/internals.ts'
 import type { JournalSource } from '../stream/journal-source.ts'
 import { Waiters } from '../stream/waiters.ts'
+import { ErrorHistory } from './error-history.ts'
+import { addExitReport, isExiting, removeExitReport } from './exit-reports.ts'
 import { resolveTransportOptions, type TransportOptions } from './options.ts'
+import { OutboxJournal } from './outbox-journal.ts'
 import { RecordQueue, type RecordTotals } from './record-queue.ts'
+import { ReopenTimer } from './reopen-timer.ts'
 import { writeStderr } from './stderr.ts'
 import { codeOf, countOf, mergeLosses, UndeliveredError } from './undelivered-error.ts'
 
@@ -78,19 +81,8 @@ export interface LoggerAdapter {
  * ones fill batches less, because a batch holds whole chunks; so a chunk has at most a 64th of a batch.
  */
 const MAX_CHUNK_LENGTH = 65_536
-/** Milliseconds from the failure of a stream to the next stream. Doubled while nothing is acknowledged. */
-const MIN_REOPEN_DELAY = 1000
-const MAX_REOPEN_DELAY = 30_000
 
-/** Outboxes with records that are neither acknowledged nor reported. Reported when the process exits. */
-const outboxesToReport = new Set<Outbox>()
 const NO_RECORDS: RecordTotals = { records: 0, bytes: 0 }
-/** Set at `'exit'`. Later listeners of `'exit'` may still log, and those records can only be reported. */
-let isExiting = false
-process.on('exit', () => {
-  isExiting = true
-  for (const outbox of outboxesToReport) outbox.reportOnExit()
-})
 
 export class Outbox {
   readonly #adapter: LoggerAdapter
@@ -105,10 +97,8 @@ export class Outbox {
   readonly #closeTimeout: number
   readonly #queue = new RecordQueue()
   #stream: RollingAppendStream
-  /** That of the stream; undefined without `journal`. */
-  #journal: JournalSource | undefined
-  /** Begun at `process.exit()`, if that of the stream is not open. */
-  #exitJournal: ExitJournal | undefined
+  /** Undefined without `journal`. */
+  #journal: OutboxJournal | undefined
   /** The folder of the journal. */
   readonly #journalFolder: string | undefined
   #state: 'open' | 'ending' | 'aborting' | 'closed' = 'open'
@@ -120,24 +110,19 @@ export class Outbox {
   /** Chunks, counted from the first one ever: how many to flush, and how many the stream was asked to flush. */
   #flushWanted = 0
   #flushRequested = 0
-  #reopenTimer: NodeJS.Timeout | undefined
+  readonly #reopenTimer = new ReopenTimer(() => this.#reopen())
   /** While the outbox aborts: no further stream is opened. */
   #isLastStream = false
-  /** Streams that failed since something was acknowledged. */
-  #failures = 0
   /** The object last in use. A new stream has no key and no tail at first. */
   #lastObject: { readonly key: string; readonly tail: ObservedTail } | undefined
-  /** The last error since something was acknowledged, and the code of the last warning since then. */
-  #lastError: Error | undefined
-  /** Of `stats()`: the last error ever, when the last append was acknowledged, and all records dropped. */
-  #latestError: Error | undefined
+  readonly #errors = new ErrorHistory()
+  /** Of `stats()`: when the last append was acknowledged, and all records dropped. */
   #lastAcknowledgedAt: Date | undefined
   #droppedRecords = 0
   /** Why the slot that was set aside last cannot be delivered. */
   #lastSetAside: OssError | undefined
   /** Calls of `flush()` that wait for the next stream, or for the close. */
   readonly #reopenWaiters: (() => void)[] = []
-  #lastWarningCode: string | undefined
   #loss: UndeliveredError | undefined
   readonly #closed: Promise<UndeliveredError | undefined>
   #resolveClosed: (loss: UndeliveredError | undefined) => void = () => {}
@@ -152,7 +137,7 @@ export class Outbox {
     this.#closeTimeout = closeTimeout
     this.#journalFolder = folderOf(streamOptions.journal)
     const internals = {
-      onJournal: (journal: JournalSource) => (this.#journal = journal),
+      onJournal: (source: JournalSource) => this.#useJournal(source),
       onSetAside: (error: OssError) => this.#onSetAside(error),
     }
     this.#createStream = () =>
@@ -168,21 +153,19 @@ export class Outbox {
   }
 
   stats(): TransportStats {
+    const { latest } = this.#errors
     return {
       buffered: this.#queue.bytes,
       journaled: this.#journaled,
       dropped: this.#droppedRecords,
-      lastError: this.#latestError && {
-        name: this.#latestError.name,
-        code: codeOf(this.#latestError),
-      },
+      lastError: latest && { name: latest.name, code: codeOf(latest) },
       lastAcknowledgedAt: this.#lastAcknowledgedAt,
     }
   }
 
   /** Bytes in the journal that are not acknowledged. */
   get #journaled(): number {
-    return (this.#journal?.undelivered ?? 0) + (this.#exitJournal?.journaled ?? 0)
+    return this.#journal?.bytes ?? 0
   }
 
   /** Nothing is left to deliver. */
@@ -190,9 +173,8 @@ export class Outbox {
     return this.#queue.length === 0 && !this.#mayBeJournaled
   }
 
-  /** Until a journal is open, it may hold records of an earlier stream or process. */
   get #mayBeJournaled(): boolean {
-    return this.#journal !== undefined && this.#journal.undelivered !== 0
+    return this.#journal?.mayHaveBytes ?? false
   }
 
   /** The object in use. */
@@ -216,8 +198,9 @@ export class Outbox {
     if (this.#state !== 'open') this.#addLate(text, records)
     else if (!this.hasRoom(text)) this.#drop(text, records)
     else this.#onAdded(this.#queue.add(text, records), text)
-    if (isExiting && this.#journal) this.#keepOnExit(this.#journal)
-    else if (isExiting) this.reportOnExit()
+    if (!isExiting()) return
+    if (this.#journal) this.#keepOnExit(this.#journal)
+    else this.reportOnExit()
   }
 
   /** Whether `add()` would take this text. */
@@ -278,7 +261,7 @@ export class Outbox {
       this.#reportDropped()
       const timer = setTimeout(() => this.abort(), this.#closeTimeout)
       void this.#closed.then(() => clearTimeout(timer))
-      if (!this.#reopenTimer) this.#pump()
+      if (!this.#reopenTimer.isRunning) this.#pump()
       else if (this.#isEmpty) this.abort()
       else this.#reopen()
     }
@@ -290,7 +273,7 @@ export class Outbox {
     if (this.#state === 'open' || this.#state === 'ending') {
       this.#state = 'aborting'
       this.#reportDropped()
-      clearTimeout(this.#reopenTimer)
+      this.#reopenTimer.stop()
       if (this.#journal) {
         this.#suspend()
       } else if (this.#stream.closed) {
@@ -331,37 +314,18 @@ export class Outbox {
     this.#giveUp(pending ? 0 : this.#queue.countChunks(bytesBuffered))
   }
 
-  /** Writes to the journal what is not there yet. Records of later listeners of `'exit'` follow. */
-  #keepOnExit(journal: JournalSource): void {
-    const place = journal.isOpen ? journal : this.#openExitJournal(journal)
-    place?.writeUnconfirmedSync()
-    const chunks = place ? this.#queue.takeRest(place.journaled) : []
-    if (place && chunks.length > 0) {
-      place.writeUnconfirmedSync(chunks.map(chunk => ({ chunk, encoding: 'utf8' })))
-      this.#queue.acknowledge(place.journaled)
-    }
+  #keepOnExit(journal: OutboxJournal): void {
+    journal.keepOnExit(this.#queue)
     this.#queue.closeChunk()
     this.#giveUp(0)
-  }
-
-  /** Undefined: the folder cannot be written to. */
-  #openExitJournal(journal: JournalSource): ExitJournal | undefined {
-    if (this.#exitJournal || this.#queue.length === 0) return this.#exitJournal
-    this.#queue.rewind()
-    try {
-      this.#exitJournal = journal.createExitJournal()
-    } catch (error) {
-      this.#setLastError(error as Error)
-    }
-    return this.#exitJournal
   }
 
   /** The open chunk has `length` characters. `text` is the last of them. */
   #onAdded(length: number, text: string): void {
     const isFirst = length === text.length
     if (isFirst) {
-      outboxesToReport.add(this)
-      this.#reopenTimer?.ref()
+      addExitReport(this)
+      this.#reopenTimer.ref()
     }
     if (length >= this.chunkLength) {
       this.#queue.closeChunk()
@@ -373,7 +337,7 @@ export class Outbox {
 
   #drop(text: string, records: number): void {
     if (!this.#dropped) {
-      outboxesToReport.add(this)
+      addExitReport(this)
       this.#flushQueue()
     }
     this.#dropped = addRecords(this.#dropped ?? NO_RECORDS, text, records)
@@ -403,7 +367,7 @@ export class Outbox {
     if (this.#state === 'closed' && this.#lateTotals === NO_RECORDS)
       this.#emitOrReport(this.#createLateError())
     this.#lateTotals = addRecords(this.#lateTotals, text, records)
-    outboxesToReport.add(this)
+    addExitReport(this)
   }
 
   /** Sends the whole queue without waiting for full batches. */
@@ -446,7 +410,7 @@ export class Outbox {
     stream.on('append', () => this.#onAcknowledged(stream))
     stream.on('drain', () => this.#pump())
     stream.on('retry', info => {
-      this.#setLastError(info.error)
+      this.#errors.add(info.error)
       this.#emitLater('retry', info)
     })
     stream.on('roll', info => this.#emitLater('roll', info))
@@ -457,9 +421,13 @@ export class Outbox {
     return stream
   }
 
+  #useJournal(source: JournalSource): void {
+    if (this.#journal) this.#journal.use(source)
+    else this.#journal = new OutboxJournal(source, error => this.#errors.add(error))
+  }
+
   #reopen(): void {
-    clearTimeout(this.#reopenTimer)
-    this.#reopenTimer = undefined
+    this.#reopenTimer.stop()
     try {
       this.#stream = this.#open()
       this.#queue.rewind()
@@ -477,9 +445,8 @@ export class Outbox {
     if (!isRemoved && !this.#journal) return
     this.#lastAcknowledgedAt = new Date()
     this.#adapter.onReached?.()
-    this.#failures = 0
-    this.#lastError = undefined
-    this.#lastWarningCode = undefined
+    this.#reopenTimer.onAcknowledged()
+    this.#errors.onAcknowledged()
     this.#onRoom()
   }
 
@@ -496,7 +463,7 @@ export class Outbox {
   /** Chunks were removed from the queue. */
   #onRoom(): void {
     this.#reportDropped()
-    if (this.#isEmpty && this.#lateTotals === NO_RECORDS) outboxesToReport.delete(this)
+    if (this.#isEmpty && this.#lateTotals === NO_RECORDS) removeExitReport(this)
     this.#waiters.resolve(this.#queue.removed, undefined)
   }
 
@@ -511,18 +478,13 @@ export class Outbox {
   }
 
   #onAborted(unresolved: number, error: Error | null): void {
-    if (this.#journal && error) this.#setLastError(error)
+    if (this.#journal && error) this.#errors.add(error)
     // The stream failed before all was in the journal. One more stream tries it.
     const isTriedAgain = this.#journal && this.#queue.length > 0 && !this.#isLastStream
     if (isTriedAgain) {
       this.#isLastStream = true
       this.#suspend()
     } else this.#finish(unresolved)
-  }
-
-  #setLastError(error: Error): void {
-    this.#lastError = error
-    this.#latestError = error
   }
 
   /** Parts of the journal that are not valid: they are kept, and no stream delivers them. */
@@ -536,18 +498,13 @@ export class Outbox {
   /** The next stream has a slot of its own. */
   #onSetAside(error: OssError): void {
     this.#lastSetAside = error
-    this.#setLastError(error)
-    this.#lastWarningCode = error.code
+    this.#errors.addWarning(error)
     this.#emitOrReport(error)
   }
 
   /** Gives up the chunks that the stream left in doubt. A new stream gets the rest. */
   #onStreamFailed(error: Error | null, unresolved: number): void {
-    if (error) {
-      if (codeOf(error) !== this.#lastWarningCode) this.#emitOrReport(toOssError(error))
-      this.#lastWarningCode = codeOf(error)
-      this.#setLastError(error)
-    }
+    if (error && this.#errors.addWarning(error)) this.#emitOrReport(toOssError(error))
     if (unresolved > 0) {
       const loss = this.#reportLoss(unresolved, unresolved)
       // The chunks in doubt are the oldest, so each waiter waits for them.
@@ -557,11 +514,8 @@ export class Outbox {
     if (this.#state === 'aborting' || (this.#state === 'ending' && this.#isEmpty)) {
       this.#finish(0)
     } else {
-      // While the outbox ends, longer waits would exceed `closeTimeout`.
-      const failures = this.#state === 'ending' ? 0 : this.#failures++
-      const delay = Math.min(MAX_REOPEN_DELAY, MIN_REOPEN_DELAY * 2 ** failures)
-      this.#reopenTimer = setTimeout(() => this.#reopen(), delay)
-      if (this.#isEmpty) this.#reopenTimer.unref()
+      const isEnding = this.#state === 'ending'
+      this.#reopenTimer.start({ isEnding, holdsProcess: !this.#isEmpty })
     }
   }
 
@@ -571,7 +525,7 @@ export class Outbox {
     this.#queue.closeChunk()
     const loss = this.#giveUp(unresolved)
     this.#reportKept()
-    outboxesToReport.delete(this)
+    removeExitReport(this)
     if (loss) this.#waiters.reject(loss)
     else this.#waiters.resolve(Number.POSITIVE_INFINITY, undefined)
     for (const resolve of this.#reopenWaiters.splice(0)) resolve()
@@ -598,7 +552,7 @@ export class Outbox {
       lateRecords: lateTotals.records,
       ...this.#objectName,
       tail: this.#lastObject?.tail,
-      cause: this.#lastError,
+      cause: this.#errors.cause,
     })
     this.#queue.remove(count)
     this.#lateTotals = NO_RECORDS

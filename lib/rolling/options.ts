@@ -14,10 +14,10 @@ export interface RollingAppendStreamOptions extends Omit<UrlOptions, 'position' 
   /** 3 to 63 characters out of a-z, 0-9 and `-`. Required. */
   readonly bucket: string
   /**
-   * A pattern with `{yyyy}`, `{MM}`, `{dd}`, `{HH}`, `{mm}`, `{index}`, `{host}`, `{pid}`, and `{slot}` with
-   * `journal`, or a function of
-   * date and index. It is evaluated before each batch; another key begins another object. Time for keys never
-   * goes back: not when the clock is set back, and not at the end of summer time. Required.
+   * A pattern with `{yyyy}`, `{MM}`, `{dd}`, `{HH}`, `{mm}`, `{index}`, `{host}`, `{pid}`, and with `journal`
+   * `{slot}`, or a function of date and index. It is evaluated before each batch; another key begins another
+   * object. Time for keys never goes back: not when the clock is set back, and not at the end of summer time.
+   * Required.
    */
   readonly key: string | KeyFunction
   /**

@@ -12,12 +12,8 @@
  */
 
 import { ok } from 'node:assert/strict'
-import {
-  Appender,
-  type AppenderOptions,
-  type AppendInfo,
-  type Destination,
-} from '../append/appender.ts'
+import { Appender, type AppenderOptions } from '../append/appender.ts'
+import type { AppendInfo, Destination } from '../append/destination.ts'
 import { StreamContext } from '../append/stream-context.ts'
 import type { Batch, Tail } from '../append/tail.ts'
 import { checkTarget } from '../client/endpoint.ts'

@@ -3,7 +3,8 @@
  * ends and what holds the process is decided by OssAppendStream; which object a batch goes to, by the Roller.
  */
 
-import type { AppenderOptions, AppendInfo } from '../append/appender.ts'
+import type { AppenderOptions } from '../append/appender.ts'
+import type { AppendInfo } from '../append/destination.ts'
 import type { RetryInfo } from '../append/retry-loop.ts'
 import type { StreamContext } from '../append/stream-context.ts'
 import type { RecoverInfo } from '../journal/recover-info.ts'

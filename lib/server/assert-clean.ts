@@ -23,7 +23,7 @@ export function findLeftovers(server: ServerContext, expected: readonly string[]
   return [...faults, ...requests].filter(line => line !== '')
 }
 
-/** A look at an absent object is answered with 404, and is no mistake. */
+/** A HEAD or GET of an absent object (404) is no mistake. */
 function isRefused({ status = 0, code, operation }: RequestRecord): boolean {
   const isLook = ['head', 'meta', 'get'].includes(operation ?? '') && code === 'NoSuchKey'
   return status >= 400 && !isLook

@@ -6,8 +6,8 @@ import { DEFAULT_ATTRIBUTES, md5Etag } from './objects.ts'
 import type { OssRequest } from './request.ts'
 
 /**
- * Appends these bytes, or a number of bytes that differ from the request's, default as many as the request's.
- * Creates the object if it is absent. An object that takes no appends stays as it is.
+ * Appends `bytes`. A number stands for that many bytes, each of which differs from the request's; default: the
+ * length of the request's body. Creates the object if it is absent. An object that takes no appends stays as it is.
  */
 export function appendRivalBytes(
   server: ServerContext,

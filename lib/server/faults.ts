@@ -73,9 +73,9 @@ export type FaultKind =
       readonly commits?: boolean
     }
   /**
-   * Another writer appends before the request is served, or after it. `bytes`: these, or a number of others;
-   * default as many as the request's, and different ones. `lost: false`: after `after` the response is sent;
-   * default it is lost by reset.
+   * Another writer appends before the request is served, or after it. `bytes`: its bytes, or their number (each
+   * then differs from the request's); default: the length of the request's body. `lost`: with `after` a reset takes
+   * the place of the response, default true.
    */
   | {
       readonly kind: 'rival'

@@ -7,15 +7,8 @@
  *     states.jsonl                               its state and the name of its bytes file:
  *                                                one line a commit; the last whole line counts
  *
- * An append writes bytes after the committed length and then adds a line, which commits it. The remains of a
- * killed process are bytes past the length, half a line, and files that no state names. They are removed
- * before the first write, and not when the folder is opened: they may be the work of another process, and
- * reading must change nothing. (Replacing the states file by rename needs no lines, but some file systems
- * then write it to disk at once: 2 ms an append.)
- *
- * The name of a folder ends in a hash of bucket and key. It begins with a part of them in characters that
- * every file system takes. No key leads out of DIR, and no two keys share a folder, also where upper and
- * lower case are the same.
+ * An append writes bytes after the committed length and then adds a line, which commits it. (Replacing the
+ * states file by rename would need no lines, but some file systems then write it to disk at once: 2 ms an append.)
  */
 
 import { createHash, randomBytes } from 'node:crypto'
@@ -97,7 +90,10 @@ export class FolderStore implements Store {
     return names.map(name => join(this.#dir, name))
   }
 
-  /** Removes the remains of a killed process, before the first write. */
+  /**
+   * Removes the remains of a killed process: bytes past the length, half a line, and files that no state names. Only
+   * before the first write: reading must change nothing, since another process may be writing them.
+   */
   readonly #recover = (): void => {
     if (this.#isRecovered) return
     this.#isRecovered = true
@@ -192,6 +188,10 @@ function isIntact(content: FileContent, { mtime, state }: SavedObject): boolean 
   return crc64OfChunks(content.read(0, state.length), '0') === state.crc64
 }
 
+/**
+ * A part of bucket and key in characters that every file system takes, and a hash of both. No key leads out of the
+ * folder of the store, and no two keys share a name, also where upper and lower case are the same.
+ */
 function folderName(bucket: string, key: string): string {
   const readable = key.slice(-48).replace(/[^A-Za-z0-9._-]/g, '_')
   const hash = createHash('sha256').update(`${bucket}/${key}`).digest('hex').slice(0, 32)

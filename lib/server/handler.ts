@@ -40,8 +40,8 @@ interface PendingRequest {
 
 /**
  * The last request of each connection. Node's parser emits a pipelined request while the one before it is
- * still being served. If that one is refused as malformed, the bytes behind it are a part of it, and must
- * never be served.
+ * still being served. Bytes behind a request that is refused as malformed are a part of it, and must never be
+ * served.
  */
 const lastRequests = new WeakMap<Socket, PendingRequest>()
 /** Connections on which no further request is served. */

@@ -8,15 +8,11 @@
 
 import { AsyncResource } from 'node:async_hooks'
 import { Writable } from 'node:stream'
-import {
-  Appender,
-  type AppenderOptions,
-  type AppendInfo,
-  type Destination,
-} from '../append/appender.ts'
+import { Appender, type AppenderOptions } from '../append/appender.ts'
+import type { AppendInfo, Destination } from '../append/destination.ts'
 import type { RetryInfo } from '../append/retry-loop.ts'
 import { StreamContext } from '../append/stream-context.ts'
-import type { Batch, Tail } from '../append/tail.ts'
+import type { Tail } from '../append/tail.ts'
 import { systemClock } from '../clock.ts'
 import { invalidOption, invalidRecord, OssError, recordTooLarge } from '../errors.ts'
 import type { RecoverInfo } from '../journal/recover-info.ts'
@@ -30,6 +26,7 @@ import {
 import { destroyOnAbort } from './abort-signal.ts'
 import { recordProblem } from './align.ts'
 import type { BatchSource } from './batch-source.ts'
+import { ChunkAcceptance } from './chunk-acceptance.ts'
 import type {
   AnyListener,
   EventName,
@@ -43,6 +40,8 @@ import { internalsOf, type StreamInternals } from './internals.ts'
 import { JournalSource, type JournalSourceListener } from './journal-source.ts'
 import { MemorySource } from './memory-source.ts'
 import { type RecordAddress, RecordAddresses } from './record-addresses.ts'
+import { SendLoop } from './send-loop.ts'
+import { inOwnTick, throwInNextTick, throwLater } from './user-code.ts'
 import { Waiters } from './waiters.ts'
 
 /** What `'ready'` carries. */
@@ -72,14 +71,6 @@ export interface OssAppendStreamEvents {
 
 /** Why a record of `append()` has no address of its own. */
 const AFTER_PART = 'a part of a record was written before it: write the rest of that first'
-
-/** Waits until chunks are accepted. */
-interface PendingAcceptance {
-  /** How many chunks were written before it. */
-  readonly chunks: number
-  readonly resolve: () => void
-  readonly reject: (error: Error) => void
-}
 
 /**
  * Opens an append stream to one object of OSS: that of `bucket` and `key`, or that of a url,
@@ -198,25 +189,16 @@ export class OssAppendStream extends Writable {
   /** The source, if it is a journal. */
   readonly #journal: JournalSource | undefined
   readonly #destination: Destination
-  /** Chunks that `write()` was given, and those of them that are copied. Node queues the others. */
-  #writtenChunks = 0
-  #copiedChunks = 0
-  /** Calls of `flush()` and `journaled()` whose chunks are not all accepted, in order. */
-  readonly #acceptances: PendingAcceptance[] = []
-  /** The other calls of `flush()`, by the count of accepted bytes that they wait for. */
+  readonly #loop: SendLoop
+  /** Calls of `flush()` and `journaled()` wait here first, for the chunks before them. */
+  readonly #chunks = new ChunkAcceptance()
+  /** Calls of `flush()` whose chunks are accepted, by the count of accepted bytes that they wait for. */
   readonly #waiters = new Waiters<Tail>()
   /** Calls of `append()` whose records are not acknowledged. */
   readonly #addresses = new RecordAddresses()
   /** Settles, and never rejects, when the loop has ended and no request of it is in flight. */
   readonly #ended: Promise<Error | undefined>
-  /** Batches that were taken to be sent ahead, in order. The loop appends them in their turn. */
-  readonly #following: Batch[] = []
-  #willSendAhead = false
   #acknowledged = 0
-  /** There may be work for the loop since it has last looked. */
-  #isNotified = false
-  /** Ends the loop's wait for work. */
-  #resumeLoop: (() => void) | undefined
   /** Set once the stream has been ended. */
   #finalCallback: WriteCallback | undefined
   #isComplete = false
@@ -224,8 +206,8 @@ export class OssAppendStream extends Writable {
   #isSuspended = false
   /** Set once the stream cannot finish. Later `flush()` calls reject with it. */
   #failedWith: Error | undefined
-  /** What `close()` callbacks get. `errored` is no substitute: Node sets it for a failed write callback too. */
   #unresolved: OssError['unresolved']
+  /** What `close()` callbacks get. `errored` is no substitute: Node sets it for a failed write callback too. */
   #closeError: Error | null = null
 
   /**
@@ -252,14 +234,14 @@ export class OssAppendStream extends Writable {
     const listener = {
       onChunk: () => this.#onChunk(),
       onBytes: () => this.#destination.keepProcessAlive(),
-      onDue: () => this.#notify(),
+      onDue: () => this.#loop.notify(),
       onError: (error: Error) => this.destroy(error),
       onRecover: (info: RecoverInfo) => this.#emitLater('recover', info),
       onSetAside,
       queuedChunks: () => (this as unknown as QueueOwner).writableBuffer ?? [],
     }
     const onRetry = (info: RetryInfo) => this.#emitLater('retry', info)
-    const onInFlight = () => this.#sendAhead()
+    const onInFlight = () => this.#loop.sendAhead()
     const objects: AppenderOptions = { ...settings, attemptFloor, clock, onRetry, onInFlight }
     const context = new StreamContext(objects)
     this.#journal = createJournalSource(
@@ -273,6 +255,13 @@ export class OssAppendStream extends Writable {
     const beforeAppend = this.#journal?.beforeAppend
     this.#destination = createDestination({ ...objects, beforeAppend }, context)
     onHurry?.(() => this.#destination.hurry())
+    this.#loop = new SendLoop({
+      source: this.#source,
+      destination: this.#destination,
+      maxRecordBytes: settings.maxRecordBytes,
+      onOpen: tail => this.#onOpen(tail),
+      onAppend: info => this.#acknowledge(info),
+    })
     this.#ended = this.#run()
     // Not by Writable's own option: with an aborted signal it destroys the stream before its fields exist.
     if (signal) destroyOnAbort(this, signal)
@@ -316,24 +305,11 @@ export class OssAppendStream extends Writable {
     return this.#destination.tail === undefined
   }
 
-  /** Opens the object, appends batches in order as they become due, completes. Resolves with why it failed. */
+  /** Runs the loop to its end. Resolves with why it failed. */
   async #run(): Promise<Error | undefined> {
     try {
-      const tail = await this.#source.open(this.#destination)
-      this.#emitLater('ready', { ...tail, exists: this.#destination.exists })
-      this.#resolveWaiters()
-      for (;;) {
-        this.#destination.throwIfAborted()
-        this.#isNotified = false
-        const batch = this.#following.shift() ?? (await this.#source.take())
-        if (batch) await this.#send(batch)
-        else if (this.#source.isTooLong) this.#failOnLongRecord()
-        // Bytes may have become due, or the stream ended, since `take()` looked.
-        else if (this.#isNotified) continue
-        else if (this.#finalCallback) break
-        else await new Promise<void>(resolve => (this.#resumeLoop = resolve))
-      }
-      await this.#complete()
+      await this.#loop.run()
+      this.#onComplete()
       return undefined
     } catch (cause) {
       const error = cause as Error
@@ -342,33 +318,15 @@ export class OssAppendStream extends Writable {
     }
   }
 
-  #notify(): void {
-    this.#isNotified = true
-    this.#resumeLoop?.()
-    this.#resumeLoop = undefined
-    this.#sendAheadSoon()
+  #onOpen(tail: Tail): void {
+    this.#emitLater('ready', { ...tail, exists: this.#destination.exists })
+    this.#resolveWaiters()
   }
 
-  /** In a microtask, as the loop: the source may be in the middle of a copy, and `take()` copies too. */
-  #sendAheadSoon(): void {
-    if (this.#willSendAhead || !this.#destination.ahead) return
-    this.#willSendAhead = true
-    queueMicrotask(() => {
-      this.#willSendAhead = false
-      this.#sendAhead()
-    })
-  }
-
-  /** With `pipelining`: takes batches that are due, and sends them without waiting for the ones before them. */
-  #sendAhead(): void {
-    for (let next = 0; this.#destination.ahead; next++) {
-      // A journal, which reads batches from a disk, excludes `pipelining`.
-      const batch = this.#following[next] ?? (this.#source.take() as Batch | undefined)
-      if (!batch) return
-      this.#following[next] = batch
-      if (!this.#destination.sendAhead(batch)) return
-      this.#source.onSending()
-    }
+  #onComplete(): void {
+    this.#isComplete = true
+    this.#resolveWaiters()
+    if (this.#finalCallback) process.nextTick(this.#finalCallback)
   }
 
   override write(chunk: unknown, callback?: WriteCallback): boolean
@@ -381,11 +339,11 @@ export class OssAppendStream extends Writable {
     const isShort = typeof encoding === 'function'
     const done = inOwnTick(isShort ? encoding : callback)
     if (this.#journal) this.#corkForTick()
-    this.#writtenChunks += 1
+    this.#chunks.onWrite()
     try {
       return super.write(chunk, (isShort ? undefined : encoding) as BufferEncoding, done)
     } catch (error) {
-      this.#writtenChunks -= 1
+      this.#chunks.onRefused()
       throw error
     }
   }
@@ -405,42 +363,17 @@ export class OssAppendStream extends Writable {
     this.#source.writev(chunks, callback)
   }
 
-  /** All of one more chunk is copied: the flushes that wait for it now know how many bytes they wait for. */
+  /** All of one more chunk is accepted: the flushes that wait for it now know how many bytes they wait for. */
   #onChunk(): void {
-    this.#copiedChunks += 1
-    while (this.#acceptances[0] && this.#acceptances[0].chunks <= this.#copiedChunks) {
-      this.#acceptances.shift()?.resolve()
-    }
-    if (this.#addresses.isNext(this.#copiedChunks)) this.#locateRecord()
+    this.#chunks.onAccepted()
+    if (this.#addresses.isNext(this.#chunks.accepted)) this.#locateRecord()
   }
 
-  /** All bytes before the next record of `append()` are copied, and none of its own. */
+  /** All bytes before the next record of `append()` are accepted, and none of its own. */
   #locateRecord(): void {
     const { accepted, isAtRecordEnd } = this.#source
     if (isAtRecordEnd) this.#addresses.locate(accepted)
     else this.#addresses.refuse(invalidRecord(AFTER_PART))
-  }
-
-  /** Called once the records before the one that is too long are acknowledged. */
-  #failOnLongRecord(): void {
-    this.#destination.abort(recordTooLarge(this.#settings.maxRecordBytes))
-    this.#destination.throwIfAborted()
-  }
-
-  async #send(batch: Batch): Promise<void> {
-    let rest = batch
-    let appending = this.#destination.append(rest)
-    this.#source.onSending()
-    for (;;) {
-      const info = await appending
-      this.#acknowledge(info)
-      // On a slow network an append carries less than a batch.
-      if (info.length === rest.length) break
-      rest = rest.rest(info.length)
-      appending = this.#destination.append(rest)
-    }
-    this.#source.release()
-    this.#sendAhead()
   }
 
   #acknowledge(info: AppendInfo): void {
@@ -461,11 +394,10 @@ export class OssAppendStream extends Writable {
   }
 
   /**
-   * Sends everything written before this call, without waiting for a full batch, and resolves with the
-   * tail when it is acknowledged, whatever is written later. With `align` that is all whole records; the
-   * rest waits for its end. A corked stream is uncorked. If nothing is unacknowledged it resolves as soon as
-   * the tail is known, and creates no object. After `end()` it resolves when the stream finishes. Rejects
-   * with the stream's error.
+   * Sends everything written before this call, without waiting for a full batch. Resolves with the tail when
+   * that is acknowledged, whatever is written later. With `align` it sends all whole records; the rest waits for
+   * its end. A corked stream is uncorked. If nothing is unacknowledged it resolves as soon as the tail is known,
+   * and creates no object. After `end()` it resolves when the stream finishes. Rejects with the stream's error.
    *
    * With a callback it returns nothing (pino detects that form by the function's arity).
    */
@@ -500,12 +432,11 @@ export class OssAppendStream extends Writable {
   /** Calls back once all chunks that are written by now are accepted, before any later one is. */
   #whenAccepted(resolve: () => void, reject: (error: Error) => void): void {
     while (this.writableCorked > 0) this.uncork()
-    if (this.#copiedChunks >= this.#writtenChunks) resolve()
-    else if (this.#failedWith) reject(this.#failedWith)
-    else this.#acceptances.push({ chunks: this.#writtenChunks, resolve, reject })
+    if (this.#failedWith && !this.#chunks.isComplete) reject(this.#failedWith)
+    else this.#chunks.wait(resolve, reject)
   }
 
-  /** Settles a flush when that many accepted bytes are acknowledged. */
+  /** Settles a flush when the first `accepted` bytes are acknowledged. */
   #waitFor(
     accepted: number,
     { resolve, reject }: { resolve: (tail: Tail) => void; reject: (error: Error) => void },
@@ -565,10 +496,10 @@ export class OssAppendStream extends Writable {
   append(record: string | Uint8Array): Promise<RecordAddress> {
     const length = this.#checkRecord(record)
     if (this.#failedWith || this.writableEnded) return this.#refuseRecord(record)
-    // Otherwise Node queues it, and it is located when the chunks before it are copied.
-    const isNext = this.#copiedChunks === this.#writtenChunks
+    // Otherwise Node queues it, and it is located when the chunks before it are accepted.
+    const isNext = this.#chunks.isComplete
     if (isNext && !this.#source.isAtRecordEnd) throw invalidRecord(AFTER_PART)
-    const address = this.#addresses.add(this.#writtenChunks, length)
+    const address = this.#addresses.add(this.#chunks.written, length)
     // The stream rejects the promise once it is closed.
     if (this.destroyed) return address
     if (isNext) this.#addresses.locate(this.#source.accepted)
@@ -614,8 +545,8 @@ export class OssAppendStream extends Writable {
     const [chunk] = args
     const hasChunk = typeof chunk !== 'function' && chunk !== undefined && chunk !== null
     // Node does not call `write()` for it.
-    const written = hasChunk && !this.writableEnded && !this.destroyed ? 1 : 0
-    this.#writtenChunks += written
+    const isWritten = hasChunk && !this.writableEnded && !this.destroyed
+    if (isWritten) this.#chunks.onWrite()
     try {
       // Node calls it before 'finish': one that throws would prevent that, and the close.
       const own = args.map(arg =>
@@ -623,7 +554,7 @@ export class OssAppendStream extends Writable {
       )
       super.end(...(own as [unknown, BufferEncoding, () => void]))
     } catch (error) {
-      this.#writtenChunks -= written
+      if (isWritten) this.#chunks.onRefused()
       throw error
     }
     // Not in `_final()`, which Node calls when the last byte is accepted: full buffers delay it.
@@ -633,19 +564,9 @@ export class OssAppendStream extends Writable {
 
   override _final(callback: WriteCallback): void {
     this.#finalCallback = callback
+    this.#loop.end()
     this.#source.end()
     this.#flushNow()
-  }
-
-  /** After the last batch: creates the object if there is none, seals it if asked, and finishes. */
-  async #complete(): Promise<void> {
-    const info = await this.#destination.create()
-    if (info) this.#acknowledge(info)
-    await this.#source.complete()
-    await this.#destination.complete()
-    this.#isComplete = true
-    this.#resolveWaiters()
-    if (this.#finalCallback) process.nextTick(this.#finalCallback)
   }
 
   /** Ends the stream, and calls back after `'close'`, with the error if it failed. */
@@ -675,7 +596,7 @@ export class OssAppendStream extends Writable {
   override _destroy(error: Error | null, callback: (error?: Error | null) => void): void {
     this.#destination.abort(destroyed())
     this.#source.stop()
-    this.#notify()
+    this.#loop.notify()
     void this.#ended.then(async failure => {
       const { client, isOwnClient, pipeline } = this.#settings
       if (failure instanceof OssError) this.#unresolved = failure.unresolved
@@ -690,9 +611,9 @@ export class OssAppendStream extends Writable {
       if (!this.#isComplete) this.#failedWith = why
       this.#waiters.reject(why)
       this.#addresses.reject(why)
-      for (const { reject } of this.#acceptances.splice(0)) reject(why)
+      this.#chunks.reject(why)
       // Node does not call `_final()` any more.
-      if (this.writableEnded && this.#copiedChunks === this.#writtenChunks) this.#source.end()
+      if (this.writableEnded && this.#chunks.isComplete) this.#source.end()
       const unsaved = await this.#source.close(why)
       // What a suspended stream has accepted is in the journal alone.
       if (this.#isSuspended && !this.#isComplete) reason ??= unsaved
@@ -753,31 +674,6 @@ function createJournalSource(
   const journalTarget = createTarget(bucket, keyPattern ?? key, keyPattern !== undefined)
   const recovery = { ...objects, bucket, contentMd5, isUnsynced: journal.sync === 'never' }
   return new JournalSource({ ...settings, journal, journalTarget }, recovery, context, listener)
-}
-
-/**
- * Calls back in a tick of its own: Node calls several callbacks in a row, and one that throws would prevent the
- * others, 'finish' and 'error'. A closure in `write()` itself would cost each write a context, 50 ns.
- */
-function inOwnTick(callback: WriteCallback | undefined): WriteCallback | undefined {
-  return typeof callback === 'function' ? error => process.nextTick(callback, error) : undefined
-}
-
-/** Calls back at once, and throws in a tick of its own. */
-function throwLater(callback: WriteCallback): WriteCallback {
-  return error => {
-    try {
-      callback(error)
-    } catch (thrown) {
-      throwInNextTick(thrown)
-    }
-  }
-}
-
-function throwInNextTick(error: unknown): void {
-  process.nextTick(() => {
-    throw error
-  })
 }
 
 function destroyed(): OssError {

@@ -6,7 +6,7 @@
  *                             <--release()--
  */
 
-import type { AppendInfo, Destination } from '../append/appender.ts'
+import type { AppendInfo, Destination } from '../append/destination.ts'
 import type { Batch, Tail } from '../append/tail.ts'
 import type { WriteCallback, WrittenChunk } from './event-types.ts'
 

@@ -18,7 +18,7 @@
 import { ok } from 'node:assert/strict'
 import { createHash, type Hash } from 'node:crypto'
 import { Batch, type RecordEnds } from '../append/tail.ts'
-import { update } from '../crc64/index.ts'
+import { combine, update } from '../crc64/index.ts'
 import type { Align } from '../options.ts'
 import { createRecordEnds, findFirstRecordEnd, findLastRecordEnd } from './align.ts'
 
@@ -30,6 +30,8 @@ const IDLE_BYTES = 65_536
 const CHUNK_END_STEP = 65_536
 /** Bytes. The CRC is updated in steps of this size: they are still in the cache, and none blocks for long. */
 const DIGEST_STEP = 524_288
+/** Bytes. To combine CRCs takes some microseconds, as long as to sum these. */
+const SUMMED_BYTES = 32_768
 
 /**
  * What `buffer.write()` calls. For a line of 100 bytes the checks of `write()` take as long as the copy. If a
@@ -85,12 +87,12 @@ export class Batcher {
   #chunkEnds: number[] = []
   /** Taken and not released, in order. */
   readonly #inFlight: BatchInMemory[] = []
-  readonly #mostInFlight: number
+  readonly #maxInFlight: number
   #accepted = 0
 
   constructor(options: BatcherOptions) {
     const { highWaterMark, contentMd5, align, maxRecordBytes, pipelining = 1 } = options
-    this.#mostInFlight = pipelining
+    this.#maxInFlight = pipelining
     this.#highWaterMark = highWaterMark
     this.#contentMd5 = contentMd5
     this.#align = align
@@ -136,12 +138,12 @@ export class Batcher {
   get free(): number {
     const inFlight = this.#inFlight.reduce((sum, { batch }) => sum + batch.length, 0)
     const taken = (this.#ready?.batch.length ?? 0) + inFlight
-    return (this.#mostInFlight + 1) * this.#highWaterMark - taken - this.#length
+    return (this.#maxInFlight + 1) * this.#highWaterMark - taken - this.#length
   }
 
   /** False: as many batches are taken, and not released, as may be in flight. */
   get canTake(): boolean {
-    return this.#inFlight.length < this.#mostInFlight
+    return this.#inFlight.length < this.#maxInFlight
   }
 
   /** A full batch waits to be taken. */
@@ -152,15 +154,36 @@ export class Batcher {
   /**
    * Copies as many of `bytes` as there is room for, and returns their number. If it is less than all of them,
    * both buffers are full (write the rest after `take()` or `release()`), or a record is too long. `isEnd`:
-   * the chunk ends with these bytes.
+   * the chunk ends with these bytes. `crc64`: their CRC, if it is known.
    */
-  write(bytes: Uint8Array, isEnd = true): number {
+  write(bytes: Uint8Array, isEnd = true, crc64?: bigint): number {
+    if (crc64 !== undefined && this.#isWhole(bytes, isEnd)) return this.#writeSummed(bytes, crc64)
     if (bytes.length > 0 && bytes.length <= this.#room()) {
       this.#reserve(bytes.length).set(bytes, this.#length)
       this.#advance(bytes.length, isEnd)
       return bytes.length
     }
     return this.#writeParts(bytes, isEnd)
+  }
+
+  #writeSummed(bytes: Uint8Array, crc64: bigint): number {
+    const { length } = bytes
+    this.#digest()
+    this.#reserve(length).set(bytes, this.#length)
+    this.#count(length, true)
+    this.#digest(crc64)
+    this.#check()
+    return length
+  }
+
+  /** `bytes` are whole records behind whole records, and fit: they get into the same batch. */
+  #isWhole(bytes: Uint8Array, isEnd: boolean): boolean {
+    const { length } = bytes
+    const most = Math.min(this.#highWaterMark - this.#length, this.#maxRecordBytes)
+    if (length < SUMMED_BYTES || length > most || this.#isUsedUp) return false
+    if (this.whole < this.#length) return false
+    if (this.#isByChunk) return isEnd
+    return findLastRecordEnd(this.#align, bytes, this.#length) === this.#length + length
   }
 
   #writeParts(bytes: Uint8Array, isEnd: boolean): number {
@@ -231,7 +254,7 @@ export class Batcher {
 
   /** No buffer is left to be filled. */
   get #isUsedUp(): boolean {
-    return this.#ready !== undefined && this.#inFlight.length === this.#mostInFlight
+    return this.#ready !== undefined && this.#inFlight.length === this.#maxInFlight
   }
 
   /** Bytes that the filling buffer takes before the ends of records are to be found again. */
@@ -274,10 +297,14 @@ export class Batcher {
 
   /** Counts copied bytes. `isEnd`: the chunk ends with them. */
   #advance(length: number, isEnd: boolean): void {
+    this.#count(length, isEnd)
+    if (this.#length >= this.#checkAt) this.#check()
+  }
+
+  #count(length: number, isEnd: boolean): void {
     this.#length += length
     this.#accepted += length
     if (isEnd && this.#isByChunk) this.#endChunk()
-    if (this.#length >= this.#checkAt) this.#check()
   }
 
   /** Remembers some of the places at which a batch may be cut: they cannot be found in its bytes. */
@@ -304,12 +331,16 @@ export class Batcher {
     this.#checkAt = Math.min(stop, this.#length + DIGEST_STEP)
   }
 
-  /** Adds whole records to the CRC and the MD5. They will all be in the batch, wherever that ends. */
-  #digest(): void {
+  /**
+   * Adds whole records to the CRC and the MD5. They will all be in the batch, wherever that ends. `crc64`: their CRC,
+   * if it is known.
+   */
+  #digest(crc64?: bigint): void {
     const { whole } = this
     if (!this.#filling || whole === this.#digested) return
     const part = this.#filling.subarray(this.#digested, whole)
-    this.#crc = update(this.#crc, part)
+    this.#crc =
+      crc64 === undefined ? update(this.#crc, part) : combine(this.#crc, crc64, part.length)
     if (this.#contentMd5) this.#md5 = (this.#md5 ?? createHash('md5')).update(part)
     this.#digested = whole
   }

@@ -3,7 +3,8 @@
  * being its members, so neither constructors nor declarations show them. The package does not export this.
  */
 
-import type { AppenderOptions, Destination } from '../append/appender.ts'
+import type { AppenderOptions } from '../append/appender.ts'
+import type { Destination } from '../append/destination.ts'
 import type { StreamContext } from '../append/stream-context.ts'
 import type { Clock } from '../clock.ts'
 import type { OssError } from '../errors.ts'

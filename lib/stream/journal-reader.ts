@@ -10,8 +10,8 @@ const READ_BYTES = 1_048_576
 /** Copies as much as there is room for. Returns the number of bytes. */
 export function copyPieces(batcher: Batcher, pieces: readonly JournalPiece[]): number {
   let copied = 0
-  for (const { bytes, isEnd } of pieces) {
-    const length = batcher.write(bytes, isEnd)
+  for (const { bytes, isEnd, crc64 } of pieces) {
+    const length = batcher.write(bytes, isEnd, crc64)
     copied += length
     if (length < bytes.length) break
   }

@@ -8,8 +8,9 @@
  */
 
 import { ok } from 'node:assert/strict'
-import { Appender, type AppenderOptions, type AppendInfo } from '../append/appender.ts'
+import { Appender, type AppenderOptions } from '../append/appender.ts'
 import type { Client, Target } from '../append/client-interface.ts'
+import type { AppendInfo } from '../append/destination.ts'
 import { type FoundEnd, TailFinder } from '../append/find-tail.ts'
 import type { StreamContext } from '../append/stream-context.ts'
 import type { Batch, Tail } from '../append/tail.ts'

@@ -9,8 +9,8 @@
  */
 
 import { ok } from 'node:assert/strict'
-import type { AppendInfo, Destination } from '../append/appender.ts'
 import type { Target } from '../append/client-interface.ts'
+import type { AppendInfo, Destination } from '../append/destination.ts'
 import type { StreamContext } from '../append/stream-context.ts'
 import type { Batch, Tail } from '../append/tail.ts'
 import { systemClock } from '../clock.ts'
@@ -142,6 +142,7 @@ export class JournalSource implements BatchSource {
     })
     // The stream reports it, also where no write waits.
     this.#journalOpened.catch(() => {})
+    setExitListener(this, () => this.#onExit())
   }
 
   get accepted(): number {
@@ -298,19 +299,23 @@ export class JournalSource implements BatchSource {
     this.#base = journal.recovered.end
     this.#journal = journal
     this.#resolveOpened(journal)
-    setExitListener(this, () => this.#onExit(journal))
+    // Again: behind the listeners of the program, which may write.
+    setExitListener(this, () => this.#onExit())
   }
 
   /**
    * At `process.exit()`: what Node queues is written too. Its callbacks have promised nothing, but the last lines
    * before an exit tell why it came.
    */
-  #onExit(journal: Journal): void {
+  #onExit(): void {
+    const journal = this.#journal
     const chunks = [...this.#rest, ...this.#listener.queuedChunks().map(toWritable)]
     // In the turn in which a write has ended, it is not known what of `#rest` is accepted.
-    const isUnknown = this.#isGiven && !journal.isWriting
+    const isUnknown = this.#isGiven && !journal?.isWriting
     const count = this.#isTooLong || isUnknown ? 0 : this.#countBeforeLongRecord(chunks)
-    journal.writeUnconfirmedSync(chunks.slice(this.#isGiven ? this.#rest.length : 0, count))
+    const accepted = chunks.slice(this.#isGiven ? this.#rest.length : 0, count)
+    if (journal) journal.writeUnconfirmedSync(accepted)
+    else if (!this.#isStopped) this.createExitJournal().writeUnconfirmedSync(accepted)
   }
 
   #throwIfAborted(): void {
@@ -371,6 +376,7 @@ export class JournalSource implements BatchSource {
    * @throws if the folder of the journal cannot be written to.
    */
   createExitJournal(): ExitJournal {
+    setExitListener(this, undefined)
     const { align, highWaterMark, journal, journalTarget: target } = this.#options
     const { dir, maxBytes, sync } = journal
     return new ExitJournal(dir, { maxBytes, sync, align, target, highWaterMark })

@@ -3,7 +3,7 @@
  * piece by piece as appends make room.
  */
 
-import type { Destination } from '../append/appender.ts'
+import type { Destination } from '../append/destination.ts'
 import type { Batch, Tail } from '../append/tail.ts'
 import type { BatchSource, SourceListener } from './batch-source.ts'
 import { Batcher, type BatcherOptions } from './batcher.ts'

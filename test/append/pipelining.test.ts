@@ -2,7 +2,8 @@
 
 import assert from 'node:assert/strict'
 import t from 'tap'
-import type { AppenderOptions, AppendInfo } from '../../lib/append/appender.ts'
+import type { AppenderOptions } from '../../lib/append/appender.ts'
+import type { AppendInfo } from '../../lib/append/destination.ts'
 import type { Batch } from '../../lib/append/tail.ts'
 import {
   batchOf,

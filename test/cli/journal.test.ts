@@ -77,6 +77,7 @@ t.test('the journal is empty when everything is delivered', async t => {
   const { code: whole, stdout: shown } = await run(['journal', dir])
   t.equal(whole, 0)
   t.match(shown, /^bytes +0 bytes to deliver, \d+ on disk\nobject +oss:.*\nstate +whole, nothing/m)
+  t.match(shown, /[^\n]\n$/, 'no blank line ends it')
 })
 
 t.test(
@@ -92,15 +93,24 @@ t.test(
     const { code, stderr, stdout } = await command.result
     t.equal(code, 143)
     t.match(stderr, /SIGTERM: finishing \(up to 0\.5 s\)/)
-    const earlier = 'with what earlier runs left: the next start delivers them'
-    t.match(stderr, `\noss-append: 18 bytes of the input stay in ${dir}, ${earlier}\n`)
+    t.match(
+      stderr,
+      `\noss-append: 18 bytes of the input stay in ${dir}: the next start delivers them\n`,
+    )
     t.equal(stdout, '')
+    const second = append([OBJECT, '-'], '; 2nd', true)
+    await waitFor(() => second.stderr.text.includes('trying again') && hasBytes(dir, '; 2nd'))
+    second.kill('SIGTERM')
+    t.match(
+      (await second.result).stderr,
+      `\noss-append: 5 bytes of the input and 18 of earlier runs stay in ${dir}: the next`,
+    )
     await server.listen()
     const next = await append([OBJECT, '-'], ', new').result
     t.equal(next.code, 0, next.stderr)
-    t.equal(object(), 'first and the last, new')
-    t.match(next.stderr, /^oss-append: 18 bytes of an earlier run delivered, to cam\.ts$/m)
-    t.match(next.stdout, /^recovered +18 bytes of earlier runs, before these$/m)
+    t.equal(object(), 'first and the last; 2nd, new')
+    t.match(next.stderr, /^oss-append: 23 bytes of an earlier run delivered, to cam\.ts$/m)
+    t.match(next.stdout, /^recovered +23 bytes of earlier runs, before these$/m)
     t.match(next.stdout, /^bytes +5 in 1 append$/m)
   },
 )

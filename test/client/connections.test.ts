@@ -3,6 +3,7 @@
  * connection, over http and https, and after resets. `connections.slow.ts` has every combination.
  */
 
+import { once } from 'node:events'
 import { setTimeout as delay } from 'node:timers/promises'
 import t from 'tap'
 import { Client } from 'undici'
@@ -75,8 +76,10 @@ t.test('an exchange that times out closes its connection and opens no other', as
 
 t.test('exchanges beyond the limit of connections wait for one', async t => {
   const waiting: (() => void)[] = []
+  let most = 0
   const { sockets, requests, endpoint } = await start(t, 'http', (_method, socket) => {
     waiting.push(() => socket.write(responseOf('POST', { length: true })))
+    most = Math.max(most, waiting.length)
     return undefined
   })
   const direct = createExchange({ ...OPTIONS, endpoint })
@@ -86,14 +89,12 @@ t.test('exchanges beyond the limit of connections wait for one', async t => {
     return direct.post(TARGET, { signal })
   })
   while (requests.length < 64) await delay(5)
-  await delay(20)
-  t.same([requests.length, sockets.length], [64, 64])
   for (let done = 0; done < exchanges.length; done++) {
     while (waiting.length === 0) await delay(1)
     waiting.shift()?.()
   }
   await Promise.all(exchanges)
-  t.same([requests.length, sockets.length], [70, 64])
+  t.same([requests.length, sockets.length, most], [70, 64, 64])
 })
 
 t.test('concurrent exchanges use idle connections before they open others', async t => {
@@ -104,8 +105,11 @@ t.test('concurrent exchanges use idle connections before they open others', asyn
   }
   t.equal(sockets.length, 3)
   // The first two close. Those that stay open are used first.
-  for (const socket of sockets.slice(0, 2)) socket.destroy()
-  await delay(20)
+  for (const socket of sockets.slice(0, 2)) {
+    socket.end()
+    // The client has closed its side.
+    await once(socket, 'close')
+  }
   for (let i = 0; i < 3; i++) await exchange(client, 'POST')
   t.equal(sockets.length, 3)
 })

@@ -48,8 +48,8 @@ const options = { capacity: 100, frameBytes: 10, isByChunk: true, allocate }
 
 /** Frames of these chunks, as they lie in a segment. */
 function frames(chunks: readonly JournalChunk[], isByChunk = true): Buffer {
-  const { buffer } = layOut(chunks, { ...options, isByChunk })
-  chainFrames(buffer, firstCrc(salt))
+  const { buffer, sums } = layOut(chunks, { ...options, isByChunk })
+  chainFrames(buffer, sums, firstCrc(salt))
   return buffer
 }
 
@@ -152,7 +152,7 @@ t.test('where chunks are no records, a frame lists no ends', async t => {
 })
 
 t.test('a chunk that is longer than a frame goes on in the next one', async t => {
-  const { buffer, pieces, chunks, rest, length } = layOut(
+  const { buffer, sums, pieces, chunks, rest, length } = layOut(
     [text('0123456789abcde'), text('f')],
     options,
   )
@@ -164,7 +164,7 @@ t.test('a chunk that is longer than a frame goes on in the next one', async t =>
       ['abcde', true],
     ],
   )
-  chainFrames(buffer, firstCrc(salt))
+  chainFrames(buffer, sums, firstCrc(salt))
   t.match(decodeFrame(buffer, 0, firstCrc(salt)), { goesOn: true })
 })
 

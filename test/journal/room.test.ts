@@ -106,3 +106,31 @@ t.test('a wait for room deletes a segment that had the last anchor', async t => 
   await journal.waitForRoom()
   t.equal(disk.paths.length, 1)
 })
+
+for (const isKilled of [false, true]) {
+  const name = isKilled ? 'a new start on a full disk' : 'a full disk with one segment'
+  t.test(`${name} takes writes again once all is acknowledged`, async t => {
+    const disk = new SimulatedDisk(createRandom(1))
+    const sizes = { highWaterMark: 2 * HEAD_BYTES }
+    const accepted = 'x'.repeat(HEAD_BYTES + 100)
+    let journal = await openOn(disk, sizes)
+    await journal.write(chunk(accepted))
+    await journal.anchor(ANCHOR)
+    disk.capacity = 2 * HEAD_BYTES + 140
+    t.ok((await journal.write(chunk('longer than the disk'))).isFull)
+    if (isKilled) {
+      disk.kill()
+      journal = await openOn(disk, sizes)
+      t.same(journal.recovered.damaged, [], 'no torn frame is left')
+      t.ok((await journal.write(chunk('new'))).isFull)
+    }
+    const { length } = accepted
+    journal.acknowledge(length, { position: length, crc64: '1' })
+    await journal.waitForRoom()
+    t.notOk((await journal.write(chunk('new'))).isFull)
+    disk.kill()
+    const last = await openOn(disk)
+    const anchor = { position: length, crc64: '1' }
+    t.match(last.recovered, { anchor, from: length, end: length + 3, damaged: [] })
+  })
+}

@@ -158,6 +158,12 @@ export class SimulatedDisk {
           inode.dirty.clear()
           throw failure('EIO')
         }),
+      truncate: length =>
+        run(() => {
+          if (length === HEAD_BYTES) this.#count('a segment was cut off behind its head')
+          inode.bytes = Buffer.from(inode.bytes.subarray(0, length))
+          if (this.#chance(0.5)) cut(inode)
+        }),
       size: () => run(() => inode.bytes.length),
       close: async () => {},
     })
@@ -283,7 +289,14 @@ function writeBack(inode: Inode, page: number, most = Number.POSITIVE_INFINITY):
   inode.stable.set(inode.bytes.subarray(start, end), start)
 }
 
+/** Makes a truncation stable. */
+function cut(inode: Inode): void {
+  const { bytes, stable } = inode
+  if (stable.length > bytes.length) inode.stable = Buffer.from(stable.subarray(0, bytes.length))
+}
+
 function sync(inode: Inode): void {
+  cut(inode)
   for (const page of inode.dirty) writeBack(inode, page)
   inode.dirty.clear()
 }

@@ -5,6 +5,7 @@
 
 import { setTimeout as wait } from 'node:timers/promises'
 import t, { type Test } from 'tap'
+import type { RetryInfo } from '../../lib/append/retry-loop.ts'
 import {
   createTransport,
   type PinoTransport,
@@ -14,7 +15,7 @@ import { captureStderr } from '../helpers/capture-stderr.ts'
 import { parseRecords } from '../helpers/numbered-records.ts'
 import { BUCKET, networkOptions, nextEvent, startOss } from '../helpers/test-oss.ts'
 
-/** A transport whose wait after a failed attempt is far longer than its end may take. */
+/** A transport whose wait after a failed attempt is far longer than its end may take: then it gives records up. */
 async function setUp(t: Test, options: Partial<TransportOptions> = {}) {
   const { server, newKey } = await startOss(t)
   captureStderr(t)
@@ -26,7 +27,7 @@ async function setUp(t: Test, options: Partial<TransportOptions> = {}) {
       ...networkOptions(server),
       retry: { minDelay: 600_000, maxDelay: 600_000 },
       flushInterval: 5,
-      closeTimeout: 5000,
+      closeTimeout: 60_000,
       ...options,
     })
     t.teardown(() => transport.destroy())
@@ -39,11 +40,8 @@ function write(transport: PinoTransport, from: number, to: number): void {
   for (let n = from; n < to; n++) transport.write(`{"n":${n}}\n`)
 }
 
-/** Milliseconds until the transport has ended. */
-async function end(transport: PinoTransport): Promise<number> {
-  const start = performance.now()
-  await new Promise<void>(resolve => transport.end(resolve))
-  return performance.now() - start
+function end(transport: PinoTransport): Promise<void> {
+  return new Promise(resolve => transport.end(resolve))
 }
 
 const numbersUpTo = (count: number) => Array.from({ length: count }, (_, n) => n)
@@ -62,10 +60,9 @@ for (const [title, count, options] of [
     write(transport, 1, count)
     await nextEvent(transport, 'retry')
     await server.listen()
-    const duration = await end(transport)
+    await end(transport)
     t.same(numbers(), numbersUpTo(count))
     t.equal(transport.failed, undefined)
-    t.ok(duration < 2000, `${duration} ms`)
   })
 }
 
@@ -76,10 +73,9 @@ t.test('the end of a logger cuts the wait for the first attempt short', async t 
   write(transport, 0, 2)
   await nextEvent(transport, 'retry')
   await server.listen()
-  const duration = await end(transport)
+  await end(transport)
   t.same(numbers(), [0, 1])
   t.equal(transport.failed, undefined)
-  t.ok(duration < 2000, `${duration} ms`)
 })
 
 t.test('a logger that ends tries about once a second until its server is back', async t => {
@@ -90,16 +86,15 @@ t.test('a logger that ends tries about once a second until its server is back', 
   server.refuse()
   write(transport, 1, 2)
   await nextEvent(transport, 'retry')
-  let retries = 0
-  transport.on('retry', () => retries++)
   const ended = end(transport)
-  await wait(1500)
+  for (let retry = 1; retry <= 2; retry++) {
+    const { delay } = (await nextEvent(transport, 'retry')) as RetryInfo
+    t.ok(delay <= 1000, `retry ${retry} after ${delay} ms`)
+  }
   await server.listen()
-  const duration = await ended
+  await ended
   t.same(numbers(), [0, 1])
   t.equal(transport.failed, undefined)
-  t.ok(duration < 4500, `${duration} ms`)
-  t.ok(retries >= 1 && retries <= 3, `${retries} retries`)
 })
 
 t.test('flush() of a logger does not cut a wait short', async t => {

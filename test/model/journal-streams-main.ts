@@ -4,25 +4,13 @@
  *     node --import=./test/helpers/typescript.js test/model/journal-streams-main.ts [--seeds 1000] [--from 1]
  */
 
-import { parseArgs } from 'node:util'
 import { runStreams } from './journal-streams-world.ts'
+import { runSeedProgram } from './seed-program.ts'
 
-const text = { type: 'string' } as const
-const { values } = parseArgs({ options: { seeds: text, from: text } })
-const from = Number(values.from ?? 1)
-const seeds = Number(values.seeds ?? 1000)
-const totals = new Map<string, number>()
-let failures = 0
-for (let seed = from; seed < from + seeds; seed++) {
-  const { problem, log, counts } = await runStreams(seed)
-  for (const [name, count] of Object.entries(counts)) {
-    totals.set(name, (totals.get(name) ?? 0) + count)
-  }
-  if (seeds === 1) console.log(log.join('\n'))
-  if (!problem) continue
-  failures += 1
-  console.log(`seed ${seed}: ${problem.split('\n')[0]}`)
-}
-for (const [name, count] of [...totals].sort()) console.log(String(count).padStart(8), name)
-console.log(`seeds ${from} to ${from + seeds - 1}: ${failures} failed`)
-process.exitCode = failures === 0 ? 0 : 1
+await runSeedProgram({
+  seeds: 1000,
+  async run(seed) {
+    const { problem, log, counts } = await runStreams(seed)
+    return { complaints: problem === undefined ? [] : [problem], transcript: log, counts }
+  },
+})

@@ -17,6 +17,7 @@ import { CaseCounts, REQUIRED_CASES } from './case-counts.ts'
 import { forEachSeed } from './for-each-seed.ts'
 import { type RecordReport, runRecords } from './run-records.ts'
 import { type Report, reproduceCommand, runSeed } from './run-seed.ts'
+import { readNumber } from './seed-program.ts'
 
 /** Seeds [from, to). */
 type Range = readonly [from: number, to: number]
@@ -48,11 +49,6 @@ async function runRange([from, to]: Range): Promise<void> {
     const records = seed % RECORDS_EVERY === 0 ? await runRecords(seed) : undefined
     process.send?.({ bytes, records } satisfies Reports)
   })
-}
-
-function readNumber(name: string, text: string): number {
-  if (/^\d{1,12}$/.test(text)) return Number(text)
-  throw new Error(`--${name} must be a whole number, not ${JSON.stringify(text)}`)
 }
 
 async function main(): Promise<number> {

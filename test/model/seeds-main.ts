@@ -21,6 +21,7 @@ import {
   pairName,
   REQUIRED_PAIRS,
 } from './seed-features.ts'
+import { readNumber } from './seed-program.ts'
 
 /** A range of seeds that has run: a line of the file. */
 interface Chunk {
@@ -161,9 +162,4 @@ function digestOfLib(): string {
       hash.update(name).update(readFileSync(new URL(name, root)))
   }
   return hash.digest('hex').slice(0, 16)
-}
-
-function readNumber(name: string, text: string): number {
-  if (/^\d{1,12}$/.test(text)) return Number(text)
-  throw new Error(`--${name} must be a whole number, not ${JSON.stringify(text)}`)
 }

@@ -5,7 +5,7 @@
  * object with what the sender was told.
  */
 
-import { Appender, type AppenderOptions, type AppendInfo } from '../../lib/append/appender.ts'
+import { Appender, type AppenderOptions } from '../../lib/append/appender.ts'
 import { AttemptSize } from '../../lib/append/attempt-size.ts'
 import type {
   AppendRequest,
@@ -14,6 +14,7 @@ import type {
   Head,
   Target,
 } from '../../lib/append/client-interface.ts'
+import type { AppendInfo } from '../../lib/append/destination.ts'
 import { StreamContext } from '../../lib/append/stream-context.ts'
 import { Batch, type RecordEnds, type Tail } from '../../lib/append/tail.ts'
 import type { Clock, Timer } from '../../lib/clock.ts'

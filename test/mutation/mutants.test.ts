@@ -16,6 +16,22 @@ t.test('each mutant changes its file and names existing tests', async t => {
   }
 })
 
+t.test(
+  'each mutant leaves no unknown private name, a syntax error that any test would notice',
+  async t => {
+    for (const mutant of MUTANTS) {
+      const text = readFileSync(new URL(`../../${mutant.file}`, import.meta.url), 'utf8')
+      const known = privateNames(text)
+      const added = [...privateNames(mutate(mutant, text))].filter(name => !known.has(name))
+      t.same(added, [], mutant.name)
+    }
+  },
+)
+
+function privateNames(text: string): Set<string> {
+  return new Set(text.match(/(?<=\.)#\w+/g))
+}
+
 t.test('mutate() throws unless the text occurs exactly once', async t => {
   const mutant = { name: 'a', file: 'b', find: 'x', replace: 'y', tests: ['c'] }
   t.equal(mutate(mutant, 'axb'), 'ayb')

@@ -25,7 +25,7 @@ const LAYERS: Readonly<Record<string, string>> = {
   loggers: `node:*, winston-transport | uses process, timers, time
     | client/credentials-module, rolling, stream, options, validate, clock, errors | type client, append, journal`,
   index: `rolling, skip-existing, gzip-members, stream, client, crc64, errors
-    | type options, append, journal`,
+    | type options, header-options, append, journal`,
 
   // Streams. Below this group only the client knows node:stream, for the body of a ranged read.
   'gzip-members': 'node:stream, node:zlib | uses timers | validate, errors',
@@ -37,7 +37,8 @@ const LAYERS: Readonly<Record<string, string>> = {
   journal: `node:assert/strict, node:crypto, node:fs, node:fs/promises, node:os, node:path, node:zlib | uses process
     | stream/align, folder-lock, append, crc64, clock, errors | type options`,
   'stream/align': 'append | type options',
-  options: 'client, crc64, validate, errors | type append',
+  options: 'header-options, client, crc64, validate, errors | type append',
+  'header-options': 'client, validate, errors',
 
   // How OSS is reached. The layers above do not know undici, which is loaded at the first request.
   'client/credentials-module': 'node:* | uses process | lazy url | client, errors',

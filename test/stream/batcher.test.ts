@@ -724,3 +724,39 @@ t.test('random records give the batches of a model', async t => {
   t.comment(`${sent} bytes, ${stuck} times stuck`)
   t.ok(sent > 100_000 && stuck > 20, 'enough has gone through it, and enough was too long')
 })
+
+t.test('a known CRC gives the batches that computing it gives', async t => {
+  const random = createRandom(20261129)
+  for (const align of ['\n', 'chunk', 1, 7] as const) {
+    for (const maxRecordBytes of [40_000, 1 << 20]) {
+      const known = createAligned(align, 300_000, maxRecordBytes)
+      const computed = createAligned(align, 300_000, maxRecordBytes)
+      let batches = 0
+      let wrong = 0
+      for (let i = 0; i < 200 && !computed.isTooLong; i++) {
+        const chunk = Buffer.alloc(random.integer(1, 11) * 7000 + random.integer(0, 1), 'line 7\n')
+        const isEnd = align !== 'chunk' || maxRecordBytes < 100_000 || random.integer(0, 1) === 1
+        for (let rest = chunk; rest.length > 0 && !computed.isTooLong; ) {
+          const length = computed.write(rest, isEnd)
+          if (known.write(rest, isEnd, BigInt(crc64(rest))) !== length) wrong++
+          rest = rest.subarray(length)
+          if (rest.length === 0 || computed.isTooLong) break
+          const [batch, other] = [known.take(), computed.take()]
+          if (!batch || batch.length !== other?.length || batch.crc64 !== other.crc64) wrong++
+          known.release()
+          computed.release()
+          batches++
+        }
+      }
+      t.equal(wrong, 0, `${JSON.stringify(align)}, at most ${maxRecordBytes}, ${batches} batches`)
+      t.equal(known.isTooLong, computed.isTooLong)
+      t.ok(batches > 20 || computed.isTooLong)
+    }
+  }
+})
+
+t.test('a known CRC is not computed again', async t => {
+  const batcher = create(100_000)
+  batcher.write(Buffer.alloc(100_000, 'x'), true, 17n)
+  t.equal(batcher.take()?.crc64, '17')
+})

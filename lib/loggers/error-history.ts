@@ -1,0 +1,37 @@
+/** The errors of an outbox's streams: which one explains a loss, and which one is worth a warning. */
+
+import { codeOf } from './undelivered-error.ts'
+
+export class ErrorHistory {
+  #cause: Error | undefined
+  #latest: Error | undefined
+  #warnedCode: string | undefined
+
+  /** The last error since something was acknowledged: the cause of a loss. */
+  get cause(): Error | undefined {
+    return this.#cause
+  }
+
+  /** The last error ever. */
+  get latest(): Error | undefined {
+    return this.#latest
+  }
+
+  add(error: Error): void {
+    this.#cause = error
+    this.#latest = error
+  }
+
+  /** The same for an error that a warning may report. False: it is as the last one, and nothing was acknowledged since. */
+  addWarning(error: Error): boolean {
+    const isNew = codeOf(error) !== this.#warnedCode
+    this.#warnedCode = codeOf(error)
+    this.add(error)
+    return isNew
+  }
+
+  onAcknowledged(): void {
+    this.#cause = undefined
+    this.#warnedCode = undefined
+  }
+}
