@@ -9,6 +9,7 @@
 
 import { ok } from 'node:assert/strict'
 import { Appender, type AppenderOptions } from '../append/appender.ts'
+import { checkRange } from '../append/check-client.ts'
 import type { Client, Target } from '../append/client-interface.ts'
 import type { AppendInfo } from '../append/destination.ts'
 import { type FoundEnd, TailFinder } from '../append/find-tail.ts'
@@ -275,7 +276,7 @@ export class JournalRecovery {
     if (!isUnsynced || !client.read) throw conflict(before, end, seen)
     const { position: start } = end
     const { crc64, isWhole } = await this.#context.retryLoop.exchange(async signal => {
-      const range = await client.read(target, { start, end: seen.position, signal })
+      const range = checkRange(await client.read(target, { start, end: seen.position, signal }))
       let crc = BigInt(end.crc64)
       for await (const chunk of range.body) crc = update(crc, chunk)
       const crc64 = crc.toString()

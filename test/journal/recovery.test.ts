@@ -7,8 +7,10 @@ import t from 'tap'
 import { EMPTY_TAIL } from '../../lib/append/tail.ts'
 import {
   type AppendStreamOptions,
+  createAppendStream,
   createRollingAppendStream,
   type OssAppendStream,
+  OssClient,
 } from '../../lib/index.ts'
 import { inspectJournal } from '../../lib/journal/inspect.ts'
 import { Journal } from '../../lib/journal/journal.ts'
@@ -456,6 +458,32 @@ t.test("with sync: 'never' an object may go on behind the journal", async t => {
     t.match(infos, [{ key, bytes: 0, bytesBehind: 4 }])
   }
 })
+
+t.test(
+  'a client that tells nonsense of the bytes behind the journal: the stream fails',
+  async t => {
+    const oss = await startOss(t)
+    const journal = { dir: newFolder(t), sync: 'never' } as const
+    const key = oss.newKey()
+    await leave(oss, key, { journal }, { delivered: 'a' })
+    await appendOther(oss, key, 'lost')
+    const own = new OssClient(networkOptions(oss.server))
+    t.teardown(() => own.close())
+    const client = {
+      append: own.append.bind(own),
+      head: own.head.bind(own),
+      close: async () => {},
+      read: async () => ({ length: '5', crc64: 7, body: [] }) as never,
+    }
+    t.match(
+      await failureOf(createAppendStream({ bucket: 'examplebucket', key, client, journal })),
+      {
+        code: 'OSS_ERR_CLIENT',
+        message: /read\(\) must resolve with length.*stay in the journal/,
+      },
+    )
+  },
+)
 
 t.test('a request of the dead process may arrive late, and be longer than a batch', async t => {
   const oss = await startOss(t)

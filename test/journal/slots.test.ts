@@ -1,6 +1,7 @@
 /** Which slots a start takes, and how it meets another start. */
 
 import t from 'tap'
+import type { FileSystem } from '../../lib/journal/file-system.ts'
 import { Journal } from '../../lib/journal/journal.ts'
 import { type LockOwner, lockName } from '../../lib/journal/lock.ts'
 import { claimSlots, type Machine } from '../../lib/journal/slots.ts'
@@ -12,6 +13,14 @@ const RIVAL_LOCK = `/j/1/${lockName(owner(2))}`
 
 function owner(pid: number): LockOwner {
   return { host: 'h', pid, start: '1', boot: 'b', nonce: `n${pid}` }
+}
+
+function isRunning({ pid }: LockOwner): boolean {
+  return pid === 1 || pid === 2
+}
+
+function failWith(code: string) {
+  return () => Promise.reject(Object.assign(new Error(code), { code }))
 }
 
 /** A start that finds bytes in slot 1, and there the lock of another start. */
@@ -26,11 +35,7 @@ async function meetRival() {
   await journal.close()
   const lock = await fileSystem.create(RIVAL_LOCK)
   await lock.close()
-  const machine: Machine = {
-    ...{ fileSystem, clock },
-    newOwner: () => owner(1),
-    isRunning: ({ pid }) => pid === 1 || pid === 2,
-  }
+  const machine: Machine = { fileSystem, clock, newOwner: () => owner(1), isRunning }
   const claimed = claimSlots('/j', machine)
   return { fileSystem, claimed, timer: await clock.nextTimer() }
 }
@@ -57,3 +62,21 @@ t.test('a slot that another start has emptied meanwhile is none', async t => {
   timer.fire()
   t.match(await claimed, { own: { index: 0 }, abandoned: [] })
 })
+
+const REFUSALS: readonly [string, Partial<FileSystem>, RegExp][] = [
+  [
+    'not on a local disk',
+    { isLocal: async () => false },
+    /network file system.*local disk \(\/j\)$/,
+  ],
+  ['read-only', { makeFolder: failWith('EROFS') }, /EROFS, the file system is read-only \(\/j\)$/],
+  ['not accessible', { makeFolder: failWith('EACCES') }, /EACCES, the process may not read or/],
+  ['full', { create: failWith('ENOSPC') }, /ENOSPC, the disk is full \(\/j\)$/],
+]
+for (const [what, replaced, message] of REFUSALS) {
+  t.test(`a folder that is ${what} is refused, with the folder and a reason`, async t => {
+    const fileSystem = { ...new SimulatedDisk(createRandom(1)).fileSystem(), ...replaced }
+    const machine = { fileSystem, clock: new FakeClock(), newOwner: () => owner(1), isRunning }
+    await t.rejects(claimSlots('/j', machine), { code: 'OSS_ERR_JOURNAL', file: '/j', message })
+  })
+}
