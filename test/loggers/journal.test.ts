@@ -193,6 +193,33 @@ t.test('a journal of another bucket: a warning, and a fresh slot', async t => {
   await second.outbox.close()
 })
 
+t.test(
+  'records for another key pattern of which none was sent: a warning, and they are kept',
+  async t => {
+    const oss = await startOss(t)
+    const journal = newFolder(t)
+    captureStderr(t)
+    oss.server.refuse()
+    const first = open(oss, journal, { closeTimeout: 50 })
+    first.add(0, 10)
+    await first.outbox.close()
+    await oss.server.listen()
+    const second = open(oss, journal, { key: 'other-{slot}.log' })
+    second.add(10, 20)
+    await t.rejects(second.outbox.flush(), { code: 'OSS_ERR_JOURNAL' }, 'not all is delivered')
+    await second.outbox.flush()
+    t.match(second.eventsOf('warn'), [
+      {
+        code: 'OSS_ERR_JOURNAL',
+        message: /80 bytes for the key pattern app-{slot}\.log .*is kept as/,
+      },
+    ])
+    t.same(stored(oss, 'other-1.log').numbers, upTo(20).slice(10))
+    await second.outbox.close()
+    t.equal(readdirSync(journal).filter(name => name.startsWith('0.kept-')).length, 1)
+  },
+)
+
 t.test('a stream that fails delivers its journal after it has opened again', async t => {
   const oss = await startOss(t)
   const journal = newFolder(t)
