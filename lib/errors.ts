@@ -55,6 +55,10 @@ export interface OssErrorDetails {
   readonly unresolved?: { readonly position: number; readonly length: number } | undefined
   /** See {@link OssError.status}. */
   readonly status?: number | undefined
+  /** See {@link OssError.file}. */
+  readonly file?: string | undefined
+  /** See {@link OssError.offset}. */
+  readonly offset?: number | undefined
   /** See {@link OssError.retryAfter}. */
   readonly retryAfter?: number | undefined
   /** See {@link OssError.isRefreshable}. */
@@ -88,6 +92,10 @@ export class OssError extends Error {
   declare readonly unresolved?: { readonly position: number; readonly length: number } | undefined
   /** HTTP status of the response at fault; undefined where none came. */
   declare readonly status?: number | undefined
+  /** Of `OSS_ERR_JOURNAL`: absolute path of the file or folder at fault. */
+  declare readonly file?: string | undefined
+  /** Of `OSS_ERR_JOURNAL`: offset of the damage in `file`, in bytes; undefined where nothing is damaged. */
+  declare readonly offset?: number | undefined
   /** Milliseconds. What `Retry-After` of the response asks for; undefined where it asks for nothing. */
   declare readonly retryAfter?: number | undefined
   /**
@@ -118,6 +126,8 @@ const CONTEXT = [
   'attempts',
   'unresolved',
   'status',
+  'file',
+  'offset',
   'retryAfter',
 ] as const
 const FACTS = ['isRefreshable', 'isUnsent', 'isBodyCut'] as const
@@ -356,20 +366,14 @@ export function clientFailure(thrown: unknown): OssError {
   return new OssError('OSS_ERR_CLIENT', message, { cause })
 }
 
-/**
- * The journal cannot be used. `file`: the absolute path of the file or folder at fault; `offset`: the byte of it.
- * `cause`: the error of the file system, if one is behind it.
- */
+/** The journal cannot be used. `cause`: the error of the file system, if one is behind it. */
 export function journalError(
   problem: string,
   details: { readonly file: string; readonly offset?: number; readonly cause?: unknown },
 ): OssError {
-  const { file, offset, cause } = details
+  const { file, offset } = details
   const place = offset === undefined ? file : `${file}, byte ${offset}`
-  return Object.assign(
-    new OssError('OSS_ERR_JOURNAL', `${problem} (${place})`, cause === undefined ? {} : { cause }),
-    { file, ...(offset === undefined ? undefined : { offset }) },
-  )
+  return new OssError('OSS_ERR_JOURNAL', `${problem} (${place})`, details)
 }
 
 /** An error of other code as one that may be kept: its name and its code, never its message. */

@@ -74,9 +74,9 @@ export interface UrlOptions extends ClientOptions, CreationOptions {
   readonly maxObjectBytes?: number | undefined
   /**
    * Other writers append to the object too: streams with this option, in any process. Each stream appends whole
-   * records where the object ends, and finds out by position and CRC-64, or by the object's bytes, what became
-   * of an append of unknown outcome. Needs `align`, and records that are unique. Excludes a number as
-   * `position`, and `seal`. Default false.
+   * records where the object ends. Position and CRC-64, or the object's bytes, tell what became of an append of
+   * unknown outcome. Needs `align`, and records that are unique. Excludes a number as `position`, and `seal`.
+   * Default false.
    */
   readonly shared?: boolean | undefined
   /**
@@ -331,7 +331,7 @@ function resolveJournal(
   const options = typeof value === 'string' ? { dir: value } : value
   const { dir, maxBytes = GIB, sync = 200 } = checkKnown(name, options, ['dir', 'maxBytes', 'sync'])
   const member = typeof value === 'string' ? name : `${name}.dir`
-  if (typeof dir !== 'string' || dir === '')
+  if (typeof dir !== 'string' || dir === '' || dir.includes('\0'))
     throw invalidOption(member, 'must be the path of a folder')
   checkInteger(`${name}.maxBytes`, maxBytes, MIB)
   if (given.shared) throw invalidOption(name, 'excludes shared: put {slot} into the key instead')

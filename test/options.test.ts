@@ -197,7 +197,7 @@ const wrong: [string, unknown[], (RegExp | string)?][] = [
   ['pipelining', [...NOT_NUMBERS, ...INTEGERS, 0, 5], 'must be a whole number from 1 to 4'],
   ['journal', [true, 1, null, []], 'must be an object'],
   ['journal', [''], 'must be the path of a folder'],
-  ['journal.dir', [{}, { dir: '' }, { dir: 1 }], 'must be the path of a folder'],
+  ['journal.dir', [{}, { dir: '' }, { dir: 'a\0' }, { dir: 1 }], 'must be the path of a folder'],
   ['journal.maxBytes', [{ dir: 'a', maxBytes: 1000 }], 'must be'],
   [
     'journal.sync',

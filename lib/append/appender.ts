@@ -163,7 +163,8 @@ export class Appender implements Destination {
 
   sendAhead(batch: Batch): boolean {
     const chain = this.#chain
-    if (!chain || chain.isInFlight(batch)) return chain !== undefined
+    if (!chain) return false
+    if (chain.isInFlight(batch)) return true
     const { ahead } = this
     const isWhole = batch.prefix(this.#context.attemptSize.bytes) === batch
     if (!ahead || !isWhole || this.#findFull(ahead, batch)) return false
@@ -220,14 +221,14 @@ export class Appender implements Destination {
     return this.#object.exists ? undefined : this.append(new Batch(NO_BYTES))
   }
 
-  /** Proves a tail that only the caller knew, too. */
+  /** Also proves a tail that only the caller knew. */
   async complete(): Promise<void> {
     const { position, crc64 } = this.#object.readyEnd.tail
     if (!this.#object.isProven) await this.#run(() => this.#tailFinder.confirm(position, crc64))
     if (this.#options.seal) await this.seal()
   }
 
-  /** Closes the object for appends, for good. Sealing twice is harmless, so a lost response is too. */
+  /** Closes the object for appends, for good. Sealing twice is harmless, so a seal is retried like any exchange. */
   async seal(): Promise<void> {
     const { tail } = this.#object.readyEnd
     const { client, target } = this.#options
@@ -268,8 +269,8 @@ export class Appender implements Destination {
   async #attempt(batch: Batch): Promise<Acknowledgement> {
     const { attemptSize, retryLoop } = this.#context
     const { next } = this.#object.openEnd
-    // Without a success no attempt is longer than those in doubt.
-    // All of a batch that was sent ahead is on its way, or has landed.
+    // A batch that was sent ahead was sent whole. The size of others grows with successes alone, so no attempt is
+    // longer than those in doubt.
     const part = this.#chain?.headResult ? batch : batch.prefix(attemptSize.bytes)
     const { bucket, key } = this.#options.target
     const { position } = next
@@ -325,7 +326,7 @@ export class Appender implements Destination {
     })
   }
 
-  /** The same, if it was not sent ahead. Others may follow it if it carries a whole batch. */
+  /** Sends the head of the chain, unless it was sent ahead. Others may follow it if it carries a whole batch. */
   #exchangeInChain(
     chain: Chain,
     part: Batch,
@@ -405,7 +406,7 @@ export class Appender implements Destination {
     }
   }
 
-  /** The same with other writers. A position is given up only when nothing is in doubt there. */
+  /** As `#reconcile()`, with other writers. A position is given up only when nothing is in doubt there. */
   async #settleShared(
     before: ObservedTail,
     after: ObservedTail,
@@ -437,7 +438,7 @@ export class Appender implements Destination {
     const { maxObjectBytes, maxBytes = maxObjectBytes } = this.#options
     const end = position + length
     if (end > maxObjectBytes) return objectFull(end, maxObjectBytes)
-    // A batch that is too long for any object has one of its own.
+    // A batch that is longer than `maxBytes` has an object of its own.
     return position > 0 && end > maxBytes ? objectFull(end, maxBytes) : undefined
   }
 }

@@ -15,10 +15,10 @@ const FLOOR = 65_536
 /** Appends of one size before a size that failed is tried again. */
 const FIRST_TRIAL = 16
 /**
- * Bytes that the usual deadline is long enough for on any link. A shorter attempt times out because the link
- * is down, and a longer deadline would only delay the news: a connection that hangs looks the same.
+ * Bytes. The usual deadline is long enough for so short an attempt on any link that works: if it times out, the
+ * link is down, and a longer deadline would only delay the news. So the factor is at most the length in these.
  */
-const PATIENCE_STEP = 4096
+const FACTOR_STEP = 4096
 
 export class AttemptSize {
   readonly #highWaterMark: number
@@ -49,7 +49,7 @@ export class AttemptSize {
 
   /** How many times longer than usual an attempt may take: more than 1 only where it cannot be shorter. */
   deadlineFactorOf(length: number): number {
-    return this.#canHalve(length) ? 1 : Math.min(this.#deadlineFactor, mostFactor(length))
+    return this.#canHalve(length) ? 1 : Math.min(this.#deadlineFactor, maxFactor(length))
   }
 
   /** An attempt of `length` bytes has succeeded. */
@@ -74,7 +74,7 @@ export class AttemptSize {
   onTimeout(length: number): void {
     this.#successesSinceTimeout = 0
     if (this.onCut(length)) return
-    const most = Math.max(this.#deadlineFactor, mostFactor(length))
+    const most = Math.max(this.#deadlineFactor, maxFactor(length))
     this.#deadlineFactor = Math.min(this.#deadlineFactor * 2, most)
   }
 
@@ -105,6 +105,6 @@ export class AttemptSize {
   }
 }
 
-function mostFactor(length: number): number {
-  return Math.max(1, Math.floor(length / PATIENCE_STEP))
+function maxFactor(length: number): number {
+  return Math.max(1, Math.floor(length / FACTOR_STEP))
 }

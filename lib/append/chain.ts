@@ -1,6 +1,6 @@
 /**
  * The appends that are sent ahead: each starts at the tail that the one before it will make, and leaves without
- * waiting for that one's response. Knows batches, predicted tails and promises; the appender sends.
+ * waiting for the response to it. A chain keeps batches, predicted tails and promises; the appender sends.
  *
  *      object    |####################|
  *      head                           |batch 1|                  append() waits for it
@@ -125,7 +125,7 @@ export class Chain {
 
   /**
    * The head failed: ends the links, and resolves when none is in flight. Nothing is sent ahead until an append
-   * succeeds. A link that has succeeded meanwhile proves the head: its result.
+   * succeeds. Resolves with the result of a link that has succeeded meanwhile: it proves the head.
    */
   async breakUp(reason: unknown): Promise<AppendResult | undefined> {
     this.#isReady = false

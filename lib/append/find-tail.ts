@@ -109,7 +109,7 @@ export class TailFinder {
 
   async #find(): Promise<FoundTail> {
     const head = await this.#head()
-    if (head === 'forbidden') return this.#findByProbe(1)
+    if (head === 'forbidden') return this.#findByProbe()
     if (head === null) return { tail: EMPTY_TAIL, exists: false }
     checkAppendable(head)
     if (head.sealedTime !== undefined) throw notAppendable(head, 'AppendSealedObjectNotAllowed')
@@ -118,21 +118,18 @@ export class TailFinder {
 
   async #findEnd(known: number): Promise<FoundEnd> {
     const head = await this.#head()
-    if (head === 'forbidden') return { ...(await this.#probeEnd(known)), isSealed: false }
+    if (head === 'forbidden') return { ...(await this.#findByProbe(known)), isSealed: false }
     if (head === null) return { tail: EMPTY_TAIL, exists: false, isSealed: false }
     const isSealed = head.sealedTime !== undefined
     return { ...found(await this.#withCrc64(head), true), isSealed }
   }
 
-  async #findByProbe(from: number): Promise<FoundTail> {
-    const tail = await this.#probe(from, EMPTY_TAIL.position)
-    return found(tail, tail.position > 0)
-  }
-
-  /** A response that tells no length must not look as if a known object were gone. */
-  async #probeEnd(known: number): Promise<FoundTail> {
-    if (known === 0) return this.#findByProbe(1)
-    const tail = await this.#probe(known)
+  /**
+   * `known`: a length in bytes that the object had. A response that tells no length must not look as if that
+   * object were gone; without a known one it counts as empty.
+   */
+  async #findByProbe(known = 0): Promise<FoundTail> {
+    const tail = await (known > 0 ? this.#probe(known) : this.#probe(1, EMPTY_TAIL.position))
     return found(tail, tail.position > 0)
   }
 
@@ -171,17 +168,16 @@ export class TailFinder {
   /**
    * Asks by appends of no bytes. At a wrong position OSS refuses and tells the length; at the right one it
    * tells the CRC. Position 0 is never asked: on an absent key that would create the object, without its
-   * metadata. `unknown`: the position to go on with where OSS refuses the first and tells no length; without it,
-   * and later, the attempt failed.
+   * metadata. `assumed`: the length that a first refusal without one stands for; by default it is an error.
    */
-  async #probe(from: number, unknown?: number): Promise<TailResponse> {
+  async #probe(from: number, assumed?: number): Promise<TailResponse> {
     let position = from
     for (let round = 1; position > 0; round++) {
       try {
         return await this.#appendNothing(position)
       } catch (error) {
-        const assumed = round === 1 ? unknown : undefined
-        const length = isPositionRefused(error) ? (error.nextPosition ?? assumed) : undefined
+        const untold = round === 1 ? assumed : undefined
+        const length = isPositionRefused(error) ? (error.nextPosition ?? untold) : undefined
         if (length === undefined || round === PROBE_ROUNDS) throw error
         position = length
       }

@@ -1,12 +1,12 @@
 /**
  * What became of the attempts in doubt, where other writers append to the object too. Once the object has grown,
- * OSS can take none of them any more, so its bytes give a final answer, whatever is behind them:
+ * OSS can take none of them any more. So its bytes give a final answer, whatever is behind them:
  *
  *      object       |####################|rec1|rec2|other|other|
  *      before                            ^
- *      in doubt                          |rec1|rec2|rec3|      longer than the grown part that it fits
+ *      in doubt                          |rec1|rec2|rec3|      its last bytes are not there
  *                                        |rec1|rec2|           landed: all of its bytes are there
- *      tail                                                    ^ as the response tells that had the bytes
+ *      tail                                                    ^ that of the response with the bytes
  *
  * The tail alone decides where that is enough. Only an object that may not be read leaves a doubt.
  */

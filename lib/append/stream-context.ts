@@ -1,4 +1,4 @@
-/** What the objects of one stream have in common: one exchange at a time, one end to all, one size of attempts. */
+/** What the objects of one stream share: the retry loop, the size of attempts, and what is known of permissions. */
 
 import type { Clock } from '../clock.ts'
 import { AttemptSize } from './attempt-size.ts'

@@ -1,8 +1,8 @@
 /**
  * The algebra of an appendable object, pure. An object's *tail* is its length and the CRC-64 of its bytes.
  * An append of a batch moves the tail; `settle` finds out from the tail that OSS shows how much of the
- * unacknowledged bytes landed. Attempts for one position may differ in length, but each is a prefix of the
- * same bytes and ends where a record ends, so length and CRC tell them apart:
+ * unacknowledged bytes landed. Attempts for one position may differ in length. Each is a prefix of the same
+ * bytes, and ends where a record ends. So length and CRC tell them apart:
  *
  *      object           |####################|
  *      before                                ^ { position: 20, crc64: crc(####) }

@@ -68,14 +68,14 @@ export interface PipelineClient {
 /** Called when the socket has taken a part of what is written to it. */
 export type WriteObserver = (isLast: boolean) => void
 
-/** The handler of an exchange. Its connection is known before the request begins. */
-export interface ExchangeHandler extends Dispatcher.DispatchHandler {
+/** The handler of an exchange, which is told its connection before the request begins. */
+export interface ConnectedHandler extends Dispatcher.DispatchHandler {
   connection?: Connection | undefined
 }
 
 /** The part of a Dispatcher that an exchange uses. */
 export interface ExchangeDispatcher {
-  dispatch(request: Dispatcher.DispatchOptions, handler: ExchangeHandler): boolean
+  dispatch(request: Dispatcher.DispatchOptions, handler: ConnectedHandler): boolean
 }
 
 /**
@@ -95,8 +95,10 @@ export class OwnAgent {
   #loading: Promise<CreateClient> | undefined
   /** Clients of pipelines. */
   readonly #pipelineClients = new Set<Client>()
+  /** The other clients, by origin. */
   readonly #clients = new Map<string, Client[]>()
   readonly #connections = new WeakMap<Client, Connection>()
+  /** All that are open, or being opened. */
   readonly #sockets = new Set<Socket>()
   #closedBy: Error | undefined
 

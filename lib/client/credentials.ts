@@ -71,7 +71,7 @@ type Refuse = (member: keyof Credentials | undefined, problem: string) => OssErr
 /**
  * Turns the option into a source. Fixed keys are checked and copied immediately.
  *
- * @throws OssError `OSS_ERR_INVALID_OPTION`, naming `credentials` or its member
+ * @throws {OssError} `OSS_ERR_INVALID_OPTION`, naming `credentials` or its member
  */
 export function createCredentialSource(
   option: CredentialsOption,

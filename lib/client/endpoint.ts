@@ -41,7 +41,7 @@ const MAX_KEY_BYTES = 1023
 /**
  * Checks a target by OSS's naming rules. Also refuses control characters in a key.
  *
- * @throws OssError `OSS_ERR_INVALID_OPTION`, naming `bucket` or `key`
+ * @throws {OssError} `OSS_ERR_INVALID_OPTION`, naming `bucket` or `key`
  */
 export function checkTarget(target: Target): void {
   const wrong = findProblem(target)
@@ -52,7 +52,7 @@ export function checkTarget(target: Target): void {
  * Reads `oss://bucket/key`. The key is everything after the third slash, unchanged: `%2F`, `?` and `#`
  * are part of it.
  *
- * @throws OssError `OSS_ERR_INVALID_OPTION`, naming `url`
+ * @throws {OssError} `OSS_ERR_INVALID_OPTION`, naming `url`
  */
 export function parseUrl(url: string): Target {
   // No message quotes the URL: a signed link pasted by mistake holds a secret.
@@ -108,7 +108,7 @@ function keyProblem(key: unknown): string | undefined {
  * endpoint, else `defaultRegion`; path style for an IP address and `localhost`, which cannot have a
  * bucket in front.
  *
- * @throws OssError `OSS_ERR_INVALID_OPTION`, naming `region`, `endpoint`, `pathStyle` or `cname`
+ * @throws {OssError} `OSS_ERR_INVALID_OPTION`, naming `region`, `endpoint`, `pathStyle` or `cname`
  */
 export function resolveEndpoint(options: EndpointOptions): Endpoint {
   const { pathStyle, cname } = options
@@ -240,7 +240,7 @@ function wrongEndpoint(problem: string): OssError {
  * Refuses an endpoint with the bucket in front, as the console shows it. The bucket would be in the host
  * twice, and the request would fail with a DNS error.
  *
- * @throws OssError `OSS_ERR_INVALID_OPTION`, naming `endpoint`
+ * @throws {OssError} `OSS_ERR_INVALID_OPTION`, naming `endpoint`
  */
 export function checkEndpointHost(endpoint: Endpoint, bucket: string): void {
   if (endpoint.style !== 'virtual') return

@@ -6,6 +6,7 @@
 import type { Readable } from 'node:stream'
 import { OssError } from '../errors.ts'
 import type { Exchange } from './exchange.ts'
+import { XML_ENTITIES } from './response.ts'
 
 export interface ListRequest {
   readonly bucket: string
@@ -111,19 +112,11 @@ function decodeKey(text: string): string {
   }
 }
 
-const ENTITIES: Readonly<Record<string, string>> = {
-  lt: '<',
-  gt: '>',
-  quot: '"',
-  apos: "'",
-  amp: '&',
-}
-
 function decodeText(text: string): string {
   return text.replace(
     /&(?:#(\d{1,7})|#x([\da-fA-F]{1,6})|(\w+));/g,
     (whole, decimal, hex, name) => {
-      if (name !== undefined) return ENTITIES[name] ?? whole
+      if (name !== undefined) return XML_ENTITIES[name] ?? whole
       const code = Number.parseInt(decimal ?? hex, decimal === undefined ? 16 : 10)
       return code <= 0x10_ff_ff ? String.fromCodePoint(code) : whole
     },

@@ -2,16 +2,16 @@
  * One connection on which requests leave without waiting for the responses to those before them. OSS handles the
  * requests of a connection in order, and so do its responses arrive.
  *
- * undici (7.30) sends the requests behind one that failed again, on a new connection, and says nothing. So if
- * one fails, all fail here, and nothing is sent again. Only after a response with `Connection: close` undici may
- * send those behind it again.
+ * undici 7.30: after a request that failed, those behind it are sent again on a new connection, without a word. So
+ * if one fails, all fail here, and nothing is sent again. Only after a response with `Connection: close` undici
+ * may still send those behind it again.
  */
 
 import type { Dispatcher } from 'undici'
-import type { ExchangeDispatcher, ExchangeHandler, PipelineClient } from './agent.ts'
+import type { ConnectedHandler, ExchangeDispatcher, PipelineClient } from './agent.ts'
 
 /** The handler of an exchange on a pipeline. */
-export interface PipelinedHandler extends ExchangeHandler {
+export interface PipelinedHandler extends ConnectedHandler {
   /** The exchange is the next one to be answered. */
   startDeadline(): void
   /** Ends the exchange. */
@@ -30,17 +30,17 @@ export interface PipelineTurn {
 }
 
 /** Makes an undici Client for one origin. */
-type CreateClient = (origin: string) => PipelineClient
+type CreatePipelineClient = (origin: string) => PipelineClient
 
 export class Pipeline implements ExchangeDispatcher {
-  readonly #load: () => Promise<CreateClient>
-  #create: CreateClient | undefined
+  readonly #load: () => Promise<CreatePipelineClient>
+  #create: CreatePipelineClient | undefined
   #current: PipelineClient | undefined
   /** The exchanges in flight, in order. */
   #handlers: PipelinedHandler[] = []
   #lastTurn: Promise<void> = Promise.resolve()
 
-  constructor(load: () => Promise<CreateClient>) {
+  constructor(load: () => Promise<CreatePipelineClient>) {
     this.#load = load
   }
 

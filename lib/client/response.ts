@@ -11,7 +11,7 @@ import { type Redact, toHarmlessError } from './redact.ts'
 
 export type ResponseHeaders = Readonly<Record<string, string | string[] | undefined>>
 
-/** A response, and who sent it. */
+/** A response, and the host that it came from. */
 export interface ReceivedResponse {
   readonly status: number
   readonly headers: ResponseHeaders
@@ -128,7 +128,8 @@ function element(text: string, name: string): string | undefined {
   return unescapeXml(text.slice(start, end)).trim()
 }
 
-const ENTITIES: Readonly<Record<string, string>> = {
+/** The characters of XML's own entities (XML 1.0, 4.6). */
+export const XML_ENTITIES: Readonly<Record<string, string>> = {
   lt: '<',
   gt: '>',
   quot: '"',
@@ -138,7 +139,7 @@ const ENTITIES: Readonly<Record<string, string>> = {
 
 function unescapeXml(text: string): string {
   return text
-    .replace(/&(lt|gt|quot|apos|amp);/g, (_, name: string) => ENTITIES[name] ?? '')
+    .replace(/&(lt|gt|quot|apos|amp);/g, (_, name: string) => XML_ENTITIES[name] ?? '')
     .replace(/[\p{Cc}\p{Cf}]+/gu, ' ')
 }
 

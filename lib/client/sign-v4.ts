@@ -21,8 +21,6 @@ export interface SignableRequest {
   /** An empty value means a bare name: `{ append: '', position: '0' }`. */
   readonly query: Readonly<Record<string, string>>
   readonly headers: Readonly<Record<string, string>>
-  /** Headers to sign beside those that are always signed. Names that the request lacks are ignored. */
-  readonly additionalHeaders?: readonly string[] | undefined
 }
 
 /** Keys, region and time of a signature. */
@@ -31,12 +29,13 @@ export interface Identity {
   readonly region: string
   /** The time of the server. OSS refuses a difference of 15 minutes. */
   readonly date: Date
-  /** Default `oss`. */
-  readonly product?: string | undefined
 }
 
 const ALGORITHM = 'OSS4-HMAC-SHA256'
 const UNSIGNED_PAYLOAD = 'UNSIGNED-PAYLOAD'
+/** Headers that are signed on request alone: none. */
+const ADDITIONAL_HEADERS = ''
+const PRODUCT = 'oss'
 const REQUEST_TYPE = 'aliyun_v4_request'
 
 /**
@@ -44,19 +43,17 @@ const REQUEST_TYPE = 'aliyun_v4_request'
  * Send exactly these: a header that is added or changed later breaks the signature.
  */
 export function sign(request: SignableRequest, identity: Identity): Record<string, string> {
-  const { credentials, region, product = 'oss' } = identity
+  const { credentials, region } = identity
   const time = formatTime(identity.date)
-  const scope = `${time.slice(0, 8)}/${region}/${product}/${REQUEST_TYPE}`
+  const scope = `${time.slice(0, 8)}/${region}/${PRODUCT}/${REQUEST_TYPE}`
   const headers = normalizeHeaders(request.headers)
   headers['x-oss-date'] = time
   headers['x-oss-content-sha256'] = UNSIGNED_PAYLOAD
   if (credentials.securityToken) headers['x-oss-security-token'] = credentials.securityToken
 
-  const additional = additionalNames(request.additionalHeaders, headers)
-  const text = stringToSign(time, scope, canonicalRequest(request, headers, additional))
+  const text = stringToSign(time, scope, canonicalRequest(request, headers))
   const signature = hmac(cachedKey(credentials.accessKeySecret, scope), text).toString('hex')
-  const listed = additional.length === 0 ? '' : `,AdditionalHeaders=${additional.join(';')}`
-  headers.authorization = `${ALGORITHM} Credential=${credentials.accessKeyId}/${scope}${listed},Signature=${signature}`
+  headers.authorization = `${ALGORITHM} Credential=${credentials.accessKeyId}/${scope},Signature=${signature}`
   return headers
 }
 
@@ -79,10 +76,9 @@ export function encodeQuery(query: Readonly<Record<string, string>>): string {
 export function canonicalRequest(
   { method, target, query }: SignableRequest,
   headers: Readonly<Record<string, string>>,
-  additional: readonly string[],
 ): string {
   const lines = Object.entries(headers)
-    .filter(([name]) => isAlwaysSigned(name) || additional.includes(name))
+    .filter(([name]) => isSigned(name))
     .sort(([a], [b]) => compare(a, b))
     .map(([name, value]) => `${name}:${value}\n`)
   return [
@@ -90,7 +86,7 @@ export function canonicalRequest(
     encodePath(`/${target.bucket}/${target.key}`),
     encodeQuery(query),
     lines.join(''),
-    additional.join(';'),
+    ADDITIONAL_HEADERS,
     UNSIGNED_PAYLOAD,
   ].join('\n')
 }
@@ -134,17 +130,7 @@ function normalizeHeaders(headers: Readonly<Record<string, string>>): Record<str
   )
 }
 
-function additionalNames(
-  requested: readonly string[] = [],
-  headers: Readonly<Record<string, string>>,
-): string[] {
-  const names = new Set(requested.map(name => name.toLowerCase()))
-  return Object.keys(headers)
-    .filter(name => names.has(name) && headers[name] !== '' && !isAlwaysSigned(name))
-    .sort(compare)
-}
-
-function isAlwaysSigned(name: string): boolean {
+function isSigned(name: string): boolean {
   return name.startsWith('x-oss-') || name === 'content-type' || name === 'content-md5'
 }
 

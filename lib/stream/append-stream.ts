@@ -209,8 +209,8 @@ export class OssAppendStream extends Writable {
   #isSuspended = false
   /** Set once the stream cannot finish. Later `flush()` calls reject with it. */
   #failedWith: Error | undefined
-  /** What `close()` callbacks get. `errored` is no substitute: Node sets it for a failed write callback too. */
   #unresolved: OssError['unresolved']
+  /** What `close()` callbacks get. `errored` is no substitute: Node sets it for a failed write callback too. */
   #closeError: Error | null = null
 
   /**
@@ -365,13 +365,13 @@ export class OssAppendStream extends Writable {
     this.#source.writev(chunks, callback)
   }
 
-  /** All of one more chunk is copied: the flushes that wait for it now know how many bytes they wait for. */
+  /** All of one more chunk is accepted: the flushes that wait for it now know how many bytes they wait for. */
   #onChunk(): void {
     this.#chunks.onAccepted()
     if (this.#addresses.isNext(this.#chunks.accepted)) this.#locateRecord()
   }
 
-  /** All bytes before the next record of `append()` are copied, and none of its own. */
+  /** All bytes before the next record of `append()` are accepted, and none of its own. */
   #locateRecord(): void {
     const { accepted, isAtRecordEnd } = this.#source
     if (isAtRecordEnd) this.#addresses.locate(accepted)
@@ -396,11 +396,10 @@ export class OssAppendStream extends Writable {
   }
 
   /**
-   * Sends everything written before this call, without waiting for a full batch, and resolves with the
-   * tail when it is acknowledged, whatever is written later. With `align` that is all whole records; the
-   * rest waits for its end. A corked stream is uncorked. If nothing is unacknowledged it resolves as soon as
-   * the tail is known, and creates no object. After `end()` it resolves when the stream finishes. Rejects
-   * with the stream's error.
+   * Sends everything written before this call, without waiting for a full batch. Resolves with the tail when
+   * that is acknowledged, whatever is written later. With `align` it sends all whole records; the rest waits for
+   * its end. A corked stream is uncorked. If nothing is unacknowledged it resolves as soon as the tail is known,
+   * and creates no object. After `end()` it resolves when the stream finishes. Rejects with the stream's error.
    *
    * With a callback it returns nothing (pino detects that form by the function's arity).
    */
@@ -439,7 +438,7 @@ export class OssAppendStream extends Writable {
     else this.#chunks.wait(resolve, reject)
   }
 
-  /** Settles a flush when that many accepted bytes are acknowledged. */
+  /** Settles a flush when the first `accepted` bytes are acknowledged. */
   #waitFor(
     accepted: number,
     { resolve, reject }: { resolve: (tail: Tail) => void; reject: (error: Error) => void },
@@ -499,7 +498,7 @@ export class OssAppendStream extends Writable {
   append(record: string | Uint8Array): Promise<RecordAddress> {
     const length = this.#checkRecord(record)
     if (this.#failedWith || this.writableEnded) return this.#refuseRecord(record)
-    // Otherwise Node queues it, and it is located when the chunks before it are copied.
+    // Otherwise Node queues it, and it is located when the chunks before it are accepted.
     const isNext = this.#chunks.isComplete
     if (isNext && !this.#source.isAtRecordEnd) throw invalidRecord(AFTER_PART)
     const address = this.#addresses.add(this.#chunks.written, length)

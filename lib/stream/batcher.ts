@@ -87,12 +87,12 @@ export class Batcher {
   #chunkEnds: number[] = []
   /** Taken and not released, in order. */
   readonly #inFlight: BatchInMemory[] = []
-  readonly #mostInFlight: number
+  readonly #maxInFlight: number
   #accepted = 0
 
   constructor(options: BatcherOptions) {
     const { highWaterMark, contentMd5, align, maxRecordBytes, pipelining = 1 } = options
-    this.#mostInFlight = pipelining
+    this.#maxInFlight = pipelining
     this.#highWaterMark = highWaterMark
     this.#contentMd5 = contentMd5
     this.#align = align
@@ -138,12 +138,12 @@ export class Batcher {
   get free(): number {
     const inFlight = this.#inFlight.reduce((sum, { batch }) => sum + batch.length, 0)
     const taken = (this.#ready?.batch.length ?? 0) + inFlight
-    return (this.#mostInFlight + 1) * this.#highWaterMark - taken - this.#length
+    return (this.#maxInFlight + 1) * this.#highWaterMark - taken - this.#length
   }
 
   /** False: as many batches are taken, and not released, as may be in flight. */
   get canTake(): boolean {
-    return this.#inFlight.length < this.#mostInFlight
+    return this.#inFlight.length < this.#maxInFlight
   }
 
   /** A full batch waits to be taken. */
@@ -254,7 +254,7 @@ export class Batcher {
 
   /** No buffer is left to be filled. */
   get #isUsedUp(): boolean {
-    return this.#ready !== undefined && this.#inFlight.length === this.#mostInFlight
+    return this.#ready !== undefined && this.#inFlight.length === this.#maxInFlight
   }
 
   /** Bytes that the filling buffer takes before the ends of records are to be found again. */

@@ -1,6 +1,6 @@
 /**
  * Copies written chunks into the batcher. If a write does not fit, the rest of it is held, together with its
- * callback; while the callback is held, Node queues further writes, which is the backpressure. The stream
+ * callback. While the callback is held, Node queues further writes: that is the backpressure. MemorySource
  * decides when to go on, and calls back.
  */
 

@@ -139,6 +139,7 @@ export class JournalSource implements BatchSource {
     })
     // The stream reports it, also where no write waits.
     this.#journalOpened.catch(() => {})
+    setExitListener(this, () => this.#onExit())
   }
 
   get accepted(): number {
@@ -278,19 +279,23 @@ export class JournalSource implements BatchSource {
     this.#base = journal.recovered.end
     this.#journal = journal
     this.#resolveOpened(journal)
-    setExitListener(this, () => this.#onExit(journal))
+    // Again: behind the listeners of the program, which may write.
+    setExitListener(this, () => this.#onExit())
   }
 
   /**
    * At `process.exit()`: what Node queues is written too. Its callbacks have promised nothing, but the last lines
    * before an exit tell why it came.
    */
-  #onExit(journal: Journal): void {
+  #onExit(): void {
+    const journal = this.#journal
     const chunks = [...this.#rest, ...this.#listener.queuedChunks().map(toWritable)]
     // In the turn in which a write has ended, it is not known what of `#rest` is accepted.
-    const isUnknown = this.#isGiven && !journal.isWriting
+    const isUnknown = this.#isGiven && !journal?.isWriting
     const count = this.#isTooLong || isUnknown ? 0 : this.#countBeforeLongRecord(chunks)
-    journal.writeUnconfirmedSync(chunks.slice(this.#isGiven ? this.#rest.length : 0, count))
+    const accepted = chunks.slice(this.#isGiven ? this.#rest.length : 0, count)
+    if (journal) journal.writeUnconfirmedSync(accepted)
+    else if (!this.#isStopped) this.createExitJournal().writeUnconfirmedSync(accepted)
   }
 
   #throwIfAborted(): void {
@@ -351,6 +356,7 @@ export class JournalSource implements BatchSource {
    * @throws if the folder of the journal cannot be written to.
    */
   createExitJournal(): ExitJournal {
+    setExitListener(this, undefined)
     const { align, highWaterMark, journal } = this.#options
     const { dir, maxBytes, sync } = journal
     return new ExitJournal(dir, { maxBytes, sync, align, highWaterMark })

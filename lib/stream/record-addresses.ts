@@ -1,7 +1,7 @@
 /**
  * The promises of `append()`: each resolves with the address of its record. Bytes are counted from the first
- * one of the stream. The count before a record is known once the chunks before it are copied; its position in
- * an object, once an append has carried it there. A record never goes on in another append.
+ * one of the stream. The count before a record is known once the chunks before it are accepted; its position
+ * in an object, once it is acknowledged. A record never goes on in another append.
  *
  *      stream     |.......|record|...|record|.....
  *                         ^ start
@@ -48,7 +48,7 @@ export class RecordAddresses {
     return promise
   }
 
-  /** Whether the next chunk to be copied is a record of these, if `chunks` chunks are copied. */
+  /** Whether the next chunk to be accepted is a record of these. `chunks`: how many are accepted. */
   isNext(chunks: number): boolean {
     return this.#records[this.#located]?.chunks === chunks
   }

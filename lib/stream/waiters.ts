@@ -4,7 +4,7 @@
  */
 
 interface Waiter<T> {
-  /** Called once that many are acknowledged. */
+  /** The count that it waits for. */
   readonly accepted: number
   readonly resolve: (value: T) => void
   readonly reject: (error: Error) => void

@@ -17,13 +17,9 @@ interface Vector extends SignableRequest {
   readonly name: string
   readonly credentials: Credentials
   readonly time: number
-  readonly region?: string
-  readonly product?: string
   readonly signature: string
   /** SHA-256 of the canonical request, if the vector has it. */
   readonly digest?: string
-  /** `AdditionalHeaders` of the header; default none. */
-  readonly listed?: string
 }
 
 function utc(time: string): number {
@@ -86,29 +82,6 @@ const published: Vector[] = [
     signature: 'b94a3f999cf85bcdc00d332fbd3734ba03e48382c36fa4d5af5df817395bd9ea',
   },
   {
-    ...common,
-    name: 'additional headers',
-    additionalHeaders: ['ZAbc', 'abc'],
-    time: 1702747512,
-    signature: '4a4183c187c07c8947db7620deb0a6b38d9fbdd34187b6dbaccb316fa251212f',
-    listed: 'abc;zabc',
-  },
-  {
-    ...common,
-    name: 'additional headers: always signed, absent, and twice',
-    additionalHeaders: ['x-oss-head1', 'ZAbc', 'x-oss-no-exist', 'no-exist', 'abc', 'ABC'],
-    time: 1702747512,
-    signature: '4a4183c187c07c8947db7620deb0a6b38d9fbdd34187b6dbaccb316fa251212f',
-    listed: 'abc;zabc',
-  },
-  {
-    ...common,
-    name: 'CloudBox',
-    region: 'cb-123',
-    product: 'oss-cloudbox',
-    signature: '94ce1f12c17d148ea681030275a94449d3357f5b5b21133996eec80af3e08a43',
-  },
-  {
     name: 'AppendObject',
     method: 'POST',
     target: { bucket: 'bucket', key: 'object' },
@@ -131,14 +104,6 @@ const published: Vector[] = [
     query: {},
     time: utc('2022-10-16T09:14:31Z'),
     signature: '5028172a0a3806285979896982bee6e36e915cbf428ee7100a809e1f0ff43b64',
-  },
-  {
-    ...commonC,
-    name: 'C SDK, CloudBox',
-    region: 'cloudbox-id',
-    product: 'oss-cloudbox',
-    time: utc('2022-10-16T09:18:31Z'),
-    signature: '939eae7d5012d444c8d1dd8c68811275928f780a859e41ddbe52cf10a100adb4',
   },
 ]
 
@@ -179,21 +144,6 @@ const derived: Vector[] = [
   },
   {
     ...own,
-    name: 'host and content-length signed',
-    target,
-    query: { append: '', position: '5' },
-    headers: {
-      ...octets,
-      host: 'examplebucket.oss-cn-hangzhou.aliyuncs.com',
-      'content-length': '5',
-    },
-    additionalHeaders: ['host', 'content-length'],
-    listed: 'content-length;host',
-    digest: '1c1d064de27299bd537c675f7b92a82d998ec936392e36acc526216bb4981137',
-    signature: 'fe37a3b1f38f8f65070f8f8f67f038d4971415665e75c8c3f4e66c74c1837965',
-  },
-  {
-    ...own,
     name: 'HEAD',
     method: 'HEAD',
     target,
@@ -213,36 +163,32 @@ const derived: Vector[] = [
   },
 ]
 
-function identityOf({ credentials, region = 'cn-hangzhou', product, time }: Vector): Identity {
-  return { credentials, region, product, date: new Date(time * 1000) }
+function identityOf({ credentials, time }: Vector): Identity {
+  return { credentials, region: 'cn-hangzhou', date: new Date(time * 1000) }
 }
 
 /** Digest of the canonical request, from the headers that `sign` returned. */
-function digestOf(request: SignableRequest, sent: Record<string, string>, listed = ''): string {
-  const names = listed === '' ? [] : listed.split(';')
-  return createHash('sha256')
-    .update(canonicalRequest(request, sent, names))
-    .digest('hex')
+function digestOf(request: SignableRequest, sent: Record<string, string>): string {
+  return createHash('sha256').update(canonicalRequest(request, sent)).digest('hex')
 }
 
 for (const [set, vectors] of Object.entries({ published, derived })) {
   t.test(`signatures equal the ${set} vectors`, async t => {
     for (const vector of vectors) {
-      const { name, region = 'cn-hangzhou', product = 'oss', listed } = vector
+      const { name } = vector
       const headers = sign(vector, identityOf(vector))
       const time = new Date(vector.time * 1000).toISOString().replace(/[-:]|\.000/g, '')
-      const scope = `${time.slice(0, 8)}/${region}/${product}/aliyun_v4_request`
-      const middle = listed === undefined ? '' : `,AdditionalHeaders=${listed}`
+      const scope = `${time.slice(0, 8)}/cn-hangzhou/oss/aliyun_v4_request`
       t.equal(
         headers.authorization,
-        `OSS4-HMAC-SHA256 Credential=${vector.credentials.accessKeyId}/${scope}${middle},Signature=${vector.signature}`,
+        `OSS4-HMAC-SHA256 Credential=${vector.credentials.accessKeyId}/${scope},Signature=${vector.signature}`,
         name,
       )
       t.equal(headers['x-oss-date'], time, `${name}: date`)
       t.equal(headers['x-oss-content-sha256'], 'UNSIGNED-PAYLOAD', `${name}: payload`)
       t.equal(headers['x-oss-security-token'], vector.credentials.securityToken, `${name}: token`)
       if (vector.digest !== undefined) {
-        t.equal(digestOf(vector, headers, listed), vector.digest, `${name}: canonical request`)
+        t.equal(digestOf(vector, headers), vector.digest, `${name}: canonical request`)
       }
     }
   })
@@ -261,7 +207,7 @@ t.test('canonical request, string to sign and signing key equal the published on
     '',
     'UNSIGNED-PAYLOAD',
   ].join('\n')
-  t.equal(canonicalRequest(append, sign(append, identityOf(append)), []), canonical)
+  t.equal(canonicalRequest(append, sign(append, identityOf(append))), canonical)
 
   const scope = '20231216/cn-hangzhou/oss/aliyun_v4_request'
   t.equal(
@@ -299,7 +245,7 @@ t.test('the signed path equals the sent path in every style', async t => {
   for (const key of keys) {
     const target = { bucket: 'examplebucket', key }
     const request = { method: 'HEAD', target, query: {}, headers: {} }
-    const signed = canonicalRequest(request, {}, []).split('\n')[1]!
+    const signed = canonicalRequest(request, {}).split('\n')[1]!
     t.equal(locate(path, target).path, signed, `path: ${key.slice(0, 30)}`)
     t.equal(`/examplebucket${locate(virtual, target).path}`, signed, 'virtual')
     t.equal(`/examplebucket${locate(cname, target).path}`, signed, 'cname')
@@ -345,15 +291,8 @@ t.test('headers are normalized, and those of the signature cannot be overridden'
   const plain = sign({ ...request, headers: {} }, identity)
   t.same(forged, plain, 'headers of the signature')
 
-  const withEmpty = { ...request, headers: { range: '' }, additionalHeaders: ['range', 'toString'] }
-  t.notMatch(
-    sign(withEmpty, identity).authorization,
-    /AdditionalHeaders/,
-    'empty and absent headers',
-  )
-
   // é is sent as one byte of latin1, and OSS digests that byte.
-  const text = canonicalRequest(request, { 'x-oss-meta-a': 'é' }, [])
+  const text = canonicalRequest(request, { 'x-oss-meta-a': 'é' })
   t.match(
     stringToSign('', '', text),
     createHash('sha256').update(Buffer.from(text, 'latin1')).digest('hex'),
@@ -361,14 +300,13 @@ t.test('headers are normalized, and those of the signature cannot be overridden'
 })
 
 t.test('each part of the identity changes the signature, also with a cached key', async t => {
-  const vector = derived[3]!
+  const vector = derived.find(({ name }) => name === 'seal')!
   const base = identityOf(vector)
   const { credentials } = base
   const variants: Record<string, Identity> = {
     base,
     secret: { ...base, credentials: { ...credentials, accessKeySecret: 'other' } },
     region: { ...base, region: 'cn-beijing' },
-    product: { ...base, product: 'oss-cloudbox' },
     day: { ...base, date: new Date(+base.date + 86_400_000) },
     second: { ...base, date: new Date(+base.date + 1000) },
     token: { ...base, credentials: { ...credentials, securityToken: 'token' } },

@@ -424,3 +424,31 @@ t.test('process.exit() writes what is given to the stream, once', async t => {
     t.equal(oss.read(key).toString(), '0\n1\n2\n3\n', key)
   }
 })
+
+t.test(
+  'process.exit() writes what is given to a stream whose journal is not open, once',
+  async t => {
+    const oss = await startOss(t)
+    const dir = newFolder(t)
+    const options = { ...networkOptions(oss.server), bucket: 'examplebucket', align: '\n' }
+    const { code, stderr } = await runModule(
+      t,
+      `import { createAppendStream } from 'DISTindex.js'
+    const { dir, options } = JSON.parse(process.env.PLAN)
+    const streams = Array.from({ length: 12 }, (_, i) => {
+      const stream = createAppendStream({ ...options, key: 'exit-' + i, journal: dir + '/' + i })
+      for (const text of ['0\\n', '1\\n', '2\\n']) stream.write(text)
+      return stream
+    })
+    for (const stream of streams) stream.write('3\\n')
+    process.exit()`,
+      { PLAN: JSON.stringify({ dir, options }) },
+    )
+    t.same({ code, stderr }, { code: 0, stderr: '' })
+    for (let i = 0; i < 12; i++) {
+      const key = `exit-${i}`
+      await finish(oss.open(key, { align: '\n', journal: join(dir, String(i)) }))
+      t.equal(oss.read(key).toString(), '0\n1\n2\n3\n', key)
+    }
+  },
+)

@@ -119,8 +119,8 @@ export const MUTANTS: readonly Mutant[] = [
   {
     name: 'a response without a length makes a known object absent',
     file: 'lib/append/find-tail.ts',
-    find: 'const assumed = round === 1 ? unknown : undefined',
-    replace: 'const assumed = unknown',
+    find: 'const untold = round === 1 ? assumed : undefined',
+    replace: 'const untold = assumed',
     tests: ['model/journal-streams'],
   },
   {
@@ -439,6 +439,13 @@ export const MUTANTS: readonly Mutant[] = [
     find: '          await this.#cutTornFrame()\n',
     replace: '          ;(this.#current as CurrentSegment).segment.limit += 1\n',
     tests: ['model/journal-model', 'journal/journal'],
+  },
+  {
+    name: 'journal: process.exit() forgets what a journal that is not open was given',
+    file: 'lib/stream/journal-source.ts',
+    find: '    else if (!this.#isStopped) this.createExitJournal().writeUnconfirmedSync(accepted)\n',
+    replace: '',
+    tests: ['journal/recovery'],
   },
   {
     name: 'journal: a full disk leaves a torn frame',
@@ -1790,7 +1797,7 @@ export const MUTANTS: readonly Mutant[] = [
   {
     name: 'pipelining: a third buffer for two appends in flight',
     file: 'lib/stream/batcher.ts',
-    find: 'return this.#ready !== undefined && this.#inFlight.length === this.#mostInFlight',
+    find: 'return this.#ready !== undefined && this.#inFlight.length === this.#maxInFlight',
     replace: 'return this.#ready !== undefined && this.#inFlight.length > 0',
     tests: ['stream/pipelining'],
   },

@@ -79,7 +79,11 @@ t.test('every text fence is one that is compared with the code', async t => {
   const events = ["'append'", 'flush()', 'write()', '409', '5xx']
   for (const name of events) t.match(overview, name, `README's drawing has ${name}`)
 
-  const sources = ['append/appender', 'append/client-interface', 'append/tail', 'stream/batcher']
+  const sources = [
+    ...['append/appender', 'append/client-interface', 'append/destination', 'append/retry-loop'],
+    ...['append/tail', 'rolling/roller', 'stream/append-stream', 'stream/batch-source'],
+    ...['stream/batcher', 'stream/send-loop'],
+  ]
   const code = sources.map(name => readFileSync(`${ROOT}lib/${name}.ts`, 'utf8')).join()
   for (const [name] of path?.matchAll(/\b(?!OSS|CRC)[A-Z]\w+/g) ?? []) {
     t.match(code, new RegExp(`export (class|interface) ${name}\\b`), `${name} is exported`)
