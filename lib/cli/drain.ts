@@ -4,10 +4,9 @@
  */
 
 import { join, resolve } from 'node:path'
-import { Appender } from '../append/appender.ts'
 import type { Target } from '../append/client-interface.ts'
+import { isSealed } from '../append/find-tail.ts'
 import { StreamContext } from '../append/stream-context.ts'
-import type { Tail } from '../append/tail.ts'
 import { OssClient } from '../client/client.ts'
 import { parseUrl } from '../client/endpoint.ts'
 import { systemClock } from '../clock.ts'
@@ -24,7 +23,7 @@ import { withBackend } from './backend.ts'
 import type { CommandIO, DrainCommand } from './commands.ts'
 import { describeDamage } from './damage.ts'
 import { describeError, errorEvent, exitCodeOf, InterruptedError } from './failure.ts'
-import { checkFolder, slotId } from './journal.ts'
+import { checkFolder, describePattern, slotId } from './journal.ts'
 import { formatCount } from './progress.ts'
 import { formatRows } from './report.ts'
 import { Reporter } from './reporter.ts'
@@ -34,7 +33,7 @@ import type { Signals } from './signals.ts'
 /** RAM actions. HEAD needs the second. */
 const ACTIONS = ['oss:PutObject', 'oss:GetObject']
 
-/** The object of a slot without an anchor and of the rest of a sealed one, where the user names none. */
+/** The object of a slot of which no object is known. */
 const NO_TARGET: Target = { bucket: 'none', key: 'none' }
 
 /** Resolves to 0 if nothing is left that no living process delivers. */
@@ -143,7 +142,8 @@ class Drainer {
       journal = await openJournal(folder)
       const { anchor, from, end, damaged } = journal.recovered
       if (end === from && damaged.length === 0) return
-      url = anchor && urlOf(anchor)
+      const object = anchor ?? unsentTarget(journal) ?? this.#target
+      url = object && urlOf(object)
       this.#slots++
       await this.#deliver(this.#openSlot(name, journal))
     } catch (error) {
@@ -159,7 +159,7 @@ class Drainer {
     const { retry: given, isUnsynced } = this.#command
     const { anchor } = journal.recovered
     const retry = withRetryDefaults(given, { isLocal: false })
-    const { bucket, key } = anchor ?? this.#target ?? NO_TARGET
+    const { bucket, key } = anchor ?? unsentTarget(journal) ?? this.#target ?? NO_TARGET
     const settings = resolveOptions({ bucket, key, client: this.#client, retry })
     const onRetry = (info: RetryInfo) => {
       this.#retryNotice.onRetry(info.error)
@@ -181,35 +181,32 @@ class Drainer {
     try {
       first.throwIfAborted()
       await recovery.deliverToAnchor()
-      if (bytesLeft(slot) > 0 && this.#target) await this.#deliverTo(this.#target, slot)
+      await this.#deliverUnsent(slot)
+      if (recovery.left > 0 && this.#target) await recovery.deliverTo(this.#target)
     } finally {
       first.removeEventListener('abort', abort)
     }
     this.#retryNotice.onSuccess()
-    this.#report(name, recovery, bytesLeft(slot), journal)
+    this.#report(name, recovery, recovery.left, journal)
   }
 
-  /** Appends what has no object yet, or what its object does not take. */
-  async #deliverTo(target: Target, slot: OpenSlot): Promise<void> {
-    const { journal, settings, context, recovery } = slot
-    let isAnchored = false
-    const beforeAppend = async ({ bucket, key }: Target, { position, crc64 }: Tail) => {
-      if (isAnchored) return
-      isAnchored = true
-      await journal.anchor({ offset: recovery.acknowledged, bucket, key, position, crc64 })
+  /** To the object that they were written for, unless that is sealed and the user names another. */
+  async #deliverUnsent({ journal, recovery }: OpenSlot): Promise<void> {
+    const target = unsentTarget(journal)
+    if (!target) return
+    try {
+      await recovery.deliverTo(target)
+    } catch (error) {
+      if (!this.#target || !isSealed(error) || error.unresolved) throw error
     }
-    const onRetry = (info: RetryInfo) => this.#reporter.emitRetry(info)
-    const options = { ...settings, target, clock: systemClock, onRetry, beforeAppend }
-    const appender = new Appender(options, context)
-    await appender.open()
-    await recovery.deliver(batch => appender.append(batch))
   }
 
   #report(name: string, recovery: JournalRecovery, left: number, journal: Journal): void {
     const { key, bytes, bytesBehind, damaged } = recovery.info
     const { anchor } = journal.recovered
-    const bucket = left === 0 && this.#target ? this.#target.bucket : anchor?.bucket
-    const url = key === undefined ? undefined : `oss://${bucket}/${key}`
+    const known = anchor ?? unsentTarget(journal)
+    const target = known?.key === key ? known : this.#target
+    const url = key === undefined ? undefined : `oss://${target?.bucket}/${key}`
     this.#bytes += bytes
     this.#reporter.emit('recover', { slot: slotId(name), url, bytes, bytesBehind, damaged, left })
     if (!this.#command.isJson && url !== undefined) {
@@ -222,10 +219,10 @@ class Drainer {
   }
 
   #describeLeft(name: string, left: number, journal: Journal): string {
-    const { anchor } = journal.recovered
+    const { anchor, target } = journal.recovered
     const reason = anchor
       ? `${urlOf(anchor)} takes no more: it is sealed or full`
-      : 'nothing of it was ever sent, so the journal does not say where it goes'
+      : `nothing of it was sent, and it is for the ${describePattern(target)}`
     const remedy = `name the object, as in oss-append drain ${this.#command.dir} oss://BUCKET/KEY`
     return `slot ${name}: ${formatCount(left, 'byte')} stay: ${reason}. To deliver them, ${remedy}`
   }
@@ -250,8 +247,9 @@ function openJournal(folder: string): Promise<Journal> {
   return Journal.open({ folder, sync: 'always', align: undefined, ...limits })
 }
 
-function bytesLeft({ journal, recovery }: OpenSlot): number {
-  return journal.recovered.end - recovery.acknowledged
+/** The object of bytes of which nothing was sent. Undefined: there are none, or only their key pattern is known. */
+function unsentTarget({ recovered: { anchor, target } }: Journal): Target | undefined {
+  return anchor || target?.isPattern ? undefined : target
 }
 
 function urlOf({ bucket, key }: Target): string {

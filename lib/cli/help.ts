@@ -67,8 +67,9 @@ without a download.
   drain: `oss-append drain [options] DIR [oss://BUCKET/KEY]
 
 Delivers what a journal holds, each slot to its own object, and ends. Slots that
-a living process uses are left to it. Bytes of which nothing was ever sent, or
-whose object is sealed, go to oss://BUCKET/KEY. Exit code 1: bytes are left.
+a living process uses are left to it. Bytes whose object is sealed, or of which
+nothing was sent and only a key pattern is known, go to oss://BUCKET/KEY. Exit
+code 1: bytes are left.
 `,
   journal: `oss-append journal DIR [--json]
 

@@ -2,6 +2,7 @@
 
 import { statSync } from 'node:fs'
 import { inspectJournal, type SlotReport, type UnreadableSlot } from '../journal/inspect.ts'
+import type { JournalTarget } from '../journal/segment.ts'
 import type { CommandIO, JournalCommand } from './commands.ts'
 import { describeDamage } from './damage.ts'
 import { errorFields } from './failure.ts'
@@ -59,14 +60,15 @@ function formatUnreadable({ name, folder, error }: UnreadableSlot): string {
 
 function formatJson(slot: SlotReport): string {
   const { name, folder, owner, bytesOnDisk, recovered, kept } = slot
-  const { anchor, parts, damaged } = recovered
+  const { anchor, target, parts, damaged } = recovered
+  const object = anchor ?? (bytesOf(slot) > 0 && !target?.isPattern ? target : undefined)
   return `${JSON.stringify({
     slot: slotId(name),
     folder,
     owner: owner && { pid: owner.pid, host: owner.host },
     bytes: bytesOf(slot),
     bytesOnDisk,
-    url: anchor && `oss://${anchor.bucket}/${anchor.key}`,
+    url: object && `oss://${object.bucket}/${object.key}`,
     position: anchor?.position,
     crc64: anchor?.crc64,
     align: parts.at(-1)?.align,
@@ -98,9 +100,17 @@ function formatSlot(slot: SlotReport): string {
   return formatRows(rows)
 }
 
-function describeTarget({ recovered: { anchor } }: SlotReport): string {
-  if (!anchor) return 'not known, since nothing was sent: drain needs oss://BUCKET/KEY'
-  return `oss://${anchor.bucket}/${anchor.key}, from byte ${anchor.position} on`
+function describeTarget({ recovered: { anchor, target } }: SlotReport): string {
+  if (anchor) return `oss://${anchor.bucket}/${anchor.key}, from byte ${anchor.position} on`
+  if (!target || target.isPattern) {
+    return `not known, since nothing was sent: drain needs oss://BUCKET/KEY for the ${describePattern(target)}`
+  }
+  return `oss://${target.bucket}/${target.key}, of which nothing was sent`
+}
+
+/** What a rolling stream was given. */
+export function describePattern(target: JournalTarget | undefined): string {
+  return target && target.key !== '' ? `key pattern ${target.key}` : 'keys of a function'
 }
 
 function describeState(slot: SlotReport): string {

@@ -24,7 +24,7 @@ import {
 } from './frame-layout.ts'
 import { asJournalError, diskFull } from './journal-error.ts'
 import { type FolderContent, type JournalPart, type Recovered, readFolder } from './recovery.ts'
-import { type Anchor, HEAD_BYTES, NO_OBJECT } from './segment.ts'
+import { type Anchor, HEAD_BYTES, type JournalTarget, NO_OBJECT } from './segment.ts'
 import { SegmentReader } from './segment-reader.ts'
 import { SegmentStore } from './segment-store.ts'
 
@@ -38,7 +38,7 @@ import { SegmentStore } from './segment-store.ts'
  *     seen = the tail of oss://bucket/key                       HEAD
  *     settleJournal(journal, from, anchor, seen)                landed -> acknowledge(from + length, after)
  *   }                                                           conflict, replaced -> close; nothing is deleted
- *   else: find the object of the options; anchor(...) before its first append
+ *   else: find the object of `recovered.target`; anchor(...) before its first append
  *   send [acknowledged, end): read(), sync() before a batch leaves, acknowledge() behind each append;
  *     409 in this part: settleJournal() again, since a dead process may have sent up to any record end
  *   then new bytes: write() -> pieces for the batcher, while it has room and has all before them;
@@ -57,6 +57,8 @@ export interface JournalOptions {
   readonly sync: JournalSync
   /** Where new records end. Undefined: there are none, since the journal is only delivered. */
   readonly align: Align | undefined
+  /** What new bytes are written for, if the folder does not name it already. */
+  readonly target?: JournalTarget | undefined
   /** Bytes of one memory buffer of the stream. The journal keeps at most two of unsynced bytes. */
   readonly highWaterMark: number
   /** Bytes. Default: 32 MiB, and at most a quarter of `maxBytes`. */
@@ -82,6 +84,7 @@ export interface WriteResult {
 const EMPTY_FOLDER: FolderContent = {
   recovered: {
     anchor: undefined,
+    target: undefined,
     from: 0,
     end: 0,
     parts: [],
@@ -165,13 +168,18 @@ export class Journal {
     const { folder, maxBytes, highWaterMark, clock = systemClock } = options
     const { recovered } = content
     const align = options.align ?? recovered.parts.at(-1)?.align ?? 1
+    // Bytes of another stream keep their target, also in a segment that is made while they are delivered.
+    const target = recovered.target ?? options.target
     const segmentBytes = options.segmentBytes ?? Math.min(SEGMENT_BYTES, Math.floor(maxBytes / 4))
     this.recovered = recovered
     this.folder = folder
     this.align = align
     this.#options = options
     this.#clock = clock
-    const store = new SegmentStore({ folder, fileSystem, align, maxBytes, segmentBytes }, content)
+    const store = new SegmentStore(
+      { folder, fileSystem, align, target, maxBytes, segmentBytes },
+      content,
+    )
     this.#store = store
     this.#layout = {
       capacity: Math.min(highWaterMark, MAX_WRITE_BYTES, segmentBytes),
@@ -429,6 +437,7 @@ export class Journal {
   async #removeDeleted(): Promise<void> {
     const before = this.bytesOnDisk
     try {
+      await this.#reader.leaveDeleted()
       await this.#store.removeDeleted()
     } catch (error) {
       throw this.#fail(error)
@@ -469,12 +478,7 @@ export class Journal {
         // The next start then asks nothing of what is delivered, and the object may be deleted meanwhile.
         if (this.#store.isAnchorBehind) await this.#store.putAnchor()
         await this.#trim()
-        const isSynced = await this.#store.syncAll()
-        // So that an idle journal shows that nothing is left, without a question to OSS.
-        if (this.#store.anchor && this.#store.anchoredOffset !== this.#acknowledged) {
-          await this.#store.putAnchor()
-        }
-        return isSynced
+        return this.#store.syncAll()
       })
       await this.#removeDeleted()
       if (!isSynced) throw this.#fail(diskFull())

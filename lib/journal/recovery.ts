@@ -22,6 +22,7 @@ import {
   decodeHead,
   HEAD_BYTES,
   isUnfinishedName,
+  type JournalTarget,
   type NumberedAnchor,
   namesObject,
   parseSegmentName,
@@ -40,8 +41,10 @@ export interface JournalPart {
 
 /** What a journal held when it was opened. */
 export interface Recovered {
-  /** Where the bytes go. Undefined: nothing of them was sent, so they go where the options say. */
+  /** Where the bytes go. Undefined: nothing of them was sent, so they go to `target`. */
   readonly anchor: NumberedAnchor | undefined
+  /** What the bytes were written for. Undefined: there are none. */
+  readonly target: JournalTarget | undefined
   /** Stream offset of the first byte that is not known to be acknowledged: that of the last anchor. */
   readonly from: number
   /** Stream offset behind the last byte to deliver. The first new byte has this offset. */
@@ -119,6 +122,7 @@ export async function readFolder(fileSystem: FileSystem, folder: string): Promis
   return {
     recovered: {
       anchor: anchor && namesObject(anchor) ? anchor : undefined,
+      target: covered.at(-1)?.header.target,
       ...{ from, end: recordEnd, parts, damaged },
     },
     anchor,

@@ -23,6 +23,7 @@ export class SegmentReader {
   readonly #fileSystem: FileSystem
   readonly #find: (offset: number) => SegmentFile | undefined
   #place: Place | undefined
+  #isReading = false
 
   /** `find`: the segment that has the byte at an offset. */
   constructor(fileSystem: FileSystem, find: (offset: number) => SegmentFile | undefined) {
@@ -35,6 +36,15 @@ export class SegmentReader {
    * valid until the next call. Empty: there are none.
    */
   async read(offset: number, length: number): Promise<JournalPiece[]> {
+    this.#isReading = true
+    try {
+      return await this.#read(offset, length)
+    } finally {
+      this.#isReading = false
+    }
+  }
+
+  async #read(offset: number, length: number): Promise<JournalPiece[]> {
     const pieces: JournalPiece[] = []
     let left = length
     while (left > 0) {
@@ -51,6 +61,16 @@ export class SegmentReader {
       for (const { bytes } of found) left -= bytes.length
     }
     return pieces
+  }
+
+  /**
+   * Closes the file of a segment that is deleted: the disk keeps its bytes as long as it is open. A read in progress
+   * is of a later byte, and leaves that file by itself.
+   */
+  async leaveDeleted(): Promise<void> {
+    const segment = this.#place?.segment
+    if (!segment || this.#isReading) return
+    if (this.#find(segment.header.offset) !== segment) await this.close()
   }
 
   async close(): Promise<void> {

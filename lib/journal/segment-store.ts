@@ -31,6 +31,7 @@ import {
   encodeAnchor,
   encodeHead,
   HEAD_BYTES,
+  type JournalTarget,
   type NumberedAnchor,
   type SegmentHeader,
   segmentName,
@@ -42,6 +43,7 @@ export interface SegmentStoreOptions {
   readonly folder: string
   readonly fileSystem: FileSystem
   readonly align: Align
+  readonly target: JournalTarget | undefined
   /** Bytes on disk. */
   readonly maxBytes: number
   /** Bytes at which the next segment begins. */
@@ -407,7 +409,7 @@ export class SegmentStore {
 
   /** A segment of the unsynced frames, and what is to be written for it. */
   #planSegment(): PlannedSegment {
-    const { folder, align } = this.#options
+    const { folder, align, target } = this.#options
     this.#generation += 1
     const header: SegmentHeader = {
       version: VERSION,
@@ -417,6 +419,7 @@ export class SegmentStore {
       align,
       firstGeneration: this.#firstGeneration,
       beginsRecord: this.#syncedEnd === this.#recordStart,
+      target,
     }
     const anchor = this.anchor && { ...this.anchor, sequence: this.#sequence + 1 }
     const frames = this.#unsynced

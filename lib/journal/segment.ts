@@ -19,9 +19,24 @@ export const HEAD_BYTES = 12_288
 const PAGE_BYTES = 4096
 /** Where the anchor is in a file. */
 export const ANCHOR_PLACES = [PAGE_BYTES, 2 * PAGE_BYTES] as const
-const HEADER_BYTES = 48
+/** Bytes of the header before the names of its target. */
+const HEADER_FIELDS_BYTES = 52
 const MAGIC = Buffer.from('OSSJRNL\n')
 const ANCHOR_FIELDS_BYTES = 44
+
+/**
+ * What the bytes of a journal were written for: the bucket and key of the stream's options. Bytes of which nothing
+ * was sent have no anchor, and go there.
+ */
+export interface JournalTarget {
+  readonly bucket: string
+  /** A key, or the pattern of a rolling stream. Empty: a function makes its keys. */
+  readonly key: string
+  readonly isPattern: boolean
+}
+
+/** Characters of a pattern that the header has room for. Keys are shorter. */
+const MAX_TARGET_LENGTH = 1024
 
 export interface SegmentHeader {
   readonly version: number
@@ -39,6 +54,8 @@ export interface SegmentHeader {
   readonly firstGeneration: number
   /** A record begins at `offset`, whatever `align` says: a process or a stream has ended before it. */
   readonly beginsRecord: boolean
+  /** That of the process which made the segment. Undefined: it adds no bytes. */
+  readonly target: JournalTarget | undefined
 }
 
 /**
@@ -75,8 +92,9 @@ export interface SegmentHead {
 /** How the header writes `align`. */
 const ALIGN_NEWLINE = 0
 const ALIGN_CHUNK = 0xff_ff_ff_ff
-/** Flag of the header. */
+/** Flags of the header. */
 const BEGINS_RECORD = 1
+const IS_PATTERN = 2
 
 /** All bytes before the first frame. */
 export function encodeHead(header: SegmentHeader, anchor: NumberedAnchor | undefined): Buffer {
@@ -88,8 +106,10 @@ export function encodeHead(header: SegmentHeader, anchor: NumberedAnchor | undef
   header.salt.copy(head, 24, 0, 8)
   head.writeUInt32LE(encodeAlign(header.align), 32)
   head.writeUInt32LE(header.firstGeneration, 36)
-  head.writeUInt32LE(header.beginsRecord ? BEGINS_RECORD : 0, 40)
-  head.writeUInt32LE(crc32(head.subarray(0, 44)), 44)
+  const { beginsRecord, target = NO_TARGET } = header
+  head.writeUInt32LE((beginsRecord ? BEGINS_RECORD : 0) | (target.isPattern ? IS_PATTERN : 0), 40)
+  writeNames(head, target, HEADER_FIELDS_BYTES)
+  head.writeUInt32LE(headerCrc(head), 44)
   if (anchor) for (const place of ANCHOR_PLACES) encodeAnchor(anchor).copy(head, place)
   return head
 }
@@ -114,8 +134,10 @@ export function decodeHead(bytes: Buffer): SegmentHead {
 }
 
 function decodeHeader(bytes: Buffer): SegmentHeader | undefined {
-  if (bytes.length < HEADER_BYTES || !bytes.subarray(0, 8).equals(MAGIC)) return undefined
-  if (bytes.readUInt32LE(44) !== crc32(bytes.subarray(0, 44))) return undefined
+  if (bytes.length < HEADER_FIELDS_BYTES || !bytes.subarray(0, 8).equals(MAGIC)) return undefined
+  if (bytes.readUInt32LE(44) !== headerCrc(bytes)) return undefined
+  const flags = bytes.readUInt32LE(40)
+  const names = readNames(bytes, HEADER_FIELDS_BYTES)
   return {
     version: bytes.readUInt32LE(8),
     generation: bytes.readUInt32LE(12),
@@ -123,8 +145,15 @@ function decodeHeader(bytes: Buffer): SegmentHeader | undefined {
     salt: Buffer.from(bytes.subarray(24, 32)),
     align: decodeAlign(bytes.readUInt32LE(32)),
     firstGeneration: bytes.readUInt32LE(36),
-    beginsRecord: bytes.readUInt32LE(40) === BEGINS_RECORD,
+    beginsRecord: (flags & BEGINS_RECORD) > 0,
+    target: names.bucket === '' ? undefined : { ...names, isPattern: (flags & IS_PATTERN) > 0 },
   }
+}
+
+/** Of all but itself. */
+function headerCrc(bytes: Buffer): number {
+  const end = namesEnd(bytes, HEADER_FIELDS_BYTES)
+  return crc32(bytes.subarray(48, end), crc32(bytes.subarray(0, 44)))
 }
 
 function encodeAlign(align: Align): number {
@@ -137,6 +166,16 @@ function decodeAlign(code: number): Align {
   return code === ALIGN_CHUNK ? 'chunk' : code
 }
 
+const NO_TARGET: JournalTarget = { bucket: '', key: '', isPattern: false }
+
+export function createTarget(bucket: string, key: string, isPattern: boolean): JournalTarget {
+  return { bucket, key: key.slice(0, MAX_TARGET_LENGTH), isPattern }
+}
+
+export function isSameTarget(a: JournalTarget, b: JournalTarget): boolean {
+  return a.bucket === b.bucket && a.key === b.key && a.isPattern === b.isPattern
+}
+
 /** Of an anchor behind which nothing was sent. */
 export const NO_OBJECT = { bucket: '', key: '', position: 0, crc64: '0' } as const
 
@@ -147,18 +186,12 @@ export function namesObject({ key }: Anchor): boolean {
 /** One page. */
 export function encodeAnchor(anchor: NumberedAnchor): Buffer {
   const page = Buffer.alloc(PAGE_BYTES)
-  const bucket = Buffer.from(anchor.bucket)
-  const key = Buffer.from(anchor.key)
-  const length = ANCHOR_FIELDS_BYTES + bucket.length + key.length
+  const length = writeNames(page, anchor, ANCHOR_FIELDS_BYTES)
   page.writeUInt32LE(length, 0)
   writeNumber(page, anchor.sequence, 8)
   writeNumber(page, anchor.offset, 16)
   writeNumber(page, anchor.position, 24)
   page.writeBigUInt64LE(BigInt(anchor.crc64), 32)
-  page.writeUInt16LE(bucket.length, 40)
-  page.writeUInt16LE(key.length, 42)
-  bucket.copy(page, ANCHOR_FIELDS_BYTES)
-  key.copy(page, ANCHOR_FIELDS_BYTES + bucket.length)
   page.writeUInt32LE(anchorCrc(page, length), 4)
   return page
 }
@@ -170,19 +203,38 @@ function decodeAnchor(page: Buffer): NumberedAnchor | 'damaged' | undefined {
   if (length === 0 && page.readUInt32LE(4) === 0) return undefined
   if (length < ANCHOR_FIELDS_BYTES || length > PAGE_BYTES) return 'damaged'
   if (anchorCrc(page, length) !== page.readUInt32LE(4)) return 'damaged'
-  const keyAt = ANCHOR_FIELDS_BYTES + page.readUInt16LE(40)
   return {
     sequence: readNumber(page, 8),
     offset: readNumber(page, 16),
     position: readNumber(page, 24),
     crc64: page.readBigUInt64LE(32).toString(),
-    bucket: page.toString('utf8', ANCHOR_FIELDS_BYTES, keyAt),
-    key: page.toString('utf8', keyAt, keyAt + page.readUInt16LE(42)),
+    ...readNames(page, ANCHOR_FIELDS_BYTES),
   }
 }
 
 function anchorCrc(page: Buffer, length: number): number {
   return crc32(page.subarray(8, length), crc32(page.subarray(0, 4)))
+}
+
+/** Writes bucket and key at `at`, and their lengths before. Returns where they end. */
+function writeNames(page: Buffer, names: { bucket: string; key: string }, at: number): number {
+  const bucket = Buffer.from(names.bucket)
+  const key = Buffer.from(names.key)
+  page.writeUInt16LE(bucket.length, at - 4)
+  page.writeUInt16LE(key.length, at - 2)
+  bucket.copy(page, at)
+  key.copy(page, at + bucket.length)
+  return namesEnd(page, at)
+}
+
+function namesEnd(page: Buffer, at: number): number {
+  return at + page.readUInt16LE(at - 4) + page.readUInt16LE(at - 2)
+}
+
+function readNames(page: Buffer, at: number): { bucket: string; key: string } {
+  const keyAt = at + page.readUInt16LE(at - 4)
+  const bucket = page.toString('utf8', at, keyAt)
+  return { bucket, key: page.toString('utf8', keyAt, namesEnd(page, at)) }
 }
 
 function writeNumber(buffer: Buffer, value: number, at: number): void {

@@ -34,6 +34,8 @@ export interface RollingAppendStreamOptions extends Omit<UrlOptions, 'position' 
 /** The options as checked and completed. `target.key` is a sample only: each object has a key of its own. */
 export interface RollingSettings extends Settings {
   readonly nameKey: KeyFunction
+  /** Empty: a function makes the keys. */
+  readonly keyPattern: string
   readonly maxBytes: number
   readonly sealOnRoll: boolean
 }
@@ -72,7 +74,8 @@ export function resolveRollingOptions(given: RollingAppendStreamOptions): Rollin
     throw invalidOption('maxBytes', 'must not be more than maxObjectBytes')
   }
   const highWaterMark = Math.min(settings.highWaterMark, maxBytes)
-  return { ...settings, highWaterMark, nameKey, maxBytes, sealOnRoll }
+  const keyPattern = typeof key === 'string' ? key : ''
+  return { ...settings, highWaterMark, nameKey, keyPattern, maxBytes, sealOnRoll }
 }
 
 function resolveKey(key: unknown, timeZone: unknown): KeyFunction {

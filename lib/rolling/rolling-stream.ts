@@ -171,11 +171,11 @@ export class RollingAppendStream extends OssAppendStream {
     const settings = resolveRollingOptions(options)
     const given = internalsOf(options)
     const { now = () => new Date() } = given
-    const { nameKey, maxBytes, sealOnRoll, target } = settings
+    const { nameKey, keyPattern, maxBytes, sealOnRoll, target } = settings
     const { bucket } = target
     const onRoll = (info: RollInfo) => process.nextTick(() => this.emit('roll', info))
     const createDestination = (objects: AppenderOptions, context: StreamContext) =>
       new Roller({ objects, bucket, nameKey, maxBytes, sealOnRoll, now, onRoll }, context)
-    super(withInternals({ ...target }, { ...given, settings, createDestination }))
+    super(withInternals({ ...target }, { ...given, settings, keyPattern, createDestination }))
   }
 }

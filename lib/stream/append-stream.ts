@@ -16,6 +16,7 @@ import type { Tail } from '../append/tail.ts'
 import { systemClock } from '../clock.ts'
 import { invalidOption, invalidRecord, OssError, recordTooLarge } from '../errors.ts'
 import type { RecoverInfo } from '../journal/recover-info.ts'
+import { createTarget } from '../journal/segment.ts'
 import {
   type AppendStreamOptions,
   resolveOptions,
@@ -35,12 +36,8 @@ import type {
   WriteCallback,
   WrittenChunk,
 } from './event-types.ts'
-import { internalsOf } from './internals.ts'
-import {
-  JournalSource,
-  type JournalSourceListener,
-  type JournalSourceOptions,
-} from './journal-source.ts'
+import { internalsOf, type StreamInternals } from './internals.ts'
+import { JournalSource, type JournalSourceListener } from './journal-source.ts'
 import { MemorySource } from './memory-source.ts'
 import { type RecordAddress, RecordAddresses } from './record-addresses.ts'
 import { SendLoop } from './send-loop.ts'
@@ -229,6 +226,7 @@ export class OssAppendStream extends Writable {
       onHurry,
       machine,
       journalSizes,
+      keyPattern,
     } = internalsOf(first)
     const { highWaterMark, signal } = settings
     super({ highWaterMark, decodeStrings: false })
@@ -247,7 +245,7 @@ export class OssAppendStream extends Writable {
     const objects: AppenderOptions = { ...settings, attemptFloor, clock, onRetry, onInFlight }
     const context = new StreamContext(objects)
     this.#journal = createJournalSource(
-      { ...settings, machine, journalSizes },
+      { ...settings, machine, journalSizes, keyPattern },
       objects,
       context,
       listener,
@@ -665,16 +663,17 @@ interface QueueOwner {
 const NODE_EVENTS: ReadonlySet<EventName> = new Set(['drain', 'prefinish', 'finish', 'error'])
 
 function createJournalSource(
-  settings: Settings & Pick<JournalSourceOptions, 'machine' | 'journalSizes'>,
+  settings: Settings & Pick<StreamInternals, 'machine' | 'journalSizes' | 'keyPattern'>,
   objects: AppenderOptions,
   context: StreamContext,
   listener: JournalSourceListener,
 ): JournalSource | undefined {
-  const { journal, contentMd5 } = settings
+  const { journal, contentMd5, keyPattern } = settings
   if (!journal) return undefined
-  const { bucket } = objects.target
+  const { bucket, key } = objects.target
+  const journalTarget = createTarget(bucket, keyPattern ?? key, keyPattern !== undefined)
   const recovery = { ...objects, bucket, contentMd5, isUnsynced: journal.sync === 'never' }
-  return new JournalSource({ ...settings, journal }, recovery, context, listener)
+  return new JournalSource({ ...settings, journal, journalTarget }, recovery, context, listener)
 }
 
 function destroyed(): OssError {

@@ -25,6 +25,8 @@ export interface StreamInternals {
   readonly machine?: Machine | undefined
   /** Sizes of the journal that options cannot make so small. */
   readonly journalSizes?: JournalSizes | undefined
+  /** Of a rolling stream: the pattern of its keys, empty if a function makes them. */
+  readonly keyPattern?: string | undefined
   /** Gets the source of a stream with `journal`, when that is made. */
   readonly onJournal?: (journal: JournalSource) => void
   /**

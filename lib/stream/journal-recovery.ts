@@ -9,6 +9,7 @@
 
 import { ok } from 'node:assert/strict'
 import { Appender, type AppenderOptions } from '../append/appender.ts'
+import { checkRange } from '../append/check-client.ts'
 import type { Client, Target } from '../append/client-interface.ts'
 import type { AppendInfo } from '../append/destination.ts'
 import { type FoundEnd, TailFinder } from '../append/find-tail.ts'
@@ -45,6 +46,13 @@ export type RecoveryOptions = Omit<AppenderOptions, 'target' | 'position' | 'crc
 /** Bytes. Records of a journal were accepted by a process whose `maxRecordBytes` may have been greater. */
 const MAX_RECORD_BYTES = 1024 * MIB
 
+/** Codes of an object that takes no more appends, or not these. */
+const FINAL_CODES: ReadonlySet<string> = new Set([
+  'ObjectNotAppendable',
+  'AppendSealedObjectNotAllowed',
+  'OSS_ERR_OBJECT_FULL',
+])
+
 export class JournalRecovery {
   readonly journal: Journal
   readonly #options: RecoveryOptions
@@ -54,6 +62,8 @@ export class JournalRecovery {
   #key: string | undefined
   #delivered = 0
   #bytesBehind = 0
+  /** Why the journal is for none of the objects of this stream's bucket that are known. */
+  #refusal: OssError | undefined
 
   constructor(journal: Journal, options: RecoveryOptions, context: StreamContext) {
     this.journal = journal
@@ -90,7 +100,7 @@ export class JournalRecovery {
     const { bucket, key } = anchor
     if (bucket !== this.#options.bucket) {
       if (isAll) return
-      throw otherBucket(anchor, this.#options.bucket, this.left, this.journal.folder)
+      throw this.#refuse(`oss://${bucket}/${key}`)
     }
     if (!isAll) this.#context.retryLoop.keepProcessAlive()
     try {
@@ -98,16 +108,60 @@ export class JournalRecovery {
     } catch (error) {
       // With nothing to deliver it is no matter what became of the object.
       if (isAll && isOfObject(error)) return
-      const hint = `; ${count(this.left, 'byte')} for it stay in the journal ${this.journal.folder}`
-      throw withContext(error as Error, { bucket, key }, hint)
+      throw this.#withObject(error, anchor)
     }
   }
 
-  /** Whether `deliverToAnchor()`, which failed with `error`, will fail each time. */
+  /** Delivers what is left to the object of the stream that wrote it. */
+  async deliverToTarget(): Promise<void> {
+    const { target } = this.journal.recovered
+    ok(target, 'a journal with bytes names their target')
+    const { bucket, key, isPattern } = target
+    if (isPattern) throw this.#refuse(`the key pattern ${key} of ${bucket}`)
+    if (bucket !== this.#options.bucket) throw this.#refuse(`oss://${bucket}/${key}`)
+    await this.deliverTo({ bucket, key })
+  }
+
+  /** Delivers what is left, of which nothing was sent to this object, behind all that the object has. */
+  async deliverTo(target: Target): Promise<void> {
+    let isAnchored = false
+    const beforeAppend = async ({ bucket, key }: Target, { position, crc64 }: Tail) => {
+      if (isAnchored) return
+      isAnchored = true
+      await this.journal.anchor({ offset: this.#acknowledged, bucket, key, position, crc64 })
+    }
+    const { maxObjectBytes: maxBytes } = this.#options
+    const start = { position: 'end', crc64: undefined, exists: undefined } as const
+    const options = { ...this.#options, maxBytes, target, beforeAppend, ...start }
+    const appender = new Appender(options, this.#context)
+    this.#context.retryLoop.keepProcessAlive()
+    try {
+      await appender.open()
+      await this.deliver(batch => appender.append(batch))
+    } catch (error) {
+      throw this.#withObject(error, target)
+    }
+  }
+
+  /** Whether a delivery that failed with `error` will fail each time. */
   isFinal(error: unknown): error is OssError {
     if (!(error instanceof OssError)) return false
-    const isOfOtherBucket = this.journal.recovered.anchor?.bucket !== this.#options.bucket
-    return isOfOtherBucket || isOfObject(error) || error.code === 'ObjectNotAppendable'
+    return error === this.#refusal || isOfObject(error) || FINAL_CODES.has(error.code)
+  }
+
+  #refuse(object: string): OssError {
+    const { bucket } = this.#options
+    this.#refusal = journalError(
+      `the journal holds ${count(this.left, 'byte')} for ${object}, and the stream is for another key of the ` +
+        `bucket ${bucket}: use a folder for each, and deliver this one with oss-append drain`,
+      { file: this.journal.folder },
+    )
+    return this.#refusal
+  }
+
+  #withObject(error: unknown, { bucket, key }: Target): Error {
+    const hint = `; ${count(this.left, 'byte')} for it stay in the journal ${this.journal.folder}`
+    return withContext(error as Error, { bucket, key }, hint)
   }
 
   async #deliverTo(anchor: Anchor): Promise<void> {
@@ -222,7 +276,7 @@ export class JournalRecovery {
     if (!isUnsynced || !client.read) throw conflict(before, end, seen)
     const { position: start } = end
     const { crc64, isWhole } = await this.#context.retryLoop.exchange(async signal => {
-      const range = await client.read(target, { start, end: seen.position, signal })
+      const range = checkRange(await client.read(target, { start, end: seen.position, signal }))
       let crc = BigInt(end.crc64)
       for await (const chunk of range.body) crc = update(crc, chunk)
       const crc64 = crc.toString()
@@ -247,14 +301,6 @@ export class JournalRecovery {
     this.#acknowledged += length
     this.journal.acknowledge(this.#acknowledged, tail)
   }
-}
-
-function otherBucket({ bucket, key }: Anchor, own: string, bytes: number, folder: string): Error {
-  return journalError(
-    `the journal holds ${count(bytes, 'byte')} for oss://${bucket}/${key}, and the stream is for the bucket ` +
-      `${own}: use a folder for each bucket, and deliver this one with oss-append drain`,
-    { file: folder },
-  )
 }
 
 /** The object is gone, or has other bytes than the journal knows. */

@@ -20,6 +20,7 @@ import type { FileSystem } from '../journal/file-system.ts'
 import type { JournalChunk } from '../journal/frame-layout.ts'
 import { Journal, type JournalOptions, type WriteResult } from '../journal/journal.ts'
 import type { RecoverInfo } from '../journal/recover-info.ts'
+import { isSameTarget, type JournalTarget } from '../journal/segment.ts'
 import { claimFreeSlot, claimSlots, clearSlot, type Machine, type Slot } from '../journal/slots.ts'
 import type { JournalSettings } from '../options.ts'
 import { findFirstRecordEnd, findLastRecordEnd } from './align.ts'
@@ -51,6 +52,8 @@ export type JournalSizes = Partial<Pick<JournalOptions, 'maxBytes' | 'segmentByt
 
 export interface JournalSourceOptions extends SourceOptions {
   readonly journal: JournalSettings
+  /** What new bytes are written for. */
+  readonly journalTarget: JournalTarget
   /** Default: this machine. */
   readonly machine?: Machine | undefined
   /** In place of what `journal` says. */
@@ -185,11 +188,19 @@ export class JournalSource implements BatchSource {
       const journal = claimed.journal ?? (await this.#openJournal(claimed))
       recoveries.push(new JournalRecovery(journal, this.#recovery, this.#context))
     }
-    for (const recovery of recoveries) await this.#deliverToAnchor(recovery)
+    for (const recovery of recoveries) {
+      await this.#deliver(recovery, () => recovery.deliverToAnchor())
+    }
+    const isDeliverable = (recovery: JournalRecovery) => !this.#find(recovery).isSetAside
+    let anchored = recoveries.filter(isDeliverable).map(({ journal }) => journal)
+    for (const recovery of recoveries.filter(isDeliverable)) {
+      if (recovery.left === 0 || this.#isForOwnTarget(recovery.journal)) continue
+      await this.#leaveObjects(anchored, recovery.journal)
+      await this.#deliver(recovery, () => recovery.deliverToTarget())
+      anchored = isDeliverable(recovery) ? [recovery.journal] : []
+    }
     const tail = await destination.open()
-    const deliverable = recoveries.filter(recovery => !this.#find(recovery).isSetAside)
-    let anchored = deliverable.map(({ journal }) => journal)
-    for (const recovery of deliverable) {
+    for (const recovery of recoveries.filter(isDeliverable)) {
       if (recovery.left > 0) {
         await this.#leaveObjects(anchored, recovery.journal)
         anchored = [recovery.journal]
@@ -208,9 +219,10 @@ export class JournalSource implements BatchSource {
     return destination.tail ?? tail
   }
 
-  async #deliverToAnchor(recovery: JournalRecovery): Promise<void> {
+  /** Delivers a slot, or sets it aside. */
+  async #deliver(recovery: JournalRecovery, deliver: () => Promise<void>): Promise<void> {
     try {
-      await recovery.deliverToAnchor()
+      await deliver()
     } catch (error) {
       const { onSetAside } = this.#listener
       if (!onSetAside || !recovery.isFinal(error)) throw error
@@ -237,9 +249,15 @@ export class JournalSource implements BatchSource {
     return claimed
   }
 
+  /** Whether bytes without an anchor go where the new bytes go. */
+  #isForOwnTarget({ recovered: { target } }: Journal): boolean {
+    return target === undefined || isSameTarget(target, this.#options.journalTarget)
+  }
+
   /**
-   * Opens the slot for the new bytes, and puts it first. A slot whose bytes go to an object of another bucket, or not to
-   * `key`, is none: until its bytes are delivered, its last anchor counts for all that is behind it.
+   * Opens the slot for the new bytes, and puts it first. A slot with another target is none, nor one whose bytes go to
+   * an object of another bucket, or not to `key`: until they are delivered, its last anchor counts for all that is
+   * behind it.
    */
   async #openOwn(key: string | undefined): Promise<Journal> {
     const { bucket } = this.#recovery
@@ -252,6 +270,7 @@ export class JournalSource implements BatchSource {
       const claimed = this.#claimed[i]!
       const journal = await this.#openJournal(claimed)
       const { anchor } = journal.recovered
+      if (!this.#isForOwnTarget(journal)) continue
       if (anchor && (anchor.bucket !== bucket || anchor.key !== (key ?? anchor.key))) continue
       this.#claimed.splice(i, 1)
       this.#claimed.unshift(claimed)
@@ -262,11 +281,12 @@ export class JournalSource implements BatchSource {
 
   async #openJournal(claimed: ClaimedSlot): Promise<Journal> {
     this.#throwIfAborted()
-    const { align, highWaterMark, journal: settings, journalSizes, machine } = this.#options
+    const { align, highWaterMark, journalSizes, machine } = this.#options
+    const { journal: settings, journalTarget: target } = this.#options
     const { maxBytes, sync } = settings
     const { folder } = claimed.slot
     const journal = await Journal.open({
-      ...{ folder, maxBytes, sync, align, highWaterMark, ...journalSizes },
+      ...{ folder, maxBytes, sync, align, target, highWaterMark, ...journalSizes },
       ...(machine && { fileSystem: machine.fileSystem, clock: machine.clock }),
     })
     claimed.journal = journal
@@ -357,9 +377,9 @@ export class JournalSource implements BatchSource {
    */
   createExitJournal(): ExitJournal {
     setExitListener(this, undefined)
-    const { align, highWaterMark, journal } = this.#options
+    const { align, highWaterMark, journal, journalTarget: target } = this.#options
     const { dir, maxBytes, sync } = journal
-    return new ExitJournal(dir, { maxBytes, sync, align, highWaterMark })
+    return new ExitJournal(dir, { maxBytes, sync, align, target, highWaterMark })
   }
 
   /** Resolves when all that is accepted is on stable storage. */

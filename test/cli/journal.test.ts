@@ -257,17 +257,50 @@ t.test('drain delivers each slot to its own object', async t => {
   t.same(again, { code: 0, stdout: 'nothing is left to deliver\n', stderr: '' })
 })
 
-t.test('bytes of which nothing was ever sent need the object', async t => {
+t.test('bytes of which nothing was ever sent go to their own object', async t => {
   const { dir, object, run, leave } = await startJournal(t)
   await leave('never sent')
+  const shown = await run(['journal', dir])
+  t.match(shown, { code: 0, stdout: `${OBJECT}, of which nothing was sent\n` })
+  t.match(eventsOf((await run(['journal', '--json', dir])).stdout), [{ url: OBJECT }])
+  const drained = await run(['drain', '--json', dir, 'oss://examplebucket/other'])
+  t.equal(drained.code, 0, drained.stderr)
+  t.same([object(), object('other')], ['never sent', ''])
+  t.match(eventsOf(drained.stdout), [{ event: 'recover', url: OBJECT, bytes: 10 }, {}])
+})
+
+t.test(
+  'their own object is sealed: bytes of which nothing was ever sent go to another',
+  async t => {
+    const { server, env, dir, object, run, leave } = await startJournal(t)
+    await leave('never sent')
+    await runCli(['--seal', OBJECT, '-'], { env, input: 'sealed' })
+    const { code, stderr } = await run(['drain', dir])
+    t.not(code, 0)
+    t.match(stderr, /is sealed.*; 10 bytes for it stay in the journal/)
+    t.equal((await run(['drain', dir, 'oss://examplebucket/other'])).code, 0)
+    t.same([object(), object('other')], ['sealed', 'never sent'])
+    t.ok(server.stat('examplebucket', 'cam.ts')?.sealedTime)
+  },
+)
+
+t.test('bytes for a key pattern of which nothing was ever sent need the object', async t => {
+  const { dir, object, run, leave } = await startJournal(t)
+  await leave('never sent', ['--roll-bytes=1MiB', 'oss://examplebucket/cam-{index}', '-'])
   const { code, stderr } = await run(['drain', dir])
   t.equal(code, 1)
   const remedy = `name the object, as in oss-append drain ${dir} oss://BUCKET/KEY`
-  t.match(stderr, /slot 0: 10 bytes stay: nothing of it was ever sent, so/)
+  t.match(
+    stderr,
+    /slot 0: 10 bytes stay: nothing of it was sent, and it is for the key pattern cam-{index}\. /,
+  )
   t.match(stderr, remedy)
   t.equal(object(), '')
   const shown = await run(['journal', dir])
-  t.match(shown, { code: 0, stdout: /^object +not known, since nothing was sent: drain needs/m })
+  t.match(shown, {
+    code: 0,
+    stdout: /^object +not known, since nothing was sent: drain needs .* cam-{index}$/m,
+  })
   const drained = await run(['drain', '--json', dir, OBJECT])
   t.equal(drained.code, 0, drained.stderr)
   t.equal(object(), 'never sent')

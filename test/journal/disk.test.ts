@@ -14,6 +14,8 @@ interface Trouble {
   write?: JournalFile['write'] | undefined
   read?: JournalFile['read'] | undefined
   datasync?: JournalFile['datasync'] | undefined
+  /** Before a file is made. */
+  create?: (() => Promise<void>) | undefined
 }
 
 /** Files that are made or opened from now on have this trouble, which may change meanwhile. */
@@ -26,7 +28,10 @@ function disturbDisk(t: Test, trouble: Trouble): void {
     datasync: () => (trouble.datasync ?? file.datasync)(),
   })
   Object.assign(nodeFileSystem, {
-    create: async (path: string) => disturb(await create(path)),
+    create: async (path: string) => {
+      await trouble.create?.()
+      return disturb(await create(path))
+    },
     open: async (path: string, isWritable?: boolean) => disturb(await open(path, isWritable)),
   })
   t.teardown(() => Object.assign(nodeFileSystem, { create, open }))
@@ -127,6 +132,31 @@ t.test('a frame that is damaged when it is read back fails the stream', async t 
   trouble.read = async into => into.fill(1).length
   t.match(await failureOf(stream), { code: 'OSS_ERR_JOURNAL', offset: Number })
   t.ok(oss.read(key).length < 100_000)
+})
+
+t.test('on a full disk whole records are sent before the mark of the end needs room', async t => {
+  const oss = await startOss(t)
+  const trouble: Trouble = {}
+  disturbDisk(t, trouble)
+  const key = oss.newKey()
+  const options = { journal: newFolder(t), align: '\n', flushInterval: 60_000 } as const
+  const stream = oss.open(key, options)
+  await once(stream, 'ready')
+  stream.write('whole\n')
+  await stream.journaled()
+  let marks = 0
+  trouble.create = async () => {
+    if (oss.server.stat('examplebucket', key)?.length === 6) marks++
+    else {
+      // The disk would have room once the records are delivered: the mark would wait for ever.
+      stream.destroy()
+      await failWith('ENOSPC')()
+    }
+  }
+  stream.end('no newline')
+  await once(stream, 'close')
+  t.equal(oss.read(key).toString(), 'whole\nno newline')
+  t.equal(marks, 1)
 })
 
 t.test('a stream can be destroyed while a write waits for room on a full disk', async t => {

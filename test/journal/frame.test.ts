@@ -6,6 +6,7 @@ import { chainFrames, decodeFrame, firstCrc } from '../../lib/journal/frame.ts'
 import { type JournalChunk, layOut } from '../../lib/journal/frame-layout.ts'
 import {
   ANCHOR_PLACES,
+  createTarget,
   decodeHead,
   encodeHead,
   HEAD_BYTES,
@@ -25,7 +26,10 @@ const header: SegmentHeader = {
   align: 'chunk',
   firstGeneration: 5,
   beginsRecord: true,
+  target: { bucket: 'my-bucket', key: 'logs/{index}', isPattern: true },
 }
+/** Bytes of it. */
+const HEADER_BYTES = 52 + 9 + 12
 const anchor = {
   sequence: 3,
   offset: 900,
@@ -53,7 +57,7 @@ t.test('a header, an anchor and two frames have the bytes of docs/journal.md', a
   const head = encodeHead(header, anchor)
   const [at] = ANCHOR_PLACES
   const bytes = {
-    header: head.subarray(0, 48),
+    header: head.subarray(0, HEADER_BYTES),
     anchor: head.subarray(at, at + 44 + 9 + 12),
     frames: frames([text('ab'), text('c'), text('defghijk')]),
   }
@@ -71,6 +75,10 @@ t.test('a head is read as it was written', async t => {
     const { header: found } = decodeHead(encodeHead({ ...header, align }, undefined))
     t.same(found, { ...header, align })
   }
+  for (const target of [undefined, { bucket: 'b', key: '', isPattern: true }]) {
+    const { header: found } = decodeHead(encodeHead({ ...header, target }, undefined))
+    t.same(found?.target, target)
+  }
   t.same(decodeHead(encodeHead(header, anchor)), {
     header,
     anchor,
@@ -78,6 +86,15 @@ t.test('a head is read as it was written', async t => {
     isAnchorDamaged: false,
   })
   t.same(decodeHead(encodeHead(header, undefined)).anchor, undefined)
+})
+
+t.test('a head has room for the longest bucket and pattern', async t => {
+  const target = createTarget('b'.repeat(63), 'ф'.repeat(3000), true)
+  t.equal(target.key.length, 1024)
+  t.same(decodeHead(encodeHead({ ...header, target }, anchor)), {
+    ...{ header: { ...header, target }, anchor },
+    ...{ staleAnchorAt: undefined, isAnchorDamaged: false },
+  })
 })
 
 t.test('of two anchors the one with the higher sequence number is read', async t => {
@@ -92,7 +109,7 @@ t.test('of two anchors the one with the higher sequence number is read', async t
 t.test('each flipped bit of a header or an anchor is noticed', async t => {
   const head = encodeHead(header, anchor)
   const [first, second] = ANCHOR_PLACES
-  for (let bit = 0; bit < 48 * 8; bit++) {
+  for (let bit = 0; bit < HEADER_BYTES * 8; bit++) {
     const flipped = Buffer.from(head)
     flipped[bit >> 3]! ^= 1 << (bit & 7)
     if (decodeHead(flipped).header) t.fail(`bit ${bit} of the header`)

@@ -1,6 +1,7 @@
 /** The class Journal: what is accepted, synced, read back, kept and deleted. */
 
-import { readdir, stat } from 'node:fs/promises'
+import { existsSync } from 'node:fs'
+import { readdir, readlink, stat } from 'node:fs/promises'
 import { join } from 'node:path'
 import t from 'tap'
 import { crc64 } from '../../lib/crc64/index.ts'
@@ -301,6 +302,41 @@ t.test('the folder of a stream that has delivered all holds one small file', asy
   await next.close()
 })
 
+/** Open files of this process in a folder, with what the system says behind the name of a deleted one. */
+async function openFilesIn(folder: string): Promise<string[]> {
+  const links = await Promise.all(
+    (await readdir('/proc/self/fd')).map(fd => readlink(`/proc/self/fd/${fd}`).catch(() => '')),
+  )
+  return links.filter(link => link.startsWith(folder)).map(link => link.slice(folder.length + 1))
+}
+
+const hasProc = existsSync('/proc/self/fd')
+
+t.test('no deleted file stays open, and at most two others', { skip: !hasProc }, async t => {
+  const folder = newFolder(t)
+  const details = { maxBytes: 1e9, sync: 200, align: 'chunk', highWaterMark: 1000 } as const
+  const segmentBytes = HEAD_BYTES + 60
+  const journal = await Journal.open({ folder, segmentBytes, ...details })
+  await journal.anchor(ANCHOR)
+  for (let round = 1; round <= 5; round++) {
+    for (let index = 0; index < 9; index++) await journal.write(chunks('0123456789'))
+    t.equal((await readAll(journal)).join('').length, 90)
+    const { end } = journal
+    // The file that was read last is one of those that go.
+    await journal.read(end - 90, 10)
+    await journal.anchor({ ...ANCHOR, key: `${round}`, offset: end - 10 })
+    journal.acknowledge(end, { position: end, crc64: '1' })
+    await journal.sync()
+    while ((await readdir(folder)).length > 1) await null
+    await journal.anchorTail()
+    const open = await openFilesIn(folder)
+    t.ok(open.length >= 1 && open.length <= 2, `round ${round}: ${open}`)
+    t.notMatch(open.join(), /deleted/)
+  }
+  await journal.close()
+  t.same(await openFilesIn(folder), [])
+})
+
 t.test('bytes are read back from any offset, across segments, with the ends of chunks', async t => {
   const { journal } = await setUp({ segmentBytes: HEAD_BYTES + 60 })
   const texts = Array.from({ length: 20 }, (_, index) => `<${index}>`)
@@ -404,6 +440,21 @@ t.test('the journal settles by prefix, at the ends of records', async t => {
   t.match(await settle(null), { name: 'replaced' })
   t.match(await settle('baseabcdefgh'), { name: 'beyond', bytes: 3 })
   await journal.close()
+})
+
+t.test('a segment that is made for the bytes of another stream keeps their target', async t => {
+  const target = { bucket: 'b', key: 'first', isPattern: false }
+  const { journal, open, disk } = await setUp({ target, segmentBytes: HEAD_BYTES + 60 })
+  for (const text of ['0123456789', '0123456789', '0123456789']) await journal.write(chunks(text))
+  await journal.close()
+  const path = disk.paths.at(-1) ?? ''
+  disk.replace(path, disk.read(path).fill(0, 0, 100))
+  const next = await open({ target: { ...target, key: 'second' } })
+  t.ok(disk.paths.includes(`${path}.damaged`), 'a new segment has taken its place')
+  await next.close()
+  const last = await open({ target: { ...target, key: 'second' } })
+  t.match(last.recovered, { target, anchor: undefined, from: 0, end: 20 })
+  await last.close()
 })
 
 t.test('a chunk that is longer than a segment is accepted in parts', async t => {

@@ -4,12 +4,16 @@ import { once } from 'node:events'
 import { cpSync, mkdirSync, readdirSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
 import t from 'tap'
+import { EMPTY_TAIL } from '../../lib/append/tail.ts'
 import {
   type AppendStreamOptions,
+  createAppendStream,
   createRollingAppendStream,
   type OssAppendStream,
+  OssClient,
 } from '../../lib/index.ts'
 import { inspectJournal } from '../../lib/journal/inspect.ts'
+import { Journal } from '../../lib/journal/journal.ts'
 import { runModule } from '../helpers/child-process.ts'
 import { failureOf, finish, HANG, newFolder, watchRecover } from '../helpers/journal.ts'
 import { networkOptions, type Oss, startOss, waitUntil } from '../helpers/test-oss.ts'
@@ -20,8 +24,8 @@ async function leave(
   key: string,
   options: Partial<AppendStreamOptions>,
   { delivered = '', left = '' },
+  stream = oss.open(key, options),
 ): Promise<void> {
-  const stream = oss.open(key, options)
   if (delivered !== '') {
     stream.write(delivered)
     await stream.flush()
@@ -92,26 +96,162 @@ t.test('a sealed object: a plain stream fails, and a rolling stream takes the ne
   for (const isRolling of [false, true]) {
     const journal = newFolder(t)
     const key = `${oss.newKey()}-0`
-    await leave(oss, key, { journal }, { delivered: 'a', left: 'bc' })
+    const open = () => {
+      if (!isRolling) return oss.open(key, { journal })
+      const options = oss.options(`${key.slice(0, -1)}{index}`, { journal })
+      return createRollingAppendStream({ ...options, maxBytes: 1 << 20 })
+    }
+    await leave(oss, key, {}, { delivered: 'a', left: 'bc' }, open())
     const sealing = oss.open(key, { seal: true })
     await finish(sealing)
     if (isRolling) {
-      const { bucket, ...options } = oss.options(key, { journal })
-      const pattern = `${key.slice(0, -1)}{index}`
-      const stream = createRollingAppendStream({
-        ...options,
-        bucket,
-        key: pattern,
-        maxBytes: 1 << 20,
-      })
+      const stream = open()
       stream.write('d')
       await finish(stream)
       t.equal(oss.read(key).toString(), 'a')
       t.equal(oss.read(`${key.slice(0, -1)}1`).toString(), 'bcd')
     } else {
-      t.match(await failureOf(oss.open(key, { journal })), { code: 'AppendSealedObjectNotAllowed' })
+      t.match(await failureOf(open()), { code: 'AppendSealedObjectNotAllowed' })
     }
   }
+})
+
+t.test(
+  'bytes of which nothing was sent go to their own object, whatever the next key is',
+  async t => {
+    const oss = await startOss(t)
+    for (const isRolling of [false, true]) {
+      for (const isForbidden of [false, true]) {
+        const journal = newFolder(t)
+        const [key, other] = [oss.newKey(), oss.newKey()]
+        await appendOther(oss, key, 'there ')
+        await leave(oss, key, { journal }, { left: 'one ' })
+        if (isForbidden) {
+          oss.server.faults.push({ kind: 'forbidden', on: 'head', times: Number.POSITIVE_INFINITY })
+        }
+        const options = oss.options(isRolling ? `${other}{index}` : other, { journal })
+        const next = isRolling ? createRollingAppendStream(options) : oss.open(other, { journal })
+        const infos = watchRecover(next)
+        next.write('new')
+        await finish(next)
+        oss.server.faults.clear()
+        t.equal(next.errored, null)
+        t.equal(oss.read(key).toString(), 'there one ')
+        t.equal(oss.read(isRolling ? `${other}0` : other).toString(), 'new')
+        t.match(infos, [{ key, bytes: 4 }])
+      }
+    }
+  },
+)
+
+t.test(
+  'bytes of two slots for another key: a killed start and a lost reply double none',
+  async t => {
+    const oss = await startOss(t)
+    const [dir, copy] = [newFolder(t), join(newFolder(t), 'copy')]
+    const [key, other] = [oss.newKey(), oss.newKey()]
+    oss.server.faults.push({ kind: 'reset', when: 'before', times: 1e9 })
+    const streams = ['first ', 'second '].map(text => {
+      const stream = oss.open(key, { journal: dir })
+      stream.write(text)
+      return stream
+    })
+    for (const stream of streams) await stream.journaled()
+    for (const stream of streams) await stream.suspend()
+    oss.server.faults.clear()
+    oss.server.faults.push({ kind: 'lost', how: 'hang', skip: 1, times: 1e9 })
+    const next = oss.open(other, { journal: dir })
+    await waitUntil(() => oss.server.faults.fired.lost)
+    const content = oss.read(key).toString()
+    t.equal(content.length, 13, 'both have landed')
+    // What the files are if the process is killed now.
+    cpSync(dir, copy, { recursive: true })
+    await next.suspend()
+    oss.server.faults.clear()
+    rmSync(dir, { recursive: true })
+    cpSync(copy, dir, { recursive: true })
+    for (const name of readdirSync(dir, { recursive: true, encoding: 'utf8' })) {
+      if (name.includes('lock~')) rmSync(join(dir, name))
+    }
+    const last = oss.open(other, { journal: dir })
+    last.write('last')
+    await finish(last)
+    t.equal(last.errored, null)
+    t.equal(oss.read(key).toString(), content)
+    t.equal(oss.read(other).toString(), 'last')
+  },
+)
+
+t.test('bytes for a key pattern of which nothing was sent wait for a stream with it', async t => {
+  const oss = await startOss(t)
+  const journal = newFolder(t)
+  const pattern = `${oss.newKey()}-{index}`
+  const openRolling = (key: string) => createRollingAppendStream(oss.options(key, { journal }))
+  await leave(oss, '', {}, { left: 'left ' }, openRolling(pattern))
+  for (const open of [
+    () => oss.open(pattern, { journal }),
+    () => openRolling(`other-${pattern}`),
+  ]) {
+    t.match(await failureOf(open()), {
+      code: 'OSS_ERR_JOURNAL',
+      message: `5 bytes for the key pattern ${pattern} of examplebucket, and the stream is for another`,
+      file: join(journal, '0'),
+    })
+  }
+  const next = openRolling(pattern)
+  next.write('new')
+  await finish(next)
+  t.equal(oss.read(pattern.replace('{index}', '0')).toString(), 'left new')
+})
+
+t.test('bytes for another bucket of which nothing was sent: the stream refuses', async t => {
+  const oss = await startOss(t)
+  const journal = newFolder(t)
+  const key = oss.newKey()
+  await leave(oss, key, { journal }, { left: 'left' })
+  t.match(await failureOf(oss.open(key, { journal, bucket: 'otherbucket' })), {
+    code: 'OSS_ERR_JOURNAL',
+    message: /4 bytes for oss:\/\/examplebucket\/.*otherbucket/,
+  })
+  await finish(oss.open(key, { journal }))
+  t.equal(oss.read(key).toString(), 'left')
+})
+
+t.test('the object of another key is sealed: the stream fails, and adds to none', async t => {
+  const oss = await startOss(t)
+  for (const delivered of ['', 'a']) {
+    const journal = newFolder(t)
+    const [key, other] = [oss.newKey(), oss.newKey()]
+    await leave(oss, key, { journal }, { delivered, left: 'bc' })
+    await finish(oss.open(key, { seal: true }))
+    t.match(await failureOf(oss.open(other, { journal })), {
+      code: 'AppendSealedObjectNotAllowed',
+      key,
+      message: /; 2 bytes for it stay in the journal/,
+    })
+    t.equal(oss.read(key).toString(), delivered)
+    t.notOk(oss.server.stat('examplebucket', other))
+  }
+})
+
+t.test('new bytes do not go behind those that drain was sending to another object', async t => {
+  const oss = await startOss(t)
+  const dir = newFolder(t)
+  const [key, drained] = [oss.newKey(), oss.newKey()]
+  await leave(oss, key, { journal: dir }, { left: 'left' })
+  const details = { maxBytes: 1e9, sync: 200, align: undefined, highWaterMark: 1e6 } as const
+  const journal = await Journal.open({ folder: join(dir, '0'), ...details })
+  await journal.anchor({ offset: 0, bucket: 'examplebucket', key: drained, ...EMPTY_TAIL })
+  await journal.close()
+  oss.server.faults.push(HANG)
+  const next = oss.open(key, { journal: dir })
+  next.write('new')
+  await next.journaled()
+  await next.suspend()
+  oss.server.faults.clear()
+  await finish(oss.open(key, { journal: dir }))
+  t.equal(oss.read(drained).toString(), 'left')
+  t.equal(oss.read(key).toString(), 'new')
 })
 
 t.test('bytes behind a roll go to the object that was in use last', async t => {
@@ -293,12 +433,10 @@ t.test('an object that would become too long: the rest goes to the next', async 
   const journal = newFolder(t)
   const key = `${oss.newKey()}-0`
   const align = '\n'
-  await leave(oss, key, { journal, align }, { delivered: 'one\n', left: 'two\nthree\nfour\n' })
-  const stream = createRollingAppendStream({
-    ...oss.options(`${key.slice(0, -1)}{index}`, { journal, align }),
-    maxBytes: 10,
-    maxObjectBytes: 10,
-  })
+  const options = oss.options(`${key.slice(0, -1)}{index}`, { journal, align })
+  const left = 'two\nthree\nfour\n'
+  await leave(oss, key, {}, { delivered: 'one\n', left }, createRollingAppendStream(options))
+  const stream = createRollingAppendStream({ ...options, maxBytes: 10, maxObjectBytes: 10 })
   stream.write('five\n')
   await finish(stream)
   const objects = [0, 1, 2].map(index => oss.read(`${key.slice(0, -1)}${index}`).toString())
@@ -320,6 +458,32 @@ t.test("with sync: 'never' an object may go on behind the journal", async t => {
     t.match(infos, [{ key, bytes: 0, bytesBehind: 4 }])
   }
 })
+
+t.test(
+  'a client that tells nonsense of the bytes behind the journal: the stream fails',
+  async t => {
+    const oss = await startOss(t)
+    const journal = { dir: newFolder(t), sync: 'never' } as const
+    const key = oss.newKey()
+    await leave(oss, key, { journal }, { delivered: 'a' })
+    await appendOther(oss, key, 'lost')
+    const own = new OssClient(networkOptions(oss.server))
+    t.teardown(() => own.close())
+    const client = {
+      append: own.append.bind(own),
+      head: own.head.bind(own),
+      close: async () => {},
+      read: async () => ({ length: '5', crc64: 7, body: [] }) as never,
+    }
+    t.match(
+      await failureOf(createAppendStream({ bucket: 'examplebucket', key, client, journal })),
+      {
+        code: 'OSS_ERR_CLIENT',
+        message: /read\(\) must resolve with length.*stay in the journal/,
+      },
+    )
+  },
+)
 
 t.test('a request of the dead process may arrive late, and be longer than a batch', async t => {
   const oss = await startOss(t)

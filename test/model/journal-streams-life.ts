@@ -149,6 +149,12 @@ export class Life implements Sender {
     return this.#source.isOpen
   }
 
+  /** Whether its records may be in the object of this key. */
+  isFor(key: string): boolean {
+    const { isRolling, key: own } = this.plan
+    return isRolling ? new RegExp(`^${own.replaceAll(/\{\w+\}/g, '\\d+')}$`).test(key) : key === own
+  }
+
   #kill(where: string): void {
     this.#world.log(`killed ${where}`)
     this.#world.count(`killed ${where}`)

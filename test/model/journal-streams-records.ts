@@ -15,6 +15,8 @@ export interface RecordOwner {
   readonly align: Align
   /** Of its new bytes. Undefined until its journal is open. */
   readonly slot: number | undefined
+  /** Whether its records may be in the object of this key. */
+  isFor(key: string): boolean
 }
 
 /** A record that was given to `write()`. */
@@ -73,8 +75,8 @@ export class Records {
     return align === '\n' || this.#random.integer(0, 3) === 0 ? `${text}\n` : text
   }
 
-  /** An append has landed. */
-  onLanded(bytes: string): void {
+  /** An append has landed in the object of this key. */
+  onLanded(key: string, bytes: string): void {
     let rest = this.#part + bytes
     this.#part = ''
     while (rest.length > 0) {
@@ -86,17 +88,18 @@ export class Records {
         continue
       }
       rest = rest.slice(record.text.length)
-      this.#onRecord(record)
+      this.#onRecord(key, record)
     }
     // Where each byte is a record, an append may end anywhere.
     if (this.#align === 1) this.#part = rest
     else if (rest !== '') this.#report(`a record is torn: ${JSON.stringify(rest)}`)
   }
 
-  #onRecord(record: GivenRecord): void {
+  #onRecord(key: string, record: GivenRecord): void {
     record.copies += 1
     const name = nameOf(record)
     if (record.copies > 1) this.#report(`${name} has landed ${record.copies} times`)
+    if (!record.owner.isFor(key)) this.#report(`${name} has landed in ${key}, a wrong object`)
     if (record.isGone) this.#report(`${name} has landed, and a start did not deliver it`)
     const { slot } = record.owner
     if (record.index < (this.#last.get(slot) ?? -1)) this.#report(`${name} is out of order`)

@@ -95,7 +95,7 @@ class World {
       onLanded: (key, text) => {
         this.#landed += text.length
         if (!this.#landedKeys.includes(key)) this.#landedKeys.push(key)
-        this.records.onLanded(text)
+        this.records.onLanded(key, text)
       },
       count: this.count,
       log: this.log,
@@ -261,6 +261,7 @@ class World {
     if (isConflict) return this.#mayConflict
     if (this.network.isCalm) return false
     if (code === 'AppendSealedObjectNotAllowed') return this.#wasSealed && !isHeadForbidden
+    if (message.includes('for the key pattern')) return !plan.isRolling
     if (code !== 'OSS_ERR_JOURNAL' || message.includes('anchor is damaged')) return false
     if (message.includes('is full')) return plan.lastAct === 'suspend'
     return capacity < NEVER || trouble.shortWrite + trouble.writeError + trouble.syncError > 0
@@ -315,7 +316,8 @@ class World {
     this.network.isCalm = true
     this.disk.trouble = NO_TROUBLE
     this.disk.capacity = NEVER
-    const plan = this.#planLife(this.plan.lives)
+    this.#replaceSealed()
+    const plan = this.#planLife(this.plan.lives, this.plan.isRolling ?? true)
     const isConflict = await this.#live({
       ...{ ...plan, key: plan.isRolling ? plan.key : 'last', sealOnRoll: false, seal: false },
       ...{
@@ -333,6 +335,13 @@ class World {
     const promised = this.records.all.filter(({ isPromised }) => isPromised)
     this.records.require(promised, 'all is over')
     this.#checkFolder()
+  }
+
+  /** What is for a plain key, and whose object is sealed, needs an operator: a copy takes appends. */
+  #replaceSealed(): void {
+    for (const object of this.network.store.objects) {
+      if (/-p\d$/.test(object.key)) object.isSealed = false
+    }
   }
 
   /** The folder of a stream that has ended holds one small file. */
@@ -354,7 +363,7 @@ class World {
     return this.#undead >= 0 && key === this.#plainKey ? `s${slot}-p1` : key
   }
 
-  #planLife(number: number): LifePlan {
+  #planLife(number: number, isLastRolling?: boolean): LifePlan {
     const { random, plan } = this
     const { integer, pick } = random
     const locked = this.#lockedSlots()
@@ -362,7 +371,7 @@ class World {
     while (locked.has(slot)) slot += 1
     this.disk.trouble = this.network.isCalm ? NO_TROUBLE : plan.trouble
     this.disk.capacity = this.network.isCalm ? NEVER : plan.capacity
-    const isRolling = plan.isRolling ?? integer(0, 9) < 6
+    const isRolling = isLastRolling ?? plan.isRolling ?? integer(0, 9) < 6
     const align = plan.isMixed ? pick<Align>(['\n', 'chunk', RECORD_BYTES]) : plan.align
     const hasOpen = align === '\n' || align === RECORD_BYTES
     // Each process has to fill a small disk.
