@@ -80,7 +80,7 @@ function formatJson(slot: SlotReport): string {
 
 const USES = [
   'the bytes in it are as they were written, between the frames: strings(1) shows text.',
-  'Move the file away, or delete it, once you have seen to that.',
+  'Move the file away, or delete it, once you have what you need of it.',
 ]
 
 function formatSlot(slot: SlotReport): string {

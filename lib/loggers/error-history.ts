@@ -22,7 +22,10 @@ export class ErrorHistory {
     this.#latest = error
   }
 
-  /** The same for an error that a warning may report. False: it is as the last one, and nothing was acknowledged since. */
+  /**
+   * Adds an error that ended a stream. Returns whether it is worth a warning: its code is not that of the last one, or
+   * something was acknowledged since.
+   */
   addWarning(error: Error): boolean {
     const isNew = codeOf(error) !== this.#warnedCode
     this.#warnedCode = codeOf(error)

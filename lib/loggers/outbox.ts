@@ -23,12 +23,13 @@ import type { JournalSource } from '../stream/journal-source.ts'
 import { Waiters } from '../stream/waiters.ts'
 import { ErrorHistory } from './error-history.ts'
 import { addExitReport, isExiting, removeExitReport } from './exit-reports.ts'
+import { Losses } from './losses.ts'
 import { resolveTransportOptions, type TransportOptions } from './options.ts'
 import { OutboxJournal } from './outbox-journal.ts'
-import { RecordQueue, type RecordTotals } from './record-queue.ts'
+import { addRecords, NO_RECORDS, RecordQueue, type RecordTotals } from './record-queue.ts'
 import { ReopenTimer } from './reopen-timer.ts'
 import { writeStderr } from './stderr.ts'
-import { codeOf, countOf, mergeLosses, UndeliveredError } from './undelivered-error.ts'
+import { codeOf, countOf, UndeliveredError } from './undelivered-error.ts'
 
 export { type RollInfo, type TransportOptions, UndeliveredError }
 
@@ -82,8 +83,6 @@ export interface LoggerAdapter {
  */
 const MAX_CHUNK_LENGTH = 65_536
 
-const NO_RECORDS: RecordTotals = { records: 0, bytes: 0 }
-
 export class Outbox {
   readonly #adapter: LoggerAdapter
   /** Opens a stream: at the start, and after each failure. */
@@ -104,8 +103,6 @@ export class Outbox {
   #state: 'open' | 'ending' | 'aborting' | 'closed' = 'open'
   /** Set while the queue is full: the records dropped since then. */
   #dropped: RecordTotals | undefined
-  /** Records logged after the end that are not reported yet. */
-  #lateTotals = NO_RECORDS
   readonly #waiters = new Waiters<void>()
   /** Chunks, counted from the first one ever: how many to flush, and how many the stream was asked to flush. */
   #flushWanted = 0
@@ -123,7 +120,7 @@ export class Outbox {
   #lastSetAside: OssError | undefined
   /** Calls of `flush()` that wait for the next stream, or for the close. */
   readonly #reopenWaiters: (() => void)[] = []
-  #loss: UndeliveredError | undefined
+  readonly #losses = new Losses()
   readonly #closed: Promise<UndeliveredError | undefined>
   #resolveClosed: (loss: UndeliveredError | undefined) => void = () => {}
 
@@ -185,7 +182,7 @@ export class Outbox {
 
   /** All records that were given up so far; undefined if there are none. */
   get loss(): UndeliveredError | undefined {
-    return this.#loss
+    return this.#losses.total
   }
 
   /**
@@ -364,9 +361,9 @@ export class Outbox {
    */
   #addLate(text: string, records: number): void {
     // While the outbox ends, the loss at the close reports them.
-    if (this.#state === 'closed' && this.#lateTotals === NO_RECORDS)
+    if (this.#state === 'closed' && !this.#losses.hasLate)
       this.#emitOrReport(this.#createLateError())
-    this.#lateTotals = addRecords(this.#lateTotals, text, records)
+    this.#losses.addLate(text, records)
     addExitReport(this)
   }
 
@@ -463,7 +460,7 @@ export class Outbox {
   /** Chunks were removed from the queue. */
   #onRoom(): void {
     this.#reportDropped()
-    if (this.#isEmpty && this.#lateTotals === NO_RECORDS) removeExitReport(this)
+    if (this.#isEmpty && !this.#losses.hasLate) removeExitReport(this)
     this.#waiters.resolve(this.#queue.removed, undefined)
   }
 
@@ -535,28 +532,20 @@ export class Outbox {
   /** Gives up the whole queue and all late records. The first `unresolved` chunks may be in the object. */
   #giveUp(unresolved: number): UndeliveredError | undefined {
     const { length } = this.#queue
-    return length > 0 || this.#lateTotals !== NO_RECORDS
-      ? this.#reportLoss(length, unresolved)
-      : undefined
+    return length > 0 || this.#losses.hasLate ? this.#reportLoss(length, unresolved) : undefined
   }
 
   /** Gives up the first `count` chunks and all late records. The first `unresolved` chunks may be in the object. */
   #reportLoss(count: number, unresolved: number): UndeliveredError {
-    const { records, bytes } = this.#queue.totals(count)
-    const lateTotals = this.#lateTotals
     this.#rememberObject(this.#stream)
-    const loss = new UndeliveredError({
-      records: records + lateTotals.records,
-      bytes: bytes + lateTotals.bytes,
+    const loss = this.#losses.add({
+      ...this.#queue.totals(count),
       unresolvedRecords: this.#queue.totals(unresolved).records,
-      lateRecords: lateTotals.records,
       ...this.#objectName,
       tail: this.#lastObject?.tail,
       cause: this.#errors.cause,
     })
     this.#queue.remove(count)
-    this.#lateTotals = NO_RECORDS
-    this.#loss = this.#loss ? mergeLosses(this.#loss, loss) : loss
     this.#emitLater('warn', loss)
     writeStderr(loss.message)
     return loss
@@ -609,8 +598,4 @@ function folderOf(journal: TransportOptions['journal']): string | undefined {
 function toOssError(error: Error): OssError {
   if (error instanceof OssError) return error
   return new OssError('OSS_ERR_ABORTED', `${error.name}: ${error.message}`, { cause: error })
-}
-
-function addRecords({ records, bytes }: RecordTotals, text: string, count: number): RecordTotals {
-  return { records: records + count, bytes: bytes + Buffer.byteLength(text) }
 }

@@ -23,6 +23,16 @@ export interface RecordTotals {
   readonly bytes: number
 }
 
+export const NO_RECORDS: RecordTotals = { records: 0, bytes: 0 }
+
+export function addRecords(
+  { records, bytes }: RecordTotals,
+  text: string,
+  count: number,
+): RecordTotals {
+  return { records: records + count, bytes: bytes + Buffer.byteLength(text) }
+}
+
 export class RecordQueue {
   /** Chunks in flight, then those that wait. */
   readonly #chunks: Chunk[] = []

@@ -18,7 +18,7 @@ export class ReopenTimer {
     return this.#timer !== undefined
   }
 
-  /** While the outbox ends, longer waits would exceed `closeTimeout`. */
+  /** `isEnding`: the delay is the least one, since a longer one would exceed `closeTimeout`. */
   start({ isEnding, holdsProcess }: { isEnding: boolean; holdsProcess: boolean }): void {
     const failures = isEnding ? 0 : this.#failures++
     const delay = Math.min(MAX_DELAY, MIN_DELAY * 2 ** failures)

@@ -325,6 +325,20 @@ t.test(
   },
 )
 
+t.test('bytes of a finished generation do not count as missing', async t => {
+  const { server, file, read, start, rotate } = await setUp(t, 'one\n')
+  const command = start(['--grace=100ms'])
+  await waitFor(() => read(0) === 'one\n')
+  server.refuse()
+  rotate()
+  writeFileSync(file, 'second\n')
+  await waitFor(() => command.stderr.text.includes('trying again'))
+  command.kill('SIGTERM')
+  const { code, stderr } = await command.result
+  t.equal(code, 143)
+  t.match(stderr, `not done after 0.1 s: 7 bytes of ${file} may not be in the object\n`)
+})
+
 t.test('a signal cuts a long wait short, in a stream and in the search of an object', async t => {
   const { server, env, file, read, rotate } = await setUp(t, 'one\n')
   const waits = ['--max-delay=1h', '--min-delay=1h', '--grace=20s', '--buffer=4']

@@ -1253,6 +1253,20 @@ export const MUTANTS: readonly Mutant[] = [
     tests: ['cli/follow'],
   },
   {
+    name: 'bytes of a finished generation count as missing',
+    file: 'lib/cli/follow-delivery.ts',
+    find: 'return this.#stream ? this.#bytesSent - this.#stream.bytesWritten : 0',
+    replace: 'return this.#bytesSent - (this.#stream?.bytesWritten ?? 0)',
+    tests: ['cli/follow'],
+  },
+  {
+    name: 'a suspension speaks of earlier runs that left nothing',
+    file: 'lib/cli/reporter.ts',
+    find: 'const left = earlier > 0',
+    replace: 'const left = earlier >= 0',
+    tests: ['cli/journal'],
+  },
+  {
     name: 'a signal leaves the wait in the search of an object',
     file: 'lib/cli/follow.ts',
     find: 'if (follower.isStarted) retryLoop.hurry()',
