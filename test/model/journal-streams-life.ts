@@ -65,9 +65,15 @@ export interface LifePlan {
   readonly undead: number
 }
 
+/** The disk, as a process uses it. */
+export type LifeDisk = Pick<
+  SimulatedDisk,
+  'process' | 'operationsToLive' | 'trouble' | 'capacity' | 'kill' | 'fileSystem'
+>
+
 /** What a process needs of the world. */
 export interface LifeWorld {
-  readonly disk: SimulatedDisk
+  readonly disk: LifeDisk
   readonly network: StreamsNetwork
   readonly clock: VirtualClock
   readonly random: Random
@@ -77,6 +83,8 @@ export interface LifeWorld {
   readonly report: (problem: string) => void
   readonly onReady: (life: Life) => void
   readonly onRecover: (info: RecoverInfo) => void
+  /** Whether another process with this number lives. Default: it is alone. */
+  readonly isLiving?: (number: number) => boolean
 }
 
 /** How a process ended. */
@@ -196,7 +204,8 @@ export class Life implements Sender {
       clock: this.#clock,
       fileSystem: slowFileSystem(this.#world.disk.fileSystem(), () => this.#waitForDisk()),
       newOwner: () => owner,
-      isRunning: ({ pid }: LockOwner) => pid === undead || pid === number,
+      isRunning: ({ pid }: LockOwner) =>
+        pid === undead || pid === number || (this.#world.isLiving?.(pid) ?? false),
     }
   }
 

@@ -47,10 +47,18 @@ export class Records {
   readonly #report: (problem: string) => void
   /** The first bytes of a record that landed in part. */
   #part = ''
-  /** By slot: the last record that landed. */
+  /** The last record that landed, of each slot or process. */
   readonly #last = new Map<number | undefined, number>()
+  readonly #laneOf: (owner: RecordOwner) => number | undefined
 
-  constructor(align: Align, random: Random, report: (problem: string) => void) {
+  /** `laneOf`: where the order of records is that of their numbers. Default: in each slot. */
+  constructor(
+    align: Align,
+    random: Random,
+    report: (problem: string) => void,
+    laneOf = ({ slot }: RecordOwner) => slot,
+  ) {
+    this.#laneOf = laneOf
     this.#align = align
     this.#random = random
     this.#report = report
@@ -101,9 +109,9 @@ export class Records {
     if (record.copies > 1) this.#report(`${name} has landed ${record.copies} times`)
     if (!record.owner.isFor(key)) this.#report(`${name} has landed in ${key}, a wrong object`)
     if (record.isGone) this.#report(`${name} has landed, and a start did not deliver it`)
-    const { slot } = record.owner
-    if (record.index < (this.#last.get(slot) ?? -1)) this.#report(`${name} is out of order`)
-    this.#last.set(slot, record.index)
+    const lane = this.#laneOf(record.owner)
+    if (record.index < (this.#last.get(lane) ?? -1)) this.#report(`${name} is out of order`)
+    this.#last.set(lane, record.index)
   }
 
   /** Reports each of these records that is in no object, and should be. */
