@@ -297,20 +297,30 @@ function resolveMaxRecordBytes(
   if (given.maxRecordBytes !== undefined && given.align === undefined) {
     throw invalidOption(name, 'needs align')
   }
-  return value as number
+  return Math.min(value as number, longestJournaled(given))
 }
 
-function resolveAlign(
-  value: unknown = 1,
-  name: string,
-  { maxRecordBytes = DEFAULT_MAX_RECORD_BYTES }: UrlOptions,
-): Align {
+/**
+ * Bytes. A longer record could fill the journal before its end comes, and nothing of it would ever leave. Not with
+ * `'chunk'`: loggers have chunks of several records, which are shorter.
+ */
+function longestJournaled({ journal, align }: UrlOptions): number {
+  if (!journal || align === 'chunk') return Number.POSITIVE_INFINITY
+  const { maxBytes = GIB } = typeof journal === 'string' ? {} : journal
+  return Math.floor(maxBytes / 2)
+}
+
+function resolveAlign(value: unknown = 1, name: string, given: UrlOptions): Align {
   if (value === '\n' || value === 'chunk') return value
   if (typeof value !== 'number') {
     throw invalidOption(name, "must be '\\n', 'chunk' or a number of bytes")
   }
   // No batch would ever have room for such a record.
+  const { maxRecordBytes = DEFAULT_MAX_RECORD_BYTES } = given
   if (value > maxRecordBytes) throw invalidOption(name, 'must not be more than maxRecordBytes')
+  if (value > longestJournaled(given)) {
+    throw invalidOption(name, 'must not be more than half of journal.maxBytes')
+  }
   return checkInteger(name, value, 1)
 }
 

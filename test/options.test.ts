@@ -708,6 +708,7 @@ t.test('the limits of every range are accepted', async t => {
     { align: 1 },
     { align: 64 * 2 ** 20 },
     { align: 2 ** 30, maxRecordBytes: 2 ** 30 },
+    { align: 2 ** 19, journal: { dir: 'j', maxBytes: 2 ** 20 } },
     { maxObjectBytes: Number.MAX_SAFE_INTEGER },
     { retry: { maxRetries: 0, maxElapsed: Number.POSITIVE_INFINITY } },
     { retry: { minDelay: 5, maxDelay: 5 } },
@@ -806,4 +807,10 @@ t.test('checks return the value that they checked', async t => {
   t.throws(() => checkOneOf('a', 'z', ['x', 'y', 'w']), refusal('a', 'must be x, y or w'))
   t.throws(() => checkOneOf('a', 'toString', ['x']), refusal('a', 'must be x'))
   t.throws(() => checkMethods('a', undefined, ['b']), refusal('a'))
+})
+
+t.test('a record of a fixed size is at most half of the journal', t => {
+  const options = { ...good, align: 2 ** 19 + 1, journal: { dir: 'j', maxBytes: 2 ** 20 } }
+  t.throws(() => resolveOptions(options), { message: /^option align: .* half of journal.maxBytes/ })
+  t.end()
 })

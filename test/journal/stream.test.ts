@@ -252,3 +252,18 @@ t.test('suspend() after end() closes without an error', async t => {
   await finish(oss.open(key, { journal }))
   t.equal(oss.read(key).toString(), 'x')
 })
+
+t.test(
+  'a record that would fill the journal fails the stream, behind the records before it',
+  async t => {
+    const oss = await startOss(t)
+    const key = oss.newKey()
+    const dir = newFolder(t)
+    const journal = { dir, maxBytes: 1 << 20 }
+    const stream = oss.open(key, { journal, align: '\n', highWaterMark: 65_536 })
+    stream.write('before\n')
+    for (let i = 0; i < 40; i++) stream.write('x'.repeat(50_000))
+    t.match(await failureOf(stream), { code: 'OSS_ERR_RECORD_TOO_LARGE', message: /524288 bytes/ })
+    t.equal(oss.read(key).toString(), 'before\n')
+  },
+)

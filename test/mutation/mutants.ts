@@ -504,6 +504,13 @@ export const MUTANTS: readonly Mutant[] = [
     tests: ['journal/recovery'],
   },
   {
+    name: 'journal: a record may be longer than the journal',
+    file: 'lib/options.ts',
+    find: 'return Math.min(value as number, longestJournaled(given))',
+    replace: 'return value as number',
+    tests: ['journal/stream'],
+  },
+  {
     name: 'journal: a full disk leaves a torn frame',
     file: 'lib/journal/segment-store.ts',
     find: '          await this.#cutTornFrame()\n',
