@@ -73,7 +73,7 @@ async function makeCopy(): Promise<string> {
 /** Builds `dist/`, which many tests run. Types are not checked: a mutant must die of a test, not of a type. */
 async function build(cwd: string): Promise<void> {
   const args = [
-    'node_modules/typescript/bin/tsc',
+    'node_modules/typescript7/bin/tsc',
     '-p',
     'lib',
     '--noCheck',
