@@ -36,6 +36,12 @@ async function leave(
   oss.server.faults.clear()
 }
 
+/** Why a stream does not become ready. */
+async function refusalOf(stream: OssAppendStream): Promise<unknown> {
+  stream.once('ready', () => stream.destroy())
+  return failureOf(stream)
+}
+
 async function appendOther(oss: Oss, key: string, text: string): Promise<void> {
   const stream = oss.open(key)
   stream.write(text)
@@ -48,7 +54,7 @@ t.test('bytes for an object of another bucket: the stream refuses, and they stay
   const key = oss.newKey()
   await leave(oss, key, { journal }, { delivered: 'a', left: 'b' })
   const other = oss.open(key, { journal, bucket: 'otherbucket' })
-  t.match(await failureOf(other), {
+  t.match(await refusalOf(other), {
     code: 'OSS_ERR_JOURNAL',
     message: /1 byte for oss:\/\/examplebucket\/.*otherbucket/,
   })
@@ -86,8 +92,8 @@ t.test('an object that is gone or replaced: the stream fails, and the bytes stay
     await leave(oss, key, { journal }, { delivered: 'four', left: 'kept' })
     oss.server.faults.push(fault)
     const code = 'by' in fault && fault.by === 'Normal' ? 'ObjectNotAppendable' : /REPLACED/
-    t.match(await failureOf(oss.open(key, { journal })), { code, message: /4 bytes .*stay/ })
-    t.match(await failureOf(oss.open(key, { journal })), { code }, 'again')
+    t.match(await refusalOf(oss.open(key, { journal })), { code, message: /4 bytes .*stay/ })
+    t.match(await refusalOf(oss.open(key, { journal })), { code }, 'again')
   }
 })
 
@@ -111,7 +117,7 @@ t.test('a sealed object: a plain stream fails, and a rolling stream takes the ne
       t.equal(oss.read(key).toString(), 'a')
       t.equal(oss.read(`${key.slice(0, -1)}1`).toString(), 'bcd')
     } else {
-      t.match(await failureOf(open()), { code: 'AppendSealedObjectNotAllowed' })
+      t.match(await refusalOf(open()), { code: 'AppendSealedObjectNotAllowed' })
     }
   }
 })
@@ -192,7 +198,7 @@ t.test('bytes for a key pattern of which nothing was sent wait for a stream with
     () => oss.open(pattern, { journal }),
     () => openRolling(`other-${pattern}`),
   ]) {
-    t.match(await failureOf(open()), {
+    t.match(await refusalOf(open()), {
       code: 'OSS_ERR_JOURNAL',
       message: `5 bytes for the key pattern ${pattern} of examplebucket, and the stream is for another`,
       file: join(journal, '0'),
@@ -209,7 +215,7 @@ t.test('bytes for another bucket of which nothing was sent: the stream refuses',
   const journal = newFolder(t)
   const key = oss.newKey()
   await leave(oss, key, { journal }, { left: 'left' })
-  t.match(await failureOf(oss.open(key, { journal, bucket: 'otherbucket' })), {
+  t.match(await refusalOf(oss.open(key, { journal, bucket: 'otherbucket' })), {
     code: 'OSS_ERR_JOURNAL',
     message: /4 bytes for oss:\/\/examplebucket\/.*otherbucket/,
   })
@@ -224,7 +230,7 @@ t.test('the object of another key is sealed: the stream fails, and adds to none'
     const [key, other] = [oss.newKey(), oss.newKey()]
     await leave(oss, key, { journal }, { delivered, left: 'bc' })
     await finish(oss.open(key, { seal: true }))
-    t.match(await failureOf(oss.open(other, { journal })), {
+    t.match(await refusalOf(oss.open(other, { journal })), {
       code: 'AppendSealedObjectNotAllowed',
       key,
       message: /; 2 bytes for it stay in the journal/,
@@ -476,7 +482,7 @@ t.test(
       read: async () => ({ length: '5', crc64: 7, body: [] }) as never,
     }
     t.match(
-      await failureOf(createAppendStream({ bucket: 'examplebucket', key, client, journal })),
+      await refusalOf(createAppendStream({ bucket: 'examplebucket', key, client, journal })),
       {
         code: 'OSS_ERR_CLIENT',
         message: /read\(\) must resolve with length.*stay in the journal/,
