@@ -256,17 +256,18 @@ function authorityOf({ host = '', port }: buildConnector.Options): string {
 
 /**
  * undici (7.30) writes header and body at once, after `onRequestStart`. Here the body goes in parts, each
- * when the one before has left: over TLS, Node shows the progress of a write by nothing but its end.
+ * when the one before has left: over TLS, Node shows the progress of a write by nothing but its end. For the same
+ * reason no two bodies are written together: the first would count as sent when the second is.
  */
 function writeInParts(socket: Socket, connection: Connection): void {
   const { write } = socket
-  /** Writes of pipelined requests that wait until the last part of the body before them is written. */
+  /** Writes of pipelined requests that wait until the body before them has left. */
   const waiting: (() => void)[] = []
-  let isDivided = false
-  const writeNext = (): void => {
+  let isBusy = false
+  const writeWaiting = (): void => {
+    isBusy = false
     socket.cork()
-    isDivided = false
-    while (!isDivided && waiting.length > 0) waiting.shift()?.()
+    while (!isBusy && waiting.length > 0) waiting.shift()?.()
     socket.uncork()
   }
   socket.write = (chunk: Uint8Array | string, ...rest: unknown[]) => {
@@ -285,13 +286,12 @@ function writeInParts(socket: Socket, connection: Connection): void {
         else if (end <= length) connection.part *= 2
         observe(end >= length)
         if (end < length) writeFrom(end)
+        else if (length > 0) writeWaiting()
       }
-      isDivided = end < length
-      const isReady: boolean = Reflect.apply(write, socket, [part, rest[0], onTaken])
-      if (start > 0 && !isDivided) writeNext()
-      return isReady
+      isBusy = length > 0
+      return Reflect.apply(write, socket, [part, rest[0], onTaken])
     }
-    if (!isDivided) return writeFrom(0)
+    if (!isBusy) return writeFrom(0)
     waiting.push(() => writeFrom(0))
     return false
   }

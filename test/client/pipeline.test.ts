@@ -125,6 +125,24 @@ t.test('long bodies follow each other, and their parts do not mix', async t => {
   }
 })
 
+t.test('a response is not early because a later body is still being sent', async t => {
+  const MIB = 1024 ** 2
+  const { send, server } = await open(t, (request, count) => {
+    // The body behind this one fills the buffers of the system, and its rest stays in the client.
+    if (count === 4) request.socket.pause()
+    return success(positionOf(request))
+  })
+  // After two bodies on a fast link, each one is a single part.
+  for (const position of [0, 1]) await send(position, { body: Buffer.alloc(8 * MIB) })
+  const sizes = [8, 8, 64]
+  const sent = sizes.map((mib, index) => send(2 + index, { body: Buffer.alloc(mib * MIB) }))
+  await Promise.all(sent.slice(0, 2))
+  server.sockets[0]?.resume()
+  await Promise.all(sent)
+  t.equal(server.requests.length, 5, 'none is sent again')
+  t.equal(server.sockets.length, 1)
+})
+
 t.test('a reset ends all, and none is sent again', async t => {
   for (const answered of [0, 1, 2]) {
     const { send, arrived, server } = await open(t, (request, count) => {

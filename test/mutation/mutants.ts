@@ -1839,8 +1839,15 @@ export const MUTANTS: readonly Mutant[] = [
   {
     name: 'pipelining: parts of two bodies mix',
     file: 'lib/client/agent.ts',
-    find: 'if (!isDivided) return writeFrom(0)',
+    find: 'if (!isBusy) return writeFrom(0)',
     replace: 'if (length >= 0) return writeFrom(0)',
+    tests: ['client/pipeline'],
+  },
+  {
+    name: 'pipelining: bodies that fit into one part are written together',
+    file: 'lib/client/agent.ts',
+    find: 'isBusy = length > 0',
+    replace: 'isBusy = end < length',
     tests: ['client/pipeline'],
   },
   {
