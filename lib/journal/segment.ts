@@ -19,8 +19,10 @@ export const HEAD_BYTES = 12_288
 const PAGE_BYTES = 4096
 /** Where the anchor is in a file. */
 export const ANCHOR_PLACES = [PAGE_BYTES, 2 * PAGE_BYTES] as const
+/** Bytes that mean the same in every version, up to their CRC, so that a newer version is told from damage. */
+const FIXED_BYTES = 44
 /** Bytes of the header before the names of its target. */
-const HEADER_FIELDS_BYTES = 52
+const HEADER_FIELDS_BYTES = 56
 const MAGIC = Buffer.from('OSSJRNL\n')
 const ANCHOR_FIELDS_BYTES = 44
 
@@ -109,7 +111,8 @@ export function encodeHead(header: SegmentHeader, anchor: NumberedAnchor | undef
   const { beginsRecord, target = NO_TARGET } = header
   head.writeUInt32LE((beginsRecord ? BEGINS_RECORD : 0) | (target.isPattern ? IS_PATTERN : 0), 40)
   writeNames(head, target, HEADER_FIELDS_BYTES)
-  head.writeUInt32LE(headerCrc(head), 44)
+  head.writeUInt32LE(fixedCrc(head), FIXED_BYTES)
+  head.writeUInt32LE(namesCrc(head), FIXED_BYTES + 4)
   if (anchor) for (const place of ANCHOR_PLACES) encodeAnchor(anchor).copy(head, place)
   return head
 }
@@ -135,11 +138,14 @@ export function decodeHead(bytes: Buffer): SegmentHead {
 
 function decodeHeader(bytes: Buffer): SegmentHeader | undefined {
   if (bytes.length < HEADER_FIELDS_BYTES || !bytes.subarray(0, 8).equals(MAGIC)) return undefined
-  if (bytes.readUInt32LE(44) !== headerCrc(bytes)) return undefined
+  if (bytes.readUInt32LE(FIXED_BYTES) !== fixedCrc(bytes)) return undefined
+  const version = bytes.readUInt32LE(8)
+  const isKnown = version <= VERSION
+  if (isKnown && bytes.readUInt32LE(FIXED_BYTES + 4) !== namesCrc(bytes)) return undefined
   const flags = bytes.readUInt32LE(40)
-  const names = readNames(bytes, HEADER_FIELDS_BYTES)
+  const names = isKnown ? readNames(bytes, HEADER_FIELDS_BYTES) : NO_TARGET
   return {
-    version: bytes.readUInt32LE(8),
+    version,
     generation: bytes.readUInt32LE(12),
     offset: readNumber(bytes, 16),
     salt: Buffer.from(bytes.subarray(24, 32)),
@@ -150,10 +156,13 @@ function decodeHeader(bytes: Buffer): SegmentHeader | undefined {
   }
 }
 
-/** Of all but itself. */
-function headerCrc(bytes: Buffer): number {
-  const end = namesEnd(bytes, HEADER_FIELDS_BYTES)
-  return crc32(bytes.subarray(48, end), crc32(bytes.subarray(0, 44)))
+function fixedCrc(bytes: Buffer): number {
+  return crc32(bytes.subarray(0, FIXED_BYTES))
+}
+
+/** Of the lengths of the names, and of the names. */
+function namesCrc(bytes: Buffer): number {
+  return crc32(bytes.subarray(FIXED_BYTES + 8, namesEnd(bytes, HEADER_FIELDS_BYTES)))
 }
 
 function encodeAlign(align: Align): number {
