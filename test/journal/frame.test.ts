@@ -29,7 +29,7 @@ const header: SegmentHeader = {
   target: { bucket: 'my-bucket', key: 'logs/{index}', isPattern: true },
 }
 /** Bytes of it. */
-const HEADER_BYTES = 52 + 9 + 12
+const HEADER_BYTES = 56 + 9 + 12
 const anchor = {
   sequence: 3,
   offset: 900,

@@ -258,6 +258,20 @@ export const MUTANTS: readonly Mutant[] = [
     tests: ['journal/disk', 'journal/recovery'],
   },
   {
+    name: 'journal: a newer version is damage',
+    file: 'lib/journal/segment.ts',
+    find: 'if (isKnown && bytes',
+    replace: 'if (bytes',
+    tests: ['journal/damage'],
+  },
+  {
+    name: 'journal: the names of a target have no CRC',
+    file: 'lib/journal/segment.ts',
+    find: 'if (isKnown && bytes.readUInt32LE(FIXED_BYTES + 4) !== namesCrc(bytes)) return undefined',
+    replace: '',
+    tests: ['journal/frame'],
+  },
+  {
     name: 'journal: what is synced at process.exit() is written again',
     file: 'lib/journal/journal.ts',
     find: 'return this.end < end ? chunks : behind(chunks, layout)',
