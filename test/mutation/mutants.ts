@@ -276,7 +276,7 @@ export const MUTANTS: readonly Mutant[] = [
     file: 'lib/journal/journal.ts',
     find: 'return this.end < end ? chunks : behind(chunks, layout)',
     replace: 'return end < 0 ? behind(chunks, layout) : chunks',
-    tests: ['journal/recovery'],
+    tests: ['journal/exit'],
   },
   {
     name: 'journal: unsynced frames are not written to a new segment',
