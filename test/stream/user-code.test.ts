@@ -83,9 +83,17 @@ t.test("a string with the encoding 'buffer' fails the stream, queued or not", as
   for (const isQueued of [false, true]) {
     const stream = oss.open(oss.newKey())
     if (isQueued) stream.write(Buffer.alloc(LARGE))
-    stream.write('abc', 'buffer' as BufferEncoding)
-    stream.end('x')
     const message = 'Unknown encoding: buffer'
+    try {
+      stream.write('abc', 'buffer' as BufferEncoding)
+    } catch (error) {
+      // Node 24 and later refuse it in `write()`, as any unknown encoding, and the stream goes on.
+      t.match(error, { code: 'ERR_UNKNOWN_ENCODING', message })
+      stream.end('x')
+      await once(stream, 'finish')
+      continue
+    }
+    stream.end('x')
     t.same(await endOf(t, stream), [`close: ${message}`, `error ${message}`, `flush: ${message}`])
   }
 })
