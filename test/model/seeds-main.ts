@@ -1,7 +1,9 @@
 /**
  * Runs seeds of all models, with the lowest priority, and tells how they spread over the features:
  *
- *     npm run test:seeds -- [--total 300000] [--file node_modules/.cache/oss-append-stream/seeds.jsonl]
+ *     npm run test:seeds -- [--total 300000] [--file node_modules/.cache/oss-append-stream/seeds.jsonl] [--model NAME]...
+ *
+ * `--model`: only these, so that several processes with one file share the work. A report has all of them.
  *
  * Each finished range is a line of the file, with its commit. Ranges that ran with the same code of `lib` are not run
  * again, so a run that was stopped goes on with the same command. `--report` runs nothing.
@@ -44,17 +46,22 @@ process.exitCode = await main()
 
 async function main(): Promise<number> {
   const text = { type: 'string' } as const
-  const options = { total: text, file: text, report: { type: 'boolean' } } as const
+  const model = { type: 'string', multiple: true } as const
+  const options = { total: text, file: text, model, report: { type: 'boolean' } } as const
   const { values } = parseArgs({ options })
   const total = readNumber('total', values.total ?? '300000')
   const file = values.file ?? 'node_modules/.cache/oss-append-stream/seeds.jsonl'
+  const names = values.model ?? Object.keys(MODELS)
+  const unknown = names.find(name => !(name in MODELS))
+  if (unknown) throw new Error(`--model ${unknown}: there is none. Models: ${Object.keys(MODELS)}`)
   const code = digestOfLib()
   const ran = readChunks(file).filter(chunk => chunk.code === code)
   // What failed runs again: the fault may have been one of the model.
   const done = values.report ? ran : ran.filter(({ failures }) => failures.length === 0)
-  if (!values.report) await runAll(total, file, done, code)
+  if (!values.report) await runAll(total, file, names, done, code)
   printModels(done)
-  const missing = printPairs(done)
+  // A run of some models says nothing about the matrix of all.
+  const missing = values.model ? [] : printPairs(done)
   const failures = done.flatMap(({ model, failures }) =>
     failures.map(
       ({ seed, problem }) => `${model} ${seed}: ${problem}\n  ${commandOf(model, seed)}`,
@@ -64,11 +71,17 @@ async function main(): Promise<number> {
   return failures.length + missing.length === 0 ? 0 : 1
 }
 
-async function runAll(total: number, file: string, done: Chunk[], code: string): Promise<void> {
+async function runAll(
+  total: number,
+  file: string,
+  names: readonly string[],
+  done: Chunk[],
+  code: string,
+): Promise<void> {
   setPriority(19)
   mkdirSync(dirname(file), { recursive: true })
   const commit = execFileSync('git', ['rev-parse', '--short', 'HEAD'], { encoding: 'utf8' }).trim()
-  for (let next = nextChunk(total, done); next; next = nextChunk(total, done)) {
+  for (let next = nextChunk(total, names, done); next; next = nextChunk(total, names, done)) {
     const { name, from } = next
     const ran = await runChunk(MODELS[name]!, from)
     const chunk = { model: name, from, ...ran, code, commit, finished: new Date().toISOString() }
@@ -81,8 +94,9 @@ async function runAll(total: number, file: string, done: Chunk[], code: string):
 }
 
 /** The first range that is missing, of the model that is most behind. */
-function nextChunk(total: number, done: readonly Chunk[]) {
-  const behind = Object.entries(MODELS).map(([name, { share, chunk }]) => {
+function nextChunk(total: number, names: readonly string[], done: readonly Chunk[]) {
+  const behind = names.map(name => {
+    const { share, chunk } = MODELS[name]!
     const ran = new Set(done.filter(({ model }) => model === name).map(({ from }) => from))
     let from = 1
     while (ran.has(from)) from += chunk
