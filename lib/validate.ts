@@ -15,13 +15,19 @@ export function checkKnown(
   options: unknown,
   known: readonly string[],
 ): Record<string, unknown> {
-  if (!isRecord(options)) throw invalidOption(name, `must be an object, not ${formatKind(options)}`)
+  const given = checkObject(name, options)
   const prefix = name === 'options' ? '' : `${name}.`
-  for (const option of Object.keys(options)) {
+  for (const option of Object.keys(given)) {
     if (known.includes(option)) continue
     throw invalidOption(`${prefix}${option}`, `is unknown${suggestion(option, known, prefix)}`)
   }
-  return options
+  return given
+}
+
+/** Refuses a value that is not a plain object, before its members are read. */
+export function checkObject<T>(name: string, value: T): T & Record<string, unknown> {
+  if (isRecord(value)) return value
+  throw invalidOption(name, `must be an object, not ${formatKind(value)}`)
 }
 
 export function checkInteger(
@@ -88,7 +94,7 @@ export function checkRecord(name: string, value: unknown): [string, unknown][] {
  * False for a Map, `Headers`, array, or promise that was not awaited: their members are not properties, and would
  * be ignored.
  */
-function isRecord(value: unknown): value is Record<string, unknown> {
+function isRecord<T>(value: T): value is T & Record<string, unknown> {
   if (typeof value !== 'object' || value === null || Symbol.iterator in value) return false
   return !('then' in value && typeof value.then === 'function')
 }

@@ -3,7 +3,7 @@
 import { invalidOption } from '../errors.ts'
 import { MIB } from '../options.ts'
 import type { RollingAppendStreamOptions } from '../rolling/rolling-stream.ts'
-import { checkInteger, checkRecord, MAX_DELAY } from '../validate.ts'
+import { checkInteger, checkObject, checkRecord, MAX_DELAY } from '../validate.ts'
 
 /** Stream options that a transport sets itself. */
 const FIXED_OPTIONS = ['align', 'maxRecordBytes', 'signal'] as const
@@ -54,7 +54,7 @@ export function resolveTransportOptions(given: TransportOptions): TransportSetti
     closeTimeout = TRANSPORT_DEFAULTS.closeTimeout,
     retry = {},
     ...rest
-  } = given
+  } = checkObject('options', given)
   checkInteger('maxBuffered', maxBuffered, 1, 256 * MIB)
   checkInteger('closeTimeout', closeTimeout, 0, MAX_DELAY)
   for (const name of FIXED_OPTIONS)

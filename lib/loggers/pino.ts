@@ -8,6 +8,7 @@ import { isMainThread, workerData } from 'node:worker_threads'
 import type { Credentials } from '../client/credentials.ts'
 import { loadCredentialsModule } from '../client/credentials-module.ts'
 import { invalidOption } from '../errors.ts'
+import { checkObject } from '../validate.ts'
 import type { TransportOptions } from './outbox.ts'
 import { PinoTransport } from './pino-transport.ts'
 import { WorkerTransport } from './pino-worker.ts'
@@ -47,8 +48,10 @@ export function createTransport(options: TransportOptions): PinoTransport {
  */
 export default async function transport(options: WorkerOptions): Promise<PinoTransport> {
   // pino adds these two for its worker. The stream would refuse them as unknown options.
-  const { $context, pinoWillSendConfig, ...transportOptions } = options as WorkerOptions &
-    OptionsAddedByPino
+  const { $context, pinoWillSendConfig, ...transportOptions } = checkObject(
+    'options',
+    options as WorkerOptions & OptionsAddedByPino,
+  )
   const credentials = await resolveCredentials(options)
   const isPinoWorker = !isMainThread && workerData?.stateBuf instanceof SharedArrayBuffer
   const TransportClass = isPinoWorker ? WorkerTransport : PinoTransport

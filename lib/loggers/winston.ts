@@ -19,6 +19,7 @@ import type {
   WritableEvents,
   WriteCallback,
 } from '../stream/event-types.ts'
+import { checkObject } from '../validate.ts'
 import { endLate, writeLate } from './late-writes.ts'
 import {
   type DropInfo,
@@ -121,7 +122,7 @@ export class OssTransport extends Transport {
       handleRejections,
       eol = EOL,
       ...outboxOptions
-    } = options
+    } = checkObject('options', options)
     const winstonOptions = { format, level, silent, handleExceptions, handleRejections }
     super(winstonOptions as Transport.TransportStreamOptions)
     if (typeof eol !== 'string') throw invalidOption('eol', 'must be a string')

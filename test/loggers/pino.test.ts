@@ -11,6 +11,7 @@ import transport, {
   type PinoTransport,
   type TransportOptions,
   UndeliveredError,
+  type WorkerOptions,
 } from '../../lib/loggers/pino.ts'
 import { captureStderr } from '../helpers/capture-stderr.ts'
 import { parseLossReports, parseRecords } from '../helpers/numbered-records.ts'
@@ -323,6 +324,15 @@ t.test('credentials can be the name of a module', async t => {
     code: 'OSS_ERR_INVALID_OPTION',
     message: /^option credentials: cannot be loaded: Cannot find module/,
   })
+})
+
+t.test('options that are no object are refused as a wrong option', async t => {
+  const expected = { code: 'OSS_ERR_INVALID_OPTION', message: /^option options: must be an object/ }
+  for (const options of [undefined, null, 'oss://examplebucket/app.log']) {
+    const wrong = options as unknown as TransportOptions
+    t.throws(() => createTransport(wrong), expected)
+    await t.rejects(transport(wrong as object as WorkerOptions), expected)
+  }
 })
 
 t.test('a function that provides keys is called again when OSS refuses the old ones', async t => {

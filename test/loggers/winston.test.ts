@@ -119,6 +119,10 @@ t.test('eol ends each record, and a wrong option is named in the error', async t
   t.throws(() => setUpLogger(oss, { colour: 1 } as object), {
     message: /^option colour: /,
   })
+  t.throws(() => new OssTransport(undefined as unknown as OssTransportOptions), {
+    code: 'OSS_ERR_INVALID_OPTION',
+    message: /^option options: must be an object/,
+  })
 })
 
 t.test("'logged' is emitted as by winston's own transports", async t => {
