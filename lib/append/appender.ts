@@ -294,7 +294,7 @@ export class Appender implements Destination {
           ? this.#exchangeInChain(this.#chain, part, batch, signal)
           : this.#request(before, part, signal),
       )
-      const { position, crc64 } = checkAppendResult(result)
+      const { position, crc64 } = result
       const tail = { position, crc64 }
       if (!isProof(after, tail)) throw integrity(after, result)
       const { requestId, isReconciled = false } = result
@@ -315,15 +315,16 @@ export class Appender implements Destination {
     }
   }
 
-  #request(before: ObservedTail, part: Batch, signal: AbortSignal): Promise<ChainResult> {
+  async #request(before: ObservedTail, part: Batch, signal: AbortSignal): Promise<ChainResult> {
     const { client, pipeline = client, target } = this.#options
-    return pipeline.append(target, {
+    const result = await pipeline.append(target, {
       position: before.position,
       body: part.bytes,
       headers: this.#headersOf(before, part),
       deadlineFactor: this.#context.attemptSize.deadlineFactorOf(part.length),
       signal,
     })
+    return checkAppendResult(result)
   }
 
   /** Sends the head of the chain, unless it was sent ahead. Others may follow it if it carries a whole batch. */
