@@ -982,6 +982,20 @@ export const MUTANTS: readonly Mutant[] = [
     tests: ['append/retry'],
   },
   {
+    name: 'a scripted header that Node cannot send breaks the connection instead',
+    file: 'lib/server/check-fault.ts',
+    find: "checkByNode(name, 'must be the value of a header', () => validateHeaderValue('x', text))",
+    replace: '',
+    tests: ['server/options'],
+  },
+  {
+    name: 'a fault with another one has a scope that counts for nothing',
+    file: 'lib/server/check-fault.ts',
+    find: 'const field = FIRST_ONLY.find(each => addition[each] !== undefined)',
+    replace: 'const field = FIRST_ONLY.find(each => each === undefined)',
+    tests: ['server/options'],
+  },
+  {
     name: 'the test server has a bucket that OSS would refuse',
     file: 'lib/server/names.ts',
     find: "if (typeof value === 'string' && isBucketName(value)) return value",
