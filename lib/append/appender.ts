@@ -36,6 +36,7 @@ import {
   isSealed,
   TailFinder,
   tellsLength,
+  wrongEnd,
 } from './find-tail.ts'
 import { ObjectState } from './object-state.ts'
 import type { RetryInfo } from './retry-loop.ts'
@@ -241,9 +242,7 @@ export class Appender implements Destination {
         const isGone = error instanceof OssServiceError && error.code === 'NoSuchKey'
         if (isGone) throw replaced(tail, null, error)
         if (!tellsLength(error)) throw error
-        const seen = { position: error.nextPosition }
-        const isShorter = seen.position < tail.position
-        throw isShorter ? replaced(tail, seen, error) : conflict(tail, tail, seen, error)
+        throw wrongEnd(tail, error.nextPosition, error)
       }
     })
   }

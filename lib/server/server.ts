@@ -4,7 +4,7 @@
  * one machine, and is not made to face a network.
  */
 
-import { once } from 'node:events'
+import { once, setMaxListeners } from 'node:events'
 import { createServer, type RequestListener, type Server } from 'node:http'
 import { createServer as createTlsServer } from 'node:https'
 import type { AddressInfo, Socket } from 'node:net'
@@ -59,6 +59,8 @@ export class OssServer extends ServerContext {
   constructor(options: OssServerOptions) {
     const settings = resolveServerOptions(options)
     super(settings)
+    // Each request that waits listens to it.
+    setMaxListeners(0, this.signal)
     this.#host = settings.host
     this.#port = settings.port
     this.#scheme = settings.tls === undefined ? 'http' : 'https'

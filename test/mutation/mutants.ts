@@ -982,6 +982,13 @@ export const MUTANTS: readonly Mutant[] = [
     tests: ['append/retry'],
   },
   {
+    name: 'an object that is shorter than the given position looks as if another writer had appended',
+    file: 'lib/append/find-tail.ts',
+    find: 'return position < expected.position',
+    replace: 'return position < 0',
+    tests: ['append/find-tail'],
+  },
+  {
     name: 'a scripted header that Node cannot send breaks the connection instead',
     file: 'lib/server/check-fault.ts',
     find: "checkByNode(name, 'must be the value of a header', () => validateHeaderValue('x', text))",
