@@ -81,7 +81,8 @@ export class Batcher {
   /** The `#length` at which the last end of a record is to be found next. */
   #checkAt: number
   #isTooLong = false
-  #spare: Buffer | undefined
+  /** Free memory: all buffers, where a fast network is faster than the source. */
+  readonly #spares: Buffer[] = []
   #ready: BatchInMemory | undefined
   /** Of the filling buffer: the first end of a chunk behind each 64 KiB. */
   #chunkEnds: number[] = []
@@ -243,7 +244,8 @@ export class Batcher {
     const isIdle = (this.#length === 0 || isRestInIt) && !this.#ready && !isWanted
     // An idle batcher frees what a burst has grown; a long record's buffer is freed in any case.
     const kept = isIdle ? IDLE_BYTES : this.#highWaterMark
-    this.#spare = buffer && buffer.length > kept ? undefined : buffer
+    if (isIdle) this.#spares.length = 0
+    if (buffer && buffer.length <= kept) this.#spares.push(buffer)
     if (isRestInIt) this.#grow(this.#length)
   }
 
@@ -281,8 +283,7 @@ export class Batcher {
   /** Moves the filling bytes to memory of at least `needed` bytes: the spare buffer, or a new one. */
   #grow(needed: number): Buffer {
     const old = this.#filling
-    const spare = this.#spare
-    this.#spare = undefined
+    const spare = this.#spares.pop()
     let buffer = spare
     if (!buffer || buffer.length < needed) {
       const most = needed > this.#highWaterMark ? this.#maxRecordBytes : this.#highWaterMark

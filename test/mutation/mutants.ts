@@ -406,6 +406,13 @@ export const MUTANTS: readonly Mutant[] = [
     tests: ['stream/batcher'],
   },
   {
+    name: 'of the buffers that are free only one is kept',
+    file: 'lib/stream/batcher.ts',
+    find: 'if (isIdle) this.#spares.length = 0',
+    replace: 'this.#spares.length = 0',
+    tests: ['stream/batcher'],
+  },
+  {
     name: 'a known CRC is not used',
     file: 'lib/stream/batcher.ts',
     find: 'crc64 === undefined ? update(',
