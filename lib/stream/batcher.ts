@@ -181,7 +181,7 @@ export class Batcher {
   #isWhole(bytes: Uint8Array, isEnd: boolean): boolean {
     const { length } = bytes
     const most = Math.min(this.#highWaterMark - this.#length, this.#maxRecordBytes)
-    if (length < SUMMED_BYTES || length > most || this.#isUsedUp) return false
+    if (length < SUMMED_BYTES || length > most || this.#isUsedUp()) return false
     if (this.whole < this.#length) return false
     if (this.#isByChunk) return isEnd
     return findLastRecordEnd(this.#align, bytes, this.#length) === this.#length + length
@@ -254,21 +254,21 @@ export class Batcher {
     return this.#length >= this.#highWaterMark && this.#whole > 0
   }
 
-  /** No buffer is left to be filled. */
-  get #isUsedUp(): boolean {
+  /** No buffer is left to be filled. A method: a private getter is a slow call in V8 11.3, and each write asks. */
+  #isUsedUp(): boolean {
     return this.#ready !== undefined && this.#inFlight.length === this.#maxInFlight
   }
 
   /** Bytes that the filling buffer takes before the ends of records are to be found again. */
   #room(): number {
-    return this.#isUsedUp ? 0 : this.#checkAt - this.#length
+    return this.#isUsedUp() ? 0 : this.#checkAt - this.#length
   }
 
   /** How many of `bytes`, from `from` on, can be copied now. */
   #fit(bytes: Uint8Array, from: number): number {
     const room = this.#room()
     if (room > 0) return Math.min(bytes.length - from, room)
-    if (this.#whole > 0 || this.#isUsedUp) return 0
+    if (this.#whole > 0 || this.#isUsedUp()) return 0
     // One record fills the whole buffer: the buffer takes the rest of it, and nothing behind its end.
     const part = bytes.subarray(from, from + this.#maxRecordBytes - this.#length)
     return findFirstRecordEnd(this.#align, part, this.#length)
