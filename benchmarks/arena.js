@@ -78,7 +78,7 @@ class Child {
  * @param {(text: string) => void} log
  * @returns the turns or the error of each contender, by label
  */
-export async function runCase({ contenders, latency = 0, isCold = false }, rounds, log) {
+export async function runCase({ contenders, latency = 0, warmUp = 1 }, rounds, log) {
   const results = {}
   const children = []
   try {
@@ -97,8 +97,7 @@ export async function runCase({ contenders, latency = 0, isCold = false }, round
         return { label, child }
       }),
     )
-    // The first turn is a warm-up and does not count, except in a cold case.
-    for (let round = isCold ? 1 : 0; round <= rounds; round++) {
+    for (let round = -warmUp; round < rounds; round++) {
       for (const { label, child } of running) {
         const result = results[label]
         if (result.error !== undefined) continue
@@ -106,7 +105,7 @@ export async function runCase({ contenders, latency = 0, isCold = false }, round
           await sink.request({ latency })
           const turn = await child.request({})
           turn.sink = await sink.request({})
-          if (round > 0) result.turns.push(turn)
+          if (round >= 0) result.turns.push(turn)
         } catch (error) {
           result.error = error.message
           log(`  ${label}: ${error.message}`)

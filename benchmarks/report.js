@@ -43,7 +43,8 @@ round. \`npm run bench -- --rounds 1 NAME\` prints the results and writes no fil
 
 ${targetTable(measured)}
 
-[PROFILE.md](PROFILE.md) says why some targets are not met, and what the next steps are.
+*Out of reach*: the bound misses the target too. The bound is a loop that does only what every such client has to do, and
+has rows of its own. [PROFILE.md](PROFILE.md) says why some targets are not met, and what the next steps are.
 
 ${parts.join('\n\n')}
 `
@@ -54,17 +55,21 @@ export function targetTable(measured) {
   const rows = targets
     .filter(target => measured[target.case])
     .map(target => {
-      const value = safely(() => target.value(measured[target.case].results))
-      const met = isMet(target, value)
+      const { results } = measured[target.case]
+      const value = safely(() => target.value(results))
       const limit = `${target.isLeast ? 'at least' : 'at most'} ${digits(target.limit)}`
-      return [
-        target.text,
-        limit,
-        digits(value),
-        met === undefined ? 'no result' : met ? 'met' : '**not met**',
-      ]
+      return [target.text, limit, digits(value), verdict(target, value, results)]
     })
   return table(['target', '', 'measured', ''], rows)
+}
+
+function verdict(target, value, results) {
+  const met = isMet(target, value)
+  if (met === undefined) return 'no result'
+  if (met) return 'met'
+  const bound = safely(() => target.bound?.(results))
+  if (isMet(target, bound) === false) return `out of reach: the bound has ${digits(bound)}`
+  return '**not met**'
 }
 
 /** A case: its title, its description and its table. */

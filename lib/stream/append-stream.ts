@@ -337,7 +337,8 @@ export class OssAppendStream extends Writable {
     callback?: WriteCallback,
   ): boolean {
     const isShort = typeof encoding === 'function'
-    const done = inOwnTick(isShort ? encoding : callback)
+    const given = isShort ? encoding : callback
+    const done = typeof given === 'function' ? inOwnTick(given) : undefined
     if (this.#journal) this.#corkForTick()
     this.#chunks.onWrite()
     try {

@@ -81,7 +81,8 @@ export class Batcher {
   /** The `#length` at which the last end of a record is to be found next. */
   #checkAt: number
   #isTooLong = false
-  #spare: Buffer | undefined
+  /** Free memory: all buffers, where a fast network is faster than the source. */
+  readonly #spares: Buffer[] = []
   #ready: BatchInMemory | undefined
   /** Of the filling buffer: the first end of a chunk behind each 64 KiB. */
   #chunkEnds: number[] = []
@@ -180,7 +181,7 @@ export class Batcher {
   #isWhole(bytes: Uint8Array, isEnd: boolean): boolean {
     const { length } = bytes
     const most = Math.min(this.#highWaterMark - this.#length, this.#maxRecordBytes)
-    if (length < SUMMED_BYTES || length > most || this.#isUsedUp) return false
+    if (length < SUMMED_BYTES || length > most || this.#isUsedUp()) return false
     if (this.whole < this.#length) return false
     if (this.#isByChunk) return isEnd
     return findLastRecordEnd(this.#align, bytes, this.#length) === this.#length + length
@@ -243,7 +244,8 @@ export class Batcher {
     const isIdle = (this.#length === 0 || isRestInIt) && !this.#ready && !isWanted
     // An idle batcher frees what a burst has grown; a long record's buffer is freed in any case.
     const kept = isIdle ? IDLE_BYTES : this.#highWaterMark
-    this.#spare = buffer && buffer.length > kept ? undefined : buffer
+    if (isIdle) this.#spares.length = 0
+    if (buffer && buffer.length <= kept) this.#spares.push(buffer)
     if (isRestInIt) this.#grow(this.#length)
   }
 
@@ -252,21 +254,21 @@ export class Batcher {
     return this.#length >= this.#highWaterMark && this.#whole > 0
   }
 
-  /** No buffer is left to be filled. */
-  get #isUsedUp(): boolean {
+  /** No buffer is left to be filled. A method: a private getter is a slow call in V8 11.3, and each write asks. */
+  #isUsedUp(): boolean {
     return this.#ready !== undefined && this.#inFlight.length === this.#maxInFlight
   }
 
   /** Bytes that the filling buffer takes before the ends of records are to be found again. */
   #room(): number {
-    return this.#isUsedUp ? 0 : this.#checkAt - this.#length
+    return this.#isUsedUp() ? 0 : this.#checkAt - this.#length
   }
 
   /** How many of `bytes`, from `from` on, can be copied now. */
   #fit(bytes: Uint8Array, from: number): number {
     const room = this.#room()
     if (room > 0) return Math.min(bytes.length - from, room)
-    if (this.#whole > 0 || this.#isUsedUp) return 0
+    if (this.#whole > 0 || this.#isUsedUp()) return 0
     // One record fills the whole buffer: the buffer takes the rest of it, and nothing behind its end.
     const part = bytes.subarray(from, from + this.#maxRecordBytes - this.#length)
     return findFirstRecordEnd(this.#align, part, this.#length)
@@ -281,8 +283,7 @@ export class Batcher {
   /** Moves the filling bytes to memory of at least `needed` bytes: the spare buffer, or a new one. */
   #grow(needed: number): Buffer {
     const old = this.#filling
-    const spare = this.#spare
-    this.#spare = undefined
+    const spare = this.#spares.pop()
     let buffer = spare
     if (!buffer || buffer.length < needed) {
       const most = needed > this.#highWaterMark ? this.#maxRecordBytes : this.#highWaterMark

@@ -45,9 +45,7 @@ export class ChunkAcceptance {
   /** All of one more chunk is accepted, and nothing behind it yet. */
   onAccepted(): void {
     this.#accepted += 1
-    while (this.#pending[0] && this.#pending[0].chunks <= this.#accepted) {
-      this.#pending.shift()?.resolve()
-    }
+    if (this.#pending.length > 0) this.#resolve()
   }
 
   /** Calls `resolve` once all chunks that are written by now are accepted, before any later one is. */
@@ -58,5 +56,11 @@ export class ChunkAcceptance {
 
   reject(error: Error): void {
     for (const { reject } of this.#pending.splice(0)) reject(error)
+  }
+
+  #resolve(): void {
+    while (this.#pending[0] && this.#pending[0].chunks <= this.#accepted) {
+      this.#pending.shift()?.resolve()
+    }
   }
 }

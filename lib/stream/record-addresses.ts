@@ -50,7 +50,7 @@ export class RecordAddresses {
 
   /** Whether the next chunk to be accepted is a record of these. `chunks`: how many are accepted. */
   isNext(chunks: number): boolean {
-    return this.#records[this.#located]?.chunks === chunks
+    return this.#located < this.#records.length && this.#records[this.#located]?.chunks === chunks
   }
 
   /** The next record starts behind `start` bytes of the stream. */

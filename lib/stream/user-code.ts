@@ -9,8 +9,8 @@ import type { WriteCallback } from './event-types.ts'
  * Calls back in a tick of its own: Node calls several callbacks in a row, and one that throws would prevent the
  * others, 'finish' and 'error'. A closure in `write()` itself would cost each write a context, 50 ns.
  */
-export function inOwnTick(callback: WriteCallback | undefined): WriteCallback | undefined {
-  return typeof callback === 'function' ? error => process.nextTick(callback, error) : undefined
+export function inOwnTick(callback: WriteCallback): WriteCallback {
+  return error => process.nextTick(callback, error)
 }
 
 /** Calls back at once, and throws in a tick of its own. */

@@ -199,6 +199,27 @@ t.test('a busy batcher reuses two buffers', async t => {
   t.equal(memory.size, 2)
 })
 
+t.test('a batcher whose buffers are free at the same time reuses them all', async t => {
+  const MARK = 100_000
+  const chunk = Buffer.alloc(MARK)
+  for (const pipelining of [1, 4]) {
+    const options = { contentMd5: false, align: 1, maxRecordBytes: 64 << 20 } as const
+    const batcher = new Batcher({ highWaterMark: MARK, pipelining, ...options })
+    const memory = new Set<ArrayBufferLike>()
+    for (let round = 0; round < 50; round++) {
+      for (let taken = 0; taken < pipelining; taken++) {
+        batcher.write(chunk)
+        memory.add(batcher.take()!.bytes.buffer)
+      }
+      batcher.write(chunk)
+      batcher.release(true)
+      memory.add(batcher.take()!.bytes.buffer)
+      for (let taken = 0; taken < pipelining; taken++) batcher.release(true)
+    }
+    t.equal(memory.size, pipelining + 1)
+  }
+})
+
 t.test('an idle batcher frees a buffer that a burst has grown, and keeps a small one', async t => {
   const MARK = 200_000
   const batcher = create(MARK)
