@@ -1509,8 +1509,8 @@ export const MUTANTS: readonly Mutant[] = [
   {
     name: 'a write callback runs among those of other writes',
     file: 'lib/stream/user-code.ts',
-    find: '? error => process.nextTick(callback, error) : undefined',
-    replace: '? callback : undefined',
+    find: 'return error => process.nextTick(callback, error)',
+    replace: 'return callback',
     tests: ['stream/user-code'],
   },
   {
