@@ -36,6 +36,7 @@ import {
   isSealed,
   TailFinder,
   tellsLength,
+  wrongEnd,
 } from './find-tail.ts'
 import { ObjectState } from './object-state.ts'
 import type { RetryInfo } from './retry-loop.ts'
@@ -241,9 +242,7 @@ export class Appender implements Destination {
         const isGone = error instanceof OssServiceError && error.code === 'NoSuchKey'
         if (isGone) throw replaced(tail, null, error)
         if (!tellsLength(error)) throw error
-        const seen = { position: error.nextPosition }
-        const isShorter = seen.position < tail.position
-        throw isShorter ? replaced(tail, seen, error) : conflict(tail, tail, seen, error)
+        throw wrongEnd(tail, error.nextPosition, error)
       }
     })
   }
@@ -294,7 +293,7 @@ export class Appender implements Destination {
           ? this.#exchangeInChain(this.#chain, part, batch, signal)
           : this.#request(before, part, signal),
       )
-      const { position, crc64 } = checkAppendResult(result)
+      const { position, crc64 } = result
       const tail = { position, crc64 }
       if (!isProof(after, tail)) throw integrity(after, result)
       const { requestId, isReconciled = false } = result
@@ -315,15 +314,16 @@ export class Appender implements Destination {
     }
   }
 
-  #request(before: ObservedTail, part: Batch, signal: AbortSignal): Promise<ChainResult> {
+  async #request(before: ObservedTail, part: Batch, signal: AbortSignal): Promise<ChainResult> {
     const { client, pipeline = client, target } = this.#options
-    return pipeline.append(target, {
+    const result = await pipeline.append(target, {
       position: before.position,
       body: part.bytes,
       headers: this.#headersOf(before, part),
       deadlineFactor: this.#context.attemptSize.deadlineFactorOf(part.length),
       signal,
     })
+    return checkAppendResult(result)
   }
 
   /** Sends the head of the chain, unless it was sent ahead. Others may follow it if it carries a whole batch. */

@@ -1,6 +1,7 @@
 /**
  * Checks what a client resolved with. A client of other software may return anything, and its append may have
- * stored the bytes: a wrong result is a failure of the client, and leaves the append in doubt.
+ * stored the bytes: a wrong result is a failure of the client, and leaves the append in doubt. Results are copied,
+ * with CRCs that can be compared as text: a getter may throw, or tell something else the next time.
  */
 
 import { parseCrc64 } from '../crc64/index.ts'
@@ -8,17 +9,26 @@ import { OssError } from '../errors.ts'
 import type { AppendResult, Head, ObjectRange } from './client-interface.ts'
 
 export function checkAppendResult(result: AppendResult): AppendResult {
-  if (isLength(result?.position) && isCrc64(result.crc64)) return result
+  const { position, crc64, requestId } = Object(result) as AppendResult
+  const known = readCrc64(crc64)
+  if (isLength(position) && known !== null) return { position, crc64: known, requestId }
   throw wrongResult('append', 'position, and crc64 if it is known')
 }
 
 export function checkHead(head: Head | null): Head | null {
-  if (head === null || (isLength(head?.length) && isCrc64(head.crc64))) return head
+  if (head === null) return null
+  const { type, length, position, crc64, sealedTime, requestId } = Object(head) as Head
+  const known = readCrc64(crc64)
+  if (isLength(length) && known !== null) {
+    return { type, length, position, crc64: known, sealedTime, requestId }
+  }
   throw wrongResult('head', 'length, and crc64 if it is known, or with null')
 }
 
 export function checkRange(range: ObjectRange): ObjectRange {
-  if (isLength(range?.length) && isCrc64(range.crc64)) return range
+  const { length, crc64, requestId, body } = Object(range) as ObjectRange
+  const known = readCrc64(crc64)
+  if (isLength(length) && known !== null) return { length, crc64: known, requestId, body }
   throw wrongResult('read', 'length, and crc64 if it is known')
 }
 
@@ -26,8 +36,10 @@ function isLength(value: unknown): boolean {
   return Number.isSafeInteger(value) && (value as number) >= 0
 }
 
-function isCrc64(value: unknown): boolean {
-  return value === undefined || (typeof value === 'string' && parseCrc64(value) !== undefined)
+/** Without leading zeros; null: it is no CRC-64. */
+function readCrc64(value: unknown): string | undefined | null {
+  if (value === undefined) return undefined
+  return (typeof value === 'string' && parseCrc64(value)?.toString()) || null
 }
 
 function wrongResult(method: string, members: string): OssError {

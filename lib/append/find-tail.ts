@@ -10,6 +10,7 @@ import {
   type ObservedTail,
   OssError,
   OssServiceError,
+  replaced,
 } from '../errors.ts'
 import { checkAppendResult, checkHead } from './check-client.ts'
 import type { Client, Head, Target } from './client-interface.ts'
@@ -64,7 +65,7 @@ export class TailFinder {
   /**
    * Asks OSS whether the object is `position` bytes long, and has this CRC where it is given. Changes nothing.
    *
-   * @throws {OssConflictError} It is not.
+   * @throws {OssError} It is not.
    */
   confirm(position: number, crc64?: string): Promise<FoundTail> {
     return this.#trace(() => this.#confirm(position, crc64))
@@ -141,7 +142,7 @@ export class TailFinder {
       return found(seen, true)
     } catch (error) {
       if (!tellsLength(error)) throw error
-      throw conflict(expected, expected, { position: error.nextPosition }, error)
+      throw wrongEnd(expected, error.nextPosition, error)
     }
   }
 
@@ -216,6 +217,14 @@ export function tellsLength(
   error: unknown,
 ): error is OssServiceError & { readonly nextPosition: number } {
   return isPositionRefused(error) && error.nextPosition !== undefined
+}
+
+/** The error of an object that ends at `position`, and not at `expected`. */
+export function wrongEnd(expected: ObservedTail, position: number, cause: Error): OssError {
+  const seen = { position }
+  return position < expected.position
+    ? replaced(expected, seen, cause)
+    : conflict(expected, expected, seen, cause)
 }
 
 /** The identity may append and not read, as OSS allows. `BadErrorResponse`: a 403 without a code. */

@@ -114,7 +114,7 @@ export class RetryLoop {
         const failed = {
           retryClass: classifyError(error),
           hasResponse: this.#hasResponse,
-          retryAfter: error.retryAfter ?? 0,
+          retryAfter: readRetryAfter(error),
           isHurried: this.#isHurried,
         }
         const delay = backoff.next(failed)
@@ -168,6 +168,11 @@ export class RetryLoop {
     if (!this.#keepsProcessAlive) timer.unref()
     return timer
   }
+}
+
+/** Milliseconds, a whole number from 0. A client of other software may ask for NaN, which no timer waits. */
+function readRetryAfter({ retryAfter }: OssError): number {
+  return Math.ceil(Math.max(0, Number(retryAfter))) || 0
 }
 
 /**

@@ -227,7 +227,9 @@ function checkPort(port: string | undefined, scheme: string): string {
   if (port === undefined) return ''
   const number = /^\d{1,5}$/.test(port) ? Number(port) : 0
   if (number < 1 || number > 65_535) {
-    throw wrongEndpoint(`needs a port from 1 to 65535 after its colon, not ${formatValue(port)}`)
+    // A longer one may be the secret in `id:secret`.
+    const shown = port.length < 8 ? `, not ${formatValue(port)}` : ''
+    throw wrongEndpoint(`needs a port from 1 to 65535 after its colon${shown}`)
   }
   return number === (scheme === 'https' ? 443 : 80) ? '' : `:${number}`
 }

@@ -3,6 +3,7 @@
  * the test that scripts it would pass for the wrong reason.
  */
 
+import { validateHeaderName, validateHeaderValue } from 'node:http'
 import { invalidOption } from '../errors.ts'
 import {
   checkBoolean,
@@ -15,6 +16,13 @@ import {
 } from '../validate.ts'
 import type { Fault, FaultKind, FaultScope } from './faults.ts'
 import { OPERATION_NAMES } from './request.ts'
+
+const MIN_STATUS = 200
+const MAX_STATUS = 599
+/** Milliseconds, 50 years: the clock has to stay within the years that OSS's dates can have. */
+const MAX_SKEW = 50 * 365 * 86_400_000
+/** The first of several faults that strike together decides which requests those are. */
+const FIRST_ONLY = ['on', 'bucket', 'key', 'times', 'skip'] as const
 
 /** Returns a value, or throws, naming the member: `fault.how`. */
 type FieldCheck<T = unknown> = (name: string, value: unknown) => T
@@ -32,21 +40,37 @@ const checkBytes: FieldCheck<number | string | Buffer> = (name, value) => {
   if (Number.isSafeInteger(value) && Number(value) >= 0) return Number(value)
   throw invalidOption(name, 'must be a string, a Buffer or a whole number')
 }
-const checkStringOrList: FieldCheck<string | string[]> = (name, value) =>
-  Array.isArray(value) ? value.map(each => checkString(name, each)) : checkString(name, value)
+/** Node sends no header with a wrong name or value: the connection would break instead. */
+const checkHeaderText: FieldCheck<string> = (name, value) => {
+  const text = checkString(name, value)
+  checkByNode(name, 'must be the value of a header', () => validateHeaderValue('x', text))
+  return text
+}
+const checkHeader: FieldCheck<string | string[]> = (name, value) =>
+  Array.isArray(value)
+    ? value.map(each => checkHeaderText(name, each))
+    : checkHeaderText(name, value)
 const recordOf =
   <T>(check: FieldCheck<T>): FieldCheck<Record<string, T>> =>
   (name, value) =>
     Object.fromEntries(
       checkRecord(name, value).map(([key, each]) => [key, check(`${name}.${key}`, each)]),
     )
+const checkHeaders: FieldCheck<Record<string, string | string[]>> = (name, value) => {
+  const headers = recordOf(checkHeader)(name, value)
+  for (const header of Object.keys(headers)) {
+    checkByNode(`${name}.${header}`, 'is no header name', () => validateHeaderName(header))
+  }
+  return headers
+}
 const integer =
   (min: number, max?: number): FieldCheck<number> =>
   (name, value) =>
     checkInteger(name, value, min, max)
 const checkCount = integer(0)
 const checkDelay = integer(0, MAX_DELAY)
-const checkStatus = integer(100, 599)
+/** A final response has no 1xx. */
+const checkStatus = integer(MIN_STATUS, MAX_STATUS)
 
 const oneOf =
   <const T extends string>(...choices: readonly T[]): FieldCheck<T> =>
@@ -71,7 +95,7 @@ const optional =
     value === undefined ? undefined : check(name, value)
 
 const checkCommits = optional(checkBoolean)
-const checkUnanswered = wordOrInteger(['reset', 'hang'], 100, 599)
+const checkUnanswered = wordOrInteger(['reset', 'hang'], MIN_STATUS, MAX_STATUS)
 
 /** The members of each kind, besides its scope. A word that the type of a member lacks does not compile. */
 export const FAULT_FIELDS: FaultFields = {
@@ -93,7 +117,7 @@ export const FAULT_FIELDS: FaultFields = {
   mangled: {
     part: oneOf('requestId', 'position', 'crc64'),
     how: oneOf('missing', 'wrong'),
-    value: optional(checkStringOrList),
+    value: optional(checkHeader),
     commits: checkCommits,
   },
   rival: {
@@ -108,7 +132,7 @@ export const FAULT_FIELDS: FaultFields = {
   forbidden: {},
   stale: {},
   skewed: {
-    offset: integer(Number.MIN_SAFE_INTEGER),
+    offset: integer(-MAX_SKEW, MAX_SKEW),
     hidesServerTime: optional(checkBoolean),
   },
   expired: {},
@@ -132,11 +156,27 @@ export const SCOPE_FIELDS: FieldsOf<FaultScope> = {
   times: optional((name, value) => checkLimit(name, value, 1)),
   skip: optional(checkLimit),
   name: optional(checkString),
-  headers: optional(recordOf(checkStringOrList)),
+  headers: optional(checkHeaders),
   with: optional((name, value) => {
     if (!Array.isArray(value)) throw invalidOption(name, 'must be a list of faults')
-    return value.map((fault, i) => checkFault(fault, `${name}[${i}]`))
+    return value.map((fault, i) => checkAddition(fault, `${name}[${i}]`))
   }),
+}
+
+/** A fault in the `with` of another one. */
+function checkAddition(fault: unknown, name: string): Fault {
+  const addition = checkFault(fault, name)
+  const field = FIRST_ONLY.find(each => addition[each] !== undefined)
+  if (field === undefined) return addition
+  throw invalidOption(`${name}.${field}`, 'belongs to the fault that strikes first')
+}
+
+function checkByNode(name: string, problem: string, validate: () => void): void {
+  try {
+    validate()
+  } catch {
+    throw invalidOption(name, problem)
+  }
 }
 
 /** @throws {OssError} `OSS_ERR_INVALID_OPTION`, naming the member: `fault.how`. */

@@ -1,12 +1,14 @@
 /** OSS's rules for the names of buckets and objects. */
 
+import { invalidOption } from '../errors.ts'
+import { formatValue } from '../validate.ts'
 import { OssRefusal } from './errors.ts'
 
 const BUCKET_NAME = /^[a-z0-9][a-z0-9-]{1,61}[a-z0-9]$/
 const MAX_KEY_BYTES = 1023
 
 /** Whether `bucket` is 3 to 63 of a-z, 0-9 and inner hyphens. */
-export function isBucketName(bucket: string): boolean {
+function isBucketName(bucket: string): boolean {
   return BUCKET_NAME.test(bucket)
 }
 
@@ -27,6 +29,13 @@ export function checkBucketName(bucket: string): void {
       children: { BucketName: bucket },
     })
   }
+}
+
+/** The same for an option: throws `OSS_ERR_INVALID_OPTION`, naming it. */
+export function checkBucketOption(name: string, value: unknown): string {
+  if (typeof value === 'string' && isBucketName(value)) return value
+  const rule = 'must be 3 to 63 of a-z, 0-9 and inner hyphens'
+  throw invalidOption(name, `${rule}, not ${formatValue(value)}`)
 }
 
 /** Throws `InvalidObjectName` unless it is one. */

@@ -3,6 +3,7 @@
 import { randomBytes } from 'node:crypto'
 import { invalidOption } from '../errors.ts'
 import { checkBoolean, checkInteger, checkKnown, checkOneOf, checkRecord } from '../validate.ts'
+import { checkBucketOption } from './names.ts'
 import { ALL_ACTIONS } from './permissions.ts'
 import type { ServerCredentials } from './signature.ts'
 
@@ -66,9 +67,9 @@ export function resolveServerOptions(options: unknown = {}) {
   const pick = (name: keyof typeof DEFAULTS) => given[name] ?? DEFAULTS[name]
   const optional = <T>(name: keyof typeof DEFAULTS, check: (name: string, value: unknown) => T) =>
     pick(name) === undefined ? undefined : check(name, pick(name))
-  const buckets = optional('buckets', (name, value) => checkList(name, value, checkString))
+  const buckets = optional('buckets', (name, value) => checkList(name, value, checkBucketOption))
   const checkBucket = (name: string, value: unknown) =>
-    buckets === undefined ? checkString(name, value) : checkOneOf(name, value, buckets)
+    buckets === undefined ? checkBucketOption(name, value) : checkOneOf(name, value, buckets)
   return {
     port: checkInteger('port', pick('port'), 0, 65_535),
     host: checkString('host', pick('host')),

@@ -4,7 +4,7 @@
  * one machine, and is not made to face a network.
  */
 
-import { once } from 'node:events'
+import { once, setMaxListeners } from 'node:events'
 import { createServer, type RequestListener, type Server } from 'node:http'
 import { createServer as createTlsServer } from 'node:https'
 import type { AddressInfo, Socket } from 'node:net'
@@ -15,7 +15,7 @@ import { ServerContext } from './context.ts'
 import { Control } from './control.ts'
 import { errorResponse, malformedRequest } from './errors.ts'
 import { handleRequest, waitForPendingRequest } from './handler.ts'
-import { isBucketName, isObjectKey } from './names.ts'
+import { checkBucketOption, isObjectKey } from './names.ts'
 import { DEFAULT_ATTRIBUTES, md5Etag, type ObjectState, type StoredObject } from './objects.ts'
 import { checkCredentials, type OssServerOptions, resolveServerOptions } from './options.ts'
 import { commonHeaders } from './response.ts'
@@ -59,6 +59,8 @@ export class OssServer extends ServerContext {
   constructor(options: OssServerOptions) {
     const settings = resolveServerOptions(options)
     super(settings)
+    // Each request that waits listens to it.
+    setMaxListeners(0, this.signal)
     this.#host = settings.host
     this.#port = settings.port
     this.#scheme = settings.tls === undefined ? 'http' : 'https'
@@ -238,9 +240,7 @@ export class OssServer extends ServerContext {
   }
 
   #checkBucket(bucket: string): void {
-    if (!isBucketName(bucket)) {
-      throw invalidOption('bucket', `must be 3 to 63 of a-z, 0-9 and inner hyphens, not ${bucket}`)
-    }
+    checkBucketOption('bucket', bucket)
     if (!this.buckets.has(bucket)) {
       throw invalidOption('bucket', `must be a bucket that exists, not ${bucket}`)
     }

@@ -267,7 +267,7 @@ t.test('complete: an append has proven what the caller gave', async t => {
 
 t.test('complete: the object is not what the caller gave', async t => {
   const rows: [respond: (probe: FakeRequest) => void, code: string][] = [
-    [probe => probe.fail(positionConflict(2)), 'PositionNotEqualToLength'],
+    [probe => probe.fail(positionConflict(2)), 'OSS_ERR_OBJECT_REPLACED'],
     [probe => probe.fail(positionConflict(4)), 'PositionNotEqualToLength'],
     [probe => probe.reply(tailOf('OLD')), 'OSS_ERR_INTEGRITY'],
     [probe => probe.fail(serviceError('AccessDenied', { status: 403 })), 'AccessDenied'],

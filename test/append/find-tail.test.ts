@@ -298,21 +298,22 @@ t.test('at a number: one append of nothing there tells the CRC', async t => {
 })
 
 t.test(
-  'at a number where the object does not end: the conflict, before a byte has left',
+  'at a number where the object does not end: replaced or a conflict, before a byte has left',
   async t => {
-    for (const length of [0, 2, 4]) {
+    const seen4 = { before: { position: 3 }, after: { position: 3 }, seen: { position: 4 } }
+    const rows: [length: number, expected: object][] = [
+      [0, { code: 'OSS_ERR_OBJECT_REPLACED', message: /ends at 0, .* starts at 3/ }],
+      [2, { code: 'OSS_ERR_OBJECT_REPLACED', message: /ends at 2, .* starts at 3/ }],
+      [4, { name: 'OssConflictError', code: 'PositionNotEqualToLength', ...seen4 }],
+    ]
+    for (const [length, expected] of rows) {
       const { appender, client } = createAppenderHarness({ position: 3 })
       const opening = appender.open()
       const probe = await client.next()
       const refusal = positionConflict(length)
       probe.fail(refusal)
       const error = await rejectionOf(opening)
-      t.match(error, { name: 'OssConflictError', code: 'PositionNotEqualToLength', attempts: 1 })
-      t.match(error, {
-        before: { position: 3 },
-        after: { position: 3 },
-        seen: { position: length },
-      })
+      t.match(error, { ...expected, attempts: 1 })
       t.equal(error.cause, refusal)
       t.equal(error.unresolved, undefined)
       t.equal(client.requests.length, 1)

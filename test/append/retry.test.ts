@@ -247,6 +247,58 @@ t.test(
   },
 )
 
+t.test('a result of append() that throws while it is read is a failure of the client', async t => {
+  const secret = 'LTAI-the-secret'
+  const { client, appending } = await append()
+  const request = await client.next()
+  request.resolve({
+    get position(): never {
+      throw new TypeError(secret)
+    },
+  })
+  const error = await rejectionOf(appending)
+  t.match(error, { name: 'OssError', code: 'OSS_ERR_CLIENT', attempts: 1, ...TARGET })
+  t.match(error.message, /^the client failed: TypeError/)
+  t.notMatch(inspect(error), secret)
+  t.strictSame(error.unresolved, owned)
+})
+
+t.test('a CRC-64 of a client may have leading zeros', async t => {
+  const { appender, client } = createAppenderHarness()
+  const opening = appender.open()
+  const head = await client.next()
+  // Both CRCs have 19 digits, and 20 are allowed.
+  const tail = tailOf('xy')
+  const object = { type: 'Appendable', length: 2, position: 2, requestId: 'r' }
+  head.resolve({ ...object, crc64: `0${tail.crc64}` })
+  t.strictSame(await opening, tail)
+  const { position, crc64 } = tailOf('xyz')
+  const appending = appender.append(batchOf('z'))
+  const request = await client.next()
+  request.resolve({ position, crc64: `0${crc64}`, requestId: 'r' })
+  t.match(await appending, { nextPosition: position, crc64 })
+})
+
+t.test('a wait that a client asks for is a whole number from 0', async t => {
+  const rows: [retryAfter: unknown, delay: number][] = [
+    [Number.NaN, 0],
+    [-5, 0],
+    ['soon', 0],
+    [1.5, 2],
+    [Number.POSITIVE_INFINITY, RETRY.maxDelay],
+  ]
+  for (const [retryAfter, delay] of rows) {
+    const { client, clock, retries, fireNextTimer, appending } = await append()
+    clock.chance = 0
+    const request = await client.next()
+    request.fail(serviceError('Busy', { status: 503, retryAfter: retryAfter as number }))
+    await fireNextTimer()
+    t.equal(retries[0]?.delay, delay, String(retryAfter))
+    ;(await client.next()).reply(tailOf('oldnew'))
+    await appending
+  }
+})
+
 t.test('a result of head() that is no object is a failure of the client', async t => {
   for (const result of [undefined, {}, { length: '3' }, { length: 3, crc64: 'zz' }]) {
     const { appender, client } = createAppenderHarness()

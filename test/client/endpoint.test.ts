@@ -403,6 +403,7 @@ const wrongOptions: [string, unknown, string, RegExp][] = [
       ['port 0', 'oss.local:0', /port from 1/],
       ['port 65536', 'oss.local:65536', /port from 1/],
       ['port in words', 'oss.local:http', /port from 1.*, not "http"$/],
+      ['id and secret', 'id:hunterSECRET', /port from 1.* after its colon$/],
       ['blank within', 'oss local', /host name.*, not "oss local"$/],
       ['line break within', 'oss.local\r\nx:1', /host name/],
       ['line break after the host', 'oss\n.local', /host name/],

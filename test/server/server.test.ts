@@ -131,6 +131,18 @@ t.test('the log keeps the last 10,000 records', async t => {
   t.equal(log[0]?.requestId, '2')
 })
 
+t.test('many requests at once wait for their latency, without a warning of Node', async t => {
+  const s = await startServer(t)
+  const warnings: Error[] = []
+  const onWarning = (warning: Error) => warnings.push(warning)
+  process.on('warning', onWarning)
+  t.teardown(() => process.off('warning', onWarning))
+  s.latency = 50
+  await Promise.all(Array.from({ length: 20 }, (_, i) => append(s, 0, 'x', { key: `key-${i}` })))
+  await new Promise(setImmediate)
+  t.strictSame(warnings, [])
+})
+
 t.test('latency and readRate slow every request down', async t => {
   const s = await startServer(t)
   s.latency = 30
