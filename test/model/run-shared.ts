@@ -190,8 +190,9 @@ class World implements SharedNetwork {
       const isDoubled = objects.size < copies.length || living.length > 1
       if (isDoubled) this.report(`${record.trim()} is there ${copies.length} times`)
       if (fate === undefined) {
-        const isOpen = found.length > 0 || this.#scenario.rolling !== undefined
-        if (isOpen) this.report(`${record.trim()} is forgotten, with ${found.length} copies`)
+        // What was deleted with its object is not there, and a late request behind it counts for none.
+        const isOpen = living.length > 0 || this.#scenario.rolling !== undefined
+        if (isOpen) this.report(`${record.trim()} is forgotten, with ${living.length} copies`)
         continue
       }
       if (fate === 'unresolved') continue

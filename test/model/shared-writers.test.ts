@@ -9,6 +9,9 @@ import { runShared } from './run-shared.ts'
 import { testSharedSeeds } from './test-shared-seeds.ts'
 
 testSharedSeeds([1, 120], 2)
+// Records in doubt whose object was deleted, and one whose late request made the next object.
+testSharedSeeds([50136, 50136], 0)
+testSharedSeeds([100771, 100771], 0)
 
 t.test('the oracle sees requests that a layer below sends twice and the client denies', async t => {
   const problems = new Set<string>()
