@@ -7,6 +7,8 @@ import { closeFrame, FRAME_HEADER_BYTES, type Frame, frameLength, MAX_FRAME_ENDS
 export interface JournalChunk {
   readonly chunk: Uint8Array | string
   readonly encoding: BufferEncoding
+  /** Bytes, if they were counted: to count those of a long text takes half as long as to encode it. */
+  readonly bytes?: number
 }
 
 /** Bytes of the stream. */
@@ -147,8 +149,9 @@ export function piecesOf({ bytes, ends, goesOn, crc64 }: Frame): JournalPiece[] 
   return pieces
 }
 
-function byteLength({ chunk, encoding }: JournalChunk): number {
-  return typeof chunk === 'string' ? Buffer.byteLength(chunk, encoding) : chunk.length
+/** Bytes. */
+export function byteLength({ chunk, encoding, bytes }: JournalChunk): number {
+  return typeof chunk === 'string' ? (bytes ?? Buffer.byteLength(chunk, encoding)) : chunk.length
 }
 
 function encode({ chunk, encoding }: JournalChunk): Buffer {

@@ -30,7 +30,8 @@ export function joinTexts(chunks: readonly WrittenChunk[], maxBytes: number): Wr
   let text = ''
   let members: WrittenChunk[] = []
   const endText = () => {
-    if (members.length > 0) joined.push({ chunk: text, encoding: 'utf8', members })
+    const bytes = Buffer.byteLength(text)
+    if (members.length > 0) joined.push({ chunk: text, encoding: 'utf8', bytes, members })
     text = ''
     members = []
   }
@@ -50,11 +51,6 @@ export function joinTexts(chunks: readonly WrittenChunk[], maxBytes: number): Wr
 /** The text ends with the first half of a character: joined with the next text it would be another character. */
 function endsInHalf(text: string): boolean {
   return (text.charCodeAt(text.length - 1) & 0xfc00) === 0xd800
-}
-
-/** Bytes. */
-export function byteLength({ chunk, encoding }: JournalChunk): number {
-  return typeof chunk === 'string' ? Buffer.byteLength(chunk, encoding) : chunk.length
 }
 
 /** Whether a record ends with a whole chunk. */

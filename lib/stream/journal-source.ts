@@ -17,7 +17,7 @@ import { systemClock } from '../clock.ts'
 import { journalError, type OssError, withContext } from '../errors.ts'
 import { ExitJournal } from '../journal/exit-journal.ts'
 import type { FileSystem } from '../journal/file-system.ts'
-import type { JournalChunk } from '../journal/frame-layout.ts'
+import { byteLength, type JournalChunk } from '../journal/frame-layout.ts'
 import { Journal, type JournalOptions, type WriteResult } from '../journal/journal.ts'
 import type { RecoverInfo } from '../journal/recover-info.ts'
 import { isSameTarget, type JournalTarget } from '../journal/segment.ts'
@@ -30,7 +30,6 @@ import type { WriteCallback, WrittenChunk } from './event-types.ts'
 import { setExitListener } from './exit-listeners.ts'
 import { FlushTimer } from './flush-timer.ts'
 import {
-  byteLength,
   isEnd,
   joinTexts,
   MOST_BYTES,
@@ -573,14 +572,17 @@ export class JournalSource implements BatchSource {
     const before = this.#accepted
     this.#isCopying = this.#batcher.accepted === before
     const behind = this.#rest.slice(count)
-    for (const chunk of this.#rest.slice(0, count)) {
-      for (const member of chunk.members ?? [chunk]) {
-        this.#countChunk(member, true)
+    for (const whole of this.#rest.slice(0, count)) {
+      const isAscii = whole.bytes === whole.chunk.length
+      for (const member of whole.members ?? [whole]) {
+        this.#countChunk(member, isAscii ? member.chunk.length : byteLength(member), true)
         this.#listener.onChunk()
       }
     }
     if (rest) {
-      for (const { bytes } of pieces) this.#countChunk({ chunk: bytes, encoding: 'utf8' }, false)
+      for (const { bytes: chunk } of pieces) {
+        this.#countChunk({ chunk, encoding: 'utf8' }, chunk.length, false)
+      }
       behind[0] = rest
     }
     this.#rest = behind
@@ -594,11 +596,10 @@ export class JournalSource implements BatchSource {
   }
 
   /** Counts accepted bytes, and the whole records up to their end. `isWhole`: the chunk ends with them. */
-  #countChunk(written: JournalChunk, isWhole: boolean): void {
+  #countChunk({ chunk, encoding }: JournalChunk, length: number, isWhole: boolean): void {
     const { align } = this.#options
-    const { chunk, encoding } = written
     const open = this.#accepted - this.#whole
-    this.#accepted += byteLength(written)
+    this.#accepted += length
     if (typeof align === 'number') this.#whole = this.#accepted - (this.#accepted % align)
     else if (align === 'chunk' ? isWhole : isEnd(align, chunk)) this.#whole = this.#accepted
     else this.#whole += findLastRecordEnd(align, toBytes(chunk, encoding), open)

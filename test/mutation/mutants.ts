@@ -406,6 +406,13 @@ export const MUTANTS: readonly Mutant[] = [
     tests: ['stream/batcher'],
   },
   {
+    name: 'the bytes of joined texts are counted as letters',
+    file: 'lib/stream/journal-source.ts',
+    find: 'const isAscii = whole.bytes === whole.chunk.length',
+    replace: 'const isAscii = whole.bytes !== undefined',
+    tests: ['journal/stream'],
+  },
+  {
     name: 'of the buffers that are free only one is kept',
     file: 'lib/stream/batcher.ts',
     find: 'if (isIdle) this.#spares.length = 0',
