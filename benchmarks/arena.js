@@ -42,15 +42,16 @@ class Child {
     return this.#next()
   }
 
+  /** Lets the process exit by itself, which ends the processes that it has started. */
   stop() {
-    this.#process.kill('SIGKILL')
+    if (this.#process.connected) this.#process.disconnect()
   }
 
   #next() {
     return new Promise((resolve, reject) => {
       const timer = setTimeout(() => {
         this.#fail(`no result within ${TURN_TIMEOUT / 1000} s`)
-        this.stop()
+        this.#process.kill('SIGKILL')
       }, TURN_TIMEOUT)
       this.#waiting = { resolve, reject, timer }
     })

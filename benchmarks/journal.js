@@ -14,7 +14,9 @@ import { Journal } from '../dist/journal/journal.js'
 import { createClient, createStream } from './contenders/ours.js'
 
 const MIB = 1_048_576
-const ROUNDS = 5
+const ROUNDS = 7
+/** Rounds before them, in which V8 compiles the code of all contenders. */
+const WARM_UP = 3
 const LINES = 300_000
 const LINE = `${'x'.repeat(99)}\n`
 const SYNCED_WRITES = 2048
@@ -132,11 +134,10 @@ async function measure(run) {
 
 async function runCase(name, { contenders, targets }) {
   const times = Object.fromEntries(Object.keys(contenders).map(label => [label, []]))
-  for (let round = 0; round <= ROUNDS; round++) {
+  for (let round = -WARM_UP; round < ROUNDS; round++) {
     for (const [label, run] of Object.entries(contenders)) {
       const time = await measure(run)
-      // The first round warms up.
-      if (round > 0) times[label].push(time)
+      if (round >= 0) times[label].push(time)
     }
   }
   const [first] = Object.values(times)
