@@ -145,7 +145,8 @@ export const targets = [
       text: `${mib} MiB: new connections after the first turn`,
       isLeast: false,
       limit: 0,
-      value: at => Math.max(...at[OURS].turns.map(({ sink }) => sink.connections)),
+      // Before the first turn the others warm up, for longer than an idle connection is kept.
+      value: at => Math.max(...at[OURS].turns.slice(1).map(({ sink }) => sink.connections)),
     },
     compare(`append-${mib}MiB`, `${mib} MiB: x ali-oss`, [OURS, ALI, UNDICI_COPY], speed, 3.5),
     compare(
