@@ -17,8 +17,10 @@ import { findNode, MAJORS } from '../helpers/node-versions.ts'
 import { testFiles } from '../mutation/mutants.ts'
 
 const ROOT = fileURLToPath(new URL('../../', import.meta.url))
-const PARTS = ['lib', 'dist', 'test', 'benchmarks', 'README.md', 'docs', 'CHANGELOG.md', 'LICENSE']
+const PARTS = ['lib', 'dist', 'test', 'benchmarks', 'docs', 'CHANGELOG.md', 'LICENSE']
 const SETTINGS = [
+  'README.md',
+  'README.zh-CN.md',
   'package.json',
   '.taprc',
   'package-lock.json',
