@@ -252,7 +252,7 @@ export class Life implements Sender {
   async #act(): Promise<void> {
     const { random } = this.#world
     for (let left = this.plan.acts; left > 0; left--) {
-      if (this.#stream.destroyed) return
+      if (this.#isOver) return
       const choice = random.integer(0, 13)
       if (choice < 6) this.#write(random.integer(1, 4))
       else if (choice < 8) await this.#clock.sleep(random.integer(0, 60))
@@ -263,8 +263,14 @@ export class Life implements Sender {
       else if (choice < 13) await this.#lastWrite
       else await this.#drain()
     }
+    if (this.#isOver) return
     if (this.plan.isLast) this.#write(1)
-    if (!this.#stream.destroyed) await this.#actLast()
+    await this.#actLast()
+  }
+
+  /** A process that was killed in the turn in which a write ended must not go on. */
+  get #isOver(): boolean {
+    return this.isDead || this.#stream.destroyed
   }
 
   async #drain(): Promise<void> {
