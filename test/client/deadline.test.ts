@@ -9,7 +9,8 @@ import { type AddressInfo, createServer, type Server, Socket } from 'node:net'
 import { createServer as createTlsServer } from 'node:tls'
 import t, { type Test } from 'tap'
 import { Agent } from 'undici'
-import { OwnAgent } from '../../lib/client/agent.ts'
+import { type Connection, OwnAgent } from '../../lib/client/agent.ts'
+import { Deadline } from '../../lib/client/deadline.ts'
 import { dispatch, type ExchangeFacts } from '../../lib/client/dispatch.ts'
 import { OssError } from '../../lib/errors.ts'
 import { firstLine, startModule } from '../helpers/child-process.ts'
@@ -282,3 +283,15 @@ for (const { name, step, expected } of [
     t.same(parts, expected)
   })
 }
+
+t.test('what was given to a connection that closed is not being sent on the next one', async t => {
+  const newConnection = (): Connection => ({ socket: undefined, onWrite: undefined, part: 0 })
+  const deadline = new Deadline(60_000, () => {})
+  const closed = newConnection()
+  deadline.watch(closed)
+  closed.onWrite?.()
+  t.ok(deadline.isSending)
+  deadline.watch(newConnection())
+  t.notOk(deadline.isSending)
+  deadline.stop()
+})

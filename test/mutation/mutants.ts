@@ -1925,7 +1925,7 @@ export const MUTANTS: readonly Mutant[] = [
     file: 'lib/client/deadline.ts',
     find: '    this.#writes = 0\n    connection',
     replace: '    connection',
-    tests: ['client/pipeline'],
+    tests: ['client/deadline'],
   },
   {
     name: 'pipelining: requests leave in the order of their signatures',
@@ -1939,7 +1939,7 @@ export const MUTANTS: readonly Mutant[] = [
     file: 'lib/stream/batcher.ts',
     find: 'return this.#ready !== undefined && this.#inFlight.length === this.#maxInFlight',
     replace: 'return this.#ready !== undefined && this.#inFlight.length > 0',
-    tests: ['stream/pipelining'],
+    tests: ['stream/batcher'],
   },
   {
     name: 'pipelining: a batch to be sent ahead is overwritten',

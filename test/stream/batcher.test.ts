@@ -220,6 +220,16 @@ t.test('a batcher whose buffers are free at the same time reuses them all', asyn
   }
 })
 
+t.test('with room for another append in flight, bytes are taken behind a full batch', async t => {
+  const options = { contentMd5: false, align: 1, maxRecordBytes: 1 << 20 } as const
+  const batcher = new Batcher({ highWaterMark: 10, pipelining: 2, ...options })
+  batcher.write(Buffer.alloc(10))
+  batcher.take()
+  batcher.write(Buffer.alloc(10))
+  t.ok(batcher.hasReady)
+  t.equal(batcher.write(Buffer.alloc(20)), 10)
+})
+
 t.test('an idle batcher frees a buffer that a burst has grown, and keeps a small one', async t => {
   const MARK = 200_000
   const batcher = create(MARK)
