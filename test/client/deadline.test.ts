@@ -25,6 +25,8 @@ const TOO_LARGE = 'HTTP/1.1 413 Too Large\r\ncontent-length: 0\r\n\r\n'
 const SCHEMES = ['http', 'https'] as const
 /** More than the buffers of the kernel hold. */
 const BIG = 32 << 20
+/** Bytes. Read slowly, they take 3 s. */
+const SLOW = 2 * BIG
 
 interface TestServer {
   readonly origin: string
@@ -90,24 +92,31 @@ function startSender(t: Test, { origin }: { readonly origin: string }, timeout: 
   }
 }
 
-/** Reads some bytes now and then, and the second half fast: it has left the client, but not the kernel. */
+/**
+ * Reads 16 MB/s, so that 8 MiB take half a second: the kernel takes the parts before those at once, and they double. The
+ * last 16 MiB are read fast: they have left the client, but not the kernel.
+ */
 function readSlowly(socket: Socket): void {
+  const startedAt = performance.now()
   let length = 0
   answer(socket, chunk => {
     length += chunk.length
-    if (length > BIG / 2) return
+    // Not a pause for each chunk: on a busy machine each would be longer.
+    const ahead = length / 16_384 - (performance.now() - startedAt)
+    if (length > SLOW - BIG / 2 || ahead <= 0) return
     socket.pause()
-    setTimeout(() => socket.resume(), chunk.length / 12_288)
+    setTimeout(() => socket.resume(), ahead)
   })
 }
 
 for (const scheme of SCHEMES) {
   t.test(`${scheme}: a body that takes longer than the deadline is sent if it moves`, async t => {
     const server = await startServer(t, scheme, readSlowly)
-    const send = startSender(t, server, 500)
+    // A busy machine may not run this process for half a second.
+    const send = startSender(t, server, 1000)
     const startedAt = performance.now()
-    t.equal(await send(Buffer.alloc(BIG)), 200)
-    t.ok(performance.now() - startedAt > 1000, 'it took longer than two deadlines')
+    t.equal(await send(Buffer.alloc(SLOW)), 200)
+    t.ok(performance.now() - startedAt > 2000, 'it took longer than two deadlines')
   })
 
   t.test(`${scheme}: a body that does not move is given up`, async t => {
