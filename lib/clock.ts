@@ -18,6 +18,7 @@ export interface Timer {
 export const systemClock: Clock = {
   now: () => performance.now(),
   random: Math.random,
-  setTimeout: (callback, delay) => setTimeout(callback, delay),
+  // The time until a moment that has passed is negative, and Node 24 prints a warning for that.
+  setTimeout: (callback, delay) => setTimeout(callback, Math.max(0, delay)),
   clearTimeout: timer => clearTimeout(timer as NodeJS.Timeout),
 }

@@ -134,7 +134,8 @@ for (const [text, encoding, stored] of [
   ['æ\u0097¥\n', 'latin1', '日\n'],
   ['日\n', 'utf8', '日\n'],
   ['日\n', 'UTF-8', '日\n'],
-  ['日\n', 'buffer', '日\n'],
+  // Node 24 and later refuse it in `write()`.
+  ...(Number.parseInt(process.versions.node, 10) < 24 ? [['日\n', 'buffer', '日\n']] : []),
 ] as [string, BufferEncoding, string][]) {
   t.test(`a string is written in its encoding: ${encoding}`, async t => {
     const oss = await startOss(t)

@@ -413,6 +413,13 @@ export const MUTANTS: readonly Mutant[] = [
     tests: ['journal/stream'],
   },
   {
+    name: 'a timer of a moment that has passed makes Node warn',
+    file: 'lib/clock.ts',
+    find: 'Math.max(0, delay)',
+    replace: 'delay',
+    tests: ['clock'],
+  },
+  {
     name: 'of the buffers that are free only one is kept',
     file: 'lib/stream/batcher.ts',
     find: 'if (isIdle) this.#spares.length = 0',

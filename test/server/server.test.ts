@@ -235,7 +235,8 @@ t.test('a server can be closed twice, and by await using', async t => {
 t.test('a server that was unrefed and forgotten does not hang node --test', async t => {
   const file = join(import.meta.dirname, 'forgotten-server.js')
   const env = { PATH: process.env.PATH }
-  const run = promisify(execFile)(process.execPath, ['--test', file], { env, timeout: 60_000 })
+  const args = ['--test', '--test-reporter=tap', file]
+  const run = promisify(execFile)(process.execPath, args, { env, timeout: 60_000 })
   const { stdout } = await run
   t.match(stdout, /# pass 2\n.*# todo 1\n/s)
 })
