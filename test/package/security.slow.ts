@@ -693,7 +693,7 @@ t.test('redirects are never followed', async t => {
       const { error } = await runStream(oss.options(oss.newKey()))
       t.match(error, { code: 'BadErrorResponse', status, attempts: 1 }, `${status} to ${on}`)
 
-      const redirect = { kind: 'status', status, headers, on } as const
+      const redirect = { kind: 'status', status, headers } as const
       oss.server.faults.push({
         kind: 'mangled',
         part: 'requestId',
