@@ -138,8 +138,9 @@ t.test('objects are delivered and read back by keys that URL parsing would chang
   const nothing = { before: { position: 0, crc64: '0', exists: false } }
   await t.rejects(readBack(reader, absent, nothing), { code: 'NoSuchKey' })
   await server.close()
+  // undici 7.25 may use the connection of before once more.
   await t.rejects(readBack(reader, absent, nothing), {
-    cause: { cause: { code: 'ECONNREFUSED' } },
+    cause: { cause: { code: /^(ECONNREFUSED|UND_ERR_SOCKET)$/ } },
   })
 })
 
