@@ -81,7 +81,7 @@ export class Batcher {
   /** The `#length` at which the last end of a record is to be found next. */
   #checkAt: number
   #isTooLong = false
-  /** Free memory: all buffers, where a fast network is faster than the source. */
+  /** Free buffers: all of them at a time, where the network is faster than the source. */
   readonly #spares: Buffer[] = []
   #ready: BatchInMemory | undefined
   /** Of the filling buffer: the first end of a chunk behind each 64 KiB. */
