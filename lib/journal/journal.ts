@@ -61,7 +61,7 @@ export interface JournalOptions {
   readonly target?: JournalTarget | undefined
   /** Bytes of one memory buffer of the stream. The journal keeps at most two of unsynced bytes. */
   readonly highWaterMark: number
-  /** Bytes. Default: 32 MiB, and at most a quarter of `maxBytes`. */
+  /** Bytes. Default: 64 MiB, and at most a quarter of `maxBytes`. */
   readonly segmentBytes?: number
   /** Bytes of the stream in one frame. Default, and at most: 1 MiB. */
   readonly frameBytes?: number
@@ -101,8 +101,8 @@ const EMPTY_FOLDER: FolderContent = {
   bytesOnDisk: 0,
 }
 
-/** Bytes of one segment. */
-const SEGMENT_BYTES = 33_554_432
+/** Bytes of one segment. To begin one takes as long as to write some MiB, and is done once all before it is synced. */
+const SEGMENT_BYTES = 67_108_864
 /** Bytes of the stream that one write takes. They are copied twice and checked while the cache holds them. */
 const MAX_WRITE_BYTES = 1_048_576
 /** Bytes. A longer segment is replaced by an empty one once all in it is acknowledged. */
@@ -127,6 +127,8 @@ export class Journal {
   readonly #reader: SegmentReader
   /** The `write()` in progress, and where the journal ends once its first chunks are accepted. */
   #writing: { chunks: readonly JournalChunk[]; layout: Layout; end: number } | undefined
+  /** What the `write()` in progress leaves over, in frames already. */
+  #next: { chunks: readonly JournalChunk[]; layout: Layout } | undefined
   #isFull = false
   #acknowledged: number
   /** Settles when the segments are free for the next change. */
@@ -239,11 +241,12 @@ export class Journal {
   async write(chunks: readonly JournalChunk[]): Promise<WriteResult> {
     ok(!this.#writing, 'one write at a time')
     this.#throwIfFailed()
-    const layout = layOut(chunks, this.#layout)
+    const layout = this.#takeNext(chunks) ?? layOut(chunks, this.#layout)
     this.#writing = { chunks, layout, end: this.end + layout.length }
     try {
       await this.#limitUnsynced(layout.length)
-      const isWritten = layout.length === 0 || (await this.#exclusive(() => this.#append(layout)))
+      const isWritten =
+        layout.length === 0 || (await this.#exclusive(() => this.#append(chunks, layout)))
       this.#isFull = !isWritten
       if (!isWritten) {
         this.#trimLater()
@@ -259,8 +262,21 @@ export class Journal {
     }
   }
 
-  #append(layout: Layout): Promise<boolean> {
-    return this.#store.append(layout)
+  /** Lays out the next frames while the disk writes these: both take about as long. */
+  #append(chunks: readonly JournalChunk[], layout: Layout): Promise<boolean> {
+    return this.#store.append(layout, () => {
+      const left = behind(chunks, layout)
+      this.#next ??=
+        left.length > 0 ? { chunks: left, layout: layOut(left, this.#layout) } : undefined
+    })
+  }
+
+  /** The frames of these chunks, if they were laid out already. */
+  #takeNext(chunks: readonly JournalChunk[]): Layout | undefined {
+    const next = this.#next
+    this.#next = undefined
+    const isSame = next?.chunks.length === chunks.length
+    return isSame && next.chunks.every((chunk, i) => chunk === chunks[i]) ? next.layout : undefined
   }
 
   /** While one buffer is being synced, the next one fills. More is not kept in memory. */
@@ -324,7 +340,7 @@ export class Journal {
   async sync(end = this.#store.end): Promise<void> {
     while (this.#store.syncedEnd < end) {
       this.#throwIfFailed()
-      if (!this.#store.isSuspect) await this.#store.datasync()
+      if (!this.#store.isSuspect) await this.#store.datasync(end)
       else if (!(await this.#exclusive(() => this.#store.syncAll()))) await this.waitForRoom()
     }
   }

@@ -211,12 +211,15 @@ export class SegmentStore {
     await this.removeDeleted()
   }
 
-  /** Writes frames behind the last one, over what a failed write left there. */
-  async append(layout: Layout): Promise<boolean> {
+  /**
+   * Writes frames behind the last one, over what a failed write left there. `onWriting` is called while the disk
+   * writes them, once for each attempt.
+   */
+  async append(layout: Layout, onWriting: () => void): Promise<boolean> {
     for (let attempt = 1; ; attempt++) {
       if (!(await this.#prepare(layout.buffer.length))) return false
       try {
-        await this.#write(layout)
+        await this.#write(layout, onWriting)
         return true
       } catch (error) {
         if (isDiskFull(error)) {
@@ -245,11 +248,13 @@ export class SegmentStore {
     return limit === HEAD_BYTES || limit + length <= this.#options.segmentBytes
   }
 
-  async #write({ buffer, sums, length }: UnsyncedFrames): Promise<void> {
+  async #write({ buffer, sums, length }: UnsyncedFrames, onWriting: () => void): Promise<void> {
     const current = this.#current
     ok(current, 'a segment is open')
     const crc = chainFrames(buffer, sums, current.crc)
-    await writeAll(current.file, buffer, current.segment.limit)
+    const written = writeAll(current.file, buffer, current.segment.limit)
+    onWriting()
+    await written
     current.crc = crc
     this.#advance(current.segment, { buffer, length })
     this.#unsynced.push({ buffer, sums, length })
@@ -275,11 +280,10 @@ export class SegmentStore {
   }
 
   /**
-   * Makes all that is written stable, or sets `isSuspect`. One fdatasync runs at a time: of two, only one may be
-   * told of an error.
+   * Makes what is written before `end` stable, or sets `isSuspect`. One fdatasync runs at a time: of two, only one
+   * may be told of an error.
    */
-  async datasync(): Promise<void> {
-    const end = this.#end
+  async datasync(end = this.#end): Promise<void> {
     while (this.#syncing && this.#syncedEnd < end) await this.#syncing
     if (this.#syncedEnd < end) await this.#datasyncNow()
   }

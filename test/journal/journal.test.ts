@@ -235,23 +235,89 @@ t.test('a crash while an anchor is written leaves one that may rule', async t =>
   t.same([...found].sort(), ['k', 'next'])
 })
 
-t.test('a write waits while two buffers of bytes are not on stable storage', async t => {
-  const disk = new SimulatedDisk(createRandom(1))
-  const fileSystem = disk.fileSystem()
-  let openGate = () => {}
-  let gate: Promise<void> | undefined
+/** A journal on a simulated disk whose functions wait for `before(name)`. */
+async function openSlow(before: (name: 'write' | 'datasync') => Promise<void> | undefined) {
+  const fileSystem = new SimulatedDisk(createRandom(1)).fileSystem()
   const create: FileSystem['create'] = async path => {
     const file = await fileSystem.create(path)
-    const datasync = async () => {
-      await gate
-      await file.datasync()
+    return {
+      ...file,
+      write: async (bytes, position) => {
+        if (position >= HEAD_BYTES) await before('write')
+        return file.write(bytes, position)
+      },
+      datasync: async () => {
+        await before('datasync')
+        await file.datasync()
+      },
     }
-    return { ...file, datasync }
   }
-  const journal = await Journal.open({
+  return Journal.open({
     ...({ folder: '/j/0', maxBytes: 1e9, sync: 'never', align: 'chunk' } as const),
     ...{ highWaterMark: 1000, clock: new FakeClock(), fileSystem: { ...fileSystem, create } },
   })
+}
+
+t.test('bytes that are asked for do not wait for later ones to be synced', async t => {
+  let syncs = 0
+  let gate: Promise<void> | undefined
+  const journal = await openSlow(name => {
+    if (name === 'datasync') syncs += 1
+    return name === 'datasync' ? gate : undefined
+  })
+  await journal.write(chunks('a'))
+  let openGate = () => {}
+  gate = new Promise(resolve => (openGate = resolve))
+  syncs = 0
+  const all = journal.sync()
+  await journal.write(chunks('b'))
+  const first = journal.sync(1)
+  openGate()
+  await Promise.all([first, all])
+  t.equal(syncs, 1)
+  t.equal(journal.syncedEnd, 1)
+  await journal.close()
+})
+
+t.test('while the disk writes, the next frames are laid out', async t => {
+  const order: string[] = []
+  const journal = await openSlow(async name => {
+    order.push(name)
+    await new Promise(setImmediate)
+    order.push('done')
+  })
+  const next = {
+    encoding: 'utf8' as const,
+    get chunk() {
+      order.push('read')
+      return Buffer.alloc(600, 'b')
+    },
+  }
+  const first = { encoding: 'utf8' as const, chunk: Buffer.alloc(600, 'a') }
+  order.length = 0
+  t.match(await journal.write([first, next]), { chunks: 1 })
+  const atWrite = order.indexOf('write')
+  t.ok(order.lastIndexOf('read') > atWrite, order.join())
+  t.ok(order.lastIndexOf('read') < order.indexOf('done', atWrite), order.join())
+  t.match(await journal.write([next]), { chunks: 1 })
+  t.equal((await readAll(journal)).join(''), 'a'.repeat(600) + 'b'.repeat(600))
+  await journal.close()
+})
+
+t.test('frames that were laid out ahead are for their chunks alone', async t => {
+  const journal = await openSlow(() => undefined)
+  const [a, b, c] = ['a', 'b', 'c'].map(letter => letter.repeat(600))
+  t.match(await journal.write(chunks(a!, b!)), { chunks: 1 })
+  t.match(await journal.write(chunks(c!)), { chunks: 1 })
+  t.match(await journal.write(chunks(b!)), { chunks: 1 })
+  t.equal((await readAll(journal)).join(''), a! + c! + b!)
+  await journal.close()
+})
+
+t.test('a write waits while two buffers of bytes are not on stable storage', async t => {
+  let openGate = () => {}
+  let gate: Promise<void> | undefined
+  const journal = await openSlow(name => (name === 'datasync' ? gate : undefined))
   const buffer = () => [{ chunk: Buffer.alloc(900), encoding: 'utf8' as const }]
   await journal.write(buffer())
   gate = new Promise(resolve => (openGate = resolve))

@@ -17,6 +17,27 @@ export interface Mutant {
 
 export const MUTANTS: readonly Mutant[] = [
   {
+    name: 'journal: frames that were laid out ahead are taken for any chunks',
+    file: 'lib/journal/journal.ts',
+    find: 'next.chunks.every((chunk, i) => chunk === chunks[i])',
+    replace: 'next.chunks.every(chunk => chunk)',
+    tests: ['journal/journal'],
+  },
+  {
+    name: 'journal: frames are not laid out while the disk writes',
+    file: 'lib/journal/segment-store.ts',
+    find: '    onWriting()\n    await written',
+    replace: '    await written\n    onWriting()',
+    tests: ['journal/journal'],
+  },
+  {
+    name: 'journal: a sync waits for bytes that were written later',
+    file: 'lib/journal/journal.ts',
+    find: 'await this.#store.datasync(end)',
+    replace: 'await this.#store.datasync()',
+    tests: ['journal/journal'],
+  },
+  {
     name: 'journal of a stream: no anchor before the first append',
     file: 'lib/stream/journal-source.ts',
     find: '    await journal.anchor({ offset, bucket, key, position, crc64 })\n',
