@@ -23,6 +23,7 @@ import {
   checkKnown,
   checkLimit,
   checkMethods,
+  checkSignal,
   MAX_DELAY,
 } from './validate.ts'
 
@@ -284,8 +285,7 @@ function resolveCrc64(
 }
 
 function resolveSignal(value: unknown, name: string): AbortSignal | undefined {
-  if (value === undefined || value instanceof AbortSignal) return value
-  throw invalidOption(name, 'must be an AbortSignal')
+  return value === undefined ? undefined : checkSignal(name, value)
 }
 
 function resolveMaxRecordBytes(

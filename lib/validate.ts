@@ -55,6 +55,11 @@ export function checkBoolean(name: string, value: unknown): boolean {
   throw wrongValue(name, 'must be true or false', value)
 }
 
+export function checkSignal(name: string, value: unknown): AbortSignal {
+  if (value instanceof AbortSignal) return value
+  throw invalidOption(name, 'must be an AbortSignal')
+}
+
 export function checkOneOf<T extends string>(
   name: string,
   value: unknown,

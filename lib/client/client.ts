@@ -13,7 +13,7 @@ import type {
   RangeRequest,
   Target,
 } from '../append/client-interface.ts'
-import { checkKnown } from '../validate.ts'
+import { checkKnown, checkSignal } from '../validate.ts'
 import { CONNECTIONS } from './agent.ts'
 import { createExchange } from './create-exchange.ts'
 import type { Exchange, ExchangeRequest, OssResponse } from './exchange.ts'
@@ -82,7 +82,7 @@ export class OssClient implements Client {
    */
   async head(target: Target, { signal }: { readonly signal: AbortSignal }): Promise<Head | null> {
     const send = () => this.#exchange.head(target, { signal })
-    const response = await this.#limiter.run(signal, send)
+    const response = await this.#run(signal, send)
     return response && { ...readHead(response), requestId: response.requestId }
   }
 
@@ -121,7 +121,7 @@ export class OssClient implements Client {
    * `AccessDenied` if the keys may not read it. Read `body` to its end, or end the iteration.
    */
   async read(target: Target, request: RangeRequest): Promise<ObjectRange> {
-    return this.#limiter.run(request.signal, () => readRange(this.#exchange, target, request))
+    return this.#run(request.signal, () => readRange(this.#exchange, target, request))
   }
 
   /**
@@ -133,6 +133,11 @@ export class OssClient implements Client {
   }
 
   #post(target: Target, request: ExchangeRequest): Promise<OssResponse> {
-    return this.#limiter.run(request.signal, () => this.#exchange.post(target, request))
+    return this.#run(request.signal, () => this.#exchange.post(target, request))
+  }
+
+  async #run<T>(signal: AbortSignal, exchange: () => Promise<T>): Promise<T> {
+    checkSignal('signal', signal)
+    return this.#limiter.run(signal, exchange)
   }
 }

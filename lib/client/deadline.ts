@@ -61,9 +61,11 @@ export class Deadline {
   }
 
   readonly #onWrite = (): WriteObserver => {
+    const connection = this.#connection
     this.#writes += 1
     return isLast => {
-      if (isLast) this.#writes -= 1
+      // A write to a connection before this one is not counted any more.
+      if (isLast && connection === this.#connection) this.#writes -= 1
       if (this.#timer) this.restart()
     }
   }

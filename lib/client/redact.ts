@@ -48,7 +48,8 @@ function cachedSpellings(secret: string): readonly string[] {
 function spellings(secret: string): string[] {
   const percent = encodeURIComponent(secret)
   const base64 = [0, 1, 2].map(offset => middleOfBase64(secret, offset))
-  return [
+  // Most are the same, and each is searched for.
+  const all = [
     secret,
     JSON.stringify(secret).slice(1, -1),
     percent,
@@ -56,6 +57,7 @@ function spellings(secret: string): string[] {
     ...base64,
     ...base64.map(text => text.replaceAll('+', '-').replaceAll('/', '_')),
   ]
+  return [...new Set(all)]
 }
 
 /**

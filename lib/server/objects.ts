@@ -176,9 +176,10 @@ export class Objects {
     this.#replaceState(object, { ...object.state, attributes })
   }
 
-  /** Seals an object for good. The time of the first seal stays. */
+  /** Seals an object for good. The time of the first seal stays. An object that takes no appends stays as it is. */
   seal(object: StoredObject, now: number): void {
-    if (object.state.sealedTime !== undefined) return
+    const { type, sealedTime } = object.state
+    if (type !== 'Appendable' || sealedTime !== undefined) return
     this.#replaceState(object, { ...object.state, sealedTime: now })
   }
 

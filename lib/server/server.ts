@@ -9,7 +9,7 @@ import { createServer, type RequestListener, type Server } from 'node:http'
 import { createServer as createTlsServer } from 'node:https'
 import type { AddressInfo, Socket } from 'node:net'
 import { invalidOption } from '../errors.ts'
-import { checkInteger, MAX_DELAY } from '../validate.ts'
+import { checkInteger, checkKnown, MAX_DELAY } from '../validate.ts'
 import { findLeftovers } from './assert-clean.ts'
 import { ServerContext } from './context.ts'
 import { Control } from './control.ts'
@@ -137,7 +137,7 @@ export class OssServer extends ServerContext {
     if (!isAppended) throw new Error(`${bucket}/${key} cannot be appended to`)
   }
 
-  /** Seals an object. */
+  /** Seals an object. Does nothing to one that is absent or Normal. */
   seal(bucket: string, key: string): void {
     const object = this.#find(bucket, key)
     if (object !== undefined) this.objects.seal(object, this.now())
@@ -153,7 +153,9 @@ export class OssServer extends ServerContext {
    * Throws unless each fault has struck, and no request was refused unexpectedly. Expected are: a refusal by a
    * fault, or of the same key after a fault struck; 404 to a HEAD or GET; and the OSS error codes in `expected`.
    */
-  assertClean({ expected = [] }: { readonly expected?: readonly string[] } = {}): void {
+  assertClean(options: { readonly expected?: readonly string[] } = {}): void {
+    checkKnown('options', options, ['expected'])
+    const { expected = [] } = options
     const leftovers = findLeftovers(this, expected)
     if (leftovers.length === 0) return
     throw new Error(`The server is not clean:\n${leftovers.map(line => `- ${line}\n`).join('')}`)

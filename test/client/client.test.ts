@@ -201,6 +201,19 @@ const keys: [string, string][] = [
   ['日'.repeat(341), '%E6%97%A5'.repeat(341)],
 ]
 
+t.test('a call without a signal names it', async t => {
+  const client = connectTo(t, await startScriptedServer(t, () => found))
+  const call = { position: 0, body: Buffer.alloc(0), headers: {} } as never
+  const error = {
+    code: 'OSS_ERR_INVALID_OPTION',
+    message: /^option signal: must be an AbortSignal/,
+  }
+  await t.rejects(client.head(TARGET, call), error)
+  await t.rejects(client.append(TARGET, call), error)
+  await t.rejects(client.seal(TARGET, 0, call), error)
+  await t.rejects(client.read(TARGET, call), error)
+})
+
 t.test('every key is signed and sent as the same path', async t => {
   const server = await startScriptedServer(t, ({ requestLine }) =>
     /^HEAD/.test(requestLine) ? found : appended,

@@ -207,7 +207,8 @@ t.test('a test reads and changes objects without a request', async t => {
   t.ok(s.stat(BUCKET, KEY)?.sealedTime)
   t.throws(() => s.append(BUCKET, KEY, 'x'), /cannot be appended to/)
   s.put(BUCKET, KEY, 'normal')
-  t.match(s.stat(BUCKET, KEY), { type: 'Normal', length: 6 })
+  s.seal(BUCKET, KEY)
+  t.match(s.stat(BUCKET, KEY), { type: 'Normal', length: 6, sealedTime: undefined })
   t.throws(() => s.append(BUCKET, KEY, 'x'), /cannot be appended to/)
   s.delete(BUCKET, KEY)
   s.delete(BUCKET, KEY)
@@ -282,4 +283,6 @@ t.test('assertClean() names faults that did not strike and requests that were re
   const expected = ['PositionNotEqualToLength', 'InvalidAccessKeyId']
   t.throws(() => s.assertClean({ expected }), { message: `${lines[0]}\n${lines[6]}\n` })
   s.assertClean({ expected: [...expected, 'InvalidArgument'] })
+  // @ts-expect-error: a name that does not exist
+  t.throws(() => s.assertClean({ expect: expected }), /expect: is unknown: did you mean expected/)
 })
