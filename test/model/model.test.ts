@@ -7,6 +7,11 @@
  * bytes travel, so a seed that failed once may need several runs to fail again.
  */
 
+import t from 'tap'
+import { runSeed } from './run-seed.ts'
 import { testSeeds } from './test-seeds.ts'
 
 testSeeds({ seeds: [1, 250], recordSeeds: [1, 10], minCount: 1, minRolls: 100 })
+t.test('a stream that was to begin where a deleted object had ended: seed 7701', async t => {
+  t.same((await runSeed(7701)).complaints, [])
+})

@@ -106,8 +106,10 @@ function explainUnexpected(observer: StreamObserver, error: Error): string | und
     }
     case 'OSS_ERR_OBJECT_REPLACED':
       if (hasStruck(observer, 'HEAD stale')) return undefined
-      // The stream was to begin behind the end of the object.
-      if (tail === undefined && scenario.position === 'wrong') return undefined
+      // The stream was to begin behind the end of the object, or where a deleted one had ended.
+      if (tail === undefined && (scenario.position === 'wrong' || hasStruck(observer, 'deleted'))) {
+        return undefined
+      }
       // A late append may have made the object as long again.
       if (hasStruck(observer, 'deleted') && hasStruck(observer, 'late')) return undefined
       return objectAtEnd && objectAtEnd.bytes.length < (tail ?? 0)
