@@ -62,6 +62,8 @@ interface Connection {
   readonly responses: Response[]
   /** The server answers nothing any more. */
   isHung: boolean
+  /** The server has closed it behind its last response, and reads nothing of what is sent now. */
+  isClosed: boolean
 }
 
 /** What the writer does in the middle of an event is seen by these. */
@@ -163,7 +165,7 @@ export class Network {
   }
 
   #connect(): void {
-    this.#connection = { wire: [], responses: [], isHung: false }
+    this.#connection = { wire: [], responses: [], isHung: false, isClosed: false }
     for (const request of this.queue) this.#write(this.#connection, request)
   }
 
@@ -171,7 +173,7 @@ export class Network {
     request.sent += 1
     this.#log(`${request.sent > 1 ? 'sent again' : 'sent'} ${describe(request.attempt)}`)
     if (request.sent > 1) this.#observer.count('sent again by the library')
-    connection.wire.push(request.attempt)
+    if (!connection.isClosed) connection.wire.push(request.attempt)
     this.#observer.onSent(request)
   }
 
@@ -189,6 +191,7 @@ export class Network {
         return
       case 'served, then closed':
         respond(this.#resultOf(attempt), true)
+        connection.isClosed = true
         this.#lose(connection.wire.splice(0))
         return
       case 'hung, served':
