@@ -98,29 +98,3 @@ async function checkTrial(t: Test, folder: string): Promise<void> {
   const result = await execClean(['bash', '-c', script], { cwd: folder })
   t.match(result, { code: 0, stdout: 'hello\n', stderr: '' })
 }
-
-// The figures need a quiet machine. The quick tests compare the files that an import loads.
-if (runsLongTests('the CPU time of an import')) {
-  t.test('an import costs at most half of what undici costs', async t => {
-    const times: Record<string, number[]> = { 'oss-append-stream': [], undici: [] }
-    for (let round = 0; round < 15; round++) {
-      for (const [module, list] of Object.entries(times)) {
-        // CPU time, since wall time includes other work of the machine.
-        const code = `
-          const before = process.cpuUsage()
-          await import('${module}')
-          const { user, system } = process.cpuUsage(before)
-          console.log((user + system) / 1000)`
-        const node = [process.execPath, '--input-type=module', '-e', code]
-        list.push(Number((await execClean(node, { cwd: app })).stdout))
-      }
-    }
-    const [ours = Number.NaN, theirs = Number.NaN] = Object.values(times).map(median)
-    t.comment(`CPU time of an import: ${ours.toFixed(1)} ms, undici ${theirs.toFixed(1)} ms`)
-    t.ok(ours <= theirs / 2, `${ours.toFixed(1)} of ${theirs.toFixed(1)} ms`)
-  })
-}
-
-function median(numbers: readonly number[]): number {
-  return [...numbers].sort((a, b) => a - b)[numbers.length >> 1] ?? Number.NaN
-}
