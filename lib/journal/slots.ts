@@ -94,26 +94,6 @@ export async function claimFreeSlot(
 }
 
 /**
- * Locks one folder, such as a slot that is to be drained alone.
- *
- * @throws {OssError} `OSS_ERR_JOURNAL` if it is in use, with host and pid.
- */
-export async function claimSlot(
-  folder: string,
-  fileSystem: FileSystem = nodeFileSystem,
-): Promise<Slot> {
-  const result = await lockSlot(fileSystem, folder, newOwner(), isRunning)
-  if (result.name === 'locked')
-    return createSlot(fileSystem, folder, indexOf(folder), result.unlock)
-  const { by, file } = result
-  throw journalError(
-    `the journal is in use by process ${by.pid} on ${by.host}: wait until it ends, ` +
-      'or remove its lock file if that process is gone',
-    { file },
-  )
-}
-
-/**
  * Empties a slot whose bytes are all acknowledged and whose journal is closed, so that no start reads it again. The
  * caller holds the lock. Files with damage are kept.
  */

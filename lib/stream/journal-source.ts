@@ -314,7 +314,9 @@ export class JournalSource implements BatchSource {
     const count = this.#isTooLong || isUnknown ? 0 : this.#countBeforeLongRecord(chunks)
     const accepted = chunks.slice(this.#isGiven ? this.#rest.length : 0, count)
     if (journal) journal.writeUnconfirmedSync(accepted)
-    else if (!this.#isStopped) this.createExitJournal().writeUnconfirmedSync(accepted)
+    // An empty folder would stay behind.
+    else if (accepted.length > 0 && !this.#isStopped)
+      this.createExitJournal().writeUnconfirmedSync(accepted)
   }
 
   #throwIfAborted(): void {

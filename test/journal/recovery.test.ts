@@ -595,6 +595,22 @@ t.test('process.exit() writes what is given to the stream, once', async t => {
   }
 })
 
+t.test('process.exit() leaves no folder where nothing was written', async t => {
+  const oss = await startOss(t)
+  const dir = newFolder(t)
+  mkdirSync(dir)
+  const options = { ...networkOptions(oss.server), bucket: 'examplebucket', key: 'a.log' }
+  const { code, stderr } = await runModule(
+    t,
+    `import { createAppendStream } from 'DISTindex.js'
+    createAppendStream(JSON.parse(process.env.PLAN))
+    process.exit()`,
+    { PLAN: JSON.stringify({ ...options, journal: dir }) },
+  )
+  t.same({ code, stderr }, { code: 0, stderr: '' })
+  t.same(readdirSync(dir), [])
+})
+
 t.test(
   'process.exit() writes what is given to a stream whose journal is not open, once',
   async t => {
