@@ -213,8 +213,9 @@ export class Follower {
       const length = await generation.read(buffer, generation.offset)
       if (length === 0) return
       const bytes = buffer.subarray(0, length)
-      const isTooLong = length > maxRecordBytes
-      const end = isByLine && !isTooLong ? bytes.lastIndexOf(NEWLINE) + 1 : length
+      const wholeLines = isByLine ? bytes.lastIndexOf(NEWLINE) + 1 : length
+      // The stream refuses a line that is too long.
+      const end = wholeLines === 0 && length > maxRecordBytes ? length : wholeLines
       if (end > 0) await this.#delivery.write(generation, bytes.subarray(0, end))
       else if (length < this.#buffer.length) return
       // The line is longer than the buffer.

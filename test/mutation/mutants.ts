@@ -1302,6 +1302,13 @@ export const MUTANTS: readonly Mutant[] = [
     tests: ['cli/follow'],
   },
   {
+    name: 'a part of a line is sent where more is read than the longest line',
+    file: 'lib/cli/follower.ts',
+    find: 'const end = wholeLines === 0 && length > maxRecordBytes ?',
+    replace: 'const end = length > maxRecordBytes ?',
+    tests: ['cli/follow'],
+  },
+  {
     name: 'a file that shrank is a success',
     file: 'lib/cli/append.ts',
     find: 'return signals.exitCode || (delivery.isCut ? 1 : 0)',
