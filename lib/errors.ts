@@ -7,8 +7,8 @@
  */
 
 /**
- * The end of an object as one response showed it. `crc64` is undefined only where the response did not tell
- * it: a 409 names a length alone.
+ * The end of an object, as one response showed it or as a stream computed it. `crc64` is undefined only where it is
+ * not known: a 409 names a length alone.
  */
 export interface ObservedTail {
   /** Length of the object in bytes. */
