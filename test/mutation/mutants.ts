@@ -215,6 +215,20 @@ export const MUTANTS: readonly Mutant[] = [
     tests: ['journal/recovery', 'model/journal-streams'],
   },
   {
+    name: 'journal of a stream: with nothing to deliver a grown object that may not be read is an error',
+    file: 'lib/stream/journal-recovery.ts',
+    find: 'this.isFinal(error) || isReadForbidden(error)',
+    replace: 'this.isFinal(error)',
+    tests: ['journal/recovery'],
+  },
+  {
+    name: 'journal of a stream: with nothing to deliver an object of another type is an error',
+    file: 'lib/stream/journal-recovery.ts',
+    find: 'if (isAll && (this.isFinal(error) ||',
+    replace: 'if (isAll && (isOfObject(error) ||',
+    tests: ['journal/recovery'],
+  },
+  {
     name: 'journal of a stream: bytes go to another bucket',
     file: 'lib/stream/journal-recovery.ts',
     find: '    if (bucket !== this.#options.bucket) {',
