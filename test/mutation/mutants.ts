@@ -1935,6 +1935,13 @@ export const MUTANTS: readonly Mutant[] = [
     tests: ['client/pipeline'],
   },
   {
+    name: 'pipelining: undici clients of broken connections are kept',
+    file: 'lib/client/agent.ts',
+    find: '      this.#pipelineClients.delete(client)\n',
+    replace: '',
+    tests: ['client/pipeline'],
+  },
+  {
     name: 'pipelining: a request has a deadline before it is the first',
     file: 'lib/client/pipeline.ts',
     find: 'if (this.#handlers.length === 1) handler.startDeadline()',
