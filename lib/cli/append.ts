@@ -45,7 +45,7 @@ const DEMO_INPUT_TIMEOUT = 5_000
 
 /** Milliseconds. A server in this process fails for good (a full disk), and not because of the network. */
 const LOCAL_MAX_ELAPSED = 3_000
-/** The input of a pipe cannot be read a second time, so giving up would lose it. */
+/** Milliseconds. The input of a pipe cannot be read a second time, so giving up would lose it. */
 const OSS_MAX_ELAPSED = Number.POSITIVE_INFINITY
 
 /** What `demo` and `append` have in common. */
@@ -137,7 +137,7 @@ async function runJob(job: AppendJob): Promise<number> {
     try {
       client.checkBucket(bucket)
       source = await job.openInput()
-      // Not by the end of the stream alone: full buffers delay that, perhaps by as long as a wait lasts.
+      // `end()` shortens the waits too, but while the buffers are full it comes only after the present wait.
       const onHurry = (hurry: () => void) => void onAbort(signals.first, hurry)
       const options = { ...job.options, ...job.roll, ...target, client, retry }
       const create = job.roll ? createRollingAppendStream : createAppendStream

@@ -22,7 +22,7 @@ const READ_MAX_ELAPSED = 60_000
 
 const INDEX = '{index}'
 
-/** What prints objects needs. */
+/** What the printing of objects needs. */
 interface Printing {
   readonly reader: RetryingReader
   readonly writer: OutputWriter
@@ -32,7 +32,10 @@ interface Printing {
   readonly note: (text: string) => void
 }
 
-/** Resolves at the end of the object; with `--follow`, when the object is sealed. */
+/**
+ * Resolves at the end of the object, or when the output is no longer read. With `--follow` the end is the seal; with
+ * `{index}` there is none, and a signal rejects.
+ */
 export async function cat(
   command: CatCommand,
   io: CommandIO,
@@ -58,7 +61,7 @@ export async function cat(
   }).finally(() => writer.dispose())
 }
 
-/** Which of the placeholders of a rolling stream `cat` fills in. */
+/** Refuses placeholders of dates: of those of a rolling stream `cat` fills in `{index}` alone. */
 function checkPattern(key: string): void {
   const [date] = /\{(?:yyyy|MM|dd|HH|mm)\}/.exec(key) ?? []
   if (date === undefined) return

@@ -19,7 +19,7 @@ import { UsageError } from './usage-error.ts'
 const DEFAULT_GRACE = 7_000
 /** Milliseconds. With a journal nothing is lost by an early end, so a restart need not wait. */
 const DEFAULT_JOURNAL_GRACE = 500
-/** Milliseconds. */
+/** Milliseconds between two looks with `--follow`. */
 const DEFAULT_INTERVAL = 1_000
 
 /** The arguments of one command, by what they set. */

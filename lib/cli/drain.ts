@@ -119,7 +119,7 @@ class Drainer {
     }
   }
 
-  /** Damaged files of earlier starts. This command names those that it keeps itself. */
+  /** Reports files that earlier starts have kept as damaged. `#report` names those that this one keeps. */
   #reportKept(name: string, count: number): void {
     if (count === 0) return
     const files = formatCount(count, 'damaged file')
@@ -190,7 +190,10 @@ class Drainer {
     this.#report(name, recovery, recovery.left, journal)
   }
 
-  /** To the object that they were written for, unless that is sealed and the user names another. */
+  /**
+   * Delivers bytes of which nothing was sent, to the object that they were written for. If that is sealed, they are
+   * left for the object that the user names.
+   */
   async #deliverUnsent({ journal, recovery }: OpenSlot): Promise<void> {
     const target = unsentTarget(journal)
     if (!target) return

@@ -62,7 +62,7 @@ export class InterruptedError extends Error {
   }
 }
 
-/** Their messages are complete: neither a code nor a stack is printed. */
+/** Errors with a complete message: neither a code nor a stack is printed below it. */
 const MESSAGE_ONLY = [UsageError, MismatchError, NotContinuedError, InterruptedError]
 
 /** Maps an AbortError after a signal to an `InterruptedError`, and returns other errors as they are. */

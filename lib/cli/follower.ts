@@ -48,7 +48,7 @@ export class Follower {
     this.#delivery = options.delivery
   }
 
-  /** Bytes have been read, so a signal has to deliver them. */
+  /** Reading has begun, so a signal has to deliver what was read. */
   get isStarted(): boolean {
     return this.#watcher !== undefined
   }

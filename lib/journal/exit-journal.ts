@@ -30,7 +30,7 @@ export class ExitJournal {
     this.#journal = Journal.createSync({ ...options, folder: this.#folder })
   }
 
-  /** Bytes that it has. */
+  /** Bytes in its slot; 0 until it has one. */
   get journaled(): number {
     return this.#isSlot ? this.#journal.end : 0
   }

@@ -32,7 +32,7 @@ export interface JournalFile extends SyncFile {
 export interface FileSystem {
   /** Makes a folder with mode 0700, and its parents. An existing folder is left as it is. */
   makeFolder(path: string): Promise<void>
-  /** False for a network file system, whose fsync and file locks promise less. */
+  /** False for a network file system of Linux, where fsync and locks promise less. FUSE is not recognized. */
   isLocal(path: string): Promise<boolean>
   /** Names of the entries of a folder. */
   list(path: string): Promise<string[]>
@@ -52,7 +52,7 @@ export interface FileSystem {
 
 const FOLDER_MODE = 0o700
 const FILE_MODE = 0o600
-/** Types of `statfs(2)`: NFS, SMB, CIFS, SMB2, 9P, Ceph, AFS. */
+/** Types of Linux's `statfs(2)`: NFS, SMB, CIFS, SMB2, 9P, Ceph, AFS. */
 const NETWORK = new Set([
   0x69_69, 0x51_7b, 0xff_53_4d_42, 0xfe_53_4d_42, 0x01_02_19_97, 0x00_c3_64_00, 0x53_46_41_4f,
 ])

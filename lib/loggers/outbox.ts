@@ -89,7 +89,7 @@ export class Outbox {
   readonly #createStream: () => RollingAppendStream
   /** From the options. The key may be a pattern. */
   readonly #target: { readonly bucket: string | undefined; readonly key: string }
-  /** Bytes that the queue holds. */
+  /** Bytes that the queue may hold. */
   readonly maxBuffered: number
   /** Characters at which a chunk is closed. Shorter texts are better added together. */
   readonly chunkLength: number
