@@ -60,6 +60,8 @@ type CreateClient = (
 export interface PipelineClient {
   readonly client: Client
   readonly connection: Connection
+  /** Destroys the client, and forgets it. */
+  readonly destroy: () => void
   isOpen: boolean
   /** It is not to be used again. */
   isBroken: boolean
@@ -133,14 +135,18 @@ export class OwnAgent {
 
   #createPipelineClient(create: CreateClient, origin: string, depth: number): PipelineClient {
     const { client, connection } = create(origin, depth)
-    const created: PipelineClient = { client, connection, isOpen: false, isBroken: false }
+    const destroy = () => {
+      this.#pipelineClients.delete(client)
+      void client.destroy(null)
+    }
+    const created: PipelineClient = { client, connection, destroy, isOpen: false, isBroken: false }
     this.#pipelineClients.add(client)
     client.on('connect', () => {
       created.isOpen = true
     })
     client.on('disconnect', () => {
       created.isOpen = false
-      if (created.isBroken) client.destroy(null)
+      if (created.isBroken) created.destroy()
     })
     return created
   }

@@ -12,7 +12,7 @@ import { Appender, type AppenderOptions } from '../append/appender.ts'
 import { checkRange } from '../append/check-client.ts'
 import type { Client, Target } from '../append/client-interface.ts'
 import type { AppendInfo } from '../append/destination.ts'
-import { type FoundEnd, TailFinder } from '../append/find-tail.ts'
+import { type FoundEnd, isReadForbidden, TailFinder } from '../append/find-tail.ts'
 import type { StreamContext } from '../append/stream-context.ts'
 import type { Batch, Tail } from '../append/tail.ts'
 import { update } from '../crc64/index.ts'
@@ -107,7 +107,7 @@ export class JournalRecovery {
       await this.#deliverTo(anchor)
     } catch (error) {
       // With nothing to deliver it is no matter what became of the object.
-      if (isAll && isOfObject(error)) return
+      if (isAll && (this.isFinal(error) || isReadForbidden(error))) return
       throw this.#withObject(error, anchor)
     }
   }
