@@ -14,6 +14,7 @@ import { claimSlot, claimSlots } from '../../lib/journal/slots.ts'
 import { FakeClock } from '../helpers/fake-clock.ts'
 import { newFolder } from '../helpers/journal.ts'
 import { createRandom } from '../helpers/random.ts'
+import { FailingDisk } from './failing-disk.ts'
 import { SimulatedDisk } from './simulated-disk.ts'
 
 const ANCHOR = { offset: 0, bucket: 'b', key: 'k', position: 0, crc64: '0' }
@@ -401,6 +402,45 @@ t.test('no deleted file stays open, and at most two others', { skip: !hasProc },
   }
   await journal.close()
   t.same(await openFilesIn(folder), [])
+})
+
+t.test('a journal that fails at any call of the disk leaves no file open', async t => {
+  const failed = new Set<string>()
+  for (let failAt = 1; ; failAt++) {
+    const { disk, journal } = await setUp()
+    await journal.write(chunks('left'))
+    await journal.anchor(ANCHOR)
+    await journal.close()
+    const [path = ''] = disk.paths
+    // One place of the anchor is damaged, and a frame behind the last one.
+    disk.replace(path, Buffer.concat([disk.read(path).fill(1, 8192, HEAD_BYTES), Buffer.alloc(9)]))
+    const failing = new FailingDisk(disk.fileSystem(), failAt)
+    const run = async () => {
+      const details = {
+        maxBytes: 1e9,
+        sync: 'always',
+        align: 'chunk',
+        highWaterMark: 1000,
+      } as const
+      const { fileSystem } = failing
+      const again = await Journal.open({ folder: '/j/0', fileSystem, segmentBytes: 1, ...details })
+      try {
+        for (const text of ['a', 'b']) await again.write(chunks(text))
+        await again.read(0, 1)
+        again.acknowledge(again.end, { position: again.end, crc64: '0' })
+      } finally {
+        await again.close()
+      }
+    }
+    const error = await run().catch((error: Error) => error)
+    if (failing.failed === undefined) break
+    failed.add(failing.failed)
+    // A file that cannot be closed is no case of a local disk.
+    if (failing.failed === 'close') continue
+    if (error) t.match(error, { code: 'OSS_ERR_JOURNAL' })
+    t.equal(failing.opened, 0, `call ${failAt}: ${failing.failed}`)
+  }
+  t.match([...failed].sort().join(), /create,datasync,list,open,read,remove,.*syncFolder,.*write/)
 })
 
 t.test('bytes are read back from any offset, across segments, with the ends of chunks', async t => {
