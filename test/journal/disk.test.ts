@@ -156,7 +156,8 @@ t.test('a stream that is destroyed while it reads bytes back leaves no file open
   const oss = await startOss(t)
   const trouble: Trouble = {}
   const opened = disturbDisk(t, trouble)
-  const stream = await openReady(oss, oss.newKey(), newFolder(t))
+  const dir = newFolder(t)
+  const stream = await openReady(oss, oss.newKey(), dir)
   oss.server.faults.push({ ...HANG, times: 1 })
   const reading = new Promise<() => void>(begins => {
     trouble.open = () => new Promise<void>(goOn => begins(goOn))
@@ -164,9 +165,12 @@ t.test('a stream that is destroyed while it reads bytes back leaves no file open
   for (let i = 0; i < 100; i++) stream.write(Buffer.alloc(1000, i))
   const goOn = await reading
   stream.destroy()
-  for (let turns = 0; turns < 100; turns++) await new Promise(setImmediate)
+  const closed = once(stream, 'close')
+  // Longer than the close takes that does not wait for the read.
+  for (let syncs = 0; syncs < 50; syncs++) await nodeFileSystem.syncFolder(dir)
   goOn()
-  await once(stream, 'close')
+  await closed
+  for (let turns = 0; turns < 10; turns++) await new Promise(setImmediate)
   t.equal(opened.size, 0)
 })
 
