@@ -466,6 +466,19 @@ t.test('a frame that is damaged after it was written is not read back', async t 
   await t.rejects(journal.read(0, 3), { code: 'OSS_ERR_JOURNAL', file: path, offset: HEAD_BYTES })
 })
 
+t.test('a copy of a segment under the name of another is damage, and deletes nothing', async t => {
+  const { disk, journal, open } = await setUp({ segmentBytes: 1 })
+  for (const text of ['a', 'b', 'c']) await journal.write(chunks(text))
+  await journal.close()
+  const [first = '', , last = ''] = disk.paths
+  disk.replace(last, disk.read(first))
+  const again = await open()
+  t.match(again.recovered.damaged, [{ file: last, offset: 0, reason: 'broken' }])
+  t.same(await readAll(again), ['a', 'b'])
+  t.ok(disk.paths.includes(`${last}.damaged`))
+  await again.close()
+})
+
 t.test('an unfinished record is kept, and not recovered', async t => {
   const { journal, disk, open } = await setUp({ align: '\n' })
   await journal.write(chunks('one\ntwo\nthr'))

@@ -17,6 +17,13 @@ export interface Mutant {
 
 export const MUTANTS: readonly Mutant[] = [
   {
+    name: 'journal: a file with the header of another segment counts',
+    file: 'lib/journal/recovery.ts',
+    find: 'head.header && segmentName(head.header) === basename(file)',
+    replace: 'head.header && segmentName(head.header).length === basename(file).length',
+    tests: ['journal/journal'],
+  },
+  {
     name: 'journal: a lock stays where the folder cannot be listed',
     file: 'lib/journal/lock.ts',
     find: '    await unlock().catch(() => {})',
