@@ -252,6 +252,25 @@ t.test('a folder that cannot be made fails the stream, and journaled() does not 
   t.match(await failed, { code: 'OSS_ERR_JOURNAL' })
 })
 
+t.test('the folders of a journal are on stable storage before it accepts bytes', async t => {
+  const oss = await startOss(t)
+  const parent = newFolder(t)
+  const synced: string[] = []
+  const { syncFolder } = nodeFileSystem
+  t.teardown(() => Object.assign(nodeFileSystem, { syncFolder }))
+  const spy = (path: string) => {
+    synced.push(path.slice(parent.length))
+    return syncFolder(path)
+  }
+  Object.assign(nodeFileSystem, { syncFolder: spy })
+  const stream = oss.open(oss.newKey(), { journal: join(parent, 'a', 'b') })
+  stream.write('x')
+  await stream.journaled()
+  t.same(synced.slice(0, 3), ['/a', '', '/a/b'], 'the parents of b, of a and of 0')
+  stream.destroy()
+  await once(stream, 'close')
+})
+
 t.test('a journal that cannot be opened leaves no lock behind, in no slot', async t => {
   const oss = await startOss(t)
   const dir = newFolder(t)

@@ -17,6 +17,13 @@ export interface Mutant {
 
 export const MUTANTS: readonly Mutant[] = [
   {
+    name: 'journal: only the last folder that is made is on stable storage',
+    file: 'lib/journal/file-system.ts',
+    find: 'made.length >= first.length',
+    replace: 'made === path && first',
+    tests: ['journal/disk'],
+  },
+  {
     name: 'journal: a file with the header of another segment counts',
     file: 'lib/journal/recovery.ts',
     find: 'head.header && segmentName(head.header) === basename(file)',
