@@ -489,6 +489,8 @@ export class JournalSource implements BatchSource {
     this.#callback?.(error)
     this.#callback = undefined
     setExitListener(this, undefined)
+    // A file that a read opens behind the close would stay open.
+    await this.#filling?.catch(() => {})
     let failure: Error | undefined
     if (this.#journal) await this.#markEnd(this.#journal).catch(() => {})
     for (const { journal, slot, isSetAside } of this.#claimed) {
