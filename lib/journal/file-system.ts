@@ -36,7 +36,7 @@ export interface FileSystem {
    * folder is left as it is.
    */
   makeFolder(path: string): Promise<void>
-  /** False for a network file system, whose fsync and file locks promise less. */
+  /** False for a network file system of Linux, where fsync and locks promise less. FUSE is not recognized. */
   isLocal(path: string): Promise<boolean>
   /** Names of the entries of a folder. */
   list(path: string): Promise<string[]>
@@ -56,7 +56,7 @@ export interface FileSystem {
 
 const FOLDER_MODE = 0o700
 const FILE_MODE = 0o600
-/** Types of `statfs(2)`: NFS, SMB, CIFS, SMB2, 9P, Ceph, AFS. */
+/** Types of Linux's `statfs(2)`: NFS, SMB, CIFS, SMB2, 9P, Ceph, AFS. */
 const NETWORK = new Set([
   0x69_69, 0x51_7b, 0xff_53_4d_42, 0xfe_53_4d_42, 0x01_02_19_97, 0x00_c3_64_00, 0x53_46_41_4f,
 ])

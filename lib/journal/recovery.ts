@@ -77,7 +77,7 @@ export interface FolderContent {
   readonly anchor: NumberedAnchor | undefined
   /** Segments with bytes to deliver, in order. */
   readonly segments: readonly SegmentFile[]
-  /** Segments that end before the anchor: their unlink was lost, or was still to come. */
+  /** Segments that end at the anchor or before it: their unlink was lost, or was still to come. */
   readonly delivered: readonly SegmentFile[]
   /** Absolute paths of files of which nothing can be delivered: to be kept as damaged. */
   readonly undeliverable: readonly string[]

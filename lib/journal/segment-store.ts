@@ -1,7 +1,7 @@
 /**
  * The segments of a slot on disk: the one that is written to, and older ones, which are only read. Except
- * `datasync()`, methods are called one at a time. They return false where the disk or `maxBytes` is full, and may
- * be called again then. Other errors of the file system are thrown, and are final.
+ * `datasync()` and `removeDeleted()`, methods are called one at a time. They return false where the disk or
+ * `maxBytes` is full, and may be called again then. Other errors of the file system are thrown, and are final.
  *
  *     making (name.journal.new) --> current --> closed --> deleted, or kept as .damaged
  *                                     |

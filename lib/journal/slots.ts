@@ -50,13 +50,13 @@ export const MAX_SLOTS = 1024
 /** The name that `setAside()` gives to a folder. */
 const ASIDE = /^\d{1,4}\.kept-[0-9a-f]+$/
 
-/** Milliseconds, from and below. A start that refuses a slot removes its lock well before. */
+/** Milliseconds: at least, and less than. A start that refuses a slot removes its lock well before. */
 const RETRY_DELAY = [5, 25] as const
 
 /**
  * Locks slots of `dir`, which is made if it does not exist.
  *
- * @throws {OssError} `OSS_ERR_JOURNAL` if the folder is read-only, full, or not on a local disk.
+ * @throws {OssError} `OSS_ERR_JOURNAL` if the folder is read-only, full, or not on a local disk, or has no free slot.
  */
 export async function claimSlots(
   dir: string,
@@ -93,26 +93,6 @@ export async function claimFreeSlot(
   } catch (error) {
     throw asJournalError(error, folder)
   }
-}
-
-/**
- * Locks one folder, such as a slot that is to be drained alone.
- *
- * @throws {OssError} `OSS_ERR_JOURNAL` if it is in use, with host and pid.
- */
-export async function claimSlot(
-  folder: string,
-  fileSystem: FileSystem = nodeFileSystem,
-): Promise<Slot> {
-  const result = await lockSlot(fileSystem, folder, newOwner(), isRunning)
-  if (result.name === 'locked')
-    return createSlot(fileSystem, folder, indexOf(folder), result.unlock)
-  const { by, file } = result
-  throw journalError(
-    `the journal is in use by process ${by.pid} on ${by.host}: wait until it ends, ` +
-      'or remove its lock file if that process is gone',
-    { file },
-  )
 }
 
 /**
@@ -258,7 +238,7 @@ export function newOwner(): LockOwner {
   return { host: hostname(), pid: process.pid, start, boot, nonce: randomBytes(6).toString('hex') }
 }
 
-/** This process and its threads run. Others are looked up. */
+/** A process with the same pid and another start is dead, also if the pid is that of this process. */
 export const isRunning: IsRunning = ({ pid, start, boot }) => {
   return isAlive(pid, start === '' ? '' : `${start}~${boot}`)
 }

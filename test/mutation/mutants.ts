@@ -271,6 +271,20 @@ export const MUTANTS: readonly Mutant[] = [
     tests: ['journal/recovery', 'model/journal-streams'],
   },
   {
+    name: 'journal of a stream: with nothing to deliver a grown object that may not be read is an error',
+    file: 'lib/stream/journal-recovery.ts',
+    find: 'this.isFinal(error) || isReadForbidden(error)',
+    replace: 'this.isFinal(error)',
+    tests: ['journal/recovery'],
+  },
+  {
+    name: 'journal of a stream: with nothing to deliver an object of another type is an error',
+    file: 'lib/stream/journal-recovery.ts',
+    find: 'if (isAll && (this.isFinal(error) ||',
+    replace: 'if (isAll && (isOfObject(error) ||',
+    tests: ['journal/recovery'],
+  },
+  {
     name: 'journal of a stream: bytes go to another bucket',
     file: 'lib/stream/journal-recovery.ts',
     find: '    if (bucket !== this.#options.bucket) {',
@@ -1359,6 +1373,13 @@ export const MUTANTS: readonly Mutant[] = [
     tests: ['cli/follow'],
   },
   {
+    name: 'a part of a line is sent where more is read than the longest line',
+    file: 'lib/cli/follower.ts',
+    find: 'const end = wholeLines === 0 && length > maxRecordBytes ?',
+    replace: 'const end = length > maxRecordBytes ?',
+    tests: ['cli/follow'],
+  },
+  {
     name: 'a file that shrank is a success',
     file: 'lib/cli/append.ts',
     find: 'return signals.exitCode || (delivery.isCut ? 1 : 0)',
@@ -1975,6 +1996,13 @@ export const MUTANTS: readonly Mutant[] = [
     file: 'lib/client/pipeline.ts',
     find: 'if (failure !== undefined) this.#breakUp(failure)',
     replace: 'if (failure === this) this.#breakUp(failure)',
+    tests: ['client/pipeline'],
+  },
+  {
+    name: 'pipelining: undici clients of broken connections are kept',
+    file: 'lib/client/agent.ts',
+    find: '      this.#pipelineClients.delete(client)\n',
+    replace: '',
     tests: ['client/pipeline'],
   },
   {
