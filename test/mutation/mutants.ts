@@ -17,6 +17,13 @@ export interface Mutant {
 
 export const MUTANTS: readonly Mutant[] = [
   {
+    name: 'journal of a stream: a batch that is taken after a stop sets a timer',
+    file: 'lib/stream/journal-source.ts',
+    find: 'if (!this.#isStopped) this.#flushTimer.onBatch()',
+    replace: 'this.#flushTimer.onBatch()',
+    tests: ['journal/disk'],
+  },
+  {
     name: 'journal: only the last folder that is made is on stable storage',
     file: 'lib/journal/file-system.ts',
     find: 'made.length >= first.length',
