@@ -6,6 +6,7 @@
 
 import { basename } from 'node:path'
 import { systemClock } from '../clock.ts'
+import { formatCount } from '../errors.ts'
 import type { UrlOptions } from '../index.ts'
 import { DEFAULT_MAX_RECORD_BYTES } from '../options.ts'
 import type { FollowCommand } from './commands.ts'
@@ -14,7 +15,6 @@ import type { FollowDelivery } from './follow-delivery.ts'
 import { closeAll, type Generation, openIfExists, openRotated } from './follow-files.ts'
 import { findStart, type ObjectSeries, type Start } from './follow-objects.ts'
 import { FileWatcher } from './follow-watcher.ts'
-import { formatCount } from './progress.ts'
 import type { Reporter } from './reporter.ts'
 import { DELIVERY_TIME, graceNotice, onAbort, type Signals } from './signals.ts'
 
@@ -48,7 +48,7 @@ export class Follower {
     this.#delivery = options.delivery
   }
 
-  /** Bytes have been read, so a signal has to deliver them. */
+  /** Reading has begun, so a signal has to deliver what was read. */
   get isStarted(): boolean {
     return this.#watcher !== undefined
   }
