@@ -193,7 +193,7 @@ function messageInFlagTerms(error: Error): string {
   const text = label ? message.replace(/^option .+?(?=: )/, label) : message
   return text
     .replace(/\bthe option ([a-z]\w*)/g, (words, name: string) => flagOf(name) ?? words)
-    .replace(/\b[a-z]+[A-Z]\w*\b/g, word => flagOf(word) ?? word)
+    .replace(/\b(?:[a-z]+\.)?[a-z]+[A-Z]\w*\b/g, word => flagOf(word) ?? word)
 }
 
 /** The message of the cause, unless the error's own message contains it. */

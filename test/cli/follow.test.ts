@@ -492,7 +492,7 @@ t.test('an option of the streams that is wrong is refused before the file exists
   const { start } = await setUp(t)
   const { code, stderr } = await start(['--max-delay=1ms']).result
   t.equal(code, 2)
-  t.match(stderr, '--min-delay: must not be more than retry.maxDelay\n')
+  t.match(stderr, '--min-delay: must not be more than --max-delay\n')
 })
 
 t.test('a folder cannot be followed', async t => {

@@ -67,6 +67,14 @@ function hasBytes(dir: string, bytes: string): boolean {
   return segments.some(name => fs.readFileSync(join(dir, name)).includes(bytes))
 }
 
+t.test('a message about the size of the journal names its flag', async t => {
+  const { append } = await startJournal(t)
+  const { code, stderr } = await append(['--align=188', '--journal-bytes=300', OBJECT, '-'], 'x')
+    .result
+  t.equal(code, 2)
+  t.match(stderr, 'oss-append: --align: must not be more than half of --journal-bytes\n')
+})
+
 t.test('the journal is empty when everything is delivered', async t => {
   const { dir, object, append, run } = await startJournal(t)
   const { code, stdout, stderr } = await append([OBJECT, '-'], 'hello').result

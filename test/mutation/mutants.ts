@@ -1415,6 +1415,13 @@ export const MUTANTS: readonly Mutant[] = [
     tests: ['cli/follow'],
   },
   {
+    name: 'a dotted option in a message is named by the flag of its last part',
+    file: 'lib/cli/failure.ts',
+    find: '.replace(/\\b(?:[a-z]+\\.)?[a-z]+[A-Z]\\w*\\b/g',
+    replace: '.replace(/\\b[a-z]+[A-Z]\\w*\\b/g',
+    tests: ['cli/journal'],
+  },
+  {
     name: 'a file that shrank is a success',
     file: 'lib/cli/append.ts',
     find: 'return signals.exitCode || (delivery.isCut ? 1 : 0)',
