@@ -832,6 +832,13 @@ export const MUTANTS: readonly Mutant[] = [
     tests: ['append/shared'],
   },
   {
+    name: 'shared: a HEAD that was refused once forbids reads for ever',
+    file: 'lib/append/find-tail.ts',
+    find: 'this.#context.isReadForbidden = false',
+    replace: '',
+    tests: ['append/shared'],
+  },
+  {
     name: 'shared: a stream that cannot read does not learn the CRC either',
     file: 'lib/append/settle-shared.ts',
     find: 'if (this.#canRead && !isDecisive) return { position }',
