@@ -1147,6 +1147,20 @@ export const MUTANTS: readonly Mutant[] = [
     tests: ['client/connections'],
   },
   {
+    name: 'a range that was decompressed on its way counts as the bytes of the object',
+    file: 'lib/client/read-range.ts',
+    find: "return readLength(header(headers, 'content-length')) === length",
+    replace: 'return true',
+    tests: ['client/read-range'],
+  },
+  {
+    name: 'a range that comes in chunks is refused',
+    file: 'lib/client/read-range.ts',
+    find: "if (headers['transfer-encoding'] !== undefined) return true",
+    replace: '',
+    tests: ['client/read-range'],
+  },
+  {
     name: 'a range of other bytes is believed',
     file: 'lib/client/read-range.ts',
     find: 'status !== 206 || received !== range || length === undefined',
