@@ -7,7 +7,7 @@
 import { setTimeout } from 'node:timers/promises'
 import { parseUrl } from '../client/endpoint.ts'
 import { update } from '../crc64/index.ts'
-import { OssError } from '../errors.ts'
+import { formatCount, OssError } from '../errors.ts'
 import type { Target } from '../index.ts'
 import { withBackend } from './backend.ts'
 import type { CatCommand, CommandIO } from './commands.ts'
@@ -22,7 +22,7 @@ const READ_MAX_ELAPSED = 60_000
 
 const INDEX = '{index}'
 
-/** What prints objects needs. */
+/** What the printing of objects needs. */
 interface Printing {
   readonly reader: RetryingReader
   readonly writer: OutputWriter
@@ -32,7 +32,10 @@ interface Printing {
   readonly note: (text: string) => void
 }
 
-/** Resolves at the end of the object; with `--follow`, when the object is sealed. */
+/**
+ * Resolves at the end of the object, or when the output is no longer read. With `--follow` the end is the seal; with
+ * `{index}` there is none, and a signal rejects.
+ */
 export async function cat(
   command: CatCommand,
   io: CommandIO,
@@ -42,12 +45,13 @@ export async function cat(
   const target = parseUrl(url)
   checkPattern(target.key)
   const writer = new OutputWriter(io.stdout, signal)
-  return withBackend(backend, 'read', io, async ({ clientOptions }) => {
+  const listener = stderrListener(io.stderr)
+  const { note } = listener
+  return withBackend(backend, 'read', { env: io.env, note }, async ({ clientOptions }) => {
     const maxElapsed = isFollowed ? Number.POSITIVE_INFINITY : READ_MAX_ELAPSED
-    const listener = stderrListener(io.stderr)
     const reader = new RetryingReader(clientOptions, { signal, maxElapsed, listener })
     const wait = () => setTimeout(interval, undefined, { signal })
-    const printing = { reader, writer, isFollowed, wait, note: listener.note }
+    const printing = { reader, writer, isFollowed, wait, note }
     try {
       if (target.key.includes(INDEX)) await printRolled(target, printing)
       else await printObject(target, printing)
@@ -58,7 +62,7 @@ export async function cat(
   }).finally(() => writer.dispose())
 }
 
-/** Which of the placeholders of a rolling stream `cat` fills in. */
+/** Refuses placeholders of dates: of those of a rolling stream `cat` fills in `{index}` alone. */
 function checkPattern(key: string): void {
   const [date] = /\{(?:yyyy|MM|dd|HH|mm)\}/.exec(key) ?? []
   if (date === undefined) return
@@ -140,7 +144,7 @@ class ObjectPrinter {
     if (head === null && (!isFollowed || this.#position > 0)) throw noSuchObjectError()
     const length = head?.length ?? 0
     if (length < this.#position) {
-      throw replacedError(`has ${length} bytes, and had ${this.#position}`)
+      throw replacedError(`has ${formatCount(length, 'byte')}, and had ${this.#position}`)
     }
     for await (const chunk of reader.read(this.#target, this.#position, length)) {
       this.#crc = update(this.#crc, chunk)

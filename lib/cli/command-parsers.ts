@@ -19,7 +19,7 @@ import { UsageError } from './usage-error.ts'
 const DEFAULT_GRACE = 7_000
 /** Milliseconds. With a journal nothing is lost by an early end, so a restart need not wait. */
 const DEFAULT_JOURNAL_GRACE = 500
-/** Milliseconds. */
+/** Milliseconds between two looks with `--follow`. */
 const DEFAULT_INTERVAL = 1_000
 
 /** The arguments of one command, by what they set. */
@@ -213,7 +213,9 @@ function parseFollow({ operands, backend, stream, roll, command }: ParsedArgumen
   const [url = '', file = '-'] = checkOperands(operands, [URL_NAME], 1)
   if (file === '-') throw new UsageError('--follow: needs FILE, and not standard input')
   const given = { ...command, ...stream, ...roll }
-  const conflicting = Object.keys(NOT_FOLLOWED).find(name => given[name as keyof typeof given])
+  const conflicting = Object.keys(NOT_FOLLOWED).find(
+    name => given[name as keyof typeof given] !== undefined,
+  )
   if (conflicting) {
     const reason = NOT_FOLLOWED[conflicting]
     throw new UsageError(`${flagOf(conflicting)}: does not combine with --follow: ${reason}`)

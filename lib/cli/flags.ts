@@ -72,7 +72,7 @@ const NETWORK_COMMANDS = [...OBJECT_COMMANDS, 'drain'] as const
 /** The commands that deliver. */
 const DELIVERING_COMMANDS = ['append', 'drain'] as const
 
-/** What a flag of each group is described by: `--name VALUE` and one line of text. */
+/** How the help shows a flag: the name of its value, and one line of text. */
 type Description = readonly [value: string, text: string]
 
 function backendFlag(option: string, [value, text]: Description, parse?: Parser<unknown>): Flag {

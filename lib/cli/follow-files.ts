@@ -32,14 +32,14 @@ export class Generation {
   readonly ino: bigint
   /** Undefined: the file system does not tell. */
   readonly createdAt: Date | undefined
-  /** When it was last written to, as it was opened. */
+  /** Nanoseconds since 1970. When it was last written to, before it was opened. */
   readonly modifiedAt: bigint
-  /** Bytes, when it was last looked at. */
+  /** Bytes at the last `refresh()`. */
   size: number
-  /** Bytes that were given to the stream, and their CRC-64. */
+  /** Bytes from its start that the object has, or the stream was given, and their CRC-64. */
   offset = 0
   crc = 0n
-  /** Time since which it has not grown, while a newer generation has bytes. */
+  /** Milliseconds of the watcher's clock. Since then it has not grown, while a newer generation had bytes. */
   quietSince: number | undefined
   readonly #handle: FileHandle
 
@@ -68,7 +68,7 @@ export class Generation {
     }
   }
 
-  /** Looks at its size. */
+  /** Updates `size`. */
   async refresh(): Promise<void> {
     const { size } = await this.#handle.stat({ bigint: true })
     this.size = Number(size)

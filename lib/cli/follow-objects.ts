@@ -32,7 +32,7 @@ export class ObjectSeries {
   constructor(options: ObjectSeriesOptions, context: StreamContext) {
     const { bucket, client, headers } = options
     this.#options = options
-    // An object that is full takes no other generation's bytes either, so no length closes one.
+    // Each object is for one generation, so a full one does not send the search to the next index.
     const maxBytes = Number.POSITIVE_INFINITY
     this.#finder = new ObjectFinder({ bucket, client, headers, maxBytes }, context)
     // Nothing else holds the process while an object is looked for.

@@ -20,7 +20,7 @@ import {
 
 /** Polls in which a rotated generation must not grow. */
 const QUIET_POLLS = 5
-/** Polls in which the newest generation is looked for among the rotated files, since these may be being renamed. */
+/** Polls that look for the newest generation among the rotated files. A rotation may still be renaming them. */
 const MAX_SEARCHES = 3
 
 export interface FileWatcherOptions {

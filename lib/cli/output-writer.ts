@@ -18,7 +18,7 @@ export class OutputWriter {
     signal.addEventListener('abort', this.#onWake)
   }
 
-  /** False if the reader has closed its end. Rejects when the signal is aborted. */
+  /** False if the reader has closed its end. Rejects when the signal is aborted, and with `OutputError`. */
   async write(chunk: Buffer | string): Promise<boolean> {
     const isFree = this.#output.write(chunk)
     const isOver = this.#error || this.#output.destroyed || this.#signal.aborted

@@ -1,6 +1,6 @@
 /**
- * The proxies that the environment names, read as curl reads it. Pure. Lower-case names win over upper-case
- * ones. The proxy for http serves https endpoints too where there is no other, as in undici.
+ * The proxies that the environment names, read as undici 7.30 reads it. Pure. Lower-case names win over
+ * upper-case ones. The proxy for http serves https endpoints too where there is no other.
  */
 
 import { isIPv6 } from 'node:net'

@@ -6,6 +6,7 @@
 
 import * as fs from 'node:fs'
 import { type FileHandle, mkdir, open, readdir, rename, rm, statfs } from 'node:fs/promises'
+import { dirname } from 'node:path'
 
 /** An open file, as far as it is of use while the process ends. */
 export interface SyncFile {
@@ -30,9 +31,12 @@ export interface JournalFile extends SyncFile {
 
 /** Paths are absolute. */
 export interface FileSystem {
-  /** Makes a folder with mode 0700, and its parents. An existing folder is left as it is. */
+  /**
+   * Makes a folder with mode 0700, and its parents, and resolves when their entries are on stable storage. An existing
+   * folder is left as it is.
+   */
   makeFolder(path: string): Promise<void>
-  /** False for a network file system, whose fsync and file locks promise less. */
+  /** False for a network file system of Linux, where fsync and locks promise less. FUSE is not recognized. */
   isLocal(path: string): Promise<boolean>
   /** Names of the entries of a folder. */
   list(path: string): Promise<string[]>
@@ -52,14 +56,19 @@ export interface FileSystem {
 
 const FOLDER_MODE = 0o700
 const FILE_MODE = 0o600
-/** Types of `statfs(2)`: NFS, SMB, CIFS, SMB2, 9P, Ceph, AFS. */
+/** Types of Linux's `statfs(2)`: NFS, SMB, CIFS, SMB2, 9P, Ceph, AFS. */
 const NETWORK = new Set([
   0x69_69, 0x51_7b, 0xff_53_4d_42, 0xfe_53_4d_42, 0x01_02_19_97, 0x00_c3_64_00, 0x53_46_41_4f,
 ])
 
 export const nodeFileSystem: FileSystem = {
   async makeFolder(path) {
-    await mkdir(path, { recursive: true, mode: FOLDER_MODE })
+    const first = await mkdir(path, { recursive: true, mode: FOLDER_MODE })
+    if (first === undefined) return
+    // An fsync of a file, or of its folder, does not promise that of the entry of that folder (fsync(2)).
+    for (let made = path; made.length >= first.length; made = dirname(made)) {
+      await nodeFileSystem.syncFolder(dirname(made))
+    }
   },
   async isLocal(path) {
     // Some file systems have types of more than 31 bits, which Node shows as they are or as negative numbers.

@@ -46,13 +46,16 @@ import { SegmentStore } from './segment-store.ts'
  *   close(); own.release()
  */
 
-/** When accepted bytes are synced: before the write is accepted; after milliseconds; never for the write's sake. */
+/**
+ * When written bytes are synced. `'always'`: before the write is accepted. Milliseconds: at most that long after it.
+ * `'never'`: at no write.
+ */
 export type JournalSync = 'always' | 'never' | number
 
 export interface JournalOptions {
   /** Absolute path of the slot. */
   readonly folder: string
-  /** Bytes on disk. At least 4 MiB. */
+  /** Bytes on disk. At least 1 MiB. */
   readonly maxBytes: number
   readonly sync: JournalSync
   /** Where new records end. Undefined: there are none, since the journal is only delivered. */
@@ -63,7 +66,7 @@ export interface JournalOptions {
   readonly highWaterMark: number
   /** Bytes. Default: 64 MiB, and at most a quarter of `maxBytes`. */
   readonly segmentBytes?: number
-  /** Bytes of the stream in one frame. Default, and at most: 1 MiB. */
+  /** Bytes of the stream in one frame. Default: 1 MiB, or `segmentBytes` if that is less. At most 1 MiB. */
   readonly frameBytes?: number
   /** Default: `node:fs`. */
   readonly fileSystem?: FileSystem
@@ -154,10 +157,19 @@ export class Journal {
       const content = await readFolder(fileSystem, folder)
       await syncFiles(content, fileSystem, folder)
       const journal = new Journal(options, fileSystem, content)
-      await journal.#store.adopt(content)
+      await journal.#adopt(content)
       return journal
     } catch (error) {
       throw asJournalError(error, folder)
+    }
+  }
+
+  async #adopt(content: FolderContent): Promise<void> {
+    try {
+      await this.#store.adopt(content)
+    } catch (error) {
+      await this.#store.close()
+      throw error
     }
   }
 
@@ -235,8 +247,8 @@ export class Journal {
 
   /**
    * Accepts chunks, with one write to the disk: resolves when that is done, and with `sync: 'always'` when it is
-   * synced. It accepts as many chunks as fit one buffer of memory; call it again with the others. A chunk of up to
-   * 1 MiB is accepted whole or not at all. One call at a time.
+   * synced. It accepts as many chunks as fit one buffer of memory; call it again with the others. A chunk that fits
+   * one frame is accepted whole or not at all. One call at a time.
    */
   async write(chunks: readonly JournalChunk[]): Promise<WriteResult> {
     ok(!this.#writing, 'one write at a time')

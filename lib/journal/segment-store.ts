@@ -1,7 +1,7 @@
 /**
  * The segments of a slot on disk: the one that is written to, and older ones, which are only read. Except
- * `datasync()`, methods are called one at a time. They return false where the disk or `maxBytes` is full, and may
- * be called again then. Other errors of the file system are thrown, and are final.
+ * `datasync()` and `removeDeleted()`, methods are called one at a time. They return false where the disk or
+ * `maxBytes` is full, and may be called again then. Other errors of the file system are thrown, and are final.
  *
  *     making (name.journal.new) --> current --> closed --> deleted, or kept as .damaged
  *                                     |
@@ -401,7 +401,12 @@ export class SegmentStore {
       if (isDiskFull(error)) return false
       throw error
     }
-    await fileSystem.syncFolder(folder)
+    try {
+      await fileSystem.syncFolder(folder)
+    } catch (error) {
+      await file.close()
+      throw error
+    }
     const old = this.#openFiles()
     this.#current = { segment: made.segment, file, crc: made.crc() }
     this.#anchorHome = { path: made.segment.file, file }

@@ -22,13 +22,13 @@ export interface TransportOptions
    */
   readonly shared?: boolean | undefined
   /**
-   * Bytes that may wait for their acknowledgement. Records that do not fit are dropped. 1 byte to 256 MiB,
-   * default 64 MiB.
+   * Bytes that may wait in memory for their acknowledgement, or with `journal` until they are on disk. Records
+   * that do not fit are dropped. 1 byte to 256 MiB, default 64 MiB.
    */
   readonly maxBuffered?: number | undefined
   /**
-   * Milliseconds that an end waits for acknowledgements before it gives up the remaining records; 0 does not
-   * wait. Default 8,000, because pino stops its worker after 10 s and reports nothing.
+   * Milliseconds that an end waits for acknowledgements. Then it gives up the remaining records, or leaves them in
+   * the `journal`. 0 does not wait. Default 8,000, because pino stops its worker after 10 s and reports nothing.
    */
   readonly closeTimeout?: number | undefined
 }
@@ -58,7 +58,8 @@ export function resolveTransportOptions(given: TransportOptions): TransportSetti
   checkInteger('maxBuffered', maxBuffered, 1, 256 * MIB)
   checkInteger('closeTimeout', closeTimeout, 0, MAX_DELAY)
   for (const name of FIXED_OPTIONS)
-    if (name in rest) throw invalidOption(name, 'is not an option of a logger; remove it')
+    if (rest[name as keyof typeof rest] !== undefined)
+      throw invalidOption(name, 'is not an option of a logger; remove it')
   checkRecord('retry', retry)
   const { maxElapsed = Number.POSITIVE_INFINITY } = retry
   // A chunk holds whole records. The limit is above `maxBuffered`, so each record that the queue takes fits.

@@ -35,7 +35,7 @@ export interface FoundObject {
   readonly closedBy?: OssError | undefined
 }
 
-/** More objects than any date has: only a key that ignores the index gets here. */
+/** More objects than any date has: only a key function that repeats its keys gets here. */
 const MAX_INDEX = 2 ** 32
 
 /** Codes of OSS for an object that exists and takes no appends. */

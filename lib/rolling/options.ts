@@ -15,14 +15,14 @@ export interface RollingAppendStreamOptions extends Omit<UrlOptions, 'position' 
   readonly bucket: string
   /**
    * A pattern with `{yyyy}`, `{MM}`, `{dd}`, `{HH}`, `{mm}`, `{index}`, `{host}`, `{pid}`, and with `journal`
-   * `{slot}`, or a function of date and index. It is evaluated before each batch; another key begins another
-   * object. Time for keys never goes back: not when the clock is set back, and not at the end of summer time.
-   * Required.
+   * `{slot}`, or a function of date, index and slot. It is evaluated before each batch; another key begins
+   * another object. Time for keys never goes back: not when the clock is set back, and not at the end of summer
+   * time. Required.
    */
   readonly key: string | KeyFunction
   /**
-   * Bytes. A batch that would make the object longer goes into the next one, and no batch is longer. At most
-   * `maxObjectBytes`, which is the default (5 GiB).
+   * Bytes. A batch that would make the object longer goes into the next one. Only a record of `align` can be
+   * longer: it has an object of its own. At most `maxObjectBytes`, which is the default (5 GiB).
    */
   readonly maxBytes?: number | undefined
   /** IANA name of a pattern's time zone, as `'Asia/Shanghai'`; abbreviations are refused. Default `'UTC'`. */

@@ -20,7 +20,7 @@ export class Buckets {
     return this.#created.has(name) || (this.#declared === undefined && !this.#deleted.has(name))
   }
 
-  /** Creates a bucket, if it is not known by name. */
+  /** Creates a bucket. One that was declared or created stays. `now`: its creation date, ms since 1970. */
   add(name: string, now = Date.now()): void {
     this.#deleted.delete(name)
     if (!this.#created.has(name)) this.#created.set(name, now)

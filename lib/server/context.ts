@@ -32,7 +32,7 @@ export abstract class ServerContext {
   clockOffset = 0
   /** Milliseconds before each response, default 0. */
   latency = 0
-  /** Bytes per second at which each body is read, default Infinity. */
+  /** Bytes per second at which each body is read, default Infinity. 0: it never arrives. */
   readRate = Number.POSITIVE_INFINITY
   /** Called with the record of a request when its response has left, or its connection has closed. @internal */
   onAnswered: ((record: RequestRecord) => void) | undefined
@@ -69,7 +69,10 @@ export abstract class ServerContext {
   /** Closes the port for `duration` ms. */
   abstract refuse(duration: number): void
 
-  /** As at the start: no objects, faults or records, and the buckets, credentials and speed of the options. */
+  /**
+   * As at the start. No objects, faults or records are left. Buckets, credentials and permissions are those of the
+   * options. `clockOffset`, `latency` and `readRate` have their defaults.
+   */
   reset(): void {
     for (const { state } of [...this.objects]) this.objects.remove(state.bucket, state.key)
     this.delayedAppends.clear()

@@ -24,7 +24,7 @@ export interface FaultScope {
   readonly name?: string | undefined
   /** Added to the response, such as `Retry-After`. A list is sent as several headers of the same name. */
   readonly headers?: Readonly<Record<string, string | string[]>> | undefined
-  /** Faults that strike the same request together with this one. Their scopes are ignored. */
+  /** Faults that strike the same request together with this one. Of a scope they have `name` and `headers` alone. */
   readonly with?: readonly Fault[] | undefined
 }
 
@@ -62,8 +62,8 @@ export type FaultKind =
   /** Bytes that are not HTTP; then the connection ends. */
   | { readonly kind: 'garbage'; readonly bytes?: string | Buffer; readonly commits?: boolean }
   /**
-   * The response lacks a part, or has it wrong (`value`, default a plausible one). `commits: false`: nothing
-   * is stored, though the response (of an append) says so.
+   * The response lacks a part, or has it wrong (`value`, default a plausible one). `commits`, default true. False:
+   * nothing is stored, though the response to an append says that it is.
    */
   | {
       readonly kind: 'mangled'

@@ -27,7 +27,7 @@ const MAX_STATES = 256
 
 interface SavedObject {
   readonly file: string
-  /** When the file was last written, as the file system tells it. */
+  /** Milliseconds since 1970. When the file was last written, as the file system tells it. */
   readonly mtime: number
   readonly state: ObjectState
 }
@@ -71,7 +71,6 @@ export class FolderStore implements Store {
     const folder = join(this.#dir, folderName(state.bucket, state.key))
     const saved = { file: basename(path), mtime: fs.statSync(path).mtimeMs, state }
     const count = (this.#stateCounts.get(folder) ?? MAX_STATES) + 1
-    // The line break comes first: the commit before may have failed half-way through its line.
     if (count <= MAX_STATES) appendState(folder, saved)
     else rewriteStatesFile(folder, saved)
     this.#stateCounts.set(folder, count <= MAX_STATES ? count : 1)
@@ -233,6 +232,7 @@ function appendState(folder: string, saved: SavedObject): void {
   const path = join(folder, STATES_FILE)
   const { size } = fs.statSync(path)
   try {
+    // The line break comes first: the commit before may have failed half-way through its line.
     fs.appendFileSync(path, `\n${JSON.stringify(saved)}`)
   } catch (error) {
     fs.truncateSync(path, size)

@@ -1,8 +1,8 @@
 /**
  * One request, from its headers to the end of its response, in OSS's order of decisions: is it well formed,
- * is it signed, has its body arrived, is it permitted, do the rules allow it. Faults act at three points:
- * after the headers, while the body is read, and around the rules. The rules themselves (reading.ts,
- * writing.ts) run in one turn of the event loop.
+ * does its bucket exist, is it signed, has its body arrived, is it permitted, do the rules allow it. Faults
+ * act at three points: after the headers, while the body is read, and around the rules. The rules themselves
+ * (reading.ts, writing.ts) run in one turn of the event loop.
  */
 
 import { once } from 'node:events'

@@ -9,15 +9,15 @@ import type { ServerCredentials } from './signature.ts'
 
 /** Options of {@link createOssServer}. */
 export interface OssServerOptions {
-  /** Default 0: any free port. */
+  /** Port to listen on, default 0: any free one. */
   readonly port?: number | undefined
   /** Address to listen on, default `127.0.0.1`. */
   readonly host?: string | undefined
-  /** Folder to keep objects in. Default: memory. */
+  /** Folder to keep objects in. Its parent must exist, and one process writes at a time. Default: memory. */
   readonly dir?: string | undefined
   /** Access keys that are known. Default: a fixed pair for tests. */
   readonly credentials?: ServerCredentials | readonly ServerCredentials[] | undefined
-  /** Default `cn-hangzhou`. */
+  /** Id of the region that signatures have to name, default `cn-hangzhou`. */
   readonly region?: string | undefined
   /** Bytes. The largest object, default 5 GiB. */
   readonly maxObjectBytes?: number | undefined

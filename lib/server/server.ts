@@ -41,7 +41,10 @@ export async function createOssServer(options: OssServerOptions = {}): Promise<O
   return server
 }
 
-/** An OSS on this machine. Made by `createOssServer`. */
+/**
+ * An OSS on this machine. Made by `createOssServer`. A bucket that does not exist is refused with
+ * `OSS_ERR_INVALID_OPTION`, also by the methods that take one.
+ */
 export class OssServer extends ServerContext {
   /** Connections accepted since the start. */
   connections = 0
@@ -68,7 +71,7 @@ export class OssServer extends ServerContext {
     this.#control = settings.control && new Control(this, settings.control)
   }
 
-  /** `http://127.0.0.1:PORT` */
+  /** `http://127.0.0.1:PORT`; https with the option `tls`. */
   get url(): string {
     return this.#urlOf(this.#scheme, this.#port)
   }
@@ -92,7 +95,11 @@ export class OssServer extends ServerContext {
     return { accessKeyId, accessKeySecret, securityToken }
   }
 
-  /** Replaces the access keys that are known. */
+  /**
+   * Replaces the access keys that are known.
+   *
+   * @throws {OssError} `OSS_ERR_INVALID_OPTION`, naming the member.
+   */
   set credentials(credentials: ServerCredentials | readonly ServerCredentials[]) {
     this.identities = [...checkCredentials(credentials)]
   }
@@ -119,7 +126,11 @@ export class OssServer extends ServerContext {
     return this.#find(bucket, key)?.state
   }
 
-  /** Creates a Normal object, and replaces the one before it. */
+  /**
+   * Creates a Normal object, and replaces the one before it.
+   *
+   * @throws {OssError} `OSS_ERR_INVALID_OPTION` for a key or a length that OSS refuses.
+   */
   put(bucket: string, key: string, bytes: Buffer | string): void {
     const chunk = Buffer.from(bytes)
     this.#checkWrite(bucket, key, chunk.length)
@@ -128,7 +139,11 @@ export class OssServer extends ServerContext {
     this.objects.create(bucket, key, { ...init, attributes: DEFAULT_ATTRIBUTES, now })
   }
 
-  /** Appends as another writer would. Creates the object if it is absent. */
+  /**
+   * Appends as another writer would. Creates the object if it is absent.
+   *
+   * @throws {OssError} As `put()`. {Error} The object is Normal or sealed.
+   */
   append(bucket: string, key: string, bytes: Buffer | string): void {
     const chunk = Buffer.from(bytes)
     const { length = 0 } = this.#find(bucket, key)?.state ?? {}
@@ -143,7 +158,7 @@ export class OssServer extends ServerContext {
     if (object !== undefined) this.objects.seal(object, this.now())
   }
 
-  /** Deletes an object. */
+  /** Deletes an object. Does nothing to one that is absent. */
   delete(bucket: string, key: string): void {
     this.#checkBucket(bucket)
     this.objects.remove(bucket, key)
@@ -171,7 +186,7 @@ export class OssServer extends ServerContext {
     return this
   }
 
-  /** Listens again, on the same port as before. */
+  /** Listens again, on the same port as before. Rejects with Node's own error if that is taken. */
   async listen(): Promise<void> {
     clearTimeout(this.#reopenTimer)
     const server = this.#server
