@@ -150,9 +150,11 @@ export class TailFinder {
   async #head(): Promise<Head | null | 'forbidden'> {
     const { client, target } = this.#options
     try {
-      return await this.#context.retryLoop.exchange(async signal =>
+      const head = await this.#context.retryLoop.exchange(async signal =>
         checkHead(await client.head(target, { signal })),
       )
+      this.#context.isReadForbidden = false
+      return head
     } catch (error) {
       if (!isReadForbidden(error)) throw error
       this.#context.isReadForbidden = true

@@ -17,7 +17,7 @@ export class StreamContext {
   readonly retryLoop: RetryLoop
   readonly attemptSize: AttemptSize
   readonly winnerPause: WinnerPause
-  /** OSS has refused to let this identity read. */
+  /** OSS has refused the last HEAD: a policy, or a token that has expired. */
   isReadForbidden = false
   /** The number of the journal's slot, once it is known. */
   slot: number | undefined

@@ -6,7 +6,7 @@ import type { Readable } from 'node:stream'
 import type { ObjectRange, RangeRequest, Target } from '../append/client-interface.ts'
 import { OssError } from '../errors.ts'
 import type { Exchange } from './exchange.ts'
-import { header, readCrc64, readLength } from './response.ts'
+import { header, type ResponseHeaders, readCrc64, readLength } from './response.ts'
 
 /** An ObjectRange whose body is a stream. Read it to its end, or destroy it. */
 export interface StreamedRange extends ObjectRange {
@@ -38,6 +38,22 @@ export async function readRange(
       status,
     })
   }
+  if (!isAsStored(response.headers, end - start)) {
+    body.destroy()
+    const problem = `the body of a range was changed on its way: it must have ${end - start} bytes`
+    const remedy = 'leave out a dispatcher or a proxy that decompresses'
+    throw new OssError('OSS_ERR_NETWORK', `${problem}; ${remedy}`, { status })
+  }
   const crc64 = readCrc64(header(response.headers, 'x-oss-hash-crc64ecma'))
   return { length, crc64, requestId, body }
+}
+
+/**
+ * A dispatcher that decompresses (undici 7.30, `interceptors.decompress`) removes Content-Length. Its bytes would look
+ * like those of another writer, and the stream would append its own again.
+ */
+function isAsStored(headers: ResponseHeaders, length: number): boolean {
+  // A proxy may send the body in chunks.
+  if (headers['transfer-encoding'] !== undefined) return true
+  return readLength(header(headers, 'content-length')) === length
 }

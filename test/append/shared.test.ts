@@ -346,6 +346,23 @@ t.test('where HEAD is forbidden an empty append asks for the tail, also later', 
   t.match(await more, { position: 20, lostRaces: 1 })
 })
 
+t.test('a HEAD that succeeds again allows reads again', async t => {
+  const harness = await appendInDoubt()
+  await refuse(harness, position + NEW.length)
+  ;(await harness.client.next()).fail(forbidden())
+  ;(await harness.client.next()).reply(tailOf(OLD + NEW))
+  await harness.appending
+  const more = harness.appender.append(recordOf('more\n'))
+  await harness.failNextAttempt(networkError('ECONNRESET'))
+  const content = `${OLD}${NEW}more\nother\n`
+  await refuse(harness, content.length)
+  ;(await harness.client.next()).reply(tailOf(content))
+  const get = await harness.client.next()
+  t.strictSame(get.asked, { kind: 'get', start: 8, end: 13 })
+  get.replyWithRangeOf(content)
+  t.match(await more, { position: 8, length: 5, nextPosition: 19, reconciled: true })
+})
+
 t.test('where a layer below sends twice, bytes decide every refusal', async t => {
   const harness = await open()
   harness.client.sendsOnce = false

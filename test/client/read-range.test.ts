@@ -129,6 +129,31 @@ t.test('a response with another range is a network error, and its body is not re
   }
 })
 
+t.test('a range whose body is not as long as it must be is a network error', async t => {
+  // undici 7.30: `interceptors.decompress` removes Content-Length.
+  const headers = { 'content-range': 'bytes 0-4/100', 'content-length': undefined }
+  const decompressed = httpResponse(206, headers)
+  const responses = [decompressed, rangeHead('bytes 0-4/100', 4), rangeHead('bytes 0-4/100', 6)]
+  const { port } = await startScriptedServer(t, () => responses.shift())
+  const { read } = connectTo(t, port)
+  for (const name of ['no length', 'shorter', 'longer']) {
+    const failed = { code: 'OSS_ERR_NETWORK', status: 206, message: /must have 5 bytes; leave out/ }
+    await t.rejects(read(), failed, name)
+  }
+})
+
+t.test('a range whose body comes in chunks is read', async t => {
+  const headers = {
+    'content-range': 'bytes 0-4/100',
+    'content-length': undefined,
+    'transfer-encoding': 'chunked',
+  }
+  const response = `${httpResponse(206, headers)}5\r\nhello\r\n0\r\n\r\n`
+  const { port } = await startScriptedServer(t, () => response)
+  const { body } = await connectTo(t, port).read()
+  t.equal(String(await collect(body)), 'hello')
+})
+
 t.test('a refusal of a ranged read is an OssServiceError without secrets', async t => {
   const server = await startScriptedServer(t, ({ headers }) =>
     errorResponse(403, 'AccessDenied', { more: `<EC>${headers.authorization?.slice(-64)}</EC>` }),

@@ -938,6 +938,13 @@ export const MUTANTS: readonly Mutant[] = [
     tests: ['append/shared'],
   },
   {
+    name: 'shared: a HEAD that was refused once forbids reads for ever',
+    file: 'lib/append/find-tail.ts',
+    find: 'this.#context.isReadForbidden = false',
+    replace: '',
+    tests: ['append/shared'],
+  },
+  {
     name: 'shared: a stream that cannot read does not learn the CRC either',
     file: 'lib/append/settle-shared.ts',
     find: 'if (this.#canRead && !isDecisive) return { position }',
@@ -1244,6 +1251,20 @@ export const MUTANTS: readonly Mutant[] = [
     find: 'if (isAbort(error)) this.#discardClient(origin, client)',
     replace: '',
     tests: ['client/connections'],
+  },
+  {
+    name: 'a range that was decompressed on its way counts as the bytes of the object',
+    file: 'lib/client/read-range.ts',
+    find: "return readLength(header(headers, 'content-length')) === length",
+    replace: 'return true',
+    tests: ['client/read-range'],
+  },
+  {
+    name: 'a range that comes in chunks is refused',
+    file: 'lib/client/read-range.ts',
+    find: "if (headers['transfer-encoding'] !== undefined) return true",
+    replace: '',
+    tests: ['client/read-range'],
   },
   {
     name: 'a range of other bytes is believed',
