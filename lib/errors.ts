@@ -7,8 +7,8 @@
  */
 
 /**
- * The end of an object as one response showed it. `crc64` is undefined only where the response did not tell
- * it: a 409 names a length alone.
+ * The end of an object, as one response showed it or as a stream computed it. `crc64` is undefined only where it is
+ * not known: a 409 names a length alone.
  */
 export interface ObservedTail {
   /** Length of the object in bytes. */
@@ -323,13 +323,13 @@ function conflictMessage(before: ObservedTail, seen: ObservedTail): string {
 export function objectFull(position: number, maxObjectBytes: number): OssError {
   const message =
     `the next append would end at byte ${position}, ` +
-    `and the object takes ${count(maxObjectBytes, 'byte')}`
+    `and the object takes ${formatCount(maxObjectBytes, 'byte')}`
   return new OssError('OSS_ERR_OBJECT_FULL', message)
 }
 
 /** A record is too long, and nothing of it was sent. */
 export function recordTooLarge(maxRecordBytes: number): OssError {
-  const message = `the next record is longer than maxRecordBytes (${count(maxRecordBytes, 'byte')})`
+  const message = `the next record is longer than maxRecordBytes (${formatCount(maxRecordBytes, 'byte')})`
   return new OssError('OSS_ERR_RECORD_TOO_LARGE', message)
 }
 
@@ -342,8 +342,8 @@ export function invalidRecord(problem: string): OssError {
 export function resumeMismatch(tail: ObservedTail, length: number): OssError {
   const what =
     length < tail.position
-      ? `the source ends after ${count(length, 'byte')}, and the object has ${tail.position}`
-      : `the first ${count(tail.position, 'byte')} of the source are not those of the object`
+      ? `the source ends after ${formatCount(length, 'byte')}, and the object has ${tail.position}`
+      : `the first ${formatCount(tail.position, 'byte')} of the source are not those of the object`
   const message = `${what}: the object was written from another source, and nothing was sent`
   return new OssError('OSS_ERR_RESUME_MISMATCH', message, { tail })
 }
@@ -351,7 +351,7 @@ export function resumeMismatch(tail: ObservedTail, length: number): OssError {
 /** OSS, or a server on the way, refuses bodies of the least length that an append can have. */
 export function bodyRefused(length: number, cause: OssError): OssError {
   const message =
-    `OSS or a server on the way to it refuses a body of ${count(length, 'byte')} (HTTP 413), ` +
+    `OSS or a server on the way to it refuses a body of ${formatCount(length, 'byte')} (HTTP 413), ` +
     'and an append cannot be shorter: raise the limit of that server'
   return new OssError('OSS_ERR_BODY_REFUSED', message, { cause, status: cause.status })
 }
@@ -390,11 +390,11 @@ export function nameAndCode(thrown: unknown): Error & { readonly code?: string }
 }
 
 export function exhausted(cause: Error, attempts: number): OssError {
-  const message = `gave up after ${count(attempts, 'attempt')}: ${cause.message}`
+  const message = `gave up after ${formatCount(attempts, 'attempt')}: ${cause.message}`
   return new OssError('OSS_ERR_RETRIES_EXHAUSTED', message, { cause })
 }
 
 /** `1 byte`, `2 bytes`. */
-export function count(number: number, noun: string): string {
-  return `${number} ${noun}${number === 1 ? '' : 's'}`
+export function formatCount(count: number, singular: string, plural = `${singular}s`): string {
+  return `${count} ${count === 1 ? singular : plural}`
 }

@@ -18,15 +18,15 @@ export interface GzipMembersOptions {
   /** How hard to compress: 0 (not at all) to 9. Default 6, as gzip's own. */
   readonly level?: number | undefined
   /**
-   * Bytes of a member before compression; 1 to 33554432. Default 1048576: log lines compress as well as in
-   * one long gzip stream, within half a percent, at the same CPU (`benchmarks/README.md`). Memory: two
-   * members before compression, and two after.
+   * Bytes of a member before compression. 1 to 32 MiB. Default 1 MiB: log lines compress as well as in one long
+   * gzip stream, within half a percent, at the same CPU (`benchmarks/README.md`). Memory: two members before
+   * compression, and two after.
    */
   readonly memberBytes?: number | undefined
   /**
    * Milliseconds that a byte waits at most for its member to fill; then a smaller member is made. 0: no
    * timer. The append stream's `flushInterval` adds to it, and its `flush()` does not flush this Transform.
-   * Default 1000.
+   * Default 1,000.
    */
   readonly flushInterval?: number | undefined
 }

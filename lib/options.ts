@@ -59,7 +59,8 @@ export interface UrlOptions extends ClientOptions, CreationOptions {
   /**
    * Bytes that a record may have. A longer one fails the stream with `OSS_ERR_RECORD_TOO_LARGE`: the records
    * before it are sent, and nothing of it. A record longer than `highWaterMark` is held in memory whole. 1
-   * to 1 GiB, only with `align`. Default 64 MiB.
+   * to 1 GiB, only with `align`. With `journal`, and without `'chunk'`, at most half of `journal.maxBytes`.
+   * Default 64 MiB.
    */
   readonly maxRecordBytes?: number | undefined
   /** Extra headers for every append, such as `x-oss-traffic-limit`. The stream's own can't be overridden. Default: none. */

@@ -1,6 +1,6 @@
 /**
  * The core: opens an object, then makes one append at a time, until its fate is certain. It needs a client
- * and a clock, and knows no streams, no HTTP and no `process`. Batches are the caller's, waits the retry loop's.
+ * and a clock, and knows no streams, no HTTP and no `process`. The caller has the batches, the retry loop the waits.
  *
  *     append() --> attempt --200, the tail is the computed one--> acknowledged
  *        ^            |------409, and the tail proves it---------> acknowledged
@@ -64,7 +64,7 @@ export interface AppenderOptions {
   readonly seal: boolean
   /** Other writers append to the object too, so a refused position is no failure. Default false. */
   readonly shared?: boolean | undefined
-  /** With `shared`: bytes, beyond which the batch belongs into another object. Default: `maxObjectBytes`. */
+  /** Bytes. A batch that would end behind them belongs into another object. Default: `maxObjectBytes`. */
   readonly maxBytes?: number | undefined
   /** Bytes that an attempt has at most, unless one record is longer. */
   readonly highWaterMark: number

@@ -15,8 +15,8 @@ const FLOOR = 65_536
 /** Appends of one size before a size that failed is tried again. */
 const FIRST_TRIAL = 16
 /**
- * Bytes. The usual deadline is long enough for so short an attempt on any link that works: if it times out, the
- * link is down, and a longer deadline would only delay the news. So the factor is at most the length in these.
+ * Bytes. The usual deadline is long enough for an attempt of this length on any link that works. If it times out,
+ * the link is down, and a longer deadline would only delay the news. So the factor is at most length / FACTOR_STEP.
  */
 const FACTOR_STEP = 4096
 

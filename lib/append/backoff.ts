@@ -13,7 +13,7 @@ export interface RetryPolicy {
   readonly maxRetries: number
   /**
    * Milliseconds from the first failure since the last progress. It is compared before a wait: an attempt
-   * is never cut. Default 300,000.
+   * is never cut. Default 300,000; with `journal` Infinity.
    */
   readonly maxElapsed: number
   /**

@@ -101,8 +101,9 @@ export interface Client {
   seal?(target: Target, position: number, options: { readonly signal: AbortSignal }): Promise<void>
   /**
    * Reads a part of an object. Rejects with `InvalidRange` if the object has no byte at `start`, and with
-   * `NoSuchKey` if there is no object. Only `shared` uses it: without it, another writer's bytes behind an
-   * append of unknown outcome hide that outcome.
+   * `NoSuchKey` if there is no object. Needed to settle an append of unknown outcome that other bytes
+   * follow: with `shared`, and with a journal of `sync: 'never'`. Without it the stream fails then with an
+   * `OssConflictError`.
    */
   read?(target: Target, request: RangeRequest): Promise<ObjectRange>
   /** Closes connections. A stream calls it only for a client that it made itself. */

@@ -51,7 +51,7 @@ export interface AppendInfo {
   readonly attempts: number
   /** How many of them OSS refused because another writer's append came first. 0 without `shared`. */
   readonly lostRaces: number
-  /** Milliseconds from the first attempt to the acknowledgement. */
+  /** Milliseconds from the start of the append to its acknowledgement, with all attempts and waits. */
   readonly duration: number
   /** The response of the attempt that landed was lost, and the tail proved it. */
   readonly reconciled: boolean

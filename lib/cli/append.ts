@@ -125,64 +125,71 @@ async function runJob(job: AppendJob): Promise<number> {
   const { bucket } = target
   const { signal, end } =
     grace === undefined ? { signal: signals.first, end() {} } : startGrace(signals, grace)
-  return withBackend(backend, 'append', io, async ({ clientOptions, isLocal }) => {
-    const client = new OssClient(clientOptions)
-    const retry = withRetryDefaults(job.options.retry, { isLocal })
-    const reader = new RetryingReader(clientOptions, {
-      signal,
-      maxElapsed: retry.maxElapsed,
-      listener: reporter,
-    })
-    let source: Source | undefined
-    try {
-      client.checkBucket(bucket)
-      source = await job.openInput()
-      // `end()` shortens the waits too, but while the buffers are full it comes only after the present wait.
-      const onHurry = (hurry: () => void) => void onAbort(signals.first, hurry)
-      const options = { ...job.options, ...job.roll, ...target, client, retry }
-      const create = job.roll ? createRollingAppendStream : createAppendStream
-      let undelivered = () => 0
-      const onJournal = (held: JournalSource) => {
-        undelivered = () => held.undelivered ?? 0
-      }
-      const stream = create(withInternals(options, { onHurry, onJournal }))
-      const rolled = isLocal ? collectRolled(stream) : new Map<string, RollInfo>()
-      const stages = createStages(job, source, stream)
-      const delivery = await deliver({
-        source,
-        stream,
-        reporter,
-        signals,
+  const note = (text: string) => reporter.note(text)
+  return withBackend(
+    backend,
+    'append',
+    { env: io.env, note },
+    async ({ clientOptions, isLocal }) => {
+      const client = new OssClient(clientOptions)
+      const retry = withRetryDefaults(job.options.retry, { isLocal })
+      const reader = new RetryingReader(clientOptions, {
         signal,
-        grace,
-        journal,
-        ...stages,
+        maxElapsed: retry.maxElapsed,
+        listener: reporter,
       })
-      if ('journal' in delivery) {
-        reporter.suspend(delivery, undelivered() - delivery.bytes)
-        return signals.exitCode
-      }
+      let source: Source | undefined
+      try {
+        client.checkBucket(bucket)
+        source = await job.openInput()
+        // `end()` shortens the waits too, but while the buffers are full it comes only after the present wait.
+        const onHurry = (hurry: () => void) => void onAbort(signals.first, hurry)
+        const options = { ...job.options, ...job.roll, ...target, client, retry }
+        const create = job.roll ? createRollingAppendStream : createAppendStream
+        let undelivered = () => 0
+        const onJournal = (held: JournalSource) => {
+          undelivered = () => held.undelivered ?? 0
+        }
+        const stream = create(withInternals(options, { onHurry, onJournal }))
+        const rolled = isLocal ? collectRolled(stream) : new Map<string, RollInfo>()
+        const stages = createStages(job, source, stream)
+        const delivery = await deliver({
+          source,
+          stream,
+          reporter,
+          signals,
+          signal,
+          grace,
+          journal,
+          ...stages,
+        })
+        if ('journal' in delivery) {
+          reporter.suspend(delivery, undelivered() - delivery.bytes)
+          return signals.exitCode
+        }
 
-      const { key, exists } = delivery
-      // A clock that went back may have brought a rolled object into use again.
-      rolled.delete(key)
-      const copy = isLocal && exists ? await readBack(reader, { bucket, key }, delivery) : undefined
-      const differences = [
-        ...(await compareRolledObjects(reader, bucket, rolled.values())),
-        ...compareDelivery(delivery, copy),
-      ]
-      const url = exists ? `oss://${bucket}/${key}` : undefined
-      await reporter.drainStderr(signals.first)
-      const { folder } = job
-      reporter.finish({ source: source.name, url, folder, delivery, copy }, differences)
-      if (differences.length > 0) throw new MismatchError(differences)
-      return signals.exitCode || (delivery.isCut ? 1 : 0)
-    } finally {
-      source?.stream.destroy()
-      await client.close()
-      await reader.close()
-    }
-  }).finally(end)
+        const { key, exists } = delivery
+        // A clock that went back may have brought a rolled object into use again.
+        rolled.delete(key)
+        const copy =
+          isLocal && exists ? await readBack(reader, { bucket, key }, delivery) : undefined
+        const differences = [
+          ...(await compareRolledObjects(reader, bucket, rolled.values())),
+          ...compareDelivery(delivery, copy),
+        ]
+        const url = exists ? `oss://${bucket}/${key}` : undefined
+        await reporter.drainStderr(signals.first)
+        const { folder } = job
+        reporter.finish({ source: source.name, url, folder, delivery, copy }, differences)
+        if (differences.length > 0) throw new MismatchError(differences)
+        return signals.exitCode || (delivery.isCut ? 1 : 0)
+      } finally {
+        source?.stream.destroy()
+        await client.close()
+        await reader.close()
+      }
+    },
+  ).finally(end)
 }
 
 /** The object in the URL; for a rolling stream its key is the pattern of all keys. */

@@ -13,7 +13,7 @@ import type { Backend, CommandIO } from './commands.ts'
 import { makeFolder } from './make-folder.ts'
 import { findProxies } from './proxies.ts'
 import { createProxyDispatcher } from './proxy-dispatcher.ts'
-import { stderrListener } from './reporter.ts'
+import type { RetryListener } from './retry-notice.ts'
 import { UsageError } from './usage-error.ts'
 
 export interface OpenBackend {
@@ -27,8 +27,8 @@ export interface OpenBackend {
 /** `append` creates the folder of `--local` and locks it; `read` does neither. */
 export type OpenMode = 'append' | 'read'
 
-/** What a backend reads, and where it prints notes. */
-export type BackendIO = Pick<CommandIO, 'env' | 'stderr'>
+/** What a backend reads, and where its notes go. */
+export interface BackendIO extends Pick<CommandIO, 'env'>, Pick<RetryListener, 'note'> {}
 
 /** Opens the backend, runs `work`, and closes it again. */
 export async function withBackend<T>(
@@ -69,7 +69,7 @@ async function openFolder(dir: string, mode: OpenMode): Promise<OpenBackend> {
 
 async function openOss(
   { clientOptions, credentials: moduleName }: Backend,
-  { env, stderr }: BackendIO,
+  { env, note }: BackendIO,
 ): Promise<OpenBackend> {
   const credentials =
     moduleName === undefined
@@ -81,7 +81,7 @@ async function openOss(
   })
   const { connectTimeout = CLIENT_DEFAULTS.connectTimeout } = clientOptions
   const { proxyFor, unsupported } = findProxies(resolved.origin, name => readVariable(env, name))
-  if (unsupported !== undefined) stderrListener(stderr).note(unsupported)
+  if (unsupported !== undefined) note(unsupported)
   const proxies = proxyFor && (await createProxyDispatcher(proxyFor, connectTimeout))
   return {
     clientOptions: {

@@ -7,7 +7,7 @@
 import { setTimeout } from 'node:timers/promises'
 import { parseUrl } from '../client/endpoint.ts'
 import { update } from '../crc64/index.ts'
-import { OssError } from '../errors.ts'
+import { formatCount, OssError } from '../errors.ts'
 import type { Target } from '../index.ts'
 import { withBackend } from './backend.ts'
 import type { CatCommand, CommandIO } from './commands.ts'
@@ -45,12 +45,13 @@ export async function cat(
   const target = parseUrl(url)
   checkPattern(target.key)
   const writer = new OutputWriter(io.stdout, signal)
-  return withBackend(backend, 'read', io, async ({ clientOptions }) => {
+  const listener = stderrListener(io.stderr)
+  const { note } = listener
+  return withBackend(backend, 'read', { env: io.env, note }, async ({ clientOptions }) => {
     const maxElapsed = isFollowed ? Number.POSITIVE_INFINITY : READ_MAX_ELAPSED
-    const listener = stderrListener(io.stderr)
     const reader = new RetryingReader(clientOptions, { signal, maxElapsed, listener })
     const wait = () => setTimeout(interval, undefined, { signal })
-    const printing = { reader, writer, isFollowed, wait, note: listener.note }
+    const printing = { reader, writer, isFollowed, wait, note }
     try {
       if (target.key.includes(INDEX)) await printRolled(target, printing)
       else await printObject(target, printing)
@@ -143,7 +144,7 @@ class ObjectPrinter {
     if (head === null && (!isFollowed || this.#position > 0)) throw noSuchObjectError()
     const length = head?.length ?? 0
     if (length < this.#position) {
-      throw replacedError(`has ${length} bytes, and had ${this.#position}`)
+      throw replacedError(`has ${formatCount(length, 'byte')}, and had ${this.#position}`)
     }
     for await (const chunk of reader.read(this.#target, this.#position, length)) {
       this.#crc = update(this.#crc, chunk)

@@ -213,7 +213,9 @@ function parseFollow({ operands, backend, stream, roll, command }: ParsedArgumen
   const [url = '', file = '-'] = checkOperands(operands, [URL_NAME], 1)
   if (file === '-') throw new UsageError('--follow: needs FILE, and not standard input')
   const given = { ...command, ...stream, ...roll }
-  const conflicting = Object.keys(NOT_FOLLOWED).find(name => given[name as keyof typeof given])
+  const conflicting = Object.keys(NOT_FOLLOWED).find(
+    name => given[name as keyof typeof given] !== undefined,
+  )
   if (conflicting) {
     const reason = NOT_FOLLOWED[conflicting]
     throw new UsageError(`${flagOf(conflicting)}: does not combine with --follow: ${reason}`)

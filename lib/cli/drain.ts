@@ -10,7 +10,9 @@ import { StreamContext } from '../append/stream-context.ts'
 import { OssClient } from '../client/client.ts'
 import { parseUrl } from '../client/endpoint.ts'
 import { systemClock } from '../clock.ts'
+import { formatCount } from '../errors.ts'
 import type { RetryInfo } from '../index.ts'
+import { describeDamage } from '../journal/describe-damage.ts'
 import { nodeFileSystem } from '../journal/file-system.ts'
 import { Journal } from '../journal/journal.ts'
 import { asJournalError } from '../journal/journal-error.ts'
@@ -21,12 +23,10 @@ import { JournalRecovery } from '../stream/journal-recovery.ts'
 import { withRetryDefaults } from './append.ts'
 import { withBackend } from './backend.ts'
 import type { CommandIO, DrainCommand } from './commands.ts'
-import { describeDamage } from './damage.ts'
 import { describeError, errorEvent, exitCodeOf, InterruptedError } from './failure.ts'
 import { checkFolder, describePattern, slotId } from './journal.ts'
-import { formatCount } from './progress.ts'
 import { formatRows } from './report.ts'
-import { Reporter } from './reporter.ts'
+import { Reporter, stderrListener } from './reporter.ts'
 import { RetryNotice } from './retry-notice.ts'
 import type { Signals } from './signals.ts'
 
@@ -45,7 +45,8 @@ export async function drain(
   const { dir, backend } = command
   checkFolder(dir)
   if (command.target !== undefined) parseUrl(command.target)
-  return withBackend(backend, 'append', io, async ({ clientOptions }) => {
+  const { note } = stderrListener(io.stderr)
+  return withBackend(backend, 'append', { env: io.env, note }, async ({ clientOptions }) => {
     const client = new OssClient(clientOptions)
     const drainer = new Drainer(command, client, io, signals)
     try {

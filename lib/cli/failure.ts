@@ -1,6 +1,6 @@
 /** Errors as text, as the fields of an event, and as exit codes, which the help documents. */
 
-import { OssError, OssServiceError } from '../errors.ts'
+import { formatCount, OssError, OssServiceError } from '../errors.ts'
 import { flagOf, optionLabel } from './flags.ts'
 import type { Signals } from './signals.ts'
 import { UsageError } from './usage-error.ts'
@@ -19,7 +19,10 @@ export class SourceError extends Error {
   readonly code: string
 
   constructor(cause: NodeJS.ErrnoException, position: number) {
-    super(`the input broke off: ${cause.message}; the object has ${position} bytes`, { cause })
+    super(
+      `the input broke off: ${cause.message}; the object has ${formatCount(position, 'byte')}`,
+      { cause },
+    )
     this.code = cause.code ?? 'ERR_SOURCE'
   }
 }
@@ -212,7 +215,9 @@ function detailLines(error: Error): string[] {
       lines.push(formatRow('acknowledged', `the object up to byte ${error.tail.position}`))
     if (error.unresolved) {
       const { position, length } = error.unresolved
-      lines.push(formatRow('unknown', `the fate of ${length} bytes from ${position} on`))
+      lines.push(
+        formatRow('unknown', `the fate of ${formatCount(length, 'byte')} from ${position} on`),
+      )
     }
     if (cause instanceof Error) lines.push(...causeLines(cause, causeMessageOf(error)))
   }

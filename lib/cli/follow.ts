@@ -7,6 +7,7 @@ import { hostname } from 'node:os'
 import { StreamContext } from '../append/stream-context.ts'
 import { OssClient } from '../client/client.ts'
 import { systemClock } from '../clock.ts'
+import { formatCount } from '../errors.ts'
 import type { RetryInfo, RetryPolicy } from '../index.ts'
 import { resolveOptions } from '../options.ts'
 import { compileKeyPattern } from '../rolling/key-pattern.ts'
@@ -16,7 +17,6 @@ import type { CommandIO, FollowCommand } from './commands.ts'
 import { FollowDelivery } from './follow-delivery.ts'
 import { ObjectSeries } from './follow-objects.ts'
 import { Follower } from './follower.ts'
-import { formatCount } from './progress.ts'
 import { formatRows } from './report.ts'
 import { Reporter } from './reporter.ts'
 import { RetryNotice } from './retry-notice.ts'
@@ -39,43 +39,49 @@ export async function follow(
   })
   const reporter = new Reporter(outputMode, io)
   const { signal, end } = startGrace(signals, grace)
-  return withBackend(backend, 'append', io, async ({ clientOptions, isLocal }) => {
-    const client = new OssClient(clientOptions)
-    const retry = withRetryDefaults(command.options.retry, { isLocal })
-    const options = { ...command.options, client, retry, signal }
-    // Wrong options are refused here: a stream is made only when the file has bytes.
-    const settings = resolveOptions({ ...options, bucket, key })
-    const notice = new RetryNotice(text => reporter.note(text))
-    const context = createContext(reporter, notice, settings.retry)
-    const { retryLoop } = context
-    const { headers = {} } = options
-    const isDated = DATE.test(key)
-    const onFound = () => notice.onSuccess()
-    const series = new ObjectSeries(
-      { file, bucket, nameKey, isDated, client, headers, onFound },
-      context,
-    )
-    const shared = { options, series, reporter, signals, signal }
-    const delivery = new FollowDelivery({ ...shared, bucket })
-    const follower = new Follower({ ...shared, command, delivery })
-    const abort = () => retryLoop.abort(signal.reason)
-    const onFirstSignal = () => {
-      if (follower.isStarted) retryLoop.hurry()
-      else retryLoop.abort(signals.first.reason)
-    }
-    signal.addEventListener('abort', abort)
-    signals.first.addEventListener('abort', onFirstSignal)
-    try {
-      client.checkBucket(bucket)
-      await follower.run()
-      await reporter.drainStderr(signals.first)
-      return report(follower, delivery, command, reporter, io) || signals.exitCode
-    } finally {
-      signal.removeEventListener('abort', abort)
-      signals.first.removeEventListener('abort', onFirstSignal)
-      await client.close()
-    }
-  }).finally(end)
+  const note = (text: string) => reporter.note(text)
+  return withBackend(
+    backend,
+    'append',
+    { env: io.env, note },
+    async ({ clientOptions, isLocal }) => {
+      const client = new OssClient(clientOptions)
+      const retry = withRetryDefaults(command.options.retry, { isLocal })
+      const options = { ...command.options, client, retry, signal }
+      // Wrong options are refused here: a stream is made only when the file has bytes.
+      const settings = resolveOptions({ ...options, bucket, key })
+      const notice = new RetryNotice(note)
+      const context = createContext(reporter, notice, settings.retry)
+      const { retryLoop } = context
+      const { headers = {} } = options
+      const isDated = DATE.test(key)
+      const onFound = () => notice.onSuccess()
+      const series = new ObjectSeries(
+        { file, bucket, nameKey, isDated, client, headers, onFound },
+        context,
+      )
+      const shared = { options, series, reporter, signals, signal }
+      const delivery = new FollowDelivery({ ...shared, bucket })
+      const follower = new Follower({ ...shared, command, delivery })
+      const abort = () => retryLoop.abort(signal.reason)
+      const onFirstSignal = () => {
+        if (follower.isStarted) retryLoop.hurry()
+        else retryLoop.abort(signals.first.reason)
+      }
+      signal.addEventListener('abort', abort)
+      signals.first.addEventListener('abort', onFirstSignal)
+      try {
+        client.checkBucket(bucket)
+        await follower.run()
+        await reporter.drainStderr(signals.first)
+        return report(follower, delivery, command, reporter, io) || signals.exitCode
+      } finally {
+        signal.removeEventListener('abort', abort)
+        signals.first.removeEventListener('abort', onFirstSignal)
+        await client.close()
+      }
+    },
+  ).finally(end)
 }
 
 /** For the search of objects; a stream has a context of its own. */

@@ -6,6 +6,7 @@
 
 import { basename } from 'node:path'
 import { systemClock } from '../clock.ts'
+import { formatCount } from '../errors.ts'
 import type { UrlOptions } from '../index.ts'
 import { DEFAULT_MAX_RECORD_BYTES } from '../options.ts'
 import type { FollowCommand } from './commands.ts'
@@ -14,7 +15,6 @@ import type { FollowDelivery } from './follow-delivery.ts'
 import { closeAll, type Generation, openIfExists, openRotated } from './follow-files.ts'
 import { findStart, type ObjectSeries, type Start } from './follow-objects.ts'
 import { FileWatcher } from './follow-watcher.ts'
-import { formatCount } from './progress.ts'
 import type { Reporter } from './reporter.ts'
 import { DELIVERY_TIME, graceNotice, onAbort, type Signals } from './signals.ts'
 
@@ -213,8 +213,9 @@ export class Follower {
       const length = await generation.read(buffer, generation.offset)
       if (length === 0) return
       const bytes = buffer.subarray(0, length)
-      const isTooLong = length > maxRecordBytes
-      const end = isByLine && !isTooLong ? bytes.lastIndexOf(NEWLINE) + 1 : length
+      const wholeLines = isByLine ? bytes.lastIndexOf(NEWLINE) + 1 : length
+      // The stream refuses a line that is too long.
+      const end = wholeLines === 0 && length > maxRecordBytes ? length : wholeLines
       if (end > 0) await this.#delivery.write(generation, bytes.subarray(0, end))
       else if (length < this.#buffer.length) return
       // The line is longer than the buffer.

@@ -1,12 +1,12 @@
 /** `oss-append journal`: what a journal holds, slot by slot. Reads, and changes nothing. */
 
 import { statSync } from 'node:fs'
+import { formatCount } from '../errors.ts'
+import { describeDamage } from '../journal/describe-damage.ts'
 import { inspectJournal, type SlotReport, type UnreadableSlot } from '../journal/inspect.ts'
 import type { JournalTarget } from '../journal/segment.ts'
 import type { CommandIO, JournalCommand } from './commands.ts'
-import { describeDamage } from './damage.ts'
 import { errorFields } from './failure.ts'
-import { formatCount } from './progress.ts'
 import { formatRows } from './report.ts'
 import { UsageError } from './usage-error.ts'
 

@@ -127,11 +127,13 @@ async function headObject(
   signal: AbortSignal,
 ): Promise<ObjectHead> {
   const target = parseUrl(url)
-  return withBackend(backend, 'read', io, async ({ clientOptions }) => {
+  const listener = stderrListener(io.stderr)
+  const { note } = listener
+  return withBackend(backend, 'read', { env: io.env, note }, async ({ clientOptions }) => {
     const reader = new RetryingReader(clientOptions, {
       signal,
       maxElapsed: HEAD_MAX_ELAPSED,
-      listener: stderrListener(io.stderr),
+      listener,
     })
     try {
       const head = await reader.head(target)

@@ -18,8 +18,9 @@ export async function ls(command: LsCommand, io: CommandIO, signal: AbortSignal)
   parseUrl(`oss://${bucket}/-`)
   const format = isJson ? formatJson : formatLine
   const writer = new OutputWriter(io.stdout, signal)
-  return withBackend(backend, 'read', io, async ({ clientOptions }) => {
-    const listener = stderrListener(io.stderr)
+  const listener = stderrListener(io.stderr)
+  const { note } = listener
+  return withBackend(backend, 'read', { env: io.env, note }, async ({ clientOptions }) => {
     const maxElapsed = LIST_MAX_ELAPSED
     const reader = new RetryingReader(clientOptions, { signal, maxElapsed, listener })
     try {

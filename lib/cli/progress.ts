@@ -1,5 +1,7 @@
 /** The progress line, redrawn in place on a terminal, and the text in it. Elsewhere only notes are printed. */
 
+import { formatCount } from '../errors.ts'
+
 /** The part of `OutputStream` that is used, so that tests can replace it. */
 export interface Output {
   readonly isTTY?: boolean
@@ -151,11 +153,6 @@ export function formatBytes(bytes: number): string {
   if (bytes < 1024) return `${Math.round(bytes)} B`
   const exponent = Math.min(3, Math.floor(Math.log2(bytes) / 10))
   return `${(bytes / 1024 ** exponent).toFixed(1)} ${['KiB', 'MiB', 'GiB'][exponent - 1]}`
-}
-
-/** `1 append`, `2 appends`. */
-export function formatCount(count: number, singular: string, plural = `${singular}s`): string {
-  return `${count} ${count === 1 ? singular : plural}`
 }
 
 /** `12 s`, `4 min`, `2.5 h`. */

@@ -3,8 +3,9 @@
  * in full.
  */
 
+import { formatCount } from '../errors.ts'
 import type { ReadyInfo, Tail } from '../index.ts'
-import { formatBytes, formatCount } from './progress.ts'
+import { formatBytes } from './progress.ts'
 
 /** Length of a stream and its SHA-256 in hexadecimal. */
 export interface StreamDigest {

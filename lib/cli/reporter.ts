@@ -3,18 +3,12 @@
  * report on standard output. With `--json`: events on standard output in place of the report.
  */
 
+import { formatCount } from '../errors.ts'
 import type { OssAppendStream, ReadyInfo, RecoverInfo, RetryInfo, RollInfo } from '../index.ts'
+import { describeDamage } from '../journal/describe-damage.ts'
 import type { OutputMode } from './commands.ts'
-import { describeDamage } from './damage.ts'
 import { type ErrorContext, errorEvent, errorFields } from './failure.ts'
-import {
-  describeProgress,
-  formatCount,
-  type Output,
-  Progress,
-  RateMeter,
-  wrapFor,
-} from './progress.ts'
+import { describeProgress, type Output, Progress, RateMeter, wrapFor } from './progress.ts'
 import { type AppendReport, formatReport, type Suspension } from './report.ts'
 import { type RetryListener, RetryNotice } from './retry-notice.ts'
 

@@ -1,8 +1,8 @@
 /** One line when an outage begins and one when it ends, however many attempts fail in between. */
 
+import { formatCount } from '../errors.ts'
 import type { RetryInfo } from '../index.ts'
 import { causeMessageOf } from './failure.ts'
-import { formatCount } from './progress.ts'
 
 /** Where retries are reported. */
 export interface RetryListener {

@@ -12,9 +12,9 @@ import type { buildConnector, Client, Dispatcher } from 'undici'
 import { nameAndCode, OssError } from '../errors.ts'
 
 /**
- * Connections to a bucket, and so exchanges in flight at once.
+ * Connections to a bucket, and exchanges of a client in flight at once. Pipelines have connections of their own.
  * Without a limit, a thousand streams open a thousand sockets: more than a process may have by default
- * (256 on macOS). On a link of 10 MB/s, a full batch then gets 10 KB/s, and its deadline expects 64.
+ * (256 on macOS). On a link of 10 MB/s each then gets 10 KB/s: a batch of 4 MiB takes 7 minutes.
  * 64 connections serve a thousand streams three times a second, at 20 ms each.
  */
 export const CONNECTIONS = 64
@@ -60,6 +60,8 @@ type CreateClient = (
 export interface PipelineClient {
   readonly client: Client
   readonly connection: Connection
+  /** Destroys the client, and forgets it. */
+  readonly destroy: () => void
   isOpen: boolean
   /** It is not to be used again. */
   isBroken: boolean
@@ -133,14 +135,18 @@ export class OwnAgent {
 
   #createPipelineClient(create: CreateClient, origin: string, depth: number): PipelineClient {
     const { client, connection } = create(origin, depth)
-    const created: PipelineClient = { client, connection, isOpen: false, isBroken: false }
+    const destroy = () => {
+      this.#pipelineClients.delete(client)
+      void client.destroy(null)
+    }
+    const created: PipelineClient = { client, connection, destroy, isOpen: false, isBroken: false }
     this.#pipelineClients.add(client)
     client.on('connect', () => {
       created.isOpen = true
     })
     client.on('disconnect', () => {
       created.isOpen = false
-      if (created.isBroken) client.destroy(null)
+      if (created.isBroken) created.destroy()
     })
     return created
   }

@@ -34,7 +34,7 @@ const MD5_OF_NOTHING = '1B2M2Y8AsgTpgAmY7PhCfg=='
  *
  * At most 64 exchanges are in flight at once. Further ones wait in order, and `requestTimeout` starts
  * after the wait. Thousands of streams can share one client, which opens at most 64 connections to a
- * bucket.
+ * bucket, and one more for each stream with `pipelining`.
  *
  * @throws {OssError} `OSS_ERR_INVALID_OPTION`, from the constructor.
  */
@@ -71,7 +71,11 @@ export class OssClient implements Client {
     this.sendsOnce = options.dispatcher === undefined
   }
 
-  /** Refuses a bucket that this endpoint cannot serve. */
+  /**
+   * Refuses a bucket that this endpoint cannot serve.
+   *
+   * @throws {OssError} `OSS_ERR_INVALID_OPTION`, naming `endpoint`.
+   */
   checkBucket(bucket: string): void {
     this.#exchange.checkBucket(bucket)
   }

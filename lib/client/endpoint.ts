@@ -1,6 +1,6 @@
 /**
  * The address of an object: bucket, key and endpoint in, origin and raw request path out. Pure;
- * `client.ts` adds the defaults of the environment.
+ * `create-exchange.ts` adds the defaults of the environment.
  * Never parses with `new URL()`: WHATWG parsing resolves `..` and turns `\` into `/`, so the request
  * would reach another object than the one that was signed.
  */

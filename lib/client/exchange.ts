@@ -1,7 +1,7 @@
 /**
  * One exchange with OSS, start to end: signed, sent, and its response read. Refusals become errors, and
  * what a refusal says about the clock or the keys is used for the next signature. No retries, and no
- * knowledge of objects: `client.ts` and `read-range.ts` give the requests their meaning.
+ * knowledge of objects: `client.ts`, `read-range.ts` and `list-objects.ts` give the requests their meaning.
  */
 
 import type { Readable } from 'node:stream'
@@ -28,7 +28,7 @@ import { encodeQuery } from './sign-v4.ts'
 export interface ExchangeSettings {
   readonly endpoint: Endpoint
   readonly requestSigner: RequestSigner
-  /** Milliseconds for one exchange, without the time for its body. */
+  /** Milliseconds without progress, without the allowance for a body. */
   readonly requestTimeout: number
   /** Milliseconds to open a connection. */
   readonly connectTimeout: number

@@ -92,6 +92,6 @@ export class Pipeline implements ExchangeDispatcher {
     broken.isBroken = true
     broken.connection.socket?.destroy()
     // undici 7.30: `destroy()` while it closes a connection would fail an assertion, so that waits for 'disconnect'.
-    if (!broken.isOpen) broken.client.destroy(null)
+    if (!broken.isOpen) broken.destroy()
   }
 }

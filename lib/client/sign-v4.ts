@@ -33,7 +33,7 @@ export interface Identity {
 
 const ALGORITHM = 'OSS4-HMAC-SHA256'
 const UNSIGNED_PAYLOAD = 'UNSIGNED-PAYLOAD'
-/** Headers that are signed on request alone: none. */
+/** Headers that are signed besides those that OSS requires to be: none. */
 const ADDITIONAL_HEADERS = ''
 const PRODUCT = 'oss'
 const REQUEST_TYPE = 'aliyun_v4_request'

@@ -12,6 +12,7 @@ import { join, resolve } from 'node:path'
 import { nodeFileSystem } from './file-system.ts'
 import type { JournalChunk } from './frame-layout.ts'
 import { Journal, type JournalOptions } from './journal.ts'
+import { asJournalError } from './journal-error.ts'
 import { MAX_SLOTS } from './slots.ts'
 
 const FOLDER_MODE = 0o700
@@ -22,11 +23,15 @@ export class ExitJournal {
   readonly #journal: Journal
   #isSlot = false
 
-  /** @throws if the folder cannot be made. */
+  /** @throws {OssError} `OSS_ERR_JOURNAL` if the folder cannot be made. */
   constructor(dir: string, options: Omit<JournalOptions, 'folder'>) {
     this.#dir = resolve(dir)
     this.#folder = join(this.#dir, `exit-${randomBytes(4).toString('hex')}`)
-    mkdirSync(this.#folder, { recursive: true, mode: FOLDER_MODE })
+    try {
+      mkdirSync(this.#folder, { recursive: true, mode: FOLDER_MODE })
+    } catch (error) {
+      throw asJournalError(error, this.#dir)
+    }
     this.#journal = Journal.createSync({ ...options, folder: this.#folder })
   }
 

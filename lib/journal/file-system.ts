@@ -6,6 +6,7 @@
 
 import * as fs from 'node:fs'
 import { type FileHandle, mkdir, open, readdir, rename, rm, statfs } from 'node:fs/promises'
+import { dirname } from 'node:path'
 
 /** An open file, as far as it is of use while the process ends. */
 export interface SyncFile {
@@ -30,7 +31,10 @@ export interface JournalFile extends SyncFile {
 
 /** Paths are absolute. */
 export interface FileSystem {
-  /** Makes a folder with mode 0700, and its parents. An existing folder is left as it is. */
+  /**
+   * Makes a folder with mode 0700, and its parents, and resolves when their entries are on stable storage. An existing
+   * folder is left as it is.
+   */
   makeFolder(path: string): Promise<void>
   /** False for a network file system of Linux, where fsync and locks promise less. FUSE is not recognized. */
   isLocal(path: string): Promise<boolean>
@@ -59,7 +63,12 @@ const NETWORK = new Set([
 
 export const nodeFileSystem: FileSystem = {
   async makeFolder(path) {
-    await mkdir(path, { recursive: true, mode: FOLDER_MODE })
+    const first = await mkdir(path, { recursive: true, mode: FOLDER_MODE })
+    if (first === undefined) return
+    // An fsync of a file, or of its folder, does not promise that of the entry of that folder (fsync(2)).
+    for (let made = path; made.length >= first.length; made = dirname(made)) {
+      await nodeFileSystem.syncFolder(dirname(made))
+    }
   },
   async isLocal(path) {
     // Some file systems have types of more than 31 bits, which Node shows as they are or as negative numbers.

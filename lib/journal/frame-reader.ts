@@ -35,11 +35,6 @@ export class FrameReader {
     return this.#position
   }
 
-  /** The CRC of the frame before. */
-  get crc(): number {
-    return this.#crc
-  }
-
   /** The next frame is in memory, so `next()` leaves the frames before it valid. */
   get hasNext(): boolean {
     return typeof this.#decode() === 'object'

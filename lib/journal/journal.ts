@@ -157,10 +157,19 @@ export class Journal {
       const content = await readFolder(fileSystem, folder)
       await syncFiles(content, fileSystem, folder)
       const journal = new Journal(options, fileSystem, content)
-      await journal.#store.adopt(content)
+      await journal.#adopt(content)
       return journal
     } catch (error) {
       throw asJournalError(error, folder)
+    }
+  }
+
+  async #adopt(content: FolderContent): Promise<void> {
+    try {
+      await this.#store.adopt(content)
+    } catch (error) {
+      await this.#store.close()
+      throw error
     }
   }
 

@@ -42,19 +42,25 @@ export async function lockSlot(
   const own = join(folder, lockName(self))
   const unlock = (renamed = folder) => fileSystem.remove(join(renamed, lockName(self)))
   const file = await fileSystem.create(own)
-  await file.close()
-  const dead: string[] = []
-  for (const name of await fileSystem.list(folder)) {
-    const owner = parseLockName(name)
-    if (!owner || name === lockName(self)) continue
-    if (isLiving(owner, self, isRunning)) {
-      await unlock()
-      return { name: 'refused', by: owner, file: join(folder, name) }
+  try {
+    await file.close()
+    const dead: string[] = []
+    for (const name of await fileSystem.list(folder)) {
+      const owner = parseLockName(name)
+      if (!owner || name === lockName(self)) continue
+      if (isLiving(owner, self, isRunning)) {
+        await unlock()
+        return { name: 'refused', by: owner, file: join(folder, name) }
+      }
+      dead.push(join(folder, name))
     }
-    dead.push(join(folder, name))
+    for (const path of dead) await fileSystem.remove(path)
+    return { name: 'locked', unlock }
+  } catch (error) {
+    // A lock that stays would keep the slot from all streams as long as this process runs.
+    await unlock().catch(() => {})
+    throw error
   }
-  for (const path of dead) await fileSystem.remove(path)
-  return { name: 'locked', unlock }
 }
 
 /**

@@ -9,7 +9,7 @@
  *      recovered                    |##########|  x..   kept as damaged
  */
 
-import { join } from 'node:path'
+import { basename, join } from 'node:path'
 import { journalError, type OssError } from '../errors.ts'
 import type { Align } from '../options.ts'
 import { findLastRecordEnd } from '../stream/align.ts'
@@ -28,6 +28,7 @@ import {
   parseSegmentName,
   type SegmentHead,
   type SegmentHeader,
+  segmentName,
   VERSION,
 } from './segment.ts'
 
@@ -151,7 +152,10 @@ async function readHead(
     const length = await readAll(opened, bytes, 0)
     const head = decodeHead(bytes.subarray(0, length))
     if (head.header && head.header.version > VERSION) throw newerVersion(file, head.header.version)
-    return { file, size: await opened.size(), generation, ...head }
+    // The file of another segment, under this name, would cut segments that it does not replace.
+    const isOwn = head.header && segmentName(head.header) === basename(file)
+    const header = isOwn ? head.header : undefined
+    return { file, size: await opened.size(), generation, ...head, header }
   } finally {
     await opened.close()
   }

@@ -401,7 +401,12 @@ export class SegmentStore {
       if (isDiskFull(error)) return false
       throw error
     }
-    await fileSystem.syncFolder(folder)
+    try {
+      await fileSystem.syncFolder(folder)
+    } catch (error) {
+      await file.close()
+      throw error
+    }
     const old = this.#openFiles()
     this.#current = { segment: made.segment, file, crc: made.crc() }
     this.#anchorHome = { path: made.segment.file, file }

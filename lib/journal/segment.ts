@@ -254,7 +254,7 @@ function readNumber(buffer: Buffer, at: number): number {
   return Number(buffer.readBigUInt64LE(at))
 }
 
-const NAME = /^(\d{16})-(\d{8})\.journal$/
+const NAME = /^(\d{16})-(\d{8,})\.journal$/
 
 /** `0000000000000000-00000001.journal`: stream offset and generation. */
 export function segmentName({

@@ -68,10 +68,12 @@ export async function claimSlots(
     await fileSystem.makeFolder(folder)
     if (!(await fileSystem.isLocal(folder))) throw notLocal(folder)
     const own = await claimFree(machine, folder)
+    const abandoned: Slot[] = []
     try {
-      return { own, abandoned: await claimAbandoned(machine, folder, own.index) }
+      await claimAbandoned(machine, folder, own.index, abandoned)
+      return { own, abandoned }
     } catch (error) {
-      await own.release()
+      for (const slot of [own, ...abandoned]) await slot.release().catch(() => {})
       throw error
     }
   } catch (error) {
@@ -91,26 +93,6 @@ export async function claimFreeSlot(
   } catch (error) {
     throw asJournalError(error, folder)
   }
-}
-
-/**
- * Locks one folder, such as a slot that is to be drained alone.
- *
- * @throws {OssError} `OSS_ERR_JOURNAL` if it is in use, with host and pid.
- */
-export async function claimSlot(
-  folder: string,
-  fileSystem: FileSystem = nodeFileSystem,
-): Promise<Slot> {
-  const result = await lockSlot(fileSystem, folder, newOwner(), isRunning)
-  if (result.name === 'locked')
-    return createSlot(fileSystem, folder, indexOf(folder), result.unlock)
-  const { by, file } = result
-  throw journalError(
-    `the journal is in use by process ${by.pid} on ${by.host}: wait until it ends, ` +
-      'or remove its lock file if that process is gone',
-    { file },
-  )
 }
 
 /**
@@ -153,15 +135,15 @@ async function claimFree(machine: Machine, dir: string, held: readonly Slot[] = 
 }
 
 /**
- * Locks the other slots with segments, where no living process is. Of two that start at once both may refuse a slot.
- * Their locks are gone then, and each tries again after a random time.
+ * Locks the other slots with segments, where no living process is, and adds each to `slots`. Of two that start at once
+ * both may refuse a slot. Their locks are gone then, and each tries again after a random time.
  */
 async function claimAbandoned(
   { fileSystem, clock, newOwner, isRunning }: Machine,
   dir: string,
   own: number,
-): Promise<readonly Slot[]> {
-  const slots: Slot[] = []
+  slots: Slot[],
+): Promise<void> {
   let folders = await foldersWithSegments(fileSystem, dir, own)
   while (folders.length > 0) {
     const locks: string[] = []
@@ -179,7 +161,6 @@ async function claimAbandoned(
       if (names?.some(parseSegmentName) && !names.includes(basename(lock))) folders.push(folder)
     }
   }
-  return slots
 }
 
 async function foldersWithSegments(

@@ -58,7 +58,8 @@ export function resolveTransportOptions(given: TransportOptions): TransportSetti
   checkInteger('maxBuffered', maxBuffered, 1, 256 * MIB)
   checkInteger('closeTimeout', closeTimeout, 0, MAX_DELAY)
   for (const name of FIXED_OPTIONS)
-    if (name in rest) throw invalidOption(name, 'is not an option of a logger; remove it')
+    if (rest[name as keyof typeof rest] !== undefined)
+      throw invalidOption(name, 'is not an option of a logger; remove it')
   checkRecord('retry', retry)
   const { maxElapsed = Number.POSITIVE_INFINITY } = retry
   // A chunk holds whole records. The limit is above `maxBuffered`, so each record that the queue takes fits.

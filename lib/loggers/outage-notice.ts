@@ -4,7 +4,7 @@
  */
 
 import type { Clock, Timer } from '../clock.ts'
-import { countOf } from './undelivered-error.ts'
+import { formatCount } from '../errors.ts'
 
 /** Milliseconds. Shorter outages are usual. */
 const MIN_OUTAGE = 10_000
@@ -58,7 +58,7 @@ export class OutageNotice {
     this.#isPrinted = true
     const seconds = MIN_OUTAGE / 1000
     const { print, bytesWaiting } = this.#options
-    const bytes = countOf(bytesWaiting(), 'byte')
+    const bytes = formatCount(bytesWaiting(), 'byte')
     print(
       `all attempts have failed for ${seconds} s (${this.#lastCode}); ${bytes} not acknowledged`,
     )

@@ -11,7 +11,8 @@
  */
 
 import type { RetryInfo } from '../append/retry-loop.ts'
-import { type ObservedTail, OssError } from '../errors.ts'
+import { formatCount, type ObservedTail, OssError } from '../errors.ts'
+import { describeDamage } from '../journal/describe-damage.ts'
 import type { RecoverInfo } from '../journal/recover-info.ts'
 import {
   createRollingAppendStream,
@@ -29,7 +30,7 @@ import { OutboxJournal } from './outbox-journal.ts'
 import { addRecords, NO_RECORDS, RecordQueue, type RecordTotals } from './record-queue.ts'
 import { ReopenTimer } from './reopen-timer.ts'
 import { writeStderr } from './stderr.ts'
-import { codeOf, countOf, UndeliveredError } from './undelivered-error.ts'
+import { codeOf, UndeliveredError } from './undelivered-error.ts'
 
 export { type RollInfo, type TransportOptions, UndeliveredError }
 
@@ -486,8 +487,8 @@ export class Outbox {
 
   /** Parts of the journal that are not valid: they are kept, and no stream delivers them. */
   #onRecover({ damaged }: RecoverInfo): void {
-    for (const { file, reason, bytes } of damaged) {
-      const message = `${countOf(bytes, 'byte')} of a journal are ${reason}, and are kept in ${file}`
+    for (const damage of damaged) {
+      const message = describeDamage(damage)
       this.#emitOrReport(new OssError('OSS_ERR_JOURNAL', message, this.#objectName))
     }
   }
@@ -557,7 +558,7 @@ export class Outbox {
   }
 
   #createKeptError(): OssError {
-    const bytes = countOf(this.#journaled, 'byte')
+    const bytes = formatCount(this.#journaled, 'byte')
     const { bucket, key } = this.#objectName
     const message =
       `${bytes} for oss://${bucket}/${key} stay in the journal ${this.#journalFolder}; ` +

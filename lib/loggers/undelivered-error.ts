@@ -1,6 +1,6 @@
 /** The error for records that a transport gave up: how many, of which object, and why. */
 
-import { type ObservedTail, OssError } from '../errors.ts'
+import { formatCount, type ObservedTail, OssError } from '../errors.ts'
 import type { RecordTotals } from './record-queue.ts'
 
 /** What is known about records that were given up. */
@@ -52,7 +52,7 @@ function formatLoss({
 }: LossDetails): string {
   const part = (count: number) => (records === 1 ? 'it' : `${count} of them`)
   return [
-    `${countOf(records, 'record')} (${countOf(bytes, 'byte')}) ${wasOrWere(records)} ` +
+    `${formatCount(records, 'record')} (${formatCount(bytes, 'byte')}) ${wasOrWere(records)} ` +
       `not acknowledged by oss://${details.bucket}/${details.key}, ` +
       `which ends at ${details.tail ? `position ${details.tail.position}` : 'an unknown position'}`,
     ...(unresolvedRecords > 0 ? [`${part(unresolvedRecords)} may be there`] : []),
@@ -61,11 +61,6 @@ function formatLoss({
       : []),
     ...(details.cause instanceof Error ? [`the last error was ${codeOf(details.cause)}`] : []),
   ].join('; ')
-}
-
-/** "1 record", "2 records". */
-export function countOf(count: number, noun: string): string {
-  return `${count} ${noun}${count === 1 ? '' : 's'}`
 }
 
 function wasOrWere(count: number): string {

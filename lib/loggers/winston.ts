@@ -9,7 +9,7 @@
 import { EOL } from 'node:os'
 import Transport from 'winston-transport'
 import type { RetryInfo } from '../append/retry-loop.ts'
-import { invalidOption, type OssError } from '../errors.ts'
+import { formatCount, invalidOption, type OssError } from '../errors.ts'
 import type { RollInfo } from '../rolling/rolling-stream.ts'
 import type {
   AnyListener,
@@ -29,7 +29,6 @@ import {
   type TransportStats,
   type UndeliveredError,
 } from './outbox.ts'
-import { countOf } from './undelivered-error.ts'
 
 export {
   type DropInfo,
@@ -241,7 +240,7 @@ export class OssTransport extends Transport {
   #formatDroppedRecord(records: number): string {
     const fields = { level: 'warn', oss_append_stream: 'dropped', records }
     try {
-      const message = `oss-append-stream: dropped ${countOf(records, 'record')}`
+      const message = `oss-append-stream: dropped ${formatCount(records, 'record')}`
       const info = { ...fields, message, [LEVEL]: 'warn' }
       const shared = transform(this.#logger?.format, info)
       const own = shared && transform(this.format, shared)

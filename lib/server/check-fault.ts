@@ -22,7 +22,7 @@ const MAX_STATUS = 599
 /** Milliseconds, 50 years: the clock has to stay within the years that OSS's dates can have. */
 const MAX_SKEW = 50 * 365 * 86_400_000
 /** The first of several faults that strike together decides which requests those are. */
-const FIRST_ONLY = ['on', 'bucket', 'key', 'times', 'skip'] as const
+const FIRST_ONLY = ['on', 'bucket', 'key', 'times', 'skip', 'with'] as const
 
 /** Returns a value, or throws, naming the member: `fault.how`. */
 type FieldCheck<T = unknown> = (name: string, value: unknown) => T

@@ -71,7 +71,8 @@ export class FaultQueue {
       waiting.times--
       waiting.struck++
       if (waiting.times <= 0) this.#queue = this.#queue.filter(each => each !== waiting)
-      const taken = [fault, ...(fault.with ?? [])]
+      const additions = fault.with ?? []
+      const taken = [fault, ...additions.filter(each => canStrike(each, request))]
       for (const { name, kind } of taken) {
         this.fired[name ?? kind] = (this.fired[name ?? kind] ?? 0) + 1
       }
@@ -88,12 +89,16 @@ function fromJson(name: string, value: unknown): unknown {
 /** Kinds that change the object, and so strike no operation on a bucket. */
 const OBJECT_KINDS: readonly Fault['kind'][] = ['rival', 'deleted', 'replaced', 'sealed']
 
+/** Whether the kind of the fault means something for this request. */
+function canStrike(fault: Fault, { key, contentLength = Infinity }: OssRequest): boolean {
+  if (OBJECT_KINDS.includes(fault.kind)) return key !== ''
+  return fault.kind !== 'tooLarge' || contentLength > fault.maxBytes
+}
+
 function matches(fault: Fault, request: OssRequest, isProbe: boolean): boolean {
   if (fault.bucket !== undefined && fault.bucket !== request.bucket) return false
   if (fault.key !== undefined && fault.key !== request.key) return false
-  if (request.key === '' && OBJECT_KINDS.includes(fault.kind)) return false
-  if (fault.kind === 'tooLarge' && (request.contentLength ?? Infinity) <= fault.maxBytes)
-    return false
+  if (!canStrike(fault, request)) return false
   const target = targetOf(fault)
   return target === 'any' || target === (isProbe ? 'probe' : request.operation)
 }

@@ -190,7 +190,7 @@ export class OssAppendStream extends Writable {
   readonly #journal: JournalSource | undefined
   readonly #destination: Destination
   readonly #loop: SendLoop
-  /** Calls of `flush()` and `journaled()` wait here first, for the chunks before them. */
+  /** Calls of `flush()`, `journaled()` and `suspend()` wait here first, for the chunks before them. */
   readonly #chunks = new ChunkAcceptance()
   /** Calls of `flush()` whose chunks are accepted, by the count of accepted bytes that they wait for. */
   readonly #waiters = new Waiters<Tail>()
@@ -448,7 +448,7 @@ export class OssAppendStream extends Writable {
 
   /**
    * Resolves when all that was written before this call is on stable storage, in the journal. Costs a sync of
-   * the disk. Needs `journal`. Rejects with the stream's error.
+   * the disk. Rejects with the stream's error, and without `journal` with `OSS_ERR_INVALID_OPTION`.
    */
   async journaled(): Promise<void> {
     const journal = this.#requireJournal('journaled')
@@ -464,8 +464,8 @@ export class OssAppendStream extends Writable {
 
   /**
    * Ends sending, and closes the stream without an error. What is not acknowledged stays in the journal, and the
-   * next start delivers it. Needs `journal`. Resolves after `'close'`; rejects if a written chunk found no room
-   * in the journal.
+   * next start delivers it. Resolves after `'close'`. Rejects if a written chunk found no room in the journal, and
+   * without `journal` with `OSS_ERR_INVALID_OPTION`.
    */
   async suspend(): Promise<void> {
     const journal = this.#requireJournal('suspend')

@@ -7,8 +7,9 @@
  *                       |      take()           v
  *                  [ spare ] <--release()-- ( in flight )
  *
- * Memory is bounded by two buffers of `highWaterMark`. They start small, for many idle streams, and are
- * kept, so that a busy stream allocates nothing. A batch ends where a record ends:
+ * Memory is bounded by two buffers of `highWaterMark`, and one more for each further append in flight. They
+ * start small, for many idle streams, and are kept, so that a busy stream allocates nothing. A batch ends where
+ * a record ends:
  *
  *      |record|record|rec|  -->  ( record|record )  +  |rec ...
  *
@@ -135,7 +136,7 @@ export class Batcher {
     return this.#isTooLong
   }
 
-  /** Bytes that its buffers still take. */
+  /** Bytes for which the buffers have room. */
   get free(): number {
     const inFlight = this.#inFlight.reduce((sum, { batch }) => sum + batch.length, 0)
     const taken = (this.#ready?.batch.length ?? 0) + inFlight

@@ -17,7 +17,7 @@ interface PendingWrite {
   readonly callback: WriteCallback
 }
 
-/** Encodings that the batcher writes without an intermediate buffer, by all their names. */
+/** Encodings that the batcher writes without an intermediate buffer, by their names in lower case. */
 const DIRECT: Readonly<Record<string, 'utf8' | 'latin1'>> = {
   utf8: 'utf8',
   'utf-8': 'utf8',

@@ -53,7 +53,7 @@ function endsInHalf(text: string): boolean {
   return (text.charCodeAt(text.length - 1) & 0xfc00) === 0xd800
 }
 
-/** Whether a record ends with a whole chunk. */
+/** Whether a record ends where a whole chunk ends. Not for a number as `align`, which counts bytes. */
 export function isEnd(align: Align, chunk: Uint8Array | string): boolean {
   if (align === 'chunk') return true
   return typeof chunk === 'string' ? chunk.endsWith('\n') : chunk.at(-1) === NEWLINE

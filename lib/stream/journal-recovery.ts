@@ -12,13 +12,13 @@ import { Appender, type AppenderOptions } from '../append/appender.ts'
 import { checkRange } from '../append/check-client.ts'
 import type { Client, Target } from '../append/client-interface.ts'
 import type { AppendInfo } from '../append/destination.ts'
-import { type FoundEnd, TailFinder } from '../append/find-tail.ts'
+import { type FoundEnd, isReadForbidden, TailFinder } from '../append/find-tail.ts'
 import type { StreamContext } from '../append/stream-context.ts'
 import type { Batch, Tail } from '../append/tail.ts'
 import { update } from '../crc64/index.ts'
 import {
   conflict,
-  count,
+  formatCount,
   journalError,
   OssConflictError,
   OssError,
@@ -107,7 +107,7 @@ export class JournalRecovery {
       await this.#deliverTo(anchor)
     } catch (error) {
       // With nothing to deliver it is no matter what became of the object.
-      if (isAll && isOfObject(error)) return
+      if (isAll && (this.isFinal(error) || isReadForbidden(error))) return
       throw this.#withObject(error, anchor)
     }
   }
@@ -152,7 +152,7 @@ export class JournalRecovery {
   #refuse(object: string): OssError {
     const { bucket } = this.#options
     this.#refusal = journalError(
-      `the journal holds ${count(this.left, 'byte')} for ${object}, and the stream is for another key of the ` +
+      `the journal holds ${formatCount(this.left, 'byte')} for ${object}, and the stream is for another key of the ` +
         `bucket ${bucket}: use a folder for each, and deliver this one with oss-append drain`,
       { file: this.journal.folder },
     )
@@ -160,7 +160,7 @@ export class JournalRecovery {
   }
 
   #withObject(error: unknown, { bucket, key }: Target): Error {
-    const hint = `; ${count(this.left, 'byte')} for it stay in the journal ${this.journal.folder}`
+    const hint = `; ${formatCount(this.left, 'byte')} for it stay in the journal ${this.journal.folder}`
     return withContext(error as Error, { bucket, key }, hint)
   }
 

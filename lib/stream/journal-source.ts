@@ -233,7 +233,10 @@ export class JournalSource implements BatchSource {
     }
   }
 
-  /** Bytes of another journal go to the object in use, which these may be anchored at. */
+  /**
+   * Before bytes of the journal `next` go to the object in use. The other journals may be anchored at that object,
+   * and must not take the bytes of `next` for their own.
+   */
   async #leaveObjects(journals: readonly Journal[], next: Journal | undefined): Promise<void> {
     for (const journal of journals) {
       if (journal === next) continue
@@ -254,9 +257,9 @@ export class JournalSource implements BatchSource {
   }
 
   /**
-   * Opens the slot for the new bytes, and puts it first. A slot with another target is none, nor one whose bytes go to
-   * an object of another bucket, or not to `key`: until they are delivered, its last anchor counts for all that is
-   * behind it.
+   * Opens the slot for the new bytes, and puts it first. Passes over slots with another target, and slots anchored at
+   * an object of another bucket or, if `key` is known, of another key: until their bytes are delivered, the last anchor
+   * counts for all that is behind it.
    */
   async #openOwn(key: string | undefined): Promise<Journal> {
     const { bucket } = this.#recovery
@@ -314,7 +317,9 @@ export class JournalSource implements BatchSource {
     const count = this.#isTooLong || isUnknown ? 0 : this.#countBeforeLongRecord(chunks)
     const accepted = chunks.slice(this.#isGiven ? this.#rest.length : 0, count)
     if (journal) journal.writeUnconfirmedSync(accepted)
-    else if (!this.#isStopped) this.createExitJournal().writeUnconfirmedSync(accepted)
+    // An empty folder would stay behind.
+    else if (accepted.length > 0 && !this.#isStopped)
+      this.createExitJournal().writeUnconfirmedSync(accepted)
   }
 
   #throwIfAborted(): void {
@@ -484,6 +489,8 @@ export class JournalSource implements BatchSource {
     this.#callback?.(error)
     this.#callback = undefined
     setExitListener(this, undefined)
+    // A file that a read opens behind the close would stay open.
+    await this.#filling?.catch(() => {})
     let failure: Error | undefined
     if (this.#journal) await this.#markEnd(this.#journal).catch(() => {})
     for (const { journal, slot, isSetAside } of this.#claimed) {

@@ -1,6 +1,6 @@
 /**
  * Flush callbacks, ordered by the count that they wait for. The owner decides what is counted: a stream
- * counts bytes, an outbox chunks of records. Each callback runs in a tick of its own.
+ * counts bytes, an outbox chunks of records. Each `resolve` runs in a tick of its own.
  */
 
 interface Waiter<T> {

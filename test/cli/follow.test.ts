@@ -246,6 +246,21 @@ t.test('--align line sends whole lines, and the end of a rotated file as it is',
   t.equal(server.read(BUCKET, 'logs/app-2.log'), undefined, 'no empty object for a part of a line')
 })
 
+t.test('the last line waits for its end also where more is read than the longest line', async t => {
+  const { file, read, start } = await setUp(t, 'aaa\nbbb\nccc\nddd')
+  const args = ['--align=line', '--max-record-bytes=10']
+  const command = start(args)
+  await waitFor(() => read(0) !== undefined)
+  command.kill('SIGTERM')
+  t.match(await command.result, { code: 143 })
+  t.equal(read(0), 'aaa\nbbb\nccc\n')
+  appendFileSync(file, 'ddd\n0123456789012')
+  const { code, stderr } = await start(args).result
+  t.equal(code, 1)
+  t.match(stderr, /OSS_ERR_RECORD_TOO_LARGE/)
+  t.equal(read(0), 'aaa\nbbb\nccc\ndddddd\n', 'the lines before one that is too long are sent')
+})
+
 t.test('a file that is truncated after a copy is finished from the copy', async t => {
   const { file, read, start } = await setUp(t, 'one\n')
   const command = start(['--json'])
@@ -459,6 +474,8 @@ t.test('flags that do not combine with --follow are refused with their reason', 
     [['--follow', '--gzip', 'a.log', key], /--gzip: does not combine with --follow: after a/],
     [['--follow', '--resume=b.log', 'a.log', key], /--resume: .*: --follow resumes by itself/],
     [['--follow', '--position=1', 'a.log', key], /--position: does not combine with --follow/],
+    [['--follow', '--position=0', 'a.log', key], /--position: does not combine with --follow/],
+    [['--follow', '--resume=', 'a.log', key], /--resume: .*: --follow resumes by itself/],
     [['--follow', '--roll-bytes=1MiB', 'a.log', key], /--roll-bytes: does not combine/],
     [['--follow', '--seal', 'a.log', key], /--seal: does not combine with --follow/],
     [['--follow', '--seal-on-roll', 'a.log', key], /--seal-on-roll: does not combine/],

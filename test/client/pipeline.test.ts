@@ -2,6 +2,7 @@
 
 import { setTimeout as delay } from 'node:timers/promises'
 import t, { type Test } from 'tap'
+import { Client } from 'undici'
 import type { AppendPipeline } from '../../lib/append/client-interface.ts'
 import { OssClient, openPipeline } from '../../lib/client/client.ts'
 import { createExchange } from '../../lib/client/create-exchange.ts'
@@ -302,3 +303,19 @@ t.test(
     t.match(await send(4).catch(error => error), { code: 'OSS_ERR_ABORTED' })
   },
 )
+
+t.test('a connection that broke, or was closed with its stream, is forgotten', async t => {
+  const { arrived, client, pipeline, send, server } = await open(t, (request, count) =>
+    count === 1 ? undefined : success(positionOf(request)),
+  )
+  const broken = codes([send(0)])
+  await waitUntil(() => arrived.length === 1)
+  server.sockets[0]?.destroy()
+  t.same(await broken, ['OSS_ERR_NETWORK'])
+  t.same(await codes([send(0)]), [undefined])
+  pipeline.close()
+  await waitUntil(() => server.sockets.every(socket => socket.destroyed))
+  const destroy = t.capture(Client.prototype, 'destroy', Client.prototype.destroy)
+  await client.close()
+  t.same(destroy().length, 0, 'undici clients that it still has')
+})

@@ -16,12 +16,26 @@ interface Trouble {
   datasync?: JournalFile['datasync'] | undefined
   /** Before a file is made. */
   create?: (() => Promise<void>) | undefined
+  /** Before a file is opened. */
+  open?: (() => Promise<void>) | undefined
 }
 
-/** Files that are made or opened from now on have this trouble, which may change meanwhile. */
-function disturbDisk(t: Test, trouble: Trouble): void {
+/**
+ * Files that are made or opened from now on have this trouble, which may change meanwhile. Returns the files that are
+ * open.
+ */
+function disturbDisk(t: Test, trouble: Trouble): Set<JournalFile> {
   const { create, open } = nodeFileSystem
-  const disturb = (file: JournalFile): JournalFile => ({
+  const opened = new Set<JournalFile>()
+  const disturb = (file: JournalFile): JournalFile => {
+    opened.add(file)
+    const close = () => {
+      opened.delete(file)
+      return file.close()
+    }
+    return { ...disturbed(file), close }
+  }
+  const disturbed = (file: JournalFile): JournalFile => ({
     ...file,
     write: (bytes, position) => (trouble.write ?? file.write)(bytes, position),
     read: (into, position) => (trouble.read ?? file.read)(into, position),
@@ -32,9 +46,13 @@ function disturbDisk(t: Test, trouble: Trouble): void {
       await trouble.create?.()
       return disturb(await create(path))
     },
-    open: async (path: string, isWritable?: boolean) => disturb(await open(path, isWritable)),
+    open: async (path: string, isWritable?: boolean) => {
+      await trouble.open?.()
+      return disturb(await open(path, isWritable))
+    },
   })
   t.teardown(() => Object.assign(nodeFileSystem, { create, open }))
+  return opened
 }
 
 function failWith(code: string) {
@@ -134,6 +152,28 @@ t.test('a frame that is damaged when it is read back fails the stream', async t 
   t.ok(oss.read(key).length < 100_000)
 })
 
+t.test('a stream that is destroyed while it reads bytes back leaves no file open', async t => {
+  const oss = await startOss(t)
+  const trouble: Trouble = {}
+  const opened = disturbDisk(t, trouble)
+  const dir = newFolder(t)
+  const stream = await openReady(oss, oss.newKey(), dir)
+  oss.server.faults.push({ ...HANG, times: 1 })
+  const reading = new Promise<() => void>(begins => {
+    trouble.open = () => new Promise<void>(goOn => begins(goOn))
+  })
+  for (let i = 0; i < 100; i++) stream.write(Buffer.alloc(1000, i))
+  const goOn = await reading
+  stream.destroy()
+  const closed = once(stream, 'close')
+  // Longer than the close takes that does not wait for the read.
+  for (let syncs = 0; syncs < 50; syncs++) await nodeFileSystem.syncFolder(dir)
+  goOn()
+  await closed
+  for (let turns = 0; turns < 10; turns++) await new Promise(setImmediate)
+  t.equal(opened.size, 0)
+})
+
 t.test('on a full disk whole records are sent before the mark of the end needs room', async t => {
   const oss = await startOss(t)
   const trouble: Trouble = {}
@@ -210,6 +250,25 @@ t.test('a folder that cannot be made fails the stream, and journaled() does not 
   const failed = failureOf(stream)
   await t.rejects(stream.journaled(), { code: 'OSS_ERR_JOURNAL' })
   t.match(await failed, { code: 'OSS_ERR_JOURNAL' })
+})
+
+t.test('the folders of a journal are on stable storage before it accepts bytes', async t => {
+  const oss = await startOss(t)
+  const parent = newFolder(t)
+  const synced: string[] = []
+  const { syncFolder } = nodeFileSystem
+  t.teardown(() => Object.assign(nodeFileSystem, { syncFolder }))
+  const spy = (path: string) => {
+    synced.push(path.slice(parent.length))
+    return syncFolder(path)
+  }
+  Object.assign(nodeFileSystem, { syncFolder: spy })
+  const stream = oss.open(oss.newKey(), { journal: join(parent, 'a', 'b') })
+  stream.write('x')
+  await stream.journaled()
+  t.same(synced.slice(0, 3), ['/a', '', '/a/b'], 'the parents of b, of a and of 0')
+  stream.destroy()
+  await once(stream, 'close')
 })
 
 t.test('a journal that cannot be opened leaves no lock behind, in no slot', async t => {

@@ -129,6 +129,8 @@ t.test('names of segments sort by stream offset', async t => {
   const name = segmentName({ offset: 2 ** 53 - 1, generation: 12 })
   t.equal(name, '9007199254740991-00000012.journal')
   t.same(parseSegmentName(name), { offset: 2 ** 53 - 1, generation: 12 })
+  const last = { offset: 0, generation: 100_000_000 }
+  t.same(parseSegmentName(segmentName(last)), last, 'a generation of nine digits')
   for (const other of ['a.journal', `${name}.new`, `${name}.damaged`, 'lock~a~1~2~3~4']) {
     t.equal(parseSegmentName(other), undefined, other)
   }

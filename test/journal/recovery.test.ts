@@ -466,6 +466,29 @@ t.test("with sync: 'never' an object may go on behind the journal", async t => {
 })
 
 t.test(
+  "with sync: 'never', nothing to deliver: no state of the object fails the stream",
+  async t => {
+    const oss = await startOss(t)
+    const journal = { dir: newFolder(t), sync: 'never' } as const
+    let key = oss.newKey()
+    const open = () =>
+      createRollingAppendStream({ ...oss.options('', { journal }), key: () => key })
+    await leave(oss, key, {}, { delivered: 'a' }, open())
+    oss.server.put('examplebucket', key, 'of another program')
+    key = oss.newKey()
+    await leave(oss, key, {}, { delivered: 'b' }, open())
+    t.equal(oss.read(key).toString(), 'b', 'the object before is of another type')
+
+    await appendOther(oss, key, 'other')
+    oss.server.permissions.delete('oss:GetObject')
+    const stream = open()
+    stream.write('c')
+    await finish(stream)
+    t.equal(oss.read(key).toString(), 'botherc', 'the object has grown, and may not be read')
+  },
+)
+
+t.test(
   'a client that tells nonsense of the bytes behind the journal: the stream fails',
   async t => {
     const oss = await startOss(t)
@@ -593,6 +616,22 @@ t.test('process.exit() writes what is given to the stream, once', async t => {
     await finish(oss.open(key, { align: '\n', journal: join(dir, String(i)) }))
     t.equal(oss.read(key).toString(), '0\n1\n2\n3\n', key)
   }
+})
+
+t.test('process.exit() leaves no folder where nothing was written', async t => {
+  const oss = await startOss(t)
+  const dir = newFolder(t)
+  mkdirSync(dir)
+  const options = { ...networkOptions(oss.server), bucket: 'examplebucket', key: 'a.log' }
+  const { code, stderr } = await runModule(
+    t,
+    `import { createAppendStream } from 'DISTindex.js'
+    createAppendStream(JSON.parse(process.env.PLAN))
+    process.exit()`,
+    { PLAN: JSON.stringify({ ...options, journal: dir }) },
+  )
+  t.same({ code, stderr }, { code: 0, stderr: '' })
+  t.same(readdirSync(dir), [])
 })
 
 t.test(

@@ -7,6 +7,7 @@ import { type LockOwner, lockName } from '../../lib/journal/lock.ts'
 import { claimSlots, type Machine } from '../../lib/journal/slots.ts'
 import { FakeClock } from '../helpers/fake-clock.ts'
 import { createRandom } from '../helpers/random.ts'
+import { FailingDisk } from './failing-disk.ts'
 import { SimulatedDisk } from './simulated-disk.ts'
 
 const RIVAL_LOCK = `/j/1/${lockName(owner(2))}`
@@ -61,6 +62,28 @@ t.test('a slot that another start has emptied meanwhile is none', async t => {
   for (const name of await fileSystem.list('/j/1')) await fileSystem.remove(`/j/1/${name}`)
   timer.fire()
   t.match(await claimed, { own: { index: 0 }, abandoned: [] })
+})
+
+t.test('a start that fails at any call of the disk leaves no lock', async t => {
+  const failed = new Set<string>()
+  for (let failAt = 1; ; failAt++) {
+    const disk = new SimulatedDisk(createRandom(1))
+    const fileSystem = disk.fileSystem()
+    for (const folder of ['/j/0', '/j/1', '/j/2']) {
+      await (await fileSystem.create(`${folder}/${lockName(owner(9))}`)).close()
+      await (await fileSystem.create(`${folder}/0000000000000000-00000001.journal`)).close()
+    }
+    const failing = new FailingDisk(fileSystem, failAt)
+    const clock = new FakeClock()
+    const machine = { fileSystem: failing.fileSystem, clock, newOwner: () => owner(1), isRunning }
+    const error = await claimSlots('/j', machine).catch((error: Error) => error)
+    if (failing.failed === undefined) break
+    failed.add(failing.failed)
+    t.match(error, { code: 'OSS_ERR_JOURNAL' })
+    const locks = disk.paths.filter(path => path.endsWith(lockName(owner(1))))
+    t.same(locks, [], `call ${failAt}: ${failing.failed}`)
+  }
+  t.same([...failed].sort(), ['close', 'create', 'isLocal', 'list', 'makeFolder', 'remove'])
 })
 
 const REFUSALS: readonly [string, Partial<FileSystem>, RegExp][] = [

@@ -1,7 +1,10 @@
 /** Loggers with a journal: what they have taken outlives the process, and is in the object once. */
 
-import { readdirSync } from 'node:fs'
+import { mkdirSync, readdirSync, rmSync } from 'node:fs'
+import { join } from 'node:path'
 import t from 'tap'
+import { Journal } from '../../lib/journal/journal.ts'
+import { createTarget } from '../../lib/journal/segment.ts'
 import { Outbox, type TransportOptions } from '../../lib/loggers/outbox.ts'
 import { captureStderr } from '../helpers/capture-stderr.ts'
 import { HANG, newFolder } from '../helpers/journal.ts'
@@ -219,6 +222,34 @@ t.test(
     t.equal(readdirSync(journal).filter(name => name.startsWith('0.kept-')).length, 1)
   },
 )
+
+t.test('damaged bytes of a journal: a warning with their file and the reason', async t => {
+  const oss = await startOss(t)
+  const journal = newFolder(t)
+  const key = 'app-{slot}.log'
+  const target = createTarget(BUCKET, key, true)
+  const folder = join(journal, '0')
+  mkdirSync(folder, { recursive: true })
+  const details = {
+    maxBytes: 1 << 20,
+    sync: 'always',
+    align: 'chunk',
+    highWaterMark: 65_536,
+  } as const
+  const left = await Journal.open({ folder, target, segmentBytes: 4096, ...details })
+  for (let n = 0; n < 6; n++)
+    await left.write([{ chunk: `${'x'.repeat(3000)}\n`, encoding: 'utf8' }])
+  await left.close()
+  const [, , missing = '', after = ''] = readdirSync(folder).sort()
+  rmSync(join(folder, missing))
+  const { outbox, eventsOf } = open(oss, journal, { key })
+  await outbox.flush()
+  t.equal(await outbox.close(), undefined)
+  const message =
+    / bytes from byte \d+ on are not delivered, but kept: bytes before them are missing$/
+  t.match(eventsOf('warn')[0], { code: 'OSS_ERR_JOURNAL', message })
+  t.ok(String(eventsOf('warn')[0]).includes(join(folder, after)))
+})
 
 t.test('a stream that fails delivers its journal after it has opened again', async t => {
   const oss = await startOss(t)

@@ -17,6 +17,55 @@ export interface Mutant {
 
 export const MUTANTS: readonly Mutant[] = [
   {
+    name: 'journal: only the last folder that is made is on stable storage',
+    file: 'lib/journal/file-system.ts',
+    find: 'made.length >= first.length',
+    replace: 'made === path && first',
+    tests: ['journal/disk'],
+  },
+  {
+    name: 'journal: a file with the header of another segment counts',
+    file: 'lib/journal/recovery.ts',
+    find: 'head.header && segmentName(head.header) === basename(file)',
+    replace: 'head.header && segmentName(head.header).length === basename(file).length',
+    tests: ['journal/journal'],
+  },
+  {
+    name: 'journal: a lock stays where the folder cannot be listed',
+    file: 'lib/journal/lock.ts',
+    find: '    await unlock().catch(() => {})',
+    replace: '    void unlock',
+    tests: ['journal/slots'],
+  },
+  {
+    name: 'journal: slots of dead processes stay locked where another cannot be',
+    file: 'lib/journal/slots.ts',
+    find: 'for (const slot of [own, ...abandoned]) await slot.release()',
+    replace: 'for (const slot of [own]) await slot.release()',
+    tests: ['journal/slots'],
+  },
+  {
+    name: 'journal: a segment whose folder cannot be synced stays open',
+    file: 'lib/journal/segment-store.ts',
+    find: '      await file.close()\n      throw error',
+    replace: '      throw error',
+    tests: ['journal/journal'],
+  },
+  {
+    name: 'journal: the file of the anchor stays open where the journal cannot be opened',
+    file: 'lib/journal/journal.ts',
+    find: '      await this.#store.close()\n      throw error',
+    replace: '      throw error',
+    tests: ['journal/journal'],
+  },
+  {
+    name: 'journal of a stream: a read goes on behind the close',
+    file: 'lib/stream/journal-source.ts',
+    find: '    await this.#filling?.catch(() => {})',
+    replace: '    void this.#filling',
+    tests: ['journal/disk'],
+  },
+  {
     name: 'journal: frames that were laid out ahead are taken for any chunks',
     file: 'lib/journal/journal.ts',
     find: 'next.chunks.every((chunk, i) => chunk === chunks[i])',
@@ -215,6 +264,20 @@ export const MUTANTS: readonly Mutant[] = [
     tests: ['journal/recovery', 'model/journal-streams'],
   },
   {
+    name: 'journal of a stream: with nothing to deliver a grown object that may not be read is an error',
+    file: 'lib/stream/journal-recovery.ts',
+    find: 'this.isFinal(error) || isReadForbidden(error)',
+    replace: 'this.isFinal(error)',
+    tests: ['journal/recovery'],
+  },
+  {
+    name: 'journal of a stream: with nothing to deliver an object of another type is an error',
+    file: 'lib/stream/journal-recovery.ts',
+    find: 'if (isAll && (this.isFinal(error) ||',
+    replace: 'if (isAll && (isOfObject(error) ||',
+    tests: ['journal/recovery'],
+  },
+  {
     name: 'journal of a stream: bytes go to another bucket',
     file: 'lib/stream/journal-recovery.ts',
     find: '    if (bucket !== this.#options.bucket) {',
@@ -338,9 +401,8 @@ export const MUTANTS: readonly Mutant[] = [
   {
     name: 'journal: the folder is not synced when a segment is made',
     file: 'lib/journal/segment-store.ts',
-    find: `    await fileSystem.syncFolder(folder)
-    const old`,
-    replace: '    const old',
+    find: '      await fileSystem.syncFolder(folder)\n    } catch (error) {\n      await file.close()',
+    replace: '    } catch (error) {\n      await file.close()',
     tests: ['model/journal-model'],
   },
   {
@@ -612,14 +674,16 @@ export const MUTANTS: readonly Mutant[] = [
     name: 'journal: a lock lists before it creates',
     file: 'lib/journal/lock.ts',
     find: `  const file = await fileSystem.create(own)
-  await file.close()
-  const dead: string[] = []
-  for (const name of await fileSystem.list(folder)) {`,
+  try {
+    await file.close()
+    const dead: string[] = []
+    for (const name of await fileSystem.list(folder)) {`,
     replace: `  const names = await fileSystem.list(folder)
   const file = await fileSystem.create(own)
-  await file.close()
-  const dead: string[] = []
-  for (const name of names) {`,
+  try {
+    await file.close()
+    const dead: string[] = []
+    for (const name of names) {`,
     tests: ['journal/lock'],
   },
   {
@@ -1302,6 +1366,13 @@ export const MUTANTS: readonly Mutant[] = [
     tests: ['cli/follow'],
   },
   {
+    name: 'a part of a line is sent where more is read than the longest line',
+    file: 'lib/cli/follower.ts',
+    find: 'const end = wholeLines === 0 && length > maxRecordBytes ?',
+    replace: 'const end = length > maxRecordBytes ?',
+    tests: ['cli/follow'],
+  },
+  {
     name: 'a file that shrank is a success',
     file: 'lib/cli/append.ts',
     find: 'return signals.exitCode || (delivery.isCut ? 1 : 0)',
@@ -1918,6 +1989,13 @@ export const MUTANTS: readonly Mutant[] = [
     file: 'lib/client/pipeline.ts',
     find: 'if (failure !== undefined) this.#breakUp(failure)',
     replace: 'if (failure === this) this.#breakUp(failure)',
+    tests: ['client/pipeline'],
+  },
+  {
+    name: 'pipelining: undici clients of broken connections are kept',
+    file: 'lib/client/agent.ts',
+    find: '      this.#pipelineClients.delete(client)\n',
+    replace: '',
     tests: ['client/pipeline'],
   },
   {

@@ -484,13 +484,29 @@ t.test('of faults that strike together the first decides the response', async t 
     kind: 'closed',
     how: 'header',
     with: [
-      { kind: 'mangled', part: 'crc64', how: 'missing', with: [] },
+      { kind: 'mangled', part: 'crc64', how: 'missing' },
       { kind: 'lost', how: 'reset' },
     ],
   })
   await t.rejects(append(s, 3, 'def'), { code: 'ECONNRESET' })
   t.equal(storedText(s), 'abcdef')
   t.same(s.faults.fired, { closed: 1, mangled: 1, lost: 1 })
+})
+
+t.test('a fault in `with` that means nothing for a request does not strike it', async t => {
+  const slow: Fault = { kind: 'slowAnswer', delay: 1 }
+  const s = await serverWith(
+    t,
+    { ...slow, with: [{ kind: 'tooLarge', maxBytes: 3 }] },
+    { ...slow, on: 'list', with: [{ kind: 'rival', when: 'before' }, { kind: 'sealed' }] },
+  )
+  t.equal((await append(s, 3, 'def')).status, 200, 'as long as a body may be')
+  t.equal((await send(s, { key: '', query: { 'list-type': '2' } })).status, 200)
+  t.equal(s.stat(BUCKET, ''), undefined, 'no object without a key')
+  t.same(s.faults.fired, { slowAnswer: 2 })
+  s.faults.push({ ...slow, with: [{ kind: 'tooLarge', maxBytes: 3 }] })
+  t.equal((await append(s, 6, 'ghij')).status, 413)
+  t.same(s.faults.fired, { slowAnswer: 3, tooLarge: 1 })
 })
 
 t.test('a rival creates an absent object, and leaves a sealed one', async t => {

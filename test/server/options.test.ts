@@ -83,6 +83,10 @@ const FAULTS: readonly [fault: unknown, messageStart: string][] = [
     { kind: 'html', with: [{ kind: 'sealed', on: 'head' }] },
     'fault.with[0].on: belongs to the fault that strikes first',
   ],
+  [
+    { kind: 'html', with: [{ kind: 'sealed', with: [{ kind: 'deleted' }] }] },
+    'fault.with[0].with: belongs to the fault that strikes first',
+  ],
   [{ kind: 'status', status: 500, children: { a: 1 } }, 'fault.children.a: must be a string'],
   [{ kind: 'status', status: 500, headers: { a: [1] } }, 'fault.headers.a: must be a string'],
   [{ kind: 'status', status: 500, body: 5 }, 'fault.body: must be a string or a Buffer'],

@@ -1,7 +1,7 @@
 /** What is said of damaged parts of a journal. Pure. */
 
-import type { Damage } from '../index.ts'
-import { formatCount } from './progress.ts'
+import { formatCount } from '../errors.ts'
+import type { Damage } from './recover-info.ts'
 
 const REASONS: Readonly<Record<Damage['reason'], string>> = {
   broken: 'a frame is torn or damaged there',
