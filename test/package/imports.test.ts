@@ -23,7 +23,7 @@ const LAYERS: Readonly<Record<string, string>> = {
   cli: `node:* | uses process, timers, time | lazy server | type undici, server
     | folder-lock, index, client/credentials-module, rolling, stream, journal, options, client, client/agent, append, crc64, validate, clock, errors`,
   loggers: `node:*, winston-transport | uses process, timers, time
-    | client/credentials-module, rolling, stream, options, validate, clock, errors | type client, append, journal`,
+    | client/credentials-module, rolling, stream, journal, options, validate, clock, errors | type client, append`,
   index: `rolling, skip-existing, gzip-members, stream, client, crc64, errors
     | type options, header-options, append, journal`,
 
