@@ -36,7 +36,7 @@ export type LandingEvent = 'beforeNext' | 'afterLook'
 
 /** What goes wrong. Durations are milliseconds, rates bytes per second. */
 export type FaultKind =
-  /** The connection is reset, and the port is closed for `duration`: connecting is refused. */
+  /** All connections are dropped, and the port is closed for `duration`: connecting is refused. */
   | { readonly kind: 'refused'; readonly duration: number }
   /** RST before, in the middle of or after the body. Nothing is committed. */
   | { readonly kind: 'reset'; readonly when: 'before' | 'middle' | 'after' }

@@ -13,7 +13,7 @@ export interface OssServerOptions {
   readonly port?: number | undefined
   /** Address to listen on, default `127.0.0.1`. */
   readonly host?: string | undefined
-  /** Folder to keep objects in. Its parent must exist, and one process writes at a time. Default: memory. */
+  /** Folder to keep objects in. Its parent must exist. Only one server at a time may write to it. Default: memory. */
   readonly dir?: string | undefined
   /** Access keys that are known. Default: a fixed pair for tests. */
   readonly credentials?: ServerCredentials | readonly ServerCredentials[] | undefined
