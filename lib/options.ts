@@ -340,6 +340,8 @@ function resolveJournal(
 ): JournalSettings | undefined {
   if (value === undefined) return undefined
   const options = typeof value === 'string' ? { dir: value } : value
+  if (typeof options !== 'object')
+    throw invalidOption(name, 'must be the path of a folder, or an object')
   const { dir, maxBytes = GIB, sync = 200 } = checkKnown(name, options, ['dir', 'maxBytes', 'sync'])
   const member = typeof value === 'string' ? name : `${name}.dir`
   if (typeof dir !== 'string' || dir === '' || dir.includes('\0'))

@@ -19,10 +19,14 @@ export function checkHead(head: Head | null): Head | null {
   if (head === null) return null
   const { type, length, position, crc64, sealedTime, requestId } = Object(head) as Head
   const known = readCrc64(crc64)
-  if (isLength(length) && known !== null) {
+  const isPosition = position === undefined || isLength(position)
+  if (typeof type === 'string' && isLength(length) && isPosition && known !== null) {
     return { type, length, position, crc64: known, sealedTime, requestId }
   }
-  throw wrongResult('head', 'length, and crc64 if it is known, or with null')
+  throw wrongResult(
+    'head',
+    'type and length, and position and crc64 if they are known, or with null',
+  )
 }
 
 export function checkRange(range: ObjectRange): ObjectRange {

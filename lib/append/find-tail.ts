@@ -5,6 +5,7 @@
 
 import {
   conflict,
+  formatCount,
   integrity,
   notAppendable,
   type ObservedTail,
@@ -196,7 +197,7 @@ export class TailFinder {
     if (result.position !== position) throw integrity({ position }, result)
     if (crc64 === undefined) {
       // Nothing is wrong with the object: the response says too little, and the next may say more.
-      const message = `OSS tells no CRC-64 of the object's ${position} bytes, so nothing could be proven`
+      const message = `OSS tells no CRC-64 of the object's ${formatCount(position, 'byte')}, so nothing could be proven`
       throw new OssError('OSS_ERR_NETWORK', message, { requestId })
     }
     return { position, crc64, requestId }
@@ -237,7 +238,8 @@ function checkAppendable(head: Head): void {
   if (head.type !== 'Appendable') throw notAppendable(head, 'ObjectNotAppendable')
   // A sealed object has no next position.
   if (head.position === head.length || head.sealedTime !== undefined) return
-  const message = `OSS says that the object has ${head.length} bytes and goes on at ${head.position}`
+  const next = head.position === undefined ? 'names no position' : `goes on at ${head.position}`
+  const message = `OSS says that the object has ${formatCount(head.length, 'byte')} and ${next}`
   throw new OssError('OSS_ERR_INTEGRITY', message, { requestId: head.requestId })
 }
 

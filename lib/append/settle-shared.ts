@@ -11,7 +11,7 @@
  * The tail alone decides where that is enough. Only an object that may not be read leaves a doubt.
  */
 
-import { type ObservedTail, OssError, OssServiceError } from '../errors.ts'
+import { formatCount, type ObservedTail, OssError, OssServiceError } from '../errors.ts'
 import type { AttemptsInDoubt } from './attempts-in-doubt.ts'
 import { checkRange } from './check-client.ts'
 import type { Client, ObjectRange, Target } from './client-interface.ts'
@@ -175,6 +175,6 @@ function countEqualBytes(a: Uint8Array, b: Uint8Array): number {
 
 function requireTail({ length: position, crc64, requestId }: ObjectRange): Tail {
   if (crc64 !== undefined) return { position, crc64 }
-  const message = `OSS tells no CRC-64 of the object's ${position} bytes, so nothing could be proven`
+  const message = `OSS tells no CRC-64 of the object's ${formatCount(position, 'byte')}, so nothing could be proven`
   throw new OssError('OSS_ERR_NETWORK', message, { requestId })
 }

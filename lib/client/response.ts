@@ -93,7 +93,7 @@ export function readHead(response: ReceivedResponse): Omit<Head, 'requestId'> {
 export function readErrorDocument(
   headers: ResponseHeaders,
   body: string,
-  redact: Redact = text => text,
+  redact: Redact,
 ): ErrorDocument {
   const encoded = header(headers, 'x-oss-err')
   const text = body === '' && encoded ? Buffer.from(encoded, 'base64').toString() : body

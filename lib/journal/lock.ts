@@ -31,7 +31,7 @@ export type LockResult =
       /** `renamed`: where the folder is now. */
       readonly unlock: (renamed?: string) => Promise<void>
     }
-  | { readonly name: 'refused'; readonly by: LockOwner; readonly file: string }
+  | { readonly name: 'refused'; readonly file: string }
 
 export async function lockSlot(
   fileSystem: FileSystem,
@@ -50,7 +50,7 @@ export async function lockSlot(
       if (!owner || name === lockName(self)) continue
       if (isLiving(owner, self, isRunning)) {
         await unlock()
-        return { name: 'refused', by: owner, file: join(folder, name) }
+        return { name: 'refused', file: join(folder, name) }
       }
       dead.push(join(folder, name))
     }

@@ -8,6 +8,7 @@
  */
 
 import { EVERY_BYTE, type RecordEnds } from '../append/tail.ts'
+import { formatCount } from '../errors.ts'
 import type { Align } from '../options.ts'
 
 /** In UTF-8 and latin1 this byte is never a part of another character. */
@@ -48,7 +49,9 @@ export function recordProblem(align: Align, record: unknown): string | undefined
     return newline === record.length - 1 ? undefined : 'it must end with its only newline'
   }
   const length = Buffer.byteLength(record)
-  return length === align ? undefined : `it has ${length} bytes, and align is ${align}`
+  return length === align
+    ? undefined
+    : `it has ${formatCount(length, 'byte')}, and align is ${align}`
 }
 
 /** Where a batch may be cut. `chunkEnds`: for `'chunk'`, ends that were seen as the chunks came, upward. */

@@ -511,7 +511,8 @@ export class OssAppendStream extends Writable {
   /** Returns the record's length in bytes. */
   #checkRecord(record: string | Uint8Array): number {
     const { align, maxRecordBytes } = this.#settings
-    if (align === 1) throw invalidOption('align', 'append() needs it: it tells what a record is')
+    if (align === 1)
+      throw invalidOption('align', 'append() needs records: lines, chunks or a size above 1')
     const problem = recordProblem(align, record)
     if (problem) throw invalidRecord(problem)
     const length = Buffer.byteLength(record)

@@ -420,7 +420,7 @@ export class JournalSource implements BatchSource {
     }
     if (!this.#flushTimer.isDue) return undefined
     const batch = this.#batcher.take()
-    this.#flushTimer.onBatch()
+    if (!this.#isStopped) this.#flushTimer.onBatch()
     this.#copySoon()
     // Bytes that a crash of the machine may take away must not be in the object.
     if (batch && this.#options.journal.sync !== 'never') {

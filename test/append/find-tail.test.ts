@@ -52,6 +52,37 @@ t.test('at the end: HEAD tells the tail', async t => {
   t.equal(clock.started, 0)
 })
 
+t.test(
+  'a result of head() that lacks a member or has a wrong one is a failure of the client',
+  async t => {
+    const results: unknown[] = [
+      undefined,
+      { length: 3, position: 3 },
+      { type: 5, length: 3, position: 3 },
+      { type: 'Appendable', position: 3 },
+      { type: 'Appendable', length: 3, position: '3' },
+      { type: 'Appendable', length: 3, position: 3, crc64: 5n },
+    ]
+    for (const result of results) {
+      const { appender, client } = createAppenderHarness()
+      const opening = appender.open()
+      const head = await client.next()
+      head.resolve(result)
+      const message = /head\(\) must resolve with type and length, and position and crc64 if/
+      await t.rejects(opening, { code: 'OSS_ERR_CLIENT', message })
+    }
+  },
+)
+
+t.test('a HEAD of an appendable object that names no position is no proof', async t => {
+  const { appender, client } = createAppenderHarness()
+  const opening = appender.open()
+  const head = await client.next()
+  head.resolve({ type: 'Appendable', length: 3, requestId: 'R' })
+  const message = 'OSS says that the object has 3 bytes and names no position'
+  await t.rejects(opening, { code: 'OSS_ERR_INTEGRITY', message })
+})
+
 t.test('at the end of an empty object: it exists', async t => {
   for (const crc64 of ['0', undefined]) {
     const { appender, client } = createAppenderHarness()

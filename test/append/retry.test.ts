@@ -307,7 +307,7 @@ t.test('a result of head() that is no object is a failure of the client', async 
     request.resolve(result)
     const error = await rejectionOf(opening)
     t.match(error, { code: 'OSS_ERR_CLIENT', attempts: 1, ...TARGET })
-    t.match(error.message, /head\(\) must resolve with length/)
+    t.match(error.message, /head\(\) must resolve with type and length/)
     t.equal(client.requests.length, 1)
   }
 })

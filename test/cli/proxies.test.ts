@@ -207,7 +207,7 @@ t.test('ALL_PROXY is named once as not supported, unless another variable counts
   t.match(await runCli(['cat', OBJECT], { env: all }), { code: 0, stdout: 'hello', stderr: note })
   const excluded = { ...all, NO_PROXY: '127.0.0.1' }
   t.match(await runCli(['cat', OBJECT], { env: excluded }), { code: 0, stderr: '' })
-  const args = ['--quiet', 'oss://examplebucket/b.log']
+  const args = ['--quiet', '-', 'oss://examplebucket/b.log']
   t.match(await runCli(args, { env: all, input: TEXT }), { code: 0, stderr: '' }, 'no error')
   const proxy = await startProxy(t)
   const named = { ...all, HTTP_PROXY: proxy.url }

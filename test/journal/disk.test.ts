@@ -4,8 +4,11 @@ import { once } from 'node:events'
 import { mkdirSync, readdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import t, { type Test } from 'tap'
-import type { OssAppendStream } from '../../lib/index.ts'
+import { type Clock, systemClock, type Timer } from '../../lib/clock.ts'
+import { createAppendStream, type OssAppendStream } from '../../lib/index.ts'
 import { type JournalFile, nodeFileSystem } from '../../lib/journal/file-system.ts'
+import { isRunning, newOwner } from '../../lib/journal/slots.ts'
+import { withInternals } from '../../lib/stream/internals.ts'
 import { failureOf, HANG, newFolder } from '../helpers/journal.ts'
 import { type Oss, startOss, waitUntil } from '../helpers/test-oss.ts'
 
@@ -172,6 +175,46 @@ t.test('a stream that is destroyed while it reads bytes back leaves no file open
   await closed
   for (let turns = 0; turns < 10; turns++) await new Promise(setImmediate)
   t.equal(opened.size, 0)
+})
+
+t.test('a stream that is destroyed while its next batch is read back leaves no timer', async t => {
+  const oss = await startOss(t)
+  const trouble: Trouble = {}
+  disturbDisk(t, trouble)
+  const timers = new Set<Timer>()
+  const clock: Clock = {
+    ...systemClock,
+    setTimeout(callback, delay) {
+      const timer = systemClock.setTimeout(() => {
+        timers.delete(timer)
+        callback()
+      }, delay)
+      timers.add(timer)
+      return timer
+    },
+    clearTimeout(timer) {
+      timers.delete(timer)
+      systemClock.clearTimeout(timer)
+    },
+  }
+  const machine = { fileSystem: nodeFileSystem, clock, newOwner, isRunning }
+  const key = oss.newKey()
+  const sizes = { highWaterMark: 10_000, requestTimeout: 500, flushInterval: 60_000 }
+  const options = oss.options(key, { journal: newFolder(t), ...sizes })
+  const stream = createAppendStream(withInternals(options, { machine }))
+  await once(stream, 'ready')
+  oss.server.faults.push({ ...HANG, times: 1 })
+  const reading = new Promise<() => void>(begins => {
+    trouble.open = () => new Promise<void>(goOn => begins(goOn))
+  })
+  for (let i = 0; i < 50; i++) stream.write(Buffer.alloc(700, i))
+  const goOn = await reading
+  // Two batches are acknowledged, and the next waits for the read.
+  await waitUntil(() => stream.bytesWritten === 20_000)
+  stream.destroy()
+  goOn()
+  await once(stream, 'close')
+  t.equal(timers.size, 0)
 })
 
 t.test('on a full disk whole records are sent before the mark of the end needs room', async t => {

@@ -621,7 +621,7 @@ t.test('process.exit() writes what is given to the stream, once', async t => {
 t.test('process.exit() leaves no folder where nothing was written', async t => {
   const oss = await startOss(t)
   const dir = newFolder(t)
-  mkdirSync(dir)
+  mkdirSync(dir, { recursive: true })
   const options = { ...networkOptions(oss.server), bucket: 'examplebucket', key: 'a.log' }
   const { code, stderr } = await runModule(
     t,

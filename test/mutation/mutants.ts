@@ -17,6 +17,13 @@ export interface Mutant {
 
 export const MUTANTS: readonly Mutant[] = [
   {
+    name: 'journal of a stream: a batch that is taken after a stop sets a timer',
+    file: 'lib/stream/journal-source.ts',
+    find: 'if (!this.#isStopped) this.#flushTimer.onBatch()',
+    replace: 'this.#flushTimer.onBatch()',
+    tests: ['journal/disk'],
+  },
+  {
     name: 'journal: only the last folder that is made is on stable storage',
     file: 'lib/journal/file-system.ts',
     find: 'made.length >= first.length',
@@ -617,9 +624,44 @@ export const MUTANTS: readonly Mutant[] = [
   {
     name: 'journal: process.exit() forgets what a journal that is not open was given',
     file: 'lib/stream/journal-source.ts',
-    find: '    else if (!this.#isStopped) this.createExitJournal().writeUnconfirmedSync(accepted)\n',
-    replace: '',
+    find: 'this.createExitJournal().writeUnconfirmedSync(accepted)',
+    replace: '{}',
     tests: ['journal/recovery'],
+  },
+  {
+    name: 'journal: process.exit() leaves an empty folder',
+    file: 'lib/stream/journal-source.ts',
+    find: 'else if (accepted.length > 0 && !this.#isStopped)',
+    replace: 'else if (!this.#isStopped)',
+    tests: ['journal/recovery'],
+  },
+  {
+    name: 'journal: a segment with a generation of nine digits is not seen',
+    file: 'lib/journal/segment.ts',
+    find: '(\\d{8,})',
+    replace: '(\\d{8})',
+    tests: ['journal/frame'],
+  },
+  {
+    name: 'command: a flag that is empty or 0 combines with --follow',
+    file: 'lib/cli/command-parsers.ts',
+    find: 'name => given[name as keyof typeof given] !== undefined',
+    replace: 'name => given[name as keyof typeof given]',
+    tests: ['cli/follow'],
+  },
+  {
+    name: 'server: a fault in `with` strikes a request for which it means nothing',
+    file: 'lib/server/fault-queue.ts',
+    find: 'additions.filter(each => canStrike(each, request))',
+    replace: 'additions',
+    tests: ['server/faults'],
+  },
+  {
+    name: 'server: a fault in `with` may have a `with` that never strikes',
+    file: 'lib/server/check-fault.ts',
+    find: "'times', 'skip', 'with'] as const",
+    replace: "'times', 'skip'] as const",
+    tests: ['server/options'],
   },
   {
     name: 'journal: a record may be longer than the journal',

@@ -21,9 +21,10 @@ import ts from 'typescript'
 const LAYERS: Readonly<Record<string, string>> = {
   // Programs and adapters. They see what users see, and the command alone starts a server.
   cli: `node:* | uses process, timers, time | lazy server | type undici, server
-    | folder-lock, index, client/credentials-module, rolling, stream, journal, options, client, client/agent, append, crc64, validate, clock, errors`,
+    | folder-lock, index, client/credentials-module, rolling, stream, journal, journal/describe-damage, options, client, client/agent, append, crc64, validate, clock, errors`,
   loggers: `node:*, winston-transport | uses process, timers, time
-    | client/credentials-module, rolling, stream, options, validate, clock, errors | type client, append, journal`,
+    | client/credentials-module, rolling, stream, journal/describe-damage, options, validate, clock, errors
+    | type client, append, journal`,
   index: `rolling, skip-existing, gzip-members, stream, client, crc64, errors
     | type options, header-options, append, journal`,
 
@@ -36,6 +37,7 @@ const LAYERS: Readonly<Record<string, string>> = {
     | stream/align, journal, options, append, crc64, clock, errors`,
   journal: `node:assert/strict, node:crypto, node:fs, node:fs/promises, node:os, node:path, node:zlib | uses process
     | stream/align, folder-lock, append, crc64, clock, errors | type options`,
+  'journal/describe-damage': 'errors | type journal',
   'stream/align': 'append | type options',
   options: 'header-options, client, crc64, validate, errors | type append',
   'header-options': 'client, validate, errors',
