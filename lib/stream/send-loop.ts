@@ -5,6 +5,7 @@
  *      source --take()--> [ following: sent ahead ] --> append(), in order --> destination
  */
 
+import { AsyncResource } from 'node:async_hooks'
 import type { AppendInfo, Destination } from '../append/destination.ts'
 import type { Batch, Tail } from '../append/tail.ts'
 import { recordTooLarge } from '../errors.ts'
@@ -26,6 +27,11 @@ export class SendLoop {
   /** Batches that were taken to be sent ahead, in order. The loop appends them in their turn. */
   readonly #following: Batch[] = []
   #willSendAhead = false
+  /** Runs in the async context of the stream, as the loop: functions of the caller are called there. */
+  readonly #sendAheadInContext = AsyncResource.bind(() => {
+    this.#willSendAhead = false
+    this.sendAhead()
+  })
   /** There may be work since the loop has last looked. */
   #isNotified = false
   /** Ends the loop's wait for work. */
@@ -84,10 +90,7 @@ export class SendLoop {
   #sendAheadSoon(): void {
     if (this.#willSendAhead || !this.#options.destination.ahead) return
     this.#willSendAhead = true
-    queueMicrotask(() => {
-      this.#willSendAhead = false
-      this.sendAhead()
-    })
+    queueMicrotask(this.#sendAheadInContext)
   }
 
   async #send(batch: Batch): Promise<void> {

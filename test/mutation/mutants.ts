@@ -2125,6 +2125,13 @@ export const MUTANTS: readonly Mutant[] = [
     tests: ['model/pipelined-streams'],
   },
   {
+    name: 'pipelining: a batch is sent ahead in the async context of a write',
+    file: 'lib/stream/send-loop.ts',
+    find: 'queueMicrotask(this.#sendAheadInContext)',
+    replace: 'queueMicrotask(() => { this.#willSendAhead = false; this.sendAhead() })',
+    tests: ['stream/pipelining'],
+  },
+  {
     name: 'pipelining: a batch that has landed is cut to the size of attempts',
     file: 'lib/append/appender.ts',
     find: 'this.#chain?.headResult ? batch : batch.prefix(attemptSize.bytes)',

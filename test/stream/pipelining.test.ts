@@ -1,5 +1,6 @@
 /** Streams with several appends in flight, over HTTP, with faults in the head and behind it. */
 
+import { AsyncLocalStorage } from 'node:async_hooks'
 import { once } from 'node:events'
 import t from 'tap'
 import {
@@ -57,6 +58,44 @@ t.test('the object has all bytes once, in order, at every depth', async t => {
     oss.server.faults.clear()
   }
 })
+
+t.test(
+  'key and credentials run in the context of the stream where a write sends a batch',
+  async t => {
+    const oss = await startOss(t)
+    const context = new AsyncLocalStorage<string>()
+    const contexts: (string | undefined)[] = []
+    const { key, ...options } = oss.options(oss.newKey(), {
+      pipelining: 2,
+      highWaterMark: SIZE,
+      flushInterval: 0,
+      credentials: () => {
+        contexts.push(context.getStore())
+        return { accessKeyId: 'test-access-key', accessKeySecret: 'test-access-secret' }
+      },
+    })
+    const stream = context.run('stream', () =>
+      createRollingAppendStream({
+        ...options,
+        key: ({ index }) => {
+          contexts.push(context.getStore())
+          return `${key}-${index}`
+        },
+      }),
+    )
+    stream.write(Buffer.alloc(SIZE))
+    await stream.flush()
+    contexts.length = 0
+    oss.server.faults.push({ ...SLOW, delay: 200 })
+    context.run('first', () => stream.write(Buffer.alloc(SIZE)))
+    await waitUntil(() => contexts.length >= 2)
+    context.run('second', () => stream.write(Buffer.alloc(SIZE)))
+    await waitUntil(() => contexts.length >= 4)
+    t.same([...new Set(contexts)], ['stream'], 'a batch in its turn, and one ahead of it')
+    stream.end()
+    await once(stream, 'close')
+  },
+)
 
 t.test('memory: a buffer for each append in flight, and one that fills', async t => {
   const oss = await startOss(t)
