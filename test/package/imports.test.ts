@@ -36,7 +36,7 @@ const LAYERS: Readonly<Record<string, string>> = {
     | stream/align, journal, options, append, crc64, clock, errors`,
   journal: `node:assert/strict, node:crypto, node:fs, node:fs/promises, node:os, node:path, node:zlib | uses process
     | stream/align, folder-lock, append, crc64, clock, errors | type options`,
-  'stream/align': 'append | type options',
+  'stream/align': 'append, errors | type options',
   options: 'header-options, client, crc64, validate, errors | type append',
   'header-options': 'client, validate, errors',
 
