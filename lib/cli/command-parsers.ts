@@ -89,7 +89,7 @@ export const COMMAND_PARSERS: Readonly<Record<CommandName, (given: ParsedArgumen
       url: checkUrl(url),
       backend: parseBackend(backend),
       isFollowed: isFollowed as boolean,
-      interval: interval as number,
+      interval: checkPositive('--interval', interval as number),
     }
   },
   verify({ operands, backend, command }) {

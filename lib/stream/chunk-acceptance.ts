@@ -59,8 +59,9 @@ export class ChunkAcceptance {
   }
 
   #resolve(): void {
-    while (this.#pending[0] && this.#pending[0].chunks <= this.#accepted) {
-      this.#pending.shift()?.resolve()
-    }
+    const later = this.#pending.findIndex(({ chunks }) => chunks > this.#accepted)
+    const count = later === -1 ? this.#pending.length : later
+    // One splice: a shift for each of 100,000 calls would take seconds.
+    for (const { resolve } of this.#pending.splice(0, count)) resolve()
   }
 }
