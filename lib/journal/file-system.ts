@@ -156,6 +156,13 @@ export async function readAll(
   return length
 }
 
+/** Closes all files. One that cannot be closed keeps no other open. */
+export async function closeAll(files: Iterable<Pick<JournalFile, 'close'>>): Promise<void> {
+  const results = await Promise.allSettled([...files].map(file => file.close()))
+  const failed = results.find(result => result.status === 'rejected')
+  if (failed) throw failed.reason
+}
+
 /** The disk takes no more bytes now, and may later. */
 export function isDiskFull(error: unknown): boolean {
   return /^(ENOSPC|EDQUOT)$/.test(String((error as NodeJS.ErrnoException)?.code))

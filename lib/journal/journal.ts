@@ -13,7 +13,7 @@ import type { Tail } from '../append/tail.ts'
 import { type Clock, systemClock, type Timer } from '../clock.ts'
 import { journalError } from '../errors.ts'
 import type { Align } from '../options.ts'
-import { type FileSystem, nodeFileSystem } from './file-system.ts'
+import { closeAll, type FileSystem, nodeFileSystem } from './file-system.ts'
 import { MAX_FRAME_BYTES } from './frame.ts'
 import {
   type JournalChunk,
@@ -516,8 +516,15 @@ export class Journal {
       this.#notifyRoom()
       await this.#unlocked
       await this.#trimming
-      await this.#store.close()
-      await this.#reader.close()
+      await this.#closeFiles()
+    }
+  }
+
+  async #closeFiles(): Promise<void> {
+    try {
+      await closeAll([this.#store, this.#reader])
+    } catch (error) {
+      throw asJournalError(error, this.folder)
     }
   }
 

@@ -14,6 +14,7 @@ import { randomBytes } from 'node:crypto'
 import { join } from 'node:path'
 import type { Align } from '../options.ts'
 import {
+  closeAll,
   type FileSystem,
   isDiskFull,
   type JournalFile,
@@ -412,7 +413,7 @@ export class SegmentStore {
     this.#anchorHome = { path: made.segment.file, file }
     this.#adoptSegment(made)
     this.#isMaking = false
-    for (const each of old) await each.close()
+    await closeAll(old)
     return true
   }
 
@@ -550,7 +551,7 @@ export class SegmentStore {
     const files = this.#openFiles()
     this.#current = undefined
     this.#anchorHome = undefined
-    for (const file of files) await file.close()
+    await closeAll(files)
   }
 
   /** As `append()`, for `process.exit()`. What is in flight meanwhile writes the same bytes, or never counts. */

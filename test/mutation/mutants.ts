@@ -66,6 +66,21 @@ export const MUTANTS: readonly Mutant[] = [
     tests: ['journal/journal'],
   },
   {
+    name: 'journal: a file that cannot be closed keeps the others open',
+    file: 'lib/journal/file-system.ts',
+    find: 'await Promise.allSettled([...files].map(file => file.close()))',
+    replace:
+      "[{ status: 'fulfilled', reason: '' }]\n  for (const file of files) await file.close()",
+    tests: ['journal/journal'],
+  },
+  {
+    name: 'journal: a file that cannot be closed is reported with the code of Node',
+    file: 'lib/journal/journal.ts',
+    find: 'throw asJournalError(error, this.folder)\n',
+    replace: 'throw error\n',
+    tests: ['journal/journal'],
+  },
+  {
     name: 'journal of a stream: a read goes on behind the close',
     file: 'lib/stream/journal-source.ts',
     find: '    await this.#filling?.catch(() => {})',
