@@ -205,7 +205,7 @@ export async function listSlotNames(fileSystem: FileSystem, dir: string): Promis
   return [...slots.map(String), ...aside.sort()]
 }
 
-/** Undefined: a living process has locked it. */
+/** Undefined: a living process has locked it, or has just set it aside. */
 async function tryClaim(
   { fileSystem, newOwner, isRunning }: Machine,
   dir: string,
@@ -213,8 +213,8 @@ async function tryClaim(
 ): Promise<Slot | undefined> {
   const folder = join(dir, String(index))
   await fileSystem.makeFolder(folder)
-  const result = await lockSlot(fileSystem, folder, newOwner(), isRunning)
-  if (result.name !== 'locked') return undefined
+  const result = await ifThere(lockSlot(fileSystem, folder, newOwner(), isRunning))
+  if (result?.name !== 'locked') return undefined
   return createSlot(fileSystem, folder, index, result.unlock)
 }
 

@@ -64,6 +64,22 @@ t.test('a slot that another start has emptied meanwhile is none', async t => {
   t.match(await claimed, { own: { index: 0 }, abandoned: [] })
 })
 
+for (const step of ['create', 'list'] as const) {
+  t.test(`a slot that another stream sets aside before ${step}() is passed over`, async t => {
+    const fileSystem = new SimulatedDisk(createRandom(1)).fileSystem()
+    const run = fileSystem[step] as (path: string) => Promise<never>
+    const isAside = (path: string) => path.startsWith('/j/0')
+    const replaced = (path: string) => (isAside(path) ? failWith('ENOENT')() : run(path))
+    const machine: Machine = {
+      fileSystem: { ...fileSystem, [step]: replaced },
+      clock: new FakeClock(),
+      newOwner: () => owner(1),
+      isRunning,
+    }
+    t.match(await claimSlots('/j', machine), { own: { index: 1 }, abandoned: [] })
+  })
+}
+
 t.test('a start that fails at any call of the disk leaves no lock', async t => {
   const failed = new Set<string>()
   for (let failAt = 1; ; failAt++) {

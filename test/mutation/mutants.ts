@@ -66,6 +66,13 @@ export const MUTANTS: readonly Mutant[] = [
     tests: ['journal/journal'],
   },
   {
+    name: 'journal: a start fails where another stream sets the slot aside',
+    file: 'lib/journal/slots.ts',
+    find: 'await ifThere(lockSlot(fileSystem, folder, newOwner(), isRunning))\n  if',
+    replace: 'await lockSlot(fileSystem, folder, newOwner(), isRunning)\n  if',
+    tests: ['journal/slots'],
+  },
+  {
     name: 'journal: a file that cannot be closed keeps the others open',
     file: 'lib/journal/file-system.ts',
     find: 'await Promise.allSettled([...files].map(file => file.close()))',
