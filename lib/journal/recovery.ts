@@ -152,13 +152,22 @@ async function readHead(
     const length = await readAll(opened, bytes, 0)
     const head = decodeHead(bytes.subarray(0, length))
     if (head.header && head.header.version > VERSION) throw newerVersion(file, head.header.version)
-    // The file of another segment, under this name, would cut segments that it does not replace.
+    const size = await opened.size()
     const isOwn = head.header && segmentName(head.header) === basename(file)
-    const header = isOwn ? head.header : undefined
-    return { file, size: await opened.size(), generation, ...head, header }
+    if (isOwn || !head.header) return { file, size, generation, ...head }
+    return { file, size, generation, ...headOfAnother(head) }
   } finally {
     await opened.close()
   }
+}
+
+/**
+ * Of a file that has the header of another segment. It would cut segments that it does not replace, and its anchor
+ * may be an old one.
+ */
+function headOfAnother({ anchor, isAnchorDamaged, ...head }: SegmentHead): SegmentHead {
+  const hadAnchor = anchor !== undefined || isAnchorDamaged
+  return { ...head, header: undefined, anchor: undefined, isAnchorDamaged: hadAnchor }
 }
 
 function newerVersion(file: string, version: number): OssError {

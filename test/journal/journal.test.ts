@@ -479,6 +479,20 @@ t.test('a copy of a segment under the name of another is damage, and deletes not
   await again.close()
 })
 
+t.test('a copy of a segment under a later name does not say where the bytes go', async t => {
+  const { disk, journal, open } = await setUp()
+  await journal.write(chunks('a', 'b'))
+  await journal.anchor(ANCHOR)
+  const [path = ''] = disk.paths
+  const copy = disk.read(path)
+  await journal.anchor({ ...ANCHOR, offset: 1, key: 'next' })
+  await journal.close()
+  const later = path.replace('-00000001.', '-00000009.')
+  disk.replace(later, copy)
+  await t.rejects(open(), { code: 'OSS_ERR_JOURNAL', file: later, message: /anchor is damaged/ })
+  t.same(disk.paths, [path, later])
+})
+
 t.test('an unfinished record is kept, and not recovered', async t => {
   const { journal, disk, open } = await setUp({ align: '\n' })
   await journal.write(chunks('one\ntwo\nthr'))

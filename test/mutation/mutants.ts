@@ -38,6 +38,13 @@ export const MUTANTS: readonly Mutant[] = [
     tests: ['journal/journal'],
   },
   {
+    name: 'journal: the anchor in a file with the header of another segment rules',
+    file: 'lib/journal/recovery.ts',
+    find: 'header: undefined, anchor: undefined, isAnchorDamaged: hadAnchor',
+    replace: 'header: undefined, anchor, isAnchorDamaged',
+    tests: ['journal/journal'],
+  },
+  {
     name: 'journal: a lock stays where the folder cannot be listed',
     file: 'lib/journal/lock.ts',
     find: '    await unlock().catch(() => {})',
