@@ -32,8 +32,8 @@ export interface JournalFile extends SyncFile {
 /** Paths are absolute. */
 export interface FileSystem {
   /**
-   * Makes a folder with mode 0700, and its parents, and resolves when their entries are on stable storage. An existing
-   * folder is left as it is.
+   * Makes a folder with mode 0700, and its parents, and resolves when their entries are on stable storage, as far as the
+   * folders that they are in may be read. An existing folder is left as it is.
    */
   makeFolder(path: string): Promise<void>
   /** False for a network file system of Linux, where fsync and locks promise less. FUSE is not recognized. */
@@ -67,7 +67,7 @@ export const nodeFileSystem: FileSystem = {
     if (first === undefined) return
     // An fsync of a file, or of its folder, does not promise that of the entry of that folder (fsync(2)).
     for (let made = path; made.length >= first.length; made = dirname(made)) {
-      await nodeFileSystem.syncFolder(dirname(made))
+      await nodeFileSystem.syncFolder(dirname(made)).catch(throwUnlessForbidden)
     }
   },
   async isLocal(path) {
@@ -97,6 +97,11 @@ export const nodeFileSystem: FileSystem = {
       fs.closeSync(fd)
     }
   },
+}
+
+/** A folder that the process may write to, and not read, cannot be opened. The next start would not sync it either. */
+function throwUnlessForbidden(error: NodeJS.ErrnoException): void {
+  if (error.code !== 'EACCES') throw error
 }
 
 function wrap(file: FileHandle): JournalFile {

@@ -314,6 +314,27 @@ t.test('the folders of a journal are on stable storage before it accepts bytes',
   await once(stream, 'close')
 })
 
+for (const { code, isFailure } of [
+  { code: 'EACCES', isFailure: false },
+  { code: 'EIO', isFailure: true },
+]) {
+  t.test(`the parent of a new journal cannot be synced: ${code}`, async t => {
+    const oss = await startOss(t)
+    const dir = join(newFolder(t), 'new')
+    const { syncFolder } = nodeFileSystem
+    t.teardown(() => Object.assign(nodeFileSystem, { syncFolder }))
+    const failing = (path: string) => (path.startsWith(dir) ? syncFolder(path) : failWith(code)())
+    Object.assign(nodeFileSystem, { syncFolder: failing })
+    const stream = oss.open(oss.newKey(), { journal: dir })
+    const failed = failureOf(stream)
+    stream.write('x')
+    const outcome = await stream.journaled().catch(error => error.code)
+    t.equal(outcome, isFailure ? 'OSS_ERR_JOURNAL' : undefined)
+    stream.destroy()
+    await failed
+  })
+}
+
 t.test('a journal that cannot be opened leaves no lock behind, in no slot', async t => {
   const oss = await startOss(t)
   const dir = newFolder(t)

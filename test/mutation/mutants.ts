@@ -73,6 +73,20 @@ export const MUTANTS: readonly Mutant[] = [
     tests: ['journal/journal'],
   },
   {
+    name: 'journal: a parent that may not be read fails the first start',
+    file: 'lib/journal/file-system.ts',
+    find: "if (error.code !== 'EACCES') throw error",
+    replace: 'throw error',
+    tests: ['journal/disk'],
+  },
+  {
+    name: 'journal: a parent that cannot be synced is no failure',
+    file: 'lib/journal/file-system.ts',
+    find: '.catch(throwUnlessForbidden)',
+    replace: '.catch(() => {})',
+    tests: ['journal/disk'],
+  },
+  {
     name: 'journal: a start fails where another stream sets the slot aside',
     file: 'lib/journal/slots.ts',
     find: 'await ifThere(lockSlot(fileSystem, folder, newOwner(), isRunning))\n  if',
