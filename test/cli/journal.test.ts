@@ -446,6 +446,7 @@ t.test('a slot that cannot be read is reported, and the others go on', async t =
   t.match(drained.stderr, `oss-append: ${message}\n`)
   t.match(drained.stdout, /^slot 1 +5 bytes to oss:/m)
   t.equal(object(), 'sent rest')
+  t.match(await run(['drain', dir]), { code: 1, stdout: /^$/ }, 'what slot 0 holds is not known')
 })
 
 t.test('a slot that a logger has set aside is delivered by drain', async t => {

@@ -1443,6 +1443,13 @@ export const MUTANTS: readonly Mutant[] = [
     tests: ['cli/journal'],
   },
   {
+    name: 'drain says that nothing is left where a slot could not be read',
+    file: 'lib/cli/drain.ts',
+    find: 'this.#slots === 0 && !this.#hasFailed',
+    replace: 'this.#slots === 0',
+    tests: ['cli/journal'],
+  },
+  {
     name: 'a list whose token repeats is read for ever',
     file: 'lib/cli/retrying-reader.ts',
     find: 'if (token !== undefined && page.next === token)',
