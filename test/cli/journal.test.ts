@@ -259,7 +259,7 @@ t.test('drain delivers each slot to its own object', async t => {
   await server.listen()
   const { code, stdout, stderr } = await run(['drain', dir])
   t.equal(code, 0, stderr)
-  t.match(stdout.split('\n').sort(), ['', /slot \d +5 bytes to oss:/, /slot \d +5 bytes to oss:/])
+  t.match(stdout.split('\n').sort(), ['', /slot \d+ +5 bytes to oss:/, /slot \d+ +5 bytes to oss:/])
   t.same([object(), object('other')], [`${OBJECT} more`, `${other} more`])
   const again = await run(['drain', dir])
   t.same(again, { code: 0, stdout: 'nothing is left to deliver\n', stderr: '' })
