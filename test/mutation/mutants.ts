@@ -1450,6 +1450,13 @@ export const MUTANTS: readonly Mutant[] = [
     tests: ['cli/journal'],
   },
   {
+    name: 'starts at the same moment refuse one slot after another',
+    file: 'lib/journal/slots.ts',
+    find: 'if (names?.includes(basename(result.file))) return undefined',
+    replace: 'if (names?.includes(basename(result.file)) !== null) return undefined',
+    tests: ['journal/slots'],
+  },
+  {
     name: 'a list whose token repeats is read for ever',
     file: 'lib/cli/retrying-reader.ts',
     find: 'if (token !== undefined && page.next === token)',
