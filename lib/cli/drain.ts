@@ -76,6 +76,7 @@ class Drainer {
   readonly #target: Target | undefined
   #bytes = 0
   #slots = 0
+  #hasFailed = false
   #exitCode = 0
 
   constructor(command: DrainCommand, client: OssClient, io: CommandIO, signals: Signals) {
@@ -101,7 +102,8 @@ class Drainer {
     }
     const { isJson } = this.#command
     this.#reporter.emit('finish', { dir, slots: this.#slots, bytes: this.#bytes })
-    if (!isJson && this.#slots === 0) this.#io.stdout.write('nothing is left to deliver\n')
+    if (!isJson && this.#slots === 0 && !this.#hasFailed)
+      this.#io.stdout.write('nothing is left to deliver\n')
     return this.#exitCode
   }
 
@@ -235,6 +237,7 @@ class Drainer {
     const context = { ...(url !== undefined && { url }), journal, actions: ACTIONS }
     this.#reporter.emit('error', errorEvent(error, context))
     this.#io.stderr.write(describeError(error, context))
+    this.#hasFailed = true
     this.#exitCode ||= exitCodeOf(error)
   }
 

@@ -188,11 +188,15 @@ function messageInFlagTerms(error: Error): string {
   // The paths in it are left as they are.
   if (error.code === 'OSS_ERR_JOURNAL') return message
   if (message.startsWith('option url: ')) return message.slice('option '.length)
-  const [, option] = /^option (.+?): /.exec(message) ?? []
-  const label = option && optionLabel(option)
-  const text = label ? message.replace(/^option .+?(?=: )/, label) : message
+  const [start = '', option = ''] = /^option (.+?)(?=: )/.exec(message) ?? []
+  return (optionLabel(option) ?? start) + withFlags(message.slice(start.length))
+}
+
+/** Names of options are dotted or have a capital letter; others are found by the words before them. */
+function withFlags(text: string): string {
   return text
     .replace(/\bthe option ([a-z]\w*)/g, (words, name: string) => flagOf(name) ?? words)
+    .replace(/\b(?<=(?:needs|excludes|as) )[a-z]\w*/g, word => flagOf(word) ?? word)
     .replace(/\b(?:[a-z]+\.)?[a-z]+[A-Z]\w*\b/g, word => flagOf(word) ?? word)
 }
 

@@ -7,6 +7,7 @@ import { update } from '../crc64/index.ts'
 import { withBackend } from './backend.ts'
 import type { Backend, CommandIO, StatCommand, VerifyCommand } from './commands.ts'
 import { MismatchError, noSuchObjectError } from './failure.ts'
+import { printable } from './printable.ts'
 import type { ObjectHead } from './reader.ts'
 import { formatRows } from './report.ts'
 import { stderrListener } from './reporter.ts'
@@ -53,8 +54,7 @@ export async function stat(
     io.stdout.write(`${text}\n`)
     return 0
   }
-  const rows: [string, string | undefined][] = [
-    ['object', url],
+  const reported: [string, string | undefined][] = [
     ['type', type],
     ['length', formatInteger(length)],
     ['CRC-64', crc64],
@@ -62,7 +62,8 @@ export async function stat(
     ...properties.map(([name, value]): [string, string] => [splitCamelCase(name), value]),
     ...Object.entries(metadata).map(([name, value]): [string, string] => [`meta ${name}`, value]),
   ]
-  io.stdout.write(formatRows(rows))
+  const rows = reported.map(([label, value]) => [label, value && printable(value)] as const)
+  io.stdout.write(formatRows([['object', url], ...rows]))
   return 0
 }
 

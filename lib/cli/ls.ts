@@ -5,6 +5,7 @@ import type { ListedObject } from '../client/list-objects.ts'
 import { withBackend } from './backend.ts'
 import type { CommandIO, LsCommand } from './commands.ts'
 import { OutputWriter } from './output-writer.ts'
+import { printable } from './printable.ts'
 import { stderrListener } from './reporter.ts'
 import { RetryingReader } from './retrying-reader.ts'
 
@@ -43,9 +44,4 @@ function formatJson(bucket: string, { key, length, type, lastModified }: ListedO
 function formatLine(_bucket: string, { key, length, type, lastModified }: ListedObject): string {
   const time = lastModified.replace(/\.\d+(?=Z$)/, '')
   return `${String(length).padStart(13)}  ${type.padEnd(10)}  ${time}  ${printable(key)}\n`
-}
-
-/** A key may hold control characters, which a terminal would obey. */
-function printable(key: string): string {
-  return key.replace(/[\p{Cc}\p{Cf}\p{Zl}\p{Zp}]/gu, '?')
 }

@@ -74,6 +74,8 @@ export class RetryingReader {
       const request = { bucket, prefix, token, signal: this.#signal }
       const page = await this.#retry(() => this.#reader.list(request))
       yield* page.objects
+      // A server that repeats its token sends the same page for ever.
+      if (token !== undefined && page.next === token) throw repeatedPageError()
       token = page.next
     } while (token !== undefined)
   }
@@ -95,4 +97,10 @@ export class RetryingReader {
     if (first) return { chunks, first }
     throw new OssError('OSS_ERR_NETWORK', 'a response without the bytes that it announced')
   }
+}
+
+function repeatedPageError(): OssError {
+  const problem =
+    'a list of objects that does not end: the token of a page is that of the page before'
+  return new OssError('OSS_ERR_NETWORK', problem)
 }

@@ -21,6 +21,7 @@ import {
   notOssResponse,
   type ReceivedResponse,
   readErrorDocument,
+  readRequestId,
   serviceError,
 } from './response.ts'
 import { encodeQuery } from './sign-v4.ts'
@@ -163,10 +164,10 @@ export class Exchange {
   /** Throws if OSS refused, or if the response is not from OSS. */
   #read(reply: Reply): OssResponse {
     const { status, headers, failure, peer, url, redact } = reply
-    const id = header(headers, 'x-oss-request-id')
-    if (id === undefined) throw notOssResponse(reply)
+    const requestId = readRequestId(headers, redact)
+    if (requestId === undefined) throw notOssResponse(reply)
     if (status >= 200 && status < 300) {
-      return { status, headers, requestId: redact(id), peer, url, redact }
+      return { status, headers, requestId, peer, url, redact }
     }
     const document = errorDocumentOf(reply)
     const isRefreshable = this.#settings.requestSigner.refresh(status, headers, document)

@@ -74,6 +74,12 @@ function readDate(text: string): number {
   return /^\w{3}, .{17,} GMT$/.test(text) ? Date.parse(text) : Number.NaN
 }
 
+/** `x-oss-request-id`, with `?` for what a terminal may obey. Undefined: the response is not from OSS. */
+export function readRequestId(headers: ResponseHeaders, redact: Redact): string | undefined {
+  const id = header(headers, 'x-oss-request-id')
+  return id === undefined ? undefined : redact(id).replace(/[^\x20-\x7e]/g, '?')
+}
+
 /** The headers of a successful HEAD. Throws if they do not describe an object. */
 export function readHead(response: ReceivedResponse): Omit<Head, 'requestId'> {
   const { headers } = response
@@ -97,14 +103,13 @@ export function readErrorDocument(
 ): ErrorDocument {
   const encoded = header(headers, 'x-oss-err')
   const text = body === '' && encoded ? Buffer.from(encoded, 'base64').toString() : body
-  const requestId = header(headers, 'x-oss-request-id')
   const ec = header(headers, 'x-oss-ec')
   const pick = (name: string, form: RegExp) => {
     const value = element(text, name)
     return value !== undefined && form.test(value) ? redact(value) : undefined
   }
   return {
-    requestId: requestId && redact(requestId),
+    requestId: readRequestId(headers, redact),
     // The codes `OSS_ERR_*` are reserved for errors of this package.
     code: pick('Code', /^(?!OSS_ERR_)[A-Za-z0-9._-]{1,128}$/),
     message: pick('Message', /./)?.slice(0, MAX_MESSAGE),

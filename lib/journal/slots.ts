@@ -205,17 +205,25 @@ export async function listSlotNames(fileSystem: FileSystem, dir: string): Promis
   return [...slots.map(String), ...aside.sort()]
 }
 
-/** Undefined: a living process has locked it, or has just set it aside. */
+/**
+ * Undefined: a living process has locked it, or has just set it aside. Of two that start at once both may refuse the
+ * slot. Without another try they would go on side by side, and refuse one slot after another.
+ */
 async function tryClaim(
-  { fileSystem, newOwner, isRunning }: Machine,
+  { fileSystem, clock, newOwner, isRunning }: Machine,
   dir: string,
   index: number,
 ): Promise<Slot | undefined> {
   const folder = join(dir, String(index))
-  await fileSystem.makeFolder(folder)
-  const result = await ifThere(lockSlot(fileSystem, folder, newOwner(), isRunning))
-  if (result?.name !== 'locked') return undefined
-  return createSlot(fileSystem, folder, index, result.unlock)
+  for (;;) {
+    await fileSystem.makeFolder(folder)
+    const result = await ifThere(lockSlot(fileSystem, folder, newOwner(), isRunning))
+    if (!result) return undefined
+    if (result.name === 'locked') return createSlot(fileSystem, folder, index, result.unlock)
+    await sleepRandomly(clock)
+    const names = await ifThere(fileSystem.list(folder))
+    if (names?.includes(basename(result.file))) return undefined
+  }
 }
 
 function createSlot(

@@ -598,6 +598,12 @@ t.test('option names inside a message become flags, but not in messages of OSS',
     'see the option cname, or the option other',
   )
   t.match(describeError(invalidOption), /^oss-append: see --cname, or the option other\n/)
+  const needs = new OssError(
+    'OSS_ERR_INVALID_OPTION',
+    "option metadata.contentType: needs align, excludes seal, needs 'end' as position, as others",
+  )
+  const flags = "needs --align, excludes --seal, needs 'end' as --position, as others"
+  t.equal(describeError(needs).split('\n')[0], `oss-append: --meta contentType: ${flags}`)
   const serviceError = new OssServiceError('X', 'contentType', { status: 400, requestId: 'R' })
   t.match(describeError(serviceError), /^oss-append: contentType\n/)
 })

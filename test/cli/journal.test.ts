@@ -259,7 +259,7 @@ t.test('drain delivers each slot to its own object', async t => {
   await server.listen()
   const { code, stdout, stderr } = await run(['drain', dir])
   t.equal(code, 0, stderr)
-  t.match(stdout.split('\n').sort(), ['', /slot \d +5 bytes to oss:/, /slot \d +5 bytes to oss:/])
+  t.match(stdout.split('\n').sort(), ['', /slot \d+ +5 bytes to oss:/, /slot \d+ +5 bytes to oss:/])
   t.same([object(), object('other')], [`${OBJECT} more`, `${other} more`])
   const again = await run(['drain', dir])
   t.same(again, { code: 0, stdout: 'nothing is left to deliver\n', stderr: '' })
@@ -446,6 +446,7 @@ t.test('a slot that cannot be read is reported, and the others go on', async t =
   t.match(drained.stderr, `oss-append: ${message}\n`)
   t.match(drained.stdout, /^slot 1 +5 bytes to oss:/m)
   t.equal(object(), 'sent rest')
+  t.match(await run(['drain', dir]), { code: 1, stdout: /^$/ }, 'what slot 0 holds is not known')
 })
 
 t.test('a slot that a logger has set aside is delivered by drain', async t => {

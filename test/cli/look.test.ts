@@ -4,12 +4,35 @@ import * as fs from 'node:fs'
 import { join } from 'node:path'
 import t from 'tap'
 import { crc64 } from '../../lib/index.ts'
-import { startCliServer } from '../helpers/run-cli.ts'
+import { runCli, startCliServer } from '../helpers/run-cli.ts'
+import { startScriptedServer } from '../helpers/scripted-server.ts'
 
 const BUCKET = 'examplebucket'
 const KEY = 'logs/日志 1.log'
 const OBJECT = `oss://${BUCKET}/${KEY}`
 const TEXT = Buffer.from('温度,21.5 °C\n'.repeat(1000))
+
+t.test('a terminal obeys nothing that a server sends', async t => {
+  const { env } = await startCliServer(t)
+  // A terminal takes U+009B for the start of a control sequence.
+  const steer = '\u009b31m'
+  let status = 200
+  const { port } = await startScriptedServer(
+    t,
+    () =>
+      `HTTP/1.1 ${status} Word\r\nx-oss-request-id: R${steer}\r\ncontent-length: 0\r\n` +
+      `x-oss-object-type: Normal\r\netag: E${steer}\r\nx-oss-meta-m: M${steer}\r\n\r\n`,
+  )
+  const options = { env: { ...env, OSS_ENDPOINT: `http://127.0.0.1:${port}` } }
+  const { code, stdout } = await runCli(['stat', OBJECT], options)
+  t.equal(code, 0)
+  t.match(stdout, /^etag +E\?31m$/m)
+  t.match(stdout, /^meta m +M\?31m$/m)
+  status = 403
+  const refused = await runCli(['stat', OBJECT], options)
+  t.equal(refused.code, 1)
+  t.match(refused.stderr, /request id +R\?31m$/m)
+})
 
 t.test('stat prints the properties of an object', async t => {
   const { server, runWithServer } = await startCliServer(t)

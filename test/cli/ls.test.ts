@@ -3,6 +3,7 @@
 import t from 'tap'
 import { parseObjectPage } from '../../lib/client/list-objects.ts'
 import { Output, runCli, startCli, startCliServer, waitFor } from '../helpers/run-cli.ts'
+import { startScriptedServer } from '../helpers/scripted-server.ts'
 
 const BUCKET = 'examplebucket'
 const NAMES = ['logs/温度 +&<>"\'%20.log', 'logs/a.log', 'logs/b\u0001\u001b[31m.log', 'other']
@@ -66,6 +67,21 @@ t.test('ls ends when its reader goes away, and at a signal', async t => {
   const closed = startCli(['ls', `oss://${BUCKET}`], { env })
   closed.stdout.destroy(Object.assign(new Error('write EPIPE'), { code: 'EPIPE' }))
   t.match(await closed.result, { code: 0, stderr: '' })
+})
+
+t.test('ls ends with an error where a server repeats the token of a page', async t => {
+  const { env } = await startCliServer(t)
+  const next = '<IsTruncated>true</IsTruncated><NextContinuationToken>T</NextContinuationToken>'
+  const body = `<ListBucketResult>${next}</ListBucketResult>`
+  const head = `HTTP/1.1 200 OK\r\nx-oss-request-id: R\r\ncontent-length: ${body.length}\r\n\r\n`
+  const { port, requests } = await startScriptedServer(t, () => {
+    // A command that goes on for ever gets no third page.
+    return requests.length < 4 ? head + body : 'HTTP/1.1 403 Forbidden\r\ncontent-length: 0\r\n\r\n'
+  })
+  const wrong = { ...env, OSS_ENDPOINT: `http://127.0.0.1:${port}` }
+  const result = await runCli(['ls', `oss://${BUCKET}`], { env: wrong })
+  t.match(result, { code: 1, stdout: '', stderr: /a list of objects that does not end/ })
+  t.equal(requests.length, 2)
 })
 
 t.test('ls names what is wrong', async t => {

@@ -1,6 +1,7 @@
 /** Which slots a start takes, and how it meets another start. */
 
 import t from 'tap'
+import { systemClock } from '../../lib/clock.ts'
 import type { FileSystem } from '../../lib/journal/file-system.ts'
 import { Journal } from '../../lib/journal/journal.ts'
 import { type LockOwner, lockName } from '../../lib/journal/lock.ts'
@@ -79,6 +80,26 @@ for (const step of ['create', 'list'] as const) {
     t.match(await claimSlots('/j', machine), { own: { index: 1 }, abandoned: [] })
   })
 }
+
+t.test('starts at the same moment take the first slots, and leave none empty', async t => {
+  const fileSystem = new SimulatedDisk(createRandom(1)).fileSystem()
+  const pids = Array.from({ length: 8 }, (_, i) => i + 1)
+  const claims = pids.map(pid => {
+    const machine = {
+      fileSystem,
+      clock: systemClock,
+      newOwner: () => owner(pid),
+      isRunning: () => true,
+    }
+    return claimSlots('/j', machine)
+  })
+  const indexes = (await Promise.all(claims)).map(({ own }) => own.index)
+  t.same(
+    indexes.sort((a, b) => a - b),
+    pids.map(pid => pid - 1),
+  )
+  t.same((await fileSystem.list('/j')).length, pids.length)
+})
 
 t.test('a start that fails at any call of the disk leaves no lock', async t => {
   const failed = new Set<string>()
