@@ -1213,9 +1213,23 @@ export const MUTANTS: readonly Mutant[] = [
   {
     name: "flush that ignores Node's queue",
     file: 'lib/stream/chunk-acceptance.ts',
-    find: 'if (this.isComplete) resolve()',
-    replace: 'if (true) resolve()',
+    find: 'if (this.isComplete) {',
+    replace: 'if (true) {',
     tests: ['stream/lifecycle'],
+  },
+  {
+    name: 'of the calls that wait for a chunk, only the last is settled',
+    file: 'lib/stream/chunk-acceptance.ts',
+    find: 'if (calls) calls.push({ resolve, reject })\n    else ',
+    replace: '',
+    tests: ['stream/chunk-acceptance'],
+  },
+  {
+    name: 'a call that was resolved is rejected at the close',
+    file: 'lib/stream/chunk-acceptance.ts',
+    find: '    this.#pending.delete(this.#accepted)\n',
+    replace: '',
+    tests: ['stream/chunk-acceptance'],
   },
   {
     name: 'a closed client leaves pending connects open',
