@@ -918,8 +918,22 @@ export const MUTANTS: readonly Mutant[] = [
   {
     name: 'shared: a body that ends early is as good as whole',
     file: 'lib/append/settle-shared.ts',
-    find: 'if (equal === expected.length) return equal',
-    replace: 'if (equal <= expected.length) return equal',
+    find: 'if (length === expected.length) return equal',
+    replace: 'if (length <= expected.length) return equal',
+    tests: ['append/shared'],
+  },
+  {
+    name: 'shared: a body that is longer than what was asked for is compared',
+    file: 'lib/append/settle-shared.ts',
+    find: 'if (length === expected.length) return equal',
+    replace: 'if (length >= expected.length) return equal',
+    tests: ['append/shared'],
+  },
+  {
+    name: 'shared: bytes behind the first that differs are compared too',
+    file: 'lib/append/settle-shared.ts',
+    find: 'if (equal === length) equal +=',
+    replace: 'equal +=',
     tests: ['append/shared'],
   },
   {
