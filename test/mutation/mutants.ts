@@ -2090,6 +2090,13 @@ export const MUTANTS: readonly Mutant[] = [
     tests: ['client/pipeline'],
   },
   {
+    name: 'a part of a body counts as sent when its write fails',
+    file: 'lib/client/agent.ts',
+    find: 'if (error || socket.destroyed) return',
+    replace: 'if (socket.destroyed) return',
+    tests: ['client/deadline'],
+  },
+  {
     name: 'pipelining: undici clients of broken connections are kept',
     file: 'lib/client/agent.ts',
     find: '      this.#pipelineClients.delete(client)\n',
