@@ -154,21 +154,31 @@ function isWhole(tail: ObservedTail): tail is Tail {
   return tail.crc64 !== undefined
 }
 
-/** How many bytes are equal, from the first one on. Reads no further than to the first that differs. */
+/**
+ * How many bytes are equal, from the first one on. A body of another length is an error, also where its first bytes
+ * differ: a proxy that decompresses (nginx, `gunzip on`) sends it. Its bytes would look like those of another writer.
+ */
 async function countEqual({ body }: ObjectRange, expected: Uint8Array): Promise<number> {
   let equal = 0
+  let length = 0
   for await (const chunk of body) {
-    const part = expected.subarray(equal, equal + chunk.length)
-    if (Buffer.compare(chunk, part) !== 0) return equal + countEqualBytes(chunk, part)
-    equal += chunk.length
+    if (equal === length) equal += countEqualBytes(chunk, expected.subarray(length))
+    length += chunk.length
+    if (length > expected.length) break
   }
-  if (equal === expected.length) return equal
-  const message = `the response ends after ${equal} of ${expected.length} bytes`
-  throw new OssError('OSS_ERR_NETWORK', message)
+  if (length === expected.length) return equal
+  const bytes = formatCount(expected.length, 'byte')
+  const problem =
+    length < expected.length
+      ? `the response ends after ${length} of ${bytes}`
+      : `the response to a range of ${bytes} has more: leave out a dispatcher or a proxy that decompresses`
+  throw new OssError('OSS_ERR_NETWORK', problem)
 }
 
+/** How many bytes are equal, up to the end of the shorter one. */
 function countEqualBytes(a: Uint8Array, b: Uint8Array): number {
   const end = Math.min(a.length, b.length)
+  if (Buffer.compare(a.subarray(0, end), b.subarray(0, end)) === 0) return end
   for (let i = 0; i < end; i++) if (a[i] !== b[i]) return i
   return end
 }

@@ -284,9 +284,9 @@ function writeInParts(socket: Socket, connection: Connection): void {
       const startedAt = performance.now()
       const end = start + connection.part
       const part = typeof chunk === 'string' ? chunk : chunk.subarray(start, end)
-      const onTaken = () => {
-        // Node reports no error for a part that a destroyed socket has not written.
-        if (socket.destroyed) return
+      const onTaken = (error?: Error | null) => {
+        // The part has not left. Node reports no error for one that a destroyed socket has not written.
+        if (error || socket.destroyed) return
         const isFast = performance.now() - startedAt < FAST
         if (!isFast) connection.part = PART
         else if (end <= length) connection.part *= 2

@@ -3,10 +3,8 @@
  * the others. Calls that need all chunks before them, such as `flush()`, wait here.
  */
 
-/** Waits until chunks are accepted. */
-interface PendingAcceptance {
-  /** How many chunks were written before it. */
-  readonly chunks: number
+/** A call that waits until chunks are accepted. */
+interface PendingCall {
   readonly resolve: () => void
   readonly reject: (error: Error) => void
 }
@@ -14,8 +12,11 @@ interface PendingAcceptance {
 export class ChunkAcceptance {
   #written = 0
   #accepted = 0
-  /** In order. */
-  readonly #pending: PendingAcceptance[] = []
+  /**
+   * By the number of chunks that were written before them. In an array of all, a `shift()` for each of 100,000 calls
+   * would take seconds.
+   */
+  readonly #pending = new Map<number, PendingCall[]>()
 
   /** Chunks that `write()` was given. */
   get written(): number {
@@ -45,23 +46,26 @@ export class ChunkAcceptance {
   /** All of one more chunk is accepted, and nothing behind it yet. */
   onAccepted(): void {
     this.#accepted += 1
-    if (this.#pending.length > 0) this.#resolve()
+    const calls = this.#pending.get(this.#accepted)
+    if (!calls) return
+    this.#pending.delete(this.#accepted)
+    for (const { resolve } of calls) resolve()
   }
 
   /** Calls `resolve` once all chunks that are written by now are accepted, before any later one is. */
   wait(resolve: () => void, reject: (error: Error) => void): void {
-    if (this.isComplete) resolve()
-    else this.#pending.push({ chunks: this.#written, resolve, reject })
+    if (this.isComplete) {
+      resolve()
+      return
+    }
+    const calls = this.#pending.get(this.#written)
+    if (calls) calls.push({ resolve, reject })
+    else this.#pending.set(this.#written, [{ resolve, reject }])
   }
 
   reject(error: Error): void {
-    for (const { reject } of this.#pending.splice(0)) reject(error)
-  }
-
-  #resolve(): void {
-    const later = this.#pending.findIndex(({ chunks }) => chunks > this.#accepted)
-    const count = later === -1 ? this.#pending.length : later
-    // One splice: a shift for each of 100,000 calls would take seconds.
-    for (const { resolve } of this.#pending.splice(0, count)) resolve()
+    const calls = [...this.#pending.values()].flat()
+    this.#pending.clear()
+    for (const { reject } of calls) reject(error)
   }
 }

@@ -158,6 +158,18 @@ for (const scheme of SCHEMES) {
     t.match(await send(Buffer.from('abc')), { isUnsent: false, isBodyCut: false }, 'left')
   })
 
+  t.test(`${scheme}: a part of a body that fails has not left`, async t => {
+    const server = await startServer(t, scheme, socket => {
+      socket.on('data', chunk => {
+        if (/content-length: 3\r/.test(chunk.toString('latin1'))) socket.write(OK)
+        else socket.destroy()
+      })
+    })
+    const send = startSender(t, server, 5000)
+    t.equal(await send(Buffer.from('abc')), 200)
+    t.match(await send(Buffer.alloc(BIG)), { isUnsent: false, isBodyCut: true })
+  })
+
   t.test(`${scheme}: no more of a body is sent after an early response`, async t => {
     let hasResumed = false
     const late: Buffer[] = []

@@ -961,8 +961,22 @@ export const MUTANTS: readonly Mutant[] = [
   {
     name: 'shared: a body that ends early is as good as whole',
     file: 'lib/append/settle-shared.ts',
-    find: 'if (equal === expected.length) return equal',
-    replace: 'if (equal <= expected.length) return equal',
+    find: 'if (length === expected.length) return equal',
+    replace: 'if (length <= expected.length) return equal',
+    tests: ['append/shared'],
+  },
+  {
+    name: 'shared: a body that is longer than what was asked for is compared',
+    file: 'lib/append/settle-shared.ts',
+    find: 'if (length === expected.length) return equal',
+    replace: 'if (length >= expected.length) return equal',
+    tests: ['append/shared'],
+  },
+  {
+    name: 'shared: bytes behind the first that differs are compared too',
+    file: 'lib/append/settle-shared.ts',
+    find: 'if (equal === length) equal +=',
+    replace: 'equal +=',
     tests: ['append/shared'],
   },
   {
@@ -1256,9 +1270,23 @@ export const MUTANTS: readonly Mutant[] = [
   {
     name: "flush that ignores Node's queue",
     file: 'lib/stream/chunk-acceptance.ts',
-    find: 'if (this.isComplete) resolve()',
-    replace: 'if (true) resolve()',
+    find: 'if (this.isComplete) {',
+    replace: 'if (true) {',
     tests: ['stream/lifecycle'],
+  },
+  {
+    name: 'of the calls that wait for a chunk, only the last is settled',
+    file: 'lib/stream/chunk-acceptance.ts',
+    find: 'if (calls) calls.push({ resolve, reject })\n    else ',
+    replace: '',
+    tests: ['stream/chunk-acceptance'],
+  },
+  {
+    name: 'a call that was resolved is rejected at the close',
+    file: 'lib/stream/chunk-acceptance.ts',
+    find: '    this.#pending.delete(this.#accepted)\n',
+    replace: '',
+    tests: ['stream/chunk-acceptance'],
   },
   {
     name: 'a closed client leaves pending connects open',
@@ -2145,6 +2173,13 @@ export const MUTANTS: readonly Mutant[] = [
     find: 'if (failure !== undefined) this.#breakUp(failure)',
     replace: 'if (failure === this) this.#breakUp(failure)',
     tests: ['client/pipeline'],
+  },
+  {
+    name: 'a part of a body counts as sent when its write fails',
+    file: 'lib/client/agent.ts',
+    find: 'if (error || socket.destroyed) return',
+    replace: 'if (socket.destroyed) return',
+    tests: ['client/deadline'],
   },
   {
     name: 'pipelining: undici clients of broken connections are kept',
