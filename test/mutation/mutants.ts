@@ -89,8 +89,8 @@ export const MUTANTS: readonly Mutant[] = [
   {
     name: 'journal: a start fails where another stream sets the slot aside',
     file: 'lib/journal/slots.ts',
-    find: 'await ifThere(lockSlot(fileSystem, folder, newOwner(), isRunning))\n  if',
-    replace: 'await lockSlot(fileSystem, folder, newOwner(), isRunning)\n  if',
+    find: 'await ifThere(lockSlot(fileSystem, folder, newOwner(), isRunning))\n    if (!result) return',
+    replace: 'await lockSlot(fileSystem, folder, newOwner(), isRunning)\n    if (!result) return',
     tests: ['journal/slots'],
   },
   {
