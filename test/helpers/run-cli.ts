@@ -14,8 +14,8 @@ import type { Test } from 'tap'
 import { COMMANDS } from '../../lib/cli/flags.ts'
 import { main } from '../../lib/cli/main.ts'
 import type { Clock } from '../../lib/clock.ts'
-import { createOssServer } from '../../lib/server/index.ts'
 import { cleanEnv, spawnClean } from './child-process.ts'
+import { createServerOnKeptPort } from './kept-port.ts'
 
 export interface CliResult {
   readonly code: number | null
@@ -26,7 +26,7 @@ export interface CliResult {
 /** A server that stands for OSS, and the command with an environment that leads there. */
 export async function startCliServer(t: Test) {
   const secret = 'the-secret-that-is-never-printed'
-  const server = await createOssServer({
+  const server = await createServerOnKeptPort({
     credentials: { accessKeyId: 'key-id', accessKeySecret: secret },
   })
   t.teardown(() => server.close())

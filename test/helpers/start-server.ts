@@ -1,7 +1,8 @@
 /** A server for one test, and the object that most tests of the server use. */
 
 import type { Test } from 'tap'
-import { createOssServer, type OssServer, type OssServerOptions } from '../../lib/server/index.ts'
+import type { OssServer, OssServerOptions } from '../../lib/server/index.ts'
+import { createServerOnKeptPort } from './kept-port.ts'
 
 /** The bucket and key that the raw client sends to by default. */
 export const BUCKET = 'examplebucket'
@@ -12,7 +13,7 @@ export async function startServer(
   t: Pick<Test, 'teardown'>,
   options: OssServerOptions = {},
 ): Promise<OssServer> {
-  const s = await createOssServer(options)
+  const s = await createServerOnKeptPort(options)
   t.teardown(() => s.close())
   return s
 }

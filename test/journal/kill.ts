@@ -15,9 +15,10 @@ import {
   createRollingAppendStream,
   type OssAppendStream,
 } from '../../lib/index.ts'
-import { createOssServer, type Fault, type OssServer } from '../../lib/server/index.ts'
+import type { Fault, OssServer } from '../../lib/server/index.ts'
 import { cleanEnv, DIST, spawnClean } from '../helpers/child-process.ts'
 import { newFolder } from '../helpers/journal.ts'
+import { createServerOnKeptPort } from '../helpers/kept-port.ts'
 import { createRandom, type Random } from '../helpers/random.ts'
 import { BUCKET, networkOptions } from '../helpers/test-oss.ts'
 
@@ -64,7 +65,7 @@ type Accepted = Record<(typeof NAMES)[number], Set<number>>
 
 export async function testKills(t: Test, { seed, kills }: Plan): Promise<void> {
   const random = createRandom(seed)
-  const server = await createOssServer({})
+  const server = await createServerOnKeptPort()
   const folder = newFolder(t)
   t.teardown(() => server.close())
   const accepted: Accepted = { plain: new Set(), rolling: new Set() }
