@@ -746,6 +746,8 @@ const FIGURES: Readonly<Record<string, RegExp>> = {
 t.test("README's figures are those of the benchmarks", async t => {
   const [, section = ''] = /\n## Benchmarks\n(.*?)\n## /s.exec(readme) ?? []
   const targets = documents.get('benchmarks/README.md') ?? ''
+  const [, translated = ''] = /\n## 性能\n(.*?)\n## /s.exec(chinese) ?? []
+  const chineseFigures = translated.match(/\d+(\.\d+)?/g)
   for (const [name, words] of Object.entries(FIGURES)) {
     const [, figure = ''] = words.exec(section.replaceAll('\n', ' ')) ?? []
     const row = targets.split('\n').find(line => line.startsWith(`| ${name} |`))
@@ -754,5 +756,6 @@ t.test("README's figures are those of the benchmarks", async t => {
     // Half of the last digit, and of the last digit of the row, which is rounded too.
     const difference = Math.abs(Number(figure) - measured)
     t.ok(difference <= 0.5 * 10 ** -digits + 0.005, `${name}: ${figure}, measured ${measured}`)
+    t.ok(chineseFigures?.includes(figure), `${name}: ${figure}, in Chinese`)
   }
 })
