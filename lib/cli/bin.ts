@@ -3,6 +3,7 @@
 
 import { closeSync, openSync } from 'node:fs'
 import { devNull } from 'node:os'
+import { setTimeout } from 'node:timers/promises'
 import type { CommandIO } from './commands.ts'
 import { main } from './main.ts'
 import { Signals } from './signals.ts'
@@ -57,6 +58,9 @@ async function exit(code: number): Promise<void> {
   await flush(process.stdout)
   await flush(process.stderr)
   exitSoon()
+  // Node restores the default action of signals before the process is gone. The duplicate that npx forwards would kill
+  // then, and the exit code would be lost.
+  await setTimeout(signals.duplicateTime)
 }
 
 function flush(output: NodeJS.WriteStream): Promise<void> {
@@ -64,7 +68,7 @@ function flush(output: NodeJS.WriteStream): Promise<void> {
 }
 
 function exitSoon(): void {
-  setTimeout(forceExit, EXIT_TIMEOUT).unref()
+  globalThis.setTimeout(forceExit, EXIT_TIMEOUT).unref()
 }
 
 /** `process.exit()` waits for a thread that reads a device, and only a signal ends that. */

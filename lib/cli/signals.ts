@@ -50,6 +50,12 @@ export class Signals {
     return this.#received ? 128 + constants.signals[this.#received] : 0
   }
 
+  /** Milliseconds in which one more signal counts as the first; 0 before the first. */
+  get duplicateTime(): number {
+    if (!this.first.aborted) return 0
+    return Math.max(0, this.#firstAt + DUPLICATE_WINDOW - this.clock.now())
+  }
+
   /** Stops listening. */
   dispose(): void {
     for (const name of SIGNAL_NAMES) this.#emitter.removeListener(name, this.#onSignal)

@@ -52,20 +52,23 @@ t.test('signals count in two steps, and a repeated one within 300 ms is ignored'
   const send = (name: NodeJS.Signals) => emitter.emit(name, name)
   const clock = new FakeClock()
   const signals = new Signals(emitter, clock)
-  t.same([signals.received, signals.exitCode], [undefined, 0])
+  t.same([signals.received, signals.exitCode, signals.duplicateTime], [undefined, 0, 0])
   send('SIGINT')
+  t.equal(signals.duplicateTime, 300)
   t.same([signals.received, signals.exitCode], ['SIGINT', 130])
   t.same([signals.first.aborted, signals.second.aborted], [true, false])
   // `npx` forwards a Ctrl-C that the terminal has sent to the command already.
   send('SIGTERM')
   clock.time += 299
   send('SIGTERM')
+  t.equal(signals.duplicateTime, 1)
   t.same([signals.received, signals.exitCode], ['SIGINT', 130])
   t.equal(signals.second.aborted, false, 'a repeated signal')
   clock.time += 1
   send('SIGTERM')
   t.same([signals.received, signals.exitCode], ['SIGTERM', 143])
   t.equal(signals.second.aborted, true)
+  t.equal(signals.duplicateTime, 0)
   t.same(emitter.eventNames(), [], 'a third signal has the default action')
 })
 

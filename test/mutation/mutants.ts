@@ -1633,6 +1633,13 @@ export const MUTANTS: readonly Mutant[] = [
     tests: ['cli/follow'],
   },
   {
+    name: 'the process may end before the signal that npx forwards has come',
+    file: 'lib/cli/signals.ts',
+    find: 'return Math.max(0, this.#firstAt + DUPLICATE_WINDOW - this.clock.now())',
+    replace: 'return 0',
+    tests: ['cli/signals'],
+  },
+  {
     name: 'SIGHUP has the default action, as Node gives it under nohup',
     file: 'lib/cli/signals.ts',
     find: "['SIGINT', 'SIGTERM', 'SIGHUP'] as const",
