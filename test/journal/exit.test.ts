@@ -117,3 +117,14 @@ t.test('an exit journal takes no more than maxBytes', async t => {
   journal.writeUnconfirmedSync(chunksOf('x'.repeat(60_000)))
   t.ok(journal.journaled < 50_000, `${journal.journaled} bytes`)
 })
+
+t.test(
+  'a folder that cannot be made at process.exit() is an error of the journal, with its path',
+  t => {
+    const file = join(t.testdir({ file: '' }), 'file')
+    const details = { maxBytes: 1e6, sync: 'always', align: 1, highWaterMark: 1000 } as const
+    const message = /ENOTDIR.*\(.*\/file\)$/
+    t.throws(() => new ExitJournal(file, details), { code: 'OSS_ERR_JOURNAL', message })
+    t.end()
+  },
+)

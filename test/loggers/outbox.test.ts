@@ -63,6 +63,16 @@ t.test('records are stored in order, in appends of at most highWaterMark', async
   t.equal(outbox.buffered, 0)
 })
 
+t.test('an option of streams alone may be undefined, and is refused with a value', t => {
+  const given = { bucket: 'examplebucket', key: 'a.log' }
+  for (const name of ['align', 'maxRecordBytes', 'signal']) {
+    t.doesNotThrow(() => resolveTransportOptions({ ...given, [name]: undefined }), name)
+    const message = `option ${name}: is not an option of a logger; remove it`
+    t.throws(() => resolveTransportOptions({ ...given, [name]: 1 }), { message })
+  }
+  t.end()
+})
+
 t.test('each append ends where a record ends, also if records contain line breaks', async t => {
   const oss = await startOss(t)
   const { outbox, key } = createOutbox(oss, { highWaterMark: 300 })
